@@ -1,0 +1,106 @@
+//! API keys. The secret itself never comes here: only its hash, and a redacted form to recognise it by.
+
+use minicbor::{Decode, Encode};
+
+use crate::id::{ApiKeyId, UserId};
+use crate::text::{Description, KeyName};
+use crate::time::Timestamp;
+
+/// SHA-256 of a key's text. The text has at least 190 random bits, so a plain hash can't be searched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct SecretHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+impl std::fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretHash(..)")
+    }
+}
+
+/// What is kept of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Secret {
+    /// Finds the key that a request shows.
+    #[n(0)]
+    pub hash: SecretHash,
+    /// `ak-` + first 3 + `...` + last 3.
+    #[n(1)]
+    pub redacted: String,
+}
+
+/// A key that programs authenticate with.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ApiKey {
+    /// Its id; stays when the secret is refreshed.
+    #[n(0)]
+    pub id: ApiKeyId,
+    /// What it is called.
+    #[n(1)]
+    pub name: KeyName,
+    /// Empty if there is none.
+    #[n(2)]
+    pub description: Description,
+    /// Whom it acts for.
+    #[n(3)]
+    pub owner: KeyOwner,
+    /// Who made it.
+    #[n(4)]
+    pub created_by: UserId,
+    /// When.
+    #[n(5)]
+    pub created_at: Timestamp,
+    /// The first moment at which it doesn't authenticate any more; never, if absent.
+    #[n(6)]
+    pub expires_at: Option<Timestamp>,
+    /// Revoked for good.
+    #[n(7)]
+    pub is_revoked: bool,
+    /// The secret that counts.
+    #[n(8)]
+    pub secret: Secret,
+    /// The one before it, in its grace time.
+    #[n(9)]
+    pub previous: Option<PreviousSecret>,
+}
+
+/// Whom a key acts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum KeyOwner {
+    /// A user key: the human who made it.
+    #[n(0)]
+    User(#[n(0)] UserId),
+    /// A service key: a bot user of its own.
+    #[n(1)]
+    Service(#[n(0)] UserId),
+}
+
+/// A refreshed key's old secret while it still works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PreviousSecret {
+    /// Finds the key that a request shows.
+    #[n(0)]
+    pub hash: SecretHash,
+    /// The first moment at which it doesn't work any more.
+    #[n(1)]
+    pub until: Timestamp,
+}
+
+impl ApiKey {
+    /// The user that a request with this key acts as.
+    pub fn principal(&self) -> UserId {
+        match self.owner {
+            KeyOwner::User(user) | KeyOwner::Service(user) => user,
+        }
+    }
+
+    /// Whether its own lifetime allows its use at `now`.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        !self.is_revoked && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether a request that shows the secret behind `hash` is authentic at `now`.
+    pub fn accepts(&self, hash: &SecretHash, now: Timestamp) -> bool {
+        let previous = self.previous.is_some_and(|old| old.hash == *hash && now < old.until);
+        self.is_alive(now) && (self.secret.hash == *hash || previous)
+    }
+}

@@ -1,0 +1,514 @@
+//! The state of one account at one revision: every entity in memory, in structure-sharing collections. A clone is O(1), so a
+//! snapshot is a clone, a simulation is a clone with commands applied, and history is a clone replayed.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::access::AccessIndex;
+use crate::api_key::{ApiKey, KeyOwner, SecretHash};
+use crate::change::{Change, Entry};
+use crate::decision::{Facts, Place, Principal, SpacePlace};
+use crate::id::{
+    ApiKeyId, Id, IdKey, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision, RoleBindingId,
+    RoleId, SpaceId, SpaceMembershipId, UserId,
+};
+use crate::permission::PermissionSet;
+use crate::place::{Account, Organization, Project, Restriction, Space};
+use crate::resource::{Bindable, Resource};
+use crate::role::{AnyRole, CUSTOM_FIRST, OrganizationRole, PredefinedRole, Role, SpaceRole};
+use crate::role_binding::RoleBinding;
+use crate::text::{Email, Name};
+use crate::time::Timestamp;
+use crate::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
+
+/// One account, whole. Only [`State::apply`] and [`State::advance`] change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    pub(crate) revision: Revision,
+    pub(crate) latest: Timestamp,
+    pub(crate) account: Arc<Account>,
+    /// The highest number ever given to each kind: numbers are never reused.
+    pub(crate) issued: OrdMap<Kind, u32>,
+    pub(crate) access: AccessIndex,
+
+    pub(crate) users: OrdMap<UserId, Arc<User>>,
+    pub(crate) users_by_email: OrdMap<String, UserId>,
+    pub(crate) organizations: OrdMap<OrganizationId, Arc<Organization>>,
+    pub(crate) organizations_by_name: OrdMap<Name, OrganizationId>,
+    pub(crate) organization_memberships: OrdMap<OrganizationMembershipId, OrganizationMembership>,
+    pub(crate) members_of_organization: OrdMap<(OrganizationId, UserId), OrganizationMembershipId>,
+    pub(crate) organizations_of_user: OrdSet<(UserId, OrganizationId)>,
+    pub(crate) spaces: OrdMap<SpaceId, Arc<Space>>,
+    pub(crate) spaces_by_name: OrdMap<(OrganizationId, Name), SpaceId>,
+    pub(crate) space_memberships: OrdMap<SpaceMembershipId, SpaceMembership>,
+    pub(crate) members_of_space: OrdMap<(SpaceId, UserId), SpaceMembershipId>,
+    pub(crate) spaces_of_user: OrdSet<(UserId, SpaceId)>,
+    pub(crate) projects: OrdMap<ProjectId, Arc<Project>>,
+    pub(crate) projects_by_name: OrdMap<(SpaceId, Name), ProjectId>,
+    pub(crate) restrictions: OrdMap<ProjectId, Restriction>,
+    pub(crate) roles: OrdMap<RoleId, Arc<Role>>,
+    pub(crate) roles_by_name: OrdMap<String, RoleId>,
+    pub(crate) space_bindings: OrdMap<RoleBindingId, RoleBinding>,
+    pub(crate) project_bindings: OrdMap<RoleBindingId, RoleBinding>,
+    pub(crate) bindings_on: OrdMap<(Bindable, UserId), RoleBindingId>,
+    pub(crate) bindings_of_user: OrdSet<(UserId, RoleBindingId)>,
+    /// How many bindings use each role; no entry means none.
+    pub(crate) uses_of_role: OrdMap<RoleId, u32>,
+    pub(crate) api_keys: OrdMap<ApiKeyId, Arc<ApiKey>>,
+    pub(crate) keys_by_secret: OrdMap<SecretHash, ApiKeyId>,
+}
+
+impl State {
+    /// The account before its first change.
+    pub fn new(account: Account) -> Self {
+        Self {
+            revision: Revision(0),
+            latest: account.created_at,
+            account: Arc::new(account),
+            issued: OrdMap::new(),
+            access: AccessIndex::default(),
+            users: OrdMap::new(),
+            users_by_email: OrdMap::new(),
+            organizations: OrdMap::new(),
+            organizations_by_name: OrdMap::new(),
+            organization_memberships: OrdMap::new(),
+            members_of_organization: OrdMap::new(),
+            organizations_of_user: OrdSet::new(),
+            spaces: OrdMap::new(),
+            spaces_by_name: OrdMap::new(),
+            space_memberships: OrdMap::new(),
+            members_of_space: OrdMap::new(),
+            spaces_of_user: OrdSet::new(),
+            projects: OrdMap::new(),
+            projects_by_name: OrdMap::new(),
+            restrictions: OrdMap::new(),
+            roles: OrdMap::new(),
+            roles_by_name: OrdMap::new(),
+            space_bindings: OrdMap::new(),
+            project_bindings: OrdMap::new(),
+            bindings_on: OrdMap::new(),
+            bindings_of_user: OrdSet::new(),
+            uses_of_role: OrdMap::new(),
+            api_keys: OrdMap::new(),
+            keys_by_secret: OrdMap::new(),
+        }
+    }
+
+    /// The state that current records tell: what [`State::advance`] over the whole log would give.
+    ///
+    /// `records` are puts; `issued` names the highest number ever given to each kind, since the things with those numbers
+    /// may be gone.
+    pub fn load(
+        account: Account,
+        revision: Revision,
+        latest: Timestamp,
+        issued: impl IntoIterator<Item = (Kind, u32)>,
+        records: impl IntoIterator<Item = Change>,
+    ) -> Self {
+        let mut state = Self::new(account);
+        for change in records {
+            state.apply(&change);
+        }
+        state.issued.extend(issued);
+        state.revision = revision;
+        state.latest = latest;
+        state
+    }
+
+    /// Its place in the one order.
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// When its last entry was decided.
+    pub const fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
+    /// The account.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Encodes and reads this account's ids.
+    pub fn ids(&self) -> &IdKey {
+        &self.account.id_key
+    }
+
+    /// The facts that decisions are made from.
+    pub fn access(&self) -> &AccessIndex {
+        &self.access
+    }
+
+    /// The highest numbers ever given.
+    pub fn issued(&self) -> impl Iterator<Item = (Kind, u32)> {
+        self.issued.iter().map(|(kind, number)| (*kind, *number))
+    }
+
+    /// The next number of each kind, for a command to take.
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers { issued: self.issued.clone() }
+    }
+
+    /// Takes the next entry of the log. It can't fail: whether it may happen was decided when it was made.
+    pub fn advance(&mut self, entry: &Entry) {
+        for change in &entry.changes {
+            self.apply(change);
+        }
+        self.revision = entry.revision;
+        self.latest = entry.at;
+    }
+
+    /// Puts or deletes one entity, with everything that is derived from it.
+    pub fn apply(&mut self, change: &Change) {
+        if !change.is_delete() {
+            let (kind, number) = change.key();
+            let highest = self.issued.get(&kind).copied().unwrap_or(0).max(number);
+            self.issued.insert(kind, highest);
+        }
+        match change {
+            Change::PutAccount(account) => self.account = Arc::new(account.clone()),
+            Change::PutUser(user) => self.put_user(user),
+            Change::PutOrganization(organization) => self.put_organization(organization),
+            Change::DeleteOrganization(id) => self.delete_organization(*id),
+            Change::PutOrganizationMembership(membership) => {
+                self.put_organization_membership(*membership);
+            }
+            Change::DeleteOrganizationMembership(id) => self.delete_organization_membership(*id),
+            Change::PutSpace(space) => self.put_space(space),
+            Change::DeleteSpace(id) => self.delete_space(*id),
+            Change::PutSpaceMembership(membership) => self.put_space_membership(*membership),
+            Change::DeleteSpaceMembership(id) => self.delete_space_membership(*id),
+            Change::PutProject(project) => self.put_project(project),
+            Change::DeleteProject(id) => self.delete_project(*id),
+            Change::PutRestriction(restriction) => {
+                self.restrictions.insert(restriction.project, *restriction);
+                self.place_project(restriction.project);
+            }
+            Change::DeleteRestriction(id) => {
+                self.restrictions.remove(id);
+                self.place_project(*id);
+            }
+            Change::PutRole(role) => self.put_role(role),
+            Change::DeleteRole(id) => self.delete_role(*id),
+            Change::PutRoleBinding(binding) => self.put_role_binding(*binding),
+            Change::DeleteRoleBinding(id) => self.delete_role_binding(*id),
+            Change::PutApiKey(key) => self.put_api_key(key),
+        }
+    }
+
+    fn put_user(&mut self, user: &User) {
+        if let Some(old) = self.users.get(&user.id).and_then(|old| old.email().map(Email::folded)) {
+            self.users_by_email.remove(&old);
+        }
+        if let Some(email) = user.email() {
+            self.users_by_email.insert(email.folded(), user.id);
+        }
+        self.users.insert(user.id, Arc::new(user.clone()));
+        self.index_principal(user.id);
+    }
+
+    fn put_organization(&mut self, organization: &Organization) {
+        if let Some(old) = self.organizations.get(&organization.id) {
+            self.organizations_by_name.remove(&old.name);
+        }
+        self.organizations_by_name.insert(organization.name.clone(), organization.id);
+        self.organizations.insert(organization.id, Arc::new(organization.clone()));
+        self.access.set_organization(organization.id);
+    }
+
+    fn delete_organization(&mut self, id: OrganizationId) {
+        if let Some(old) = self.organizations.remove(&id) {
+            self.organizations_by_name.remove(&old.name);
+        }
+        self.access.clear_organization(id);
+    }
+
+    fn put_organization_membership(&mut self, membership: OrganizationMembership) {
+        let OrganizationMembership { id, user, organization, role } = membership;
+        self.organization_memberships.insert(id, membership);
+        self.members_of_organization.insert((organization, user), id);
+        self.organizations_of_user.insert((user, organization));
+        self.access.set_organization_role(user, organization, Some(role));
+    }
+
+    fn delete_organization_membership(&mut self, id: OrganizationMembershipId) {
+        if let Some(old) = self.organization_memberships.remove(&id) {
+            self.members_of_organization.remove(&(old.organization, old.user));
+            self.organizations_of_user.remove(&(old.user, old.organization));
+            self.access.set_organization_role(old.user, old.organization, None);
+        }
+    }
+
+    fn put_space(&mut self, space: &Space) {
+        if let Some(old) = self.spaces.get(&space.id) {
+            self.spaces_by_name.remove(&(old.organization, old.name.clone()));
+        }
+        self.spaces_by_name.insert((space.organization, space.name.clone()), space.id);
+        self.spaces.insert(space.id, Arc::new(space.clone()));
+        self.access.set_space(place_of(space));
+    }
+
+    fn delete_space(&mut self, id: SpaceId) {
+        if let Some(old) = self.spaces.remove(&id) {
+            self.spaces_by_name.remove(&(old.organization, old.name.clone()));
+        }
+        self.access.clear_space(id);
+    }
+
+    fn put_space_membership(&mut self, membership: SpaceMembership) {
+        let SpaceMembership { id, user, space, role } = membership;
+        self.space_memberships.insert(id, membership);
+        self.members_of_space.insert((space, user), id);
+        self.spaces_of_user.insert((user, space));
+        self.access.set_space_role(user, space, Some(role));
+    }
+
+    fn delete_space_membership(&mut self, id: SpaceMembershipId) {
+        if let Some(old) = self.space_memberships.remove(&id) {
+            self.members_of_space.remove(&(old.space, old.user));
+            self.spaces_of_user.remove(&(old.user, old.space));
+            self.access.set_space_role(old.user, old.space, None);
+        }
+    }
+
+    fn put_project(&mut self, project: &Project) {
+        if let Some(old) = self.projects.get(&project.id) {
+            self.projects_by_name.remove(&(old.space, old.name.clone()));
+        }
+        self.projects_by_name.insert((project.space, project.name.clone()), project.id);
+        self.projects.insert(project.id, Arc::new(project.clone()));
+        self.place_project(project.id);
+    }
+
+    fn delete_project(&mut self, id: ProjectId) {
+        if let Some(old) = self.projects.remove(&id) {
+            self.projects_by_name.remove(&(old.space, old.name.clone()));
+        }
+        self.place_project(id);
+    }
+
+    fn put_role(&mut self, role: &Role) {
+        if let Some(old) = self.roles.get(&role.id) {
+            self.roles_by_name.remove(old.name.as_str());
+        }
+        self.roles_by_name.insert(role.name.as_str().to_owned(), role.id);
+        self.roles.insert(role.id, Arc::new(role.clone()));
+        self.access.set_permissions(role.id, role.permissions);
+    }
+
+    fn delete_role(&mut self, id: RoleId) {
+        if let Some(old) = self.roles.remove(&id) {
+            self.roles_by_name.remove(old.name.as_str());
+        }
+        self.access.clear_role(id);
+    }
+
+    fn put_role_binding(&mut self, binding: RoleBinding) {
+        let table = match binding.resource {
+            Bindable::Space(_) => &mut self.space_bindings,
+            Bindable::Project(_) => &mut self.project_bindings,
+        };
+        let old = table.insert(binding.id, binding);
+        if old.map(|old| old.role) != Some(binding.role) {
+            if let Some(old) = old {
+                self.count_use(old.role, false);
+            }
+            self.count_use(binding.role, true);
+        }
+        self.bindings_on.insert((binding.resource, binding.user), binding.id);
+        self.bindings_of_user.insert((binding.user, binding.id));
+        self.access.set_bound_role(binding.user, binding.resource, Some((binding.id, binding.role)));
+    }
+
+    fn delete_role_binding(&mut self, id: RoleBindingId) {
+        let old = self.space_bindings.remove(&id).or_else(|| self.project_bindings.remove(&id));
+        if let Some(old) = old {
+            self.count_use(old.role, false);
+            self.bindings_on.remove(&(old.resource, old.user));
+            self.bindings_of_user.remove(&(old.user, old.id));
+            self.access.set_bound_role(old.user, old.resource, None);
+        }
+    }
+
+    fn count_use(&mut self, role: RoleId, is_new: bool) {
+        let uses = self.uses_of_role.get(&role).copied().unwrap_or(0);
+        let uses = if is_new { uses.saturating_add(1) } else { uses.saturating_sub(1) };
+        if uses == 0 {
+            self.uses_of_role.remove(&role);
+        } else {
+            self.uses_of_role.insert(role, uses);
+        }
+    }
+
+    fn put_api_key(&mut self, key: &ApiKey) {
+        if let Some(old) = self.api_keys.get(&key.id) {
+            self.keys_by_secret.remove(&old.secret.hash);
+            if let Some(previous) = old.previous {
+                self.keys_by_secret.remove(&previous.hash);
+            }
+        }
+        self.keys_by_secret.insert(key.secret.hash, key.id);
+        if let Some(previous) = key.previous {
+            self.keys_by_secret.insert(previous.hash, key.id);
+        }
+        self.api_keys.insert(key.id, Arc::new(key.clone()));
+        if let KeyOwner::Service(bot) = key.owner {
+            self.index_principal(bot);
+        }
+    }
+
+    /// The index hears of a principal when either half of it is put: the user, or the key that a bot lives by.
+    fn index_principal(&mut self, user: UserId) {
+        if let Some(principal) = self.principal(user) {
+            self.access.set_principal(user, principal);
+        }
+    }
+
+    fn place_project(&mut self, id: ProjectId) {
+        match self.projects.get(&id) {
+            Some(project) => {
+                let is_restricted = self.restrictions.contains_key(&id);
+                self.access.set_project(id, project.space, is_restricted);
+            }
+            None => self.access.clear_project(id),
+        }
+    }
+}
+
+fn place_of(space: &Space) -> SpacePlace {
+    SpacePlace { space: space.id, organization: space.organization, is_public: !space.is_private }
+}
+
+/// Plain lookups. They know nothing of who asks.
+impl State {
+    /// The user with this id, human or bot, whatever their standing.
+    pub fn user(&self, id: UserId) -> Option<&Arc<User>> {
+        self.users.get(&id)
+    }
+
+    /// The organization with this id.
+    pub fn organization(&self, id: OrganizationId) -> Option<&Arc<Organization>> {
+        self.organizations.get(&id)
+    }
+
+    /// The space with this id.
+    pub fn space(&self, id: SpaceId) -> Option<&Arc<Space>> {
+        self.spaces.get(&id)
+    }
+
+    /// The project with this id.
+    pub fn project(&self, id: ProjectId) -> Option<&Arc<Project>> {
+        self.projects.get(&id)
+    }
+
+    /// The restriction of this project.
+    pub fn restriction(&self, id: ProjectId) -> Option<Restriction> {
+        self.restrictions.get(&id).copied()
+    }
+
+    /// The custom or *listed* predefined role with this id: what can be bound and shown.
+    pub fn role(&self, id: RoleId) -> Option<AnyRole<'_>> {
+        match PredefinedRole::by_id(id) {
+            Some(role) => role.listed.then_some(AnyRole::Predefined(id, role)),
+            None => self.roles.get(&id).map(|role| AnyRole::Custom(role)),
+        }
+    }
+
+    /// The role binding with this id.
+    pub fn role_binding(&self, id: RoleBindingId) -> Option<RoleBinding> {
+        self.space_bindings.get(&id).or_else(|| self.project_bindings.get(&id)).copied()
+    }
+
+    /// The user's role binding on this resource.
+    pub fn role_binding_on(&self, resource: Bindable, user: UserId) -> Option<RoleBinding> {
+        self.role_binding(*self.bindings_on.get(&(resource, user))?)
+    }
+
+    /// The user's membership of this organization.
+    pub fn organization_membership(
+        &self,
+        organization: OrganizationId,
+        user: UserId,
+    ) -> Option<OrganizationMembership> {
+        let id = self.members_of_organization.get(&(organization, user))?;
+        self.organization_memberships.get(id).copied()
+    }
+
+    /// The user's predefined membership of this space.
+    pub fn space_membership(&self, space: SpaceId, user: UserId) -> Option<SpaceMembership> {
+        let id = self.members_of_space.get(&(space, user))?;
+        self.space_memberships.get(id).copied()
+    }
+
+    /// The key with this id.
+    pub fn api_key(&self, id: ApiKeyId) -> Option<&Arc<ApiKey>> {
+        self.api_keys.get(&id)
+    }
+}
+
+/// The same facts from the entities themselves: what the access index must agree with, and what answers about states
+/// that have no index of their own.
+impl Facts for State {
+    fn principal(&self, user: UserId) -> Option<Principal> {
+        let user = self.users.get(&user)?;
+        let is_active = user.standing == Standing::Active;
+        let (is_human, is_active, until) = match &user.identity {
+            Identity::Human { .. } => (true, is_active, None),
+            Identity::Bot { key } => match self.api_keys.get(key) {
+                Some(key) => (false, is_active && !key.is_revoked, key.expires_at),
+                None => (false, false, None),
+            },
+        };
+        Some(Principal { account_role: user.account_role, is_human, is_active, until })
+    }
+
+    fn place(&self, resource: Resource) -> Option<Place> {
+        match resource {
+            Resource::Account => Some(Place::Account),
+            Resource::Organization(id) => self.organization(id).map(|_| Place::Organization(id)),
+            Resource::Space(id) => self.space(id).map(|space| Place::Space(place_of(space))),
+            Resource::Project(id) => {
+                let space = self.space(self.project(id)?.space)?;
+                Some(Place::Project(id, place_of(space), self.restrictions.contains_key(&id)))
+            }
+        }
+    }
+
+    fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
+        self.organization_membership(on, user).map(|membership| membership.role)
+    }
+
+    fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
+        self.space_membership(on, user).map(|membership| membership.role)
+    }
+
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)> {
+        self.role_binding_on(on, user).map(|binding| (binding.id, binding.role))
+    }
+
+    fn permissions(&self, role: RoleId) -> PermissionSet {
+        match PredefinedRole::by_id(role) {
+            Some(predefined) => predefined.permissions,
+            None => self.roles.get(&role).map(|role| role.permissions).unwrap_or_default(),
+        }
+    }
+}
+
+/// Gives out fresh numbers within one command.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    issued: OrdMap<Kind, u32>,
+}
+
+impl Numbers {
+    /// A number that nothing ever had. Four thousand million of a kind are not reached: the numbers stop there.
+    pub(crate) fn next<I: Id>(&mut self) -> I {
+        let floor = if I::KIND == Kind::Role { CUSTOM_FIRST } else { 1 };
+        let last = self.issued.get(&I::KIND).copied().unwrap_or(0);
+        let number = last.saturating_add(1).max(floor);
+        self.issued.insert(I::KIND, number);
+        I::from_number(number)
+    }
+}
