@@ -15,7 +15,10 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     let roles = fs::read_to_string(root.join("contract/predefined-roles.tsv"))?;
     let core = root.join("crates/bindery-core/src");
     let files = [
-        (core.join("permission/table.rs"), permission_table(&permissions)?),
+        (
+            core.join("permission/table.rs"),
+            permission_table(&permissions)?,
+        ),
         (core.join("role/table.rs"), role_table(&roles)?),
     ];
     for (path, text) in files {
@@ -25,9 +28,15 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
             continue;
         }
         if check {
-            bail!("{} is stale: run `cargo xtask codegen` and commit", path.display());
+            bail!(
+                "{} is stale: run `cargo xtask codegen` and commit",
+                path.display()
+            );
         }
-        fs::create_dir_all(path.parent().context("a generated file stands in a folder")?)?;
+        fs::create_dir_all(
+            path.parent()
+                .context("a generated file stands in a folder")?,
+        )?;
         fs::write(&path, text)?;
         say(&format!("wrote {}", path.display()));
     }
@@ -67,6 +76,7 @@ impl Permission {{
     pub const ALL: [Self; {count}] = [{all}];
 
     /// The name on the wire.
+    #[expect(clippy::too_many_lines, reason = \"a table: one row a permission\")]
     pub const fn name(self) -> &'static str {{
         match self {{
 {names}
@@ -74,7 +84,7 @@ impl Permission {{
     }}
 
     /// The lowest level on which granting or asking it means something.
-    #[expect(clippy::match_same_arms, reason = \"a table: one row a permission\")]
+    #[expect(clippy::match_same_arms, clippy::too_many_lines, reason = \"a table: one row a permission\")]
     pub const fn lowest_level(self) -> Level {{
         match self {{
 {levels}
@@ -97,11 +107,16 @@ fn role_table(tsv: &str) -> Result<String> {
             "ALL" => "PermissionSet::of(&Permission::ALL)".to_owned(),
             "NONE" => "PermissionSet::EMPTY".to_owned(),
             one if one.starts_with("LEVEL<=") => {
-                format!("PermissionSet::at_or_below(Level::{})", camel(&one["LEVEL<=".len()..]))
+                format!(
+                    "PermissionSet::at_or_below(Level::{})",
+                    camel(&one["LEVEL<=".len()..])
+                )
             }
             list => {
-                let variants: Vec<String> =
-                    list.split(',').map(|name| format!("Permission::{}", camel(name))).collect();
+                let variants: Vec<String> = list
+                    .split(',')
+                    .map(|name| format!("Permission::{}", camel(name)))
+                    .collect();
                 format!("PermissionSet::of(&[{}])", variants.join(","))
             }
         };
@@ -151,7 +166,11 @@ fn formatted(text: &str) -> Result<String> {
         .stdout(Stdio::piped())
         .spawn()
         .context("rustfmt can't be started")?;
-    rustfmt.stdin.take().context("rustfmt's input is piped")?.write_all(text.as_bytes())?;
+    rustfmt
+        .stdin
+        .take()
+        .context("rustfmt's input is piped")?
+        .write_all(text.as_bytes())?;
     let output = rustfmt.wait_with_output()?;
     if !output.status.success() {
         bail!("rustfmt refused what codegen made");

@@ -40,9 +40,10 @@ impl Facts for AccessIndex {
     fn place(&self, resource: Resource) -> Option<Place> {
         match resource {
             Resource::Account => Some(Place::Account),
-            Resource::Organization(id) => {
-                self.organizations.contains_key(&id).then_some(Place::Organization(id))
-            }
+            Resource::Organization(id) => self
+                .organizations
+                .contains_key(&id)
+                .then_some(Place::Organization(id)),
             Resource::Space(id) => self.spaces.get(&id).copied().map(Place::Space),
             Resource::Project(id) => {
                 let (space, is_restricted) = *self.projects.get(&id)?;
@@ -153,7 +154,11 @@ impl AccessIndex {
         space: SpaceId,
         change: impl FnOnce(&mut HeldOnSpace),
     ) {
-        let mut held = self.held_on_spaces.get(&(user, space)).copied().unwrap_or_default();
+        let mut held = self
+            .held_on_spaces
+            .get(&(user, space))
+            .copied()
+            .unwrap_or_default();
         change(&mut held);
         if held == HeldOnSpace::default() {
             self.held_on_spaces.remove(&(user, space));

@@ -100,7 +100,9 @@ impl ApiKey {
 
     /// Whether a request that shows the secret behind `hash` is authentic at `now`.
     pub fn accepts(&self, hash: &SecretHash, now: Timestamp) -> bool {
-        let previous = self.previous.is_some_and(|old| old.hash == *hash && now < old.until);
+        let previous = self
+            .previous
+            .is_some_and(|old| old.hash == *hash && now < old.until);
         self.is_alive(now) && (self.secret.hash == *hash || previous)
     }
 }

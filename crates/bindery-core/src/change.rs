@@ -7,8 +7,8 @@ use minicbor::{Decode, Encode};
 
 use crate::api_key::ApiKey;
 use crate::id::{
-    AccountId, ApiKeyId, Id as _, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
-    RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
+    AccountId, ApiKeyId, Id as _, Kind, OrganizationId, OrganizationMembershipId, ProjectId,
+    Revision, RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
 };
 use crate::place::{Account, Organization, Project, Restriction, Space};
 use crate::resource::Bindable;
@@ -20,7 +20,6 @@ use crate::user::{Identity, OrganizationMembership, SpaceMembership, User};
 /// One entity put (new or replaced, whole) or deleted. Applying it can't fail.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[expect(missing_docs, reason = "each variant is its entity put or deleted")]
-#[expect(clippy::large_enum_variant, reason = "moved once from a command to the log, never kept in bulk")]
 pub enum Change {
     #[n(0)]
     PutAccount(#[n(0)] Account),
@@ -127,21 +126,33 @@ impl Change {
                 Identity::Bot { .. } => None,
             },
             Self::PutOrganization(organization) => Some(organization.name.as_str().to_owned()),
-            Self::PutSpace(space) => Some(format!("{}/{}", space.organization.number(), space.name)),
-            Self::PutProject(project) => Some(format!("{}/{}", project.space.number(), project.name)),
+            Self::PutSpace(space) => {
+                Some(format!("{}/{}", space.organization.number(), space.name))
+            }
+            Self::PutProject(project) => {
+                Some(format!("{}/{}", project.space.number(), project.name))
+            }
             Self::PutRole(role) => Some(role.name.as_str().to_owned()),
-            Self::PutOrganizationMembership(membership) => {
-                Some(format!("{}/{}", membership.user.number(), membership.organization.number()))
-            }
-            Self::PutSpaceMembership(membership) => {
-                Some(format!("{}/{}", membership.user.number(), membership.space.number()))
-            }
+            Self::PutOrganizationMembership(membership) => Some(format!(
+                "{}/{}",
+                membership.user.number(),
+                membership.organization.number()
+            )),
+            Self::PutSpaceMembership(membership) => Some(format!(
+                "{}/{}",
+                membership.user.number(),
+                membership.space.number()
+            )),
             Self::PutRoleBinding(binding) => {
                 let kind = match binding.resource {
                     Bindable::Space(_) => 'S',
                     Bindable::Project(_) => 'P',
                 };
-                Some(format!("{}/{kind}{}", binding.user.number(), binding.resource.number()))
+                Some(format!(
+                    "{}/{kind}{}",
+                    binding.user.number(),
+                    binding.resource.number()
+                ))
             }
             Self::PutAccount(_)
             | Self::PutRestriction(_)
@@ -186,8 +197,12 @@ pub struct Entry {
     /// The operation, by its operation id.
     #[n(4)]
     pub operation: String,
-    /// What changed; never empty.
+    /// A random number of the batch it was committed in: tells a writer whether a commit whose answer was lost was
+    /// its own.
     #[n(5)]
+    pub batch: u64,
+    /// What changed; never empty.
+    #[n(6)]
     pub changes: Vec<Change>,
 }
 

@@ -150,8 +150,15 @@ pub trait Facts {
 
 /// Answers the question from these facts, as of `now` (§7). Deny is the default; there are no negative grants.
 pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decision {
-    let Question { principal: user, permission, resource } = *question;
-    let Some(principal) = facts.principal(user).filter(|principal| principal.acts_at(now)) else {
+    let Question {
+        principal: user,
+        permission,
+        resource,
+    } = *question;
+    let Some(principal) = facts
+        .principal(user)
+        .filter(|principal| principal.acts_at(now))
+    else {
         return Decision::Denied(Lack::Principal);
     };
     let Some(place) = facts.place(resource) else {
@@ -169,15 +176,13 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
             principal.account_role.permissions().contains(permission),
             Grant::AccountRole(principal.account_role),
         ),
-        Place::Organization(organization) => {
-            match facts.organization_role(user, organization) {
-                Some(role) => allow_if(
-                    role.permissions().contains(permission),
-                    Grant::OrganizationRole(organization, role),
-                ),
-                None => Decision::Denied(Lack::Grant),
-            }
-        }
+        Place::Organization(organization) => match facts.organization_role(user, organization) {
+            Some(role) => allow_if(
+                role.permissions().contains(permission),
+                Grant::OrganizationRole(organization, role),
+            ),
+            None => Decision::Denied(Lack::Grant),
+        },
         Place::Space(space) => match space_grant(facts, user, &principal, space, permission) {
             Some(grant) => Decision::Allowed(grant.on(space)),
             None => Decision::Denied(Lack::Grant),
@@ -209,7 +214,9 @@ pub fn admin_over(
     resource: Resource,
     now: Timestamp,
 ) -> Option<Grant> {
-    let principal = facts.principal(user).filter(|principal| principal.acts_at(now))?;
+    let principal = facts
+        .principal(user)
+        .filter(|principal| principal.acts_at(now))?;
     admin_grant(facts, user, &principal, facts.place(resource)?)
 }
 
@@ -225,7 +232,9 @@ fn admin_grant(
     let (organization, space) = match place {
         Place::Account => return None,
         Place::Organization(organization) => (organization, None),
-        Place::Space(space) | Place::Project(_, space, _) => (space.organization, Some(space.space)),
+        Place::Space(space) | Place::Project(_, space, _) => {
+            (space.organization, Some(space.space))
+        }
     };
     if facts.organization_role(user, organization) == Some(OrganizationRole::Admin) {
         return Some(Grant::OrganizationAdmin(organization));
@@ -256,9 +265,14 @@ fn space_grant(
     if membership.is_none() && binding.is_none() {
         // An explicit role replaces the fallback, also when it is lower; bots have none.
         let may_fall_back = place.is_public && principal.is_human;
-        let role = facts.organization_role(user, place.organization).filter(|_| may_fall_back)?;
+        let role = facts
+            .organization_role(user, place.organization)
+            .filter(|_| may_fall_back)?;
         let role = role.in_public_spaces();
-        return role.permissions().contains(permission).then_some(CutGrant::PublicSpace(role));
+        return role
+            .permissions()
+            .contains(permission)
+            .then_some(CutGrant::PublicSpace(role));
     }
     let by_membership = membership
         .filter(|role| role.permissions().contains(permission))
@@ -283,5 +297,9 @@ impl CutGrant {
 }
 
 const fn allow_if(granted: bool, grant: Grant) -> Decision {
-    if granted { Decision::Allowed(grant) } else { Decision::Denied(Lack::Grant) }
+    if granted {
+        Decision::Allowed(grant)
+    } else {
+        Decision::Denied(Lack::Grant)
+    }
 }

@@ -195,9 +195,7 @@ ids! {
 pub struct AccountId(#[n(0)] pub u32);
 
 /// A place in the one order of an account's changes: 1, 2, 3, …; 0 is the empty account.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Revision(#[n(0)] pub u64);
 
@@ -285,7 +283,10 @@ impl IdKey {
     /// Reads an id of kind `I`. A wrong check, or a number that was never issued, is no error: it yields an id
     /// that names nothing.
     pub fn parse<I: Id>(&self, text: &str) -> Result<I, IdError> {
-        let malformed = || IdError::Malformed { text: shorten(text), wanted: I::KIND };
+        let malformed = || IdError::Malformed {
+            text: shorten(text),
+            wanted: I::KIND,
+        };
         let found = self.parse_any(text).ok_or_else(malformed)?;
         match found {
             Ok(id) if id.kind == I::KIND => Ok(I::from_number(id.number)),
@@ -294,7 +295,11 @@ impl IdKey {
                 found: id.kind.noun().to_owned(),
                 wanted: I::KIND,
             }),
-            Err(tag) => Err(IdError::OtherKind { text: shorten(text), found: tag, wanted: I::KIND }),
+            Err(tag) => Err(IdError::OtherKind {
+                text: shorten(text),
+                found: tag,
+                wanted: I::KIND,
+            }),
         }
     }
 
@@ -310,13 +315,18 @@ impl IdKey {
         if !is_tag || !is_number {
             return None;
         }
-        let Some(kind) = Kind::from_tag(tag) else { return Some(Err(shorten(tag))) };
+        let Some(kind) = Kind::from_tag(tag) else {
+            return Some(Err(shorten(tag)));
+        };
         let number = digits.parse::<u32>().unwrap_or(0);
         let canonical = self.plain(kind, u64::from(number));
         // Compared without the tag, so that the alias of a kind is as good as its name.
         let genuine = canonical.split_once(':').map(|(_, rest)| rest)
             == plain.split_once(':').map(|(_, rest)| rest);
-        Some(Ok(AnyId { kind, number: if genuine { number } else { 0 } }))
+        Some(Ok(AnyId {
+            kind,
+            number: if genuine { number } else { 0 },
+        }))
     }
 
     /// A keyed 64-bit digest of `parts`, length-prefixed so that no two lists of parts meet.
@@ -366,9 +376,15 @@ mod tests {
     fn an_id_survives_the_trip_and_says_what_it_names() {
         let text = KEY.encode(RoleBindingId::new(1));
         let plain = String::from_utf8(ENGINE.decode(&text).unwrap()).unwrap();
-        assert!(plain.starts_with("RoleBinding:1:") && plain.len() == 18, "{plain}");
+        assert!(
+            plain.starts_with("RoleBinding:1:") && plain.len() == 18,
+            "{plain}"
+        );
         assert_eq!(KEY.parse(&text), Ok(RoleBindingId::new(1)));
-        assert_eq!(KEY.parse(text.trim_end_matches('=')), Ok(RoleBindingId::new(1)));
+        assert_eq!(
+            KEY.parse(text.trim_end_matches('=')),
+            Ok(RoleBindingId::new(1))
+        );
         let project = KEY.encode(ProjectId::new(121));
         let plain = String::from_utf8(ENGINE.decode(&project).unwrap()).unwrap();
         assert!(plain.starts_with("Model:121:"), "{plain}");
@@ -401,19 +417,44 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_refused_with_the_kind_that_was_expected() {
-        for text in ["", "x", "ada@example.com", "User:42:aBcD", "=", "VXNlcg==", "\u{fffd}"] {
+        for text in [
+            "",
+            "x",
+            "ada@example.com",
+            "User:42:aBcD",
+            "=",
+            "VXNlcg==",
+            "\u{fffd}",
+        ] {
             let refused = KEY.parse::<UserId>(text);
-            assert!(matches!(refused, Err(IdError::Malformed { .. })), "{text}: {refused:?}");
+            assert!(
+                matches!(refused, Err(IdError::Malformed { .. })),
+                "{text}: {refused:?}"
+            );
         }
-        for text in [base64("User:-1:aaaa"), base64("User::aaaa"), base64(":1:aaaa"), base64("U s:1")] {
+        for text in [
+            base64("User:-1:aaaa"),
+            base64("User::aaaa"),
+            base64(":1:aaaa"),
+            base64("U s:1"),
+        ] {
             let refused = KEY.parse::<UserId>(&text);
-            assert!(matches!(refused, Err(IdError::Malformed { .. })), "{text}: {refused:?}");
+            assert!(
+                matches!(refused, Err(IdError::Malformed { .. })),
+                "{text}: {refused:?}"
+            );
         }
         let space = KEY.encode(SpaceId::new(1));
         let message = KEY.parse::<RoleId>(&space).unwrap_err().to_string();
-        assert_eq!(message, format!("`{space}` is the id of a space; the id of a role is expected"));
+        assert_eq!(
+            message,
+            format!("`{space}` is the id of a space; the id of a role is expected")
+        );
         let widget = base64("Widget:1:aaaa");
         let message = KEY.parse::<RoleId>(&widget).unwrap_err().to_string();
-        assert_eq!(message, format!("`{widget}` is the id of a Widget; the id of a role is expected"));
+        assert_eq!(
+            message,
+            format!("`{widget}` is the id of a Widget; the id of a role is expected")
+        );
     }
 }

@@ -15,11 +15,15 @@
 
 pub mod access;
 pub mod api_key;
+pub mod audit;
 pub mod change;
+pub mod command;
 pub mod decision;
 pub mod id;
 pub mod permission;
 pub mod place;
+pub mod query;
+pub mod refusal;
 pub mod resource;
 pub mod role;
 pub mod role_binding;

@@ -15,7 +15,9 @@ impl Permission {
     /// The permission with this `SCREAMING_SNAKE_CASE` name.
     pub fn from_name(name: &str) -> Option<Self> {
         // The table is sorted by name; a test holds it to that.
-        let found = Self::ALL.binary_search_by(|permission| permission.name().cmp(name)).ok()?;
+        let found = Self::ALL
+            .binary_search_by(|permission| permission.name().cmp(name))
+            .ok()?;
         Self::ALL.get(found).copied()
     }
 
@@ -85,15 +87,25 @@ impl PermissionSet {
     /// What is in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
-        let ([a, b, c], [x, y, z]) = (self.0, other.0);
-        Self([a | x, b | y, c | z])
+        let [first, second, third] = self.0;
+        let [other_first, other_second, other_third] = other.0;
+        Self([
+            first | other_first,
+            second | other_second,
+            third | other_third,
+        ])
     }
 
     /// What is in both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
-        let ([a, b, c], [x, y, z]) = (self.0, other.0);
-        Self([a & x, b & y, c & z])
+        let [first, second, third] = self.0;
+        let [other_first, other_second, other_third] = other.0;
+        Self([
+            first & other_first,
+            second & other_second,
+            third & other_third,
+        ])
     }
 
     /// Whether nothing is in the set.
@@ -103,7 +115,9 @@ impl PermissionSet {
 
     /// The permissions in the set, sorted by name.
     pub fn iter(self) -> impl Iterator<Item = Permission> {
-        Permission::ALL.into_iter().filter(move |permission| self.contains(*permission))
+        Permission::ALL
+            .into_iter()
+            .filter(move |permission| self.contains(*permission))
     }
 }
 
@@ -115,7 +129,9 @@ impl FromIterator<Permission> for PermissionSet {
 
 impl std::fmt::Debug for PermissionSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.iter().map(Permission::name)).finish()
+        f.debug_set()
+            .entries(self.iter().map(Permission::name))
+            .finish()
     }
 }
 
@@ -178,7 +194,14 @@ mod tests {
             assert_eq!(alone.iter().collect::<Vec<_>>(), [permission]);
             assert_eq!(Permission::from_name(permission.name()), Some(permission));
         }
-        assert_eq!(Permission::ALL.into_iter().collect::<PermissionSet>().iter().count(), 151);
+        assert_eq!(
+            Permission::ALL
+                .into_iter()
+                .collect::<PermissionSet>()
+                .iter()
+                .count(),
+            151
+        );
         assert_eq!(Permission::from_name("role_read"), None);
     }
 
@@ -186,7 +209,10 @@ mod tests {
     fn a_set_is_stored_as_names() {
         let set = PermissionSet::of(&[Permission::UserRead, Permission::AlyxRun]);
         let bytes = minicbor::to_vec(set).unwrap();
-        assert_eq!(minicbor::decode::<Vec<&str>>(&bytes).unwrap(), ["ALYX_RUN", "USER_READ"]);
+        assert_eq!(
+            minicbor::decode::<Vec<&str>>(&bytes).unwrap(),
+            ["ALYX_RUN", "USER_READ"]
+        );
         assert_eq!(minicbor::decode::<PermissionSet>(&bytes).unwrap(), set);
         let newer = minicbor::to_vec(["ALYX_RUN", "MOON_WALK"]).unwrap();
         assert!(minicbor::decode::<PermissionSet>(&newer).is_err());

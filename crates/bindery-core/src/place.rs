@@ -42,7 +42,11 @@ pub struct AccountSettings {
 
 impl Default for AccountSettings {
     fn default() -> Self {
-        Self { developer_access: true, audit_logging: true, key_lifetime_max_seconds: None }
+        Self {
+            developer_access: true,
+            audit_logging: true,
+            key_lifetime_max_seconds: None,
+        }
     }
 }
 

@@ -218,7 +218,10 @@ mod tests {
             assert_eq!(value_and_level(role.role()), (role.name(), Level::Account));
         }
         for role in OrganizationRole::ALL {
-            assert_eq!(value_and_level(role.role()), (role.name(), Level::Organization));
+            assert_eq!(
+                value_and_level(role.role()),
+                (role.name(), Level::Organization)
+            );
         }
         for role in SpaceRole::ALL {
             assert_eq!(value_and_level(role.role()), (role.name(), Level::Space));
@@ -231,9 +234,25 @@ mod tests {
     fn admin_roles_hold_all_that_means_something_at_their_level() {
         use crate::permission::Permission;
         assert_eq!(AccountRole::Admin.permissions().iter().count(), 151);
-        assert!(OrganizationRole::Admin.permissions().contains(Permission::SpaceCreate));
-        assert!(!OrganizationRole::Admin.permissions().contains(Permission::UserDelete));
-        assert!(SpaceRole::Admin.permissions().contains(Permission::ProjectCreate));
-        assert!(!SpaceRole::Admin.permissions().contains(Permission::SpaceCreate));
+        assert!(
+            OrganizationRole::Admin
+                .permissions()
+                .contains(Permission::SpaceCreate)
+        );
+        assert!(
+            !OrganizationRole::Admin
+                .permissions()
+                .contains(Permission::UserDelete)
+        );
+        assert!(
+            SpaceRole::Admin
+                .permissions()
+                .contains(Permission::ProjectCreate)
+        );
+        assert!(
+            !SpaceRole::Admin
+                .permissions()
+                .contains(Permission::SpaceCreate)
+        );
     }
 }

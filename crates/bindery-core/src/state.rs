@@ -10,8 +10,8 @@ use crate::api_key::{ApiKey, KeyOwner, SecretHash};
 use crate::change::{Change, Entry};
 use crate::decision::{Facts, Place, Principal, SpacePlace};
 use crate::id::{
-    ApiKeyId, Id, IdKey, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision, RoleBindingId,
-    RoleId, SpaceId, SpaceMembershipId, UserId,
+    ApiKeyId, Id, IdKey, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
+    RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
 };
 use crate::permission::PermissionSet;
 use crate::place::{Account, Organization, Project, Restriction, Space};
@@ -148,7 +148,9 @@ impl State {
 
     /// The next number of each kind, for a command to take.
     pub(crate) fn numbers(&self) -> Numbers {
-        Numbers { issued: self.issued.clone() }
+        Numbers {
+            issued: self.issued.clone(),
+        }
     }
 
     /// Takes the next entry of the log. It can't fail: whether it may happen was decided when it was made.
@@ -199,7 +201,11 @@ impl State {
     }
 
     fn put_user(&mut self, user: &User) {
-        if let Some(old) = self.users.get(&user.id).and_then(|old| old.email().map(Email::folded)) {
+        if let Some(old) = self
+            .users
+            .get(&user.id)
+            .and_then(|old| old.email().map(Email::folded))
+        {
             self.users_by_email.remove(&old);
         }
         if let Some(email) = user.email() {
@@ -213,8 +219,10 @@ impl State {
         if let Some(old) = self.organizations.get(&organization.id) {
             self.organizations_by_name.remove(&old.name);
         }
-        self.organizations_by_name.insert(organization.name.clone(), organization.id);
-        self.organizations.insert(organization.id, Arc::new(organization.clone()));
+        self.organizations_by_name
+            .insert(organization.name.clone(), organization.id);
+        self.organizations
+            .insert(organization.id, Arc::new(organization.clone()));
         self.access.set_organization(organization.id);
     }
 
@@ -226,39 +234,57 @@ impl State {
     }
 
     fn put_organization_membership(&mut self, membership: OrganizationMembership) {
-        let OrganizationMembership { id, user, organization, role } = membership;
+        let OrganizationMembership {
+            id,
+            user,
+            organization,
+            role,
+        } = membership;
         self.organization_memberships.insert(id, membership);
-        self.members_of_organization.insert((organization, user), id);
+        self.members_of_organization
+            .insert((organization, user), id);
         self.organizations_of_user.insert((user, organization));
-        self.access.set_organization_role(user, organization, Some(role));
+        self.access
+            .set_organization_role(user, organization, Some(role));
     }
 
     fn delete_organization_membership(&mut self, id: OrganizationMembershipId) {
         if let Some(old) = self.organization_memberships.remove(&id) {
-            self.members_of_organization.remove(&(old.organization, old.user));
-            self.organizations_of_user.remove(&(old.user, old.organization));
-            self.access.set_organization_role(old.user, old.organization, None);
+            self.members_of_organization
+                .remove(&(old.organization, old.user));
+            self.organizations_of_user
+                .remove(&(old.user, old.organization));
+            self.access
+                .set_organization_role(old.user, old.organization, None);
         }
     }
 
     fn put_space(&mut self, space: &Space) {
         if let Some(old) = self.spaces.get(&space.id) {
-            self.spaces_by_name.remove(&(old.organization, old.name.clone()));
+            self.spaces_by_name
+                .remove(&(old.organization, old.name.clone()));
         }
-        self.spaces_by_name.insert((space.organization, space.name.clone()), space.id);
+        self.spaces_by_name
+            .insert((space.organization, space.name.clone()), space.id);
         self.spaces.insert(space.id, Arc::new(space.clone()));
         self.access.set_space(place_of(space));
     }
 
     fn delete_space(&mut self, id: SpaceId) {
         if let Some(old) = self.spaces.remove(&id) {
-            self.spaces_by_name.remove(&(old.organization, old.name.clone()));
+            self.spaces_by_name
+                .remove(&(old.organization, old.name.clone()));
         }
         self.access.clear_space(id);
     }
 
     fn put_space_membership(&mut self, membership: SpaceMembership) {
-        let SpaceMembership { id, user, space, role } = membership;
+        let SpaceMembership {
+            id,
+            user,
+            space,
+            role,
+        } = membership;
         self.space_memberships.insert(id, membership);
         self.members_of_space.insert((space, user), id);
         self.spaces_of_user.insert((user, space));
@@ -277,7 +303,8 @@ impl State {
         if let Some(old) = self.projects.get(&project.id) {
             self.projects_by_name.remove(&(old.space, old.name.clone()));
         }
-        self.projects_by_name.insert((project.space, project.name.clone()), project.id);
+        self.projects_by_name
+            .insert((project.space, project.name.clone()), project.id);
         self.projects.insert(project.id, Arc::new(project.clone()));
         self.place_project(project.id);
     }
@@ -293,7 +320,8 @@ impl State {
         if let Some(old) = self.roles.get(&role.id) {
             self.roles_by_name.remove(old.name.as_str());
         }
-        self.roles_by_name.insert(role.name.as_str().to_owned(), role.id);
+        self.roles_by_name
+            .insert(role.name.as_str().to_owned(), role.id);
         self.roles.insert(role.id, Arc::new(role.clone()));
         self.access.set_permissions(role.id, role.permissions);
     }
@@ -317,13 +345,21 @@ impl State {
             }
             self.count_use(binding.role, true);
         }
-        self.bindings_on.insert((binding.resource, binding.user), binding.id);
+        self.bindings_on
+            .insert((binding.resource, binding.user), binding.id);
         self.bindings_of_user.insert((binding.user, binding.id));
-        self.access.set_bound_role(binding.user, binding.resource, Some((binding.id, binding.role)));
+        self.access.set_bound_role(
+            binding.user,
+            binding.resource,
+            Some((binding.id, binding.role)),
+        );
     }
 
     fn delete_role_binding(&mut self, id: RoleBindingId) {
-        let old = self.space_bindings.remove(&id).or_else(|| self.project_bindings.remove(&id));
+        let old = self
+            .space_bindings
+            .remove(&id)
+            .or_else(|| self.project_bindings.remove(&id));
         if let Some(old) = old {
             self.count_use(old.role, false);
             self.bindings_on.remove(&(old.resource, old.user));
@@ -334,7 +370,11 @@ impl State {
 
     fn count_use(&mut self, role: RoleId, is_new: bool) {
         let uses = self.uses_of_role.get(&role).copied().unwrap_or(0);
-        let uses = if is_new { uses.saturating_add(1) } else { uses.saturating_sub(1) };
+        let uses = if is_new {
+            uses.saturating_add(1)
+        } else {
+            uses.saturating_sub(1)
+        };
         if uses == 0 {
             self.uses_of_role.remove(&role);
         } else {
@@ -378,7 +418,11 @@ impl State {
 }
 
 fn place_of(space: &Space) -> SpacePlace {
-    SpacePlace { space: space.id, organization: space.organization, is_public: !space.is_private }
+    SpacePlace {
+        space: space.id,
+        organization: space.organization,
+        is_public: !space.is_private,
+    }
 }
 
 /// Plain lookups. They know nothing of who asks.
@@ -418,7 +462,10 @@ impl State {
 
     /// The role binding with this id.
     pub fn role_binding(&self, id: RoleBindingId) -> Option<RoleBinding> {
-        self.space_bindings.get(&id).or_else(|| self.project_bindings.get(&id)).copied()
+        self.space_bindings
+            .get(&id)
+            .or_else(|| self.project_bindings.get(&id))
+            .copied()
     }
 
     /// The user's role binding on this resource.
@@ -461,7 +508,12 @@ impl Facts for State {
                 None => (false, false, None),
             },
         };
-        Some(Principal { account_role: user.account_role, is_human, is_active, until })
+        Some(Principal {
+            account_role: user.account_role,
+            is_human,
+            is_active,
+            until,
+        })
     }
 
     fn place(&self, resource: Resource) -> Option<Place> {
@@ -471,27 +523,38 @@ impl Facts for State {
             Resource::Space(id) => self.space(id).map(|space| Place::Space(place_of(space))),
             Resource::Project(id) => {
                 let space = self.space(self.project(id)?.space)?;
-                Some(Place::Project(id, place_of(space), self.restrictions.contains_key(&id)))
+                Some(Place::Project(
+                    id,
+                    place_of(space),
+                    self.restrictions.contains_key(&id),
+                ))
             }
         }
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
-        self.organization_membership(on, user).map(|membership| membership.role)
+        self.organization_membership(on, user)
+            .map(|membership| membership.role)
     }
 
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
-        self.space_membership(on, user).map(|membership| membership.role)
+        self.space_membership(on, user)
+            .map(|membership| membership.role)
     }
 
     fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)> {
-        self.role_binding_on(on, user).map(|binding| (binding.id, binding.role))
+        self.role_binding_on(on, user)
+            .map(|binding| (binding.id, binding.role))
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {
         match PredefinedRole::by_id(role) {
             Some(predefined) => predefined.permissions,
-            None => self.roles.get(&role).map(|role| role.permissions).unwrap_or_default(),
+            None => self
+                .roles
+                .get(&role)
+                .map(|role| role.permissions)
+                .unwrap_or_default(),
         }
     }
 }
@@ -505,7 +568,11 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// A number that nothing ever had. Four thousand million of a kind are not reached: the numbers stop there.
     pub(crate) fn next<I: Id>(&mut self) -> I {
-        let floor = if I::KIND == Kind::Role { CUSTOM_FIRST } else { 1 };
+        let floor = if I::KIND == Kind::Role {
+            CUSTOM_FIRST
+        } else {
+            1
+        };
         let last = self.issued.get(&I::KIND).copied().unwrap_or(0);
         let number = last.saturating_add(1).max(floor);
         self.issued.insert(I::KIND, number);

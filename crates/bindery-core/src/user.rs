@@ -2,7 +2,9 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::id::{ApiKeyId, OrganizationId, OrganizationMembershipId, SpaceId, SpaceMembershipId, UserId};
+use crate::id::{
+    ApiKeyId, OrganizationId, OrganizationMembershipId, SpaceId, SpaceMembershipId, UserId,
+};
 use crate::role::{AccountRole, OrganizationRole, SpaceRole};
 use crate::text::{Email, Name};
 use crate::time::Timestamp;

@@ -467,6 +467,7 @@ impl Permission {
     ];
 
     /// The name on the wire.
+    #[expect(clippy::too_many_lines, reason = "a table: one row a permission")]
     pub const fn name(self) -> &'static str {
         match self {
             Self::AgentRoleCreate => "AGENT_ROLE_CREATE",
@@ -624,7 +625,11 @@ impl Permission {
     }
 
     /// The lowest level on which granting or asking it means something.
-    #[expect(clippy::match_same_arms, reason = "a table: one row a permission")]
+    #[expect(
+        clippy::match_same_arms,
+        clippy::too_many_lines,
+        reason = "a table: one row a permission"
+    )]
     pub const fn lowest_level(self) -> Level {
         match self {
             Self::AgentRoleCreate => Level::Space,

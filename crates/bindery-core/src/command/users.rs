@@ -1,0 +1,202 @@
+//! Users: create, update, delete (`contract/operations.md`, users).
+
+use super::{Assignment, Command, Context, Decided, cascade};
+use crate::change::Change;
+use crate::id::{Kind, UserId};
+use crate::permission::Permission;
+use crate::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
+use crate::resource::{Level, Resource};
+use crate::role::AccountRole;
+use crate::state::State;
+use crate::text::{Email, Name};
+use crate::user::{INVITATION_SECONDS, Identity, Standing, User, UserStatus};
+
+/// Invites or adds a person, by their e-mail address.
+#[derive(Clone, Debug)]
+pub struct CreateUser {
+    /// What they are called.
+    pub name: Name,
+    /// Their identity.
+    pub email: Email,
+    /// Their role in the account.
+    pub role: Assignment<AccountRole>,
+    /// Whether they must accept first.
+    pub invitation: Invitation,
+    /// Overrides what the role gives; account admins only.
+    pub is_developer: Option<bool>,
+}
+
+/// How a person comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invitation {
+    /// Active at once.
+    None,
+    /// Invited, until they accept.
+    Sent,
+}
+
+/// What became of [`CreateUser`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreatedUser {
+    /// A new user or a new invitation.
+    Created(User),
+    /// The invitation was open already; nothing changed.
+    AlreadyInvited(User),
+}
+
+impl Command for CreateUser {
+    type Outcome = CreatedUser;
+    const OPERATION: &str = "create_user";
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<CreatedUser>, Refusal> {
+        let role = self.authorize(state, context)?;
+        let holder = state.users_by_email.get(&self.email.folded());
+        let holder = holder.and_then(|id| state.user(*id));
+        let (id, created_at) = match holder.map(|user| (user, user.status(context.now))) {
+            None => (state.numbers().next(), context.now),
+            Some((_, None)) => return Err(Refusal::Conflict(Conflict::EmailInactive)),
+            Some((_, Some(UserStatus::Active))) => {
+                return Err(Refusal::Conflict(Conflict::EmailActive));
+            }
+            Some((user, Some(UserStatus::Invited))) => {
+                return match self.invitation {
+                    Invitation::None => Err(Refusal::Conflict(Conflict::EmailInvited)),
+                    Invitation::Sent => Ok(Decided::unchanged(CreatedUser::AlreadyInvited(
+                        user.as_ref().clone(),
+                    ))),
+                };
+            }
+            Some((user, Some(UserStatus::Expired))) => (user.id, user.created_at),
+        };
+        let user = User {
+            id,
+            name: self.name.clone(),
+            identity: Identity::Human {
+                email: self.email.clone(),
+            },
+            account_role: role,
+            is_developer: self.is_developer.unwrap_or(role.is_developer_by_default()),
+            standing: match self.invitation {
+                Invitation::None => Standing::Active,
+                Invitation::Sent => Standing::Invited {
+                    until: context.now.plus_seconds(INVITATION_SECONDS),
+                },
+            },
+            created_at,
+        };
+        let changes = vec![Change::PutUser(user.clone())];
+        Ok(Decided {
+            changes,
+            outcome: CreatedUser::Created(user),
+        })
+    }
+}
+
+impl CreateUser {
+    /// Admins give any role, members only `MEMBER` and `ANNOTATOR`, others none (`contract/authorization.md` §10).
+    fn authorize(&self, state: &State, context: &Context) -> Result<AccountRole, Refusal> {
+        let is_admin = state.is_account_admin(context);
+        let is_member = matches!(
+            state.account_role(context),
+            Some(AccountRole::Member | AccountRole::MemberUiOnly)
+        );
+        if !is_admin && !is_member {
+            return Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive));
+        }
+        if !is_admin && self.is_developer.is_some() {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        match self.role {
+            Assignment::Custom(_) => Err(Refusal::Unprocessable(Unprocessable::CustomRole(
+                Level::Account,
+            ))),
+            Assignment::Predefined(role @ (AccountRole::Member | AccountRole::Annotator)) => {
+                Ok(role)
+            }
+            Assignment::Predefined(role) if is_admin => Ok(role),
+            Assignment::Predefined(_) => Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive)),
+        }
+    }
+}
+
+/// Renames a person, or lets them use the API or not.
+#[derive(Clone, Debug)]
+pub struct UpdateUser {
+    /// Whom.
+    pub user: UserId,
+    /// A new name.
+    pub name: Option<Name>,
+    /// Developer access; account admins only.
+    pub is_developer: Option<bool>,
+}
+
+impl Command for UpdateUser {
+    type Outcome = User;
+    const OPERATION: &str = "update_user";
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
+        let old = state.visible_user(context, self.user)?;
+        if self.name.is_some() {
+            state.authorize(context, Permission::UserUpdate, Resource::Account)?;
+        }
+        if self.is_developer.is_some() && !state.is_account_admin(context) {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        let user = User {
+            name: self.name.clone().unwrap_or_else(|| old.name.clone()),
+            is_developer: self.is_developer.unwrap_or(old.is_developer),
+            ..old.clone()
+        };
+        if user == *old {
+            return Ok(Decided::unchanged(user));
+        }
+        Ok(Decided {
+            changes: vec![Change::PutUser(user.clone())],
+            outcome: user,
+        })
+    }
+}
+
+/// Ends a person's access for good, with everything they hold. Service keys they made stay.
+#[derive(Clone, Debug)]
+pub struct DeleteUser {
+    /// Whom.
+    pub user: UserId,
+}
+
+impl Command for DeleteUser {
+    type Outcome = ();
+    const OPERATION: &str = "delete_user";
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
+        // Whoever may not delete users gets no difference between gone and never there.
+        if !state.allows(context, Permission::UserDelete, Resource::Account) {
+            state.visible_user(context, self.user)?;
+            state.authorize(context, Permission::UserDelete, Resource::Account)?;
+        }
+        let user = state
+            .user(self.user)
+            .filter(|user| user.is_human())
+            .ok_or(Refusal::NotFound(Kind::User))?;
+        if self.user == context.user() {
+            return Err(Refusal::Invalid(Invalid::DeletesOneself));
+        }
+        if user.standing == Standing::Inactive {
+            return Ok(Decided::unchanged(()));
+        }
+        let mut changes = Vec::new();
+        cascade::holdings(state, self.user, &mut changes);
+        for key in state.user_keys_of(self.user).filter(|key| !key.is_revoked) {
+            cascade::revoke(key, &mut changes);
+        }
+        let user = User {
+            standing: Standing::Inactive,
+            ..user.as_ref().clone()
+        };
+        changes.push(Change::PutUser(user));
+        Ok(Decided {
+            changes,
+            outcome: (),
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! Why a command or query is refused. What is absent, deleted, hidden or in another account is one variant, so that no
+//! layer above can tell them apart. How a client sees it is decided at the API alone.
+
+use crate::id::Kind;
+use crate::permission::Permission;
+use crate::resource::Level;
+
+/// Why nothing was done. Nothing ever is half done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key or its owner is gone since the request was authenticated.
+    Unauthenticated,
+    /// The principal may see the thing, but not do this.
+    Forbidden(Forbidden),
+    /// Absent, deleted, not readable or in another account: never told apart.
+    NotFound(Kind),
+    /// The request breaks a rule that its sender could have known (`contract/README.md` §6, 400).
+    Invalid(Invalid),
+    /// Uniqueness, or the state of things, forbids it.
+    Conflict(Conflict),
+    /// Well-formed, and can't be honoured.
+    Unprocessable(Unprocessable),
+}
+
+/// What the principal lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// This permission on the resource of this level.
+    Permission(Permission, Level),
+    /// Being account admin.
+    NotAccountAdmin,
+    /// Being admin of the organization.
+    NotOrganizationAdmin,
+    /// Being admin of the space.
+    NotSpaceAdmin,
+    /// Members give the account roles `MEMBER` and `ANNOTATOR` only; others none.
+    NotYourRoleToGive,
+    /// Predefined roles are the same for everyone.
+    PredefinedRole,
+    /// `is_developer` is off for the user, or developer access for the account.
+    NoDeveloperAccess,
+    /// A user key would outlive the limits of the service key that made it.
+    BotMakesUserKey,
+    /// Neither admin of all spaces that the key is bound to, nor its creator with the rights that takes.
+    NotYourServiceKey,
+}
+
+/// Rules of 400 that only the state can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    /// An account annotator holds the role `ANNOTATOR` and no other.
+    AnnotatorWithOtherRole,
+    /// The role `ANNOTATOR` is for account annotators.
+    AnnotatorRoleForOthers,
+    /// The user isn't a member of the space's organization.
+    NotInOrganization,
+    /// Users can't delete themselves.
+    DeletesOneself,
+    /// `MEMBER_UI_ONLY` and `ANNOTATOR` are no account roles for keys.
+    AccountRoleOfKey,
+    /// The same organization stands twice in one key.
+    OrganizationTwice,
+    /// The same space stands twice in one organization of a key.
+    SpaceTwice,
+}
+
+/// What is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Another thing of this kind has the name.
+    NameTaken(Kind),
+    /// The user has a binding on the resource already.
+    BindingExists,
+    /// Bindings use the role.
+    RoleInUse,
+    /// An active user has the address.
+    EmailActive,
+    /// An invitation to the address is open.
+    EmailInvited,
+    /// The address was a user's who is gone for good.
+    EmailInactive,
+}
+
+/// What can't be honoured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unprocessable {
+    /// Custom roles don't exist on this level.
+    CustomRole(Level),
+    /// Keys don't get the role `ANNOTATOR` on this level.
+    AnnotatorKey(Level),
+    /// The role holds more than the caller has at that place.
+    AboveCaller(Level),
+    /// The space doesn't lie in the organization it stands under.
+    SpaceElsewhere,
+    /// The end of the key lies in the past.
+    ExpiryPast,
+    /// The end of the key lies beyond the longest life that the account allows.
+    ExpiryTooLate {
+        /// The longest life, in seconds.
+        max_seconds: u64,
+    },
+    /// A refreshed key can't live longer than it would have.
+    ExpiryExtended,
+    /// A key with an end needs one when it is refreshed.
+    ExpiryMissing,
+    /// The key is revoked.
+    KeyRevoked,
+    /// The key has ended.
+    KeyExpired,
+}

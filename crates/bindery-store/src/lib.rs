@@ -1,0 +1,139 @@
+//! Where the log, the current records and the audit log live. A very small interface, blocking on purpose: a transaction
+//! begins and ends inside one function, no handle to one ever travels, and a simulation can drive it step by step.
+
+use bindery_core::audit::{AuditEntry, AuditKind};
+use bindery_core::change::Entry;
+use bindery_core::id::{AccountId, Revision, UserId};
+use bindery_core::place::Account;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+
+pub mod conformance;
+pub mod sqlite;
+
+/// A store of any number of accounts, each with a log, revisions and an audit log of its own.
+pub trait Store: Send + Sync + 'static {
+    /// Every account, by number.
+    fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    /// Keeps a new account at revision 0. Its number must be free: [`Store::accounts`] tells which are taken.
+    fn create_account(&self, account: &Account) -> Result<(), StoreError>;
+
+    /// The newest state of an account, from its current records.
+    fn load(&self, account: AccountId) -> Result<State, StoreError>;
+
+    /// Appends to an account's log, in one transaction: takes the account's row, hands `decide` what others have appended
+    /// since `known` (in order, empty if nothing), and commits the batch that it returns with records, audit entries
+    /// and the new revision, all or nothing.
+    ///
+    /// `decide` runs at most once. The batch's entries must continue the newest revision without a gap; an empty batch
+    /// commits nothing.
+    fn append(
+        &self,
+        account: AccountId,
+        known: Revision,
+        decide: &mut dyn FnMut(&[Entry]) -> Batch,
+    ) -> Result<Revision, AppendError>;
+
+    /// Entries after `revision`, in order, at most `limit` of them.
+    fn changes_since(
+        &self,
+        account: AccountId,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// Audit entries that match, newest first, each with its number; at most `query.limit`.
+    fn audit(
+        &self,
+        account: AccountId,
+        query: &AuditQuery,
+    ) -> Result<Vec<(u64, AuditEntry)>, StoreError>;
+}
+
+/// What one append writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Log entries, in the order of their revisions.
+    pub entries: Vec<Entry>,
+    /// Audit entries, in the order they happened; numbered by the store.
+    pub audit: Vec<AuditEntry>,
+}
+
+impl Batch {
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.audit.is_empty()
+    }
+}
+
+/// Which audit entries are wanted.
+#[derive(Clone, Debug)]
+pub struct AuditQuery {
+    /// Not earlier than this.
+    pub from: Timestamp,
+    /// Not later than this.
+    pub to: Timestamp,
+    /// Of this user only.
+    pub user: Option<UserId>,
+    /// Of one of these operations; any, if empty.
+    pub operations: Vec<String>,
+    /// Of this kind only.
+    pub kind: Option<AuditKind>,
+    /// With a smaller number than this: where the page before ended.
+    pub before: Option<u64>,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+/// What a library said, for the log of the operator.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a store can't be opened, read, or told of an account. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("`{0}` is in use by another process; stop it, or choose another data directory")]
+    InUse(String),
+    /// A newer version of Bindery wrote it.
+    #[error("`{path}` has format {found}, and this version of bindery reads up to {known}; use a newer bindery")]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The newest format that is known.
+        known: i64,
+    },
+    /// Not a Bindery store, or damaged.
+    #[error("`{path}` can't be read as a bindery store ({why}); restore it from a backup, or choose another data directory")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The account isn't there.
+    #[error("there is no account {}", (.0).0)]
+    NoAccount(AccountId),
+    /// The account is there already.
+    #[error("there is an account {} already", (.0).0)]
+    AccountExists(AccountId),
+    /// The directory or the database can't be reached; trying again may help.
+    #[error("the store can't be reached: {0}")]
+    Unavailable(#[source] Cause),
+}
+
+/// Why nothing was appended, or why we can't tell.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The connection died around the commit. Read the log before answering anyone.
+    #[error("the outcome of the commit is unknown: {0}")]
+    Unknown(#[source] Cause),
+    /// Nothing was written; trying again is safe.
+    #[error("nothing was written: {0}")]
+    Unavailable(#[source] Cause),
+    /// Nothing was written, and trying again won't help: the batch breaks a rule that the store guards.
+    #[error("the batch contradicts what is stored: {0}")]
+    Contradiction(String),
+}
