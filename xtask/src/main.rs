@@ -5,9 +5,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
+mod ci;
 mod codegen;
+mod run;
+mod suites;
 
 #[derive(Parser)]
+#[command(name = "cargo xtask", about = "What contributors and CI run")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -15,6 +19,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build bindery and run it with a small sample company; more words go to `bindery demo`.
+    Demo {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Install what the tests need, and run every suite.
+    Test,
+    /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
+    Ci,
     /// Make the tables of bindery-core from those in contract/.
     Codegen {
         /// Only say whether they are stale.
@@ -24,10 +38,12 @@ enum Task {
 }
 
 fn main() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask stands in the workspace")?;
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent().context("xtask stands in the workspace")?;
     match Arguments::parse().task {
+        Task::Demo { arguments } => suites::demo(root, &arguments),
+        Task::Test => suites::test(root),
+        Task::Ci => ci::run_all(root),
         Task::Codegen { check } => codegen::run(root, check),
     }
 }

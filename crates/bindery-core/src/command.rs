@@ -16,8 +16,8 @@ use crate::time::Timestamp;
 use crate::user::{Identity, Standing, User};
 
 pub mod api_keys;
-pub mod bootstrap;
 mod cascade;
+pub mod operator;
 pub mod organizations;
 pub mod projects;
 pub mod resource_restrictions;
@@ -38,7 +38,7 @@ pub struct Context {
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Whoever owns the data directory: may found the account, nothing else.
+    /// Whoever owns the data directory: may do what stands in [`operator`], nothing else.
     Operator,
     /// A request with an API key.
     Key {

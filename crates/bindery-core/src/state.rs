@@ -131,6 +131,11 @@ impl State {
         &self.account
     }
 
+    /// Whether nobody has ever been in it.
+    pub fn is_unfounded(&self) -> bool {
+        self.users.is_empty()
+    }
+
     /// Encodes and reads this account's ids.
     pub fn ids(&self) -> &IdKey {
         &self.account.id_key
@@ -487,6 +492,11 @@ impl State {
     pub fn space_membership(&self, space: SpaceId, user: UserId) -> Option<SpaceMembership> {
         let id = self.members_of_space.get(&(space, user))?;
         self.space_memberships.get(id).copied()
+    }
+
+    /// Every API key, oldest first.
+    pub fn api_keys(&self) -> impl Iterator<Item = &ApiKey> {
+        self.api_keys.values().map(AsRef::as_ref)
     }
 
     /// The key with this id.

@@ -2,13 +2,14 @@
 //! begins and ends inside one function, no handle to one ever travels, and a simulation can drive it step by step.
 
 use bindery_core::audit::{AuditEntry, AuditKind};
-use bindery_core::change::Entry;
+use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Revision, UserId};
 use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
 pub mod conformance;
+mod record;
 pub mod sqlite;
 
 /// A store of any number of accounts, each with a log, revisions and an audit log of its own.
@@ -27,7 +28,8 @@ pub trait Store: Send + Sync + 'static {
     /// and the new revision, all or nothing.
     ///
     /// `decide` runs at most once. The batch's entries must continue the newest revision without a gap; an empty batch
-    /// commits nothing.
+    /// commits nothing. A `known` that the log never reached (it was restored from a backup, say) and an account that
+    /// isn't there are contradictions, and `decide` doesn't hear of them.
     fn append(
         &self,
         account: AccountId,
@@ -65,6 +67,32 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.audit.is_empty()
     }
+
+    /// The revision that an account at `newest` comes to by this batch. Every store asks this before it writes: entries
+    /// that leave a gap, or that put an account in another's place, are refused.
+    pub fn check(&self, account: AccountId, newest: Revision) -> Result<Revision, AppendError> {
+        let mut head = newest;
+        for entry in &self.entries {
+            if entry.revision != head.next() {
+                let Revision(revision) = entry.revision;
+                let message = format!("an entry of revision {revision} can't follow {head}");
+                return Err(AppendError::Contradiction(message));
+            }
+            head = entry.revision;
+            for change in &entry.changes {
+                if let Change::PutAccount(other) = change
+                    && other.id != account
+                {
+                    let message = format!(
+                        "account {} can't be put in account {}",
+                        other.id.0, account.0
+                    );
+                    return Err(AppendError::Contradiction(message));
+                }
+            }
+        }
+        Ok(head)
+    }
 }
 
 /// Which audit entries are wanted.
@@ -96,7 +124,9 @@ pub enum StoreError {
     #[error("`{0}` is in use by another process; stop it, or choose another data directory")]
     InUse(String),
     /// A newer version of Bindery wrote it.
-    #[error("`{path}` has format {found}, and this version of bindery reads up to {known}; use a newer bindery")]
+    #[error(
+        "`{path}` has format {found}, and this version of bindery reads up to {known}; use a newer bindery"
+    )]
     Newer {
         /// The file.
         path: String,
@@ -106,7 +136,9 @@ pub enum StoreError {
         known: i64,
     },
     /// Not a Bindery store, or damaged.
-    #[error("`{path}` can't be read as a bindery store ({why}); restore it from a backup, or choose another data directory")]
+    #[error(
+        "`{path}` can't be read as a bindery store ({why}); restore it from a backup, or choose another data directory"
+    )]
     Corrupt {
         /// The file.
         path: String,

@@ -181,7 +181,12 @@ pub enum SpaceSeat {
     /// A predefined role.
     Membership(SpaceMembership),
     /// A custom one.
-    Binding(RoleBinding),
+    Binding {
+        /// What holds it.
+        binding: RoleBinding,
+        /// The space it is on.
+        space: SpaceId,
+    },
 }
 
 impl Command for AddSpaceUser {
@@ -285,7 +290,10 @@ impl AddSpaceUser {
         }
         Ok(Decided {
             changes,
-            outcome: SpaceSeat::Binding(binding),
+            outcome: SpaceSeat::Binding {
+                binding,
+                space: self.space,
+            },
         })
     }
 }

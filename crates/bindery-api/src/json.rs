@@ -1,0 +1,140 @@
+//! Strict reading of JSON bodies: an object, its fields each once, nothing unknown; every error names the field.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+
+use crate::problem::Problem;
+
+/// Reads a body of one JSON object.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if std::str::from_utf8(bytes).is_err() {
+        return Err(Problem::invalid("the body is not UTF-8"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let why = error.into_inner();
+        match path.as_str() {
+            "." | "?" | "" => Problem::invalid(format!("the body can't be read: {why}")),
+            path => Problem::field(path, why),
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|_| Problem::invalid("the body goes on after its JSON object; send one object"))?;
+    Ok(value)
+}
+
+/// A JSON object, where serde by itself would take an array of the fields in order as well.
+#[derive(Clone, Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMaps<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMaps<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Self::Value, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(OnlyMaps(PhantomData))
+    }
+}
+
+/// For optional fields that take no `null`: absent, or a value.
+pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        role_id: String,
+        #[serde(default, deserialize_with = "present")]
+        note: Option<String>,
+        #[serde(default)]
+        inner: Option<Object<Inner>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only read by serde")]
+        deep: u8,
+    }
+
+    fn refused(body: impl AsRef<[u8]>) -> String {
+        format!("{:?}", parse::<Sample>(body.as_ref()).unwrap_err())
+    }
+
+    #[test]
+    fn a_good_body_is_read() {
+        let sample: Sample = parse(br#" {"role_id":"x","inner":{"deep":1}} "#).unwrap();
+        assert_eq!((sample.role_id.as_str(), sample.note), ("x", None));
+        assert!(sample.inner.is_some());
+    }
+
+    #[test]
+    fn every_way_to_be_wrong_is_refused_and_named() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let deep = format!(r#"{{"role_id":{deep}}}"#);
+        for (body, named) in [
+            (&b""[..], "EOF"),
+            (b"null", "an object"),
+            (b"[]", "an object"),
+            (br#"["x"]"#, "an object"),
+            (br#""x""#, "an object"),
+            (br#"{"role_id":"x"} x"#, "goes on"),
+            (br#"{"role_id":"x","#, "EOF"),
+            (b"{}", "missing field `role_id`"),
+            (br#"{"role_id":null}"#, "`role_id`"),
+            (br#"{"role_id":7}"#, "`role_id`"),
+            (br#"{"role_id":["x"]}"#, "`role_id`"),
+            (
+                br#"{"role_id":"x","role_id":"y"}"#,
+                "duplicate field `role_id`",
+            ),
+            (
+                br#"{"role_id":"x","user_id":"y"}"#,
+                "unknown field `user_id`",
+            ),
+            (br#"{"role_id":"x","note":null}"#, "`note`"),
+            (br#"{"role_id":"x","inner":[1]}"#, "`inner`"),
+            (br#"{"role_id":"x","inner":{"deep":300}}"#, "`inner.deep`"),
+            (
+                br#"{"role_id":"x","inner":{"deep":1,"deep":1}}"#,
+                "duplicate field `deep`",
+            ),
+            (b"{\"role_id\":\"\xff\"}", "UTF-8"),
+            (deep.as_bytes(), "role_id"),
+        ] {
+            let message = refused(body);
+            assert!(
+                message.contains(named),
+                "{}: {message}",
+                String::from_utf8_lossy(body)
+            );
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The operations served, one row each. The router, the Allow header, metric labels and audit names read this table;
+//! nothing else spells a path.
+
+use std::fmt;
+
+use hyper::Method;
+
+use crate::call::Handler;
+use crate::v2::{
+    api_keys, organizations, projects, resource_restrictions, role_bindings, roles, spaces, users,
+};
+
+/// One operation of the API (`contract/operations.md`).
+pub(crate) struct Operation {
+    /// Its operation id.
+    pub(crate) id: &'static str,
+    pub(crate) method: Method,
+    /// With `{name}` for each path parameter.
+    pub(crate) path: &'static str,
+    /// The query parameters it knows.
+    pub(crate) query: &'static [&'static str],
+    /// Whether it reads a body.
+    pub(crate) has_body: bool,
+    /// The status of success.
+    pub(crate) success: u16,
+    pub(crate) handler: Handler,
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+macro_rules! operation {
+    ($method:ident $path:literal $id:ident: reads $family:ident::$handler:ident, $success:literal, query $query:expr, body $has_body:literal) => {
+        operation!(@ $method $path $id, $success, $query, $has_body, Handler::Reads($family::$handler))
+    };
+    ($method:ident $path:literal $id:ident: $family:ident::$handler:ident, $success:literal, query $query:expr, body $has_body:literal) => {
+        operation!(@ $method $path $id, $success, $query, $has_body, Handler::Changes(|call| Box::pin($family::$handler(call))))
+    };
+    (@ $method:ident $path:literal $id:ident, $success:literal, $query:expr, $has_body:literal, $handler:expr) => {
+        Operation {
+            id: stringify!($id),
+            method: Method::$method,
+            path: $path,
+            query: &$query,
+            has_body: $has_body,
+            success: $success,
+            handler: $handler,
+        }
+    };
+}
+
+/// Every operation of `/v2`.
+#[rustfmt::skip]
+pub(crate) static OPERATIONS: [Operation; 27] = [
+    operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body false),
+    operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body true),
+    operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body false),
+    operation!(PATCH "/v2/role-bindings/{binding_id}" update_role_binding: role_bindings::update, 200, query [], body true),
+    operation!(DELETE "/v2/role-bindings/{binding_id}" delete_role_binding: role_bindings::delete, 204, query [], body false),
+    operation!(GET "/v2/roles" list_roles: reads roles::list, 200, query ["is_predefined", "limit", "cursor"], body false),
+    operation!(POST "/v2/roles" create_role: roles::create, 201, query [], body true),
+    operation!(GET "/v2/roles/{role_id}" get_role: reads roles::get, 200, query [], body false),
+    operation!(GET "/v2/resource-restrictions" list_resource_restrictions: reads resource_restrictions::list, 200, query ["resource_type", "limit", "cursor"], body false),
+    operation!(POST "/v2/resource-restrictions" create_resource_restriction: resource_restrictions::create, 200, query [], body true),
+    operation!(DELETE "/v2/resource-restrictions/{resource_id}" delete_resource_restriction: resource_restrictions::delete, 204, query [], body false),
+    operation!(GET "/v2/users" list_users: reads users::list, 200, query ["email", "status", "limit", "cursor"], body false),
+    operation!(POST "/v2/users" create_user: users::create, 201, query [], body true),
+    operation!(GET "/v2/users/{user_id}" get_user: reads users::get, 200, query [], body false),
+    operation!(GET "/v2/organizations" list_organizations: reads organizations::list, 200, query ["name", "limit", "cursor"], body false),
+    operation!(POST "/v2/organizations" create_organization: organizations::create, 201, query [], body true),
+    operation!(GET "/v2/organizations/{org_id}" get_organization: reads organizations::get, 200, query [], body false),
+    operation!(POST "/v2/organizations/{org_id}/users" add_organization_user: organizations::add_user, 200, query [], body true),
+    operation!(GET "/v2/spaces" list_spaces: reads spaces::list, 200, query ["org_id", "name", "limit", "cursor"], body false),
+    operation!(POST "/v2/spaces" create_space: spaces::create, 201, query [], body true),
+    operation!(GET "/v2/spaces/{space_id}" get_space: reads spaces::get, 200, query [], body false),
+    operation!(POST "/v2/spaces/{space_id}/users" add_space_user: spaces::add_user, 200, query [], body true),
+    operation!(GET "/v2/projects" list_projects: reads projects::list, 200, query ["space_id", "space_name", "name", "project_type", "limit", "cursor"], body false),
+    operation!(POST "/v2/projects" create_project: projects::create, 201, query [], body true),
+    operation!(GET "/v2/projects/{project_id}" get_project: reads projects::get, 200, query [], body false),
+    operation!(DELETE "/v2/projects/{project_id}" delete_project: projects::delete, 204, query [], body false),
+    operation!(POST "/v2/api-keys" create_api_key: api_keys::create, 201, query [], body true),
+];
+
+/// Finds the operation behind a method and path.
+#[derive(Debug)]
+pub(crate) struct Router(matchit::Router<Vec<&'static Operation>>);
+
+/// What stands at a path.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// This operation, with its path parameters, still percent-encoded.
+    Found(&'static Operation, Vec<(&'static str, String)>),
+    /// Others, that take these methods.
+    OtherMethods(String),
+    /// Nothing.
+    Nothing,
+}
+
+impl Router {
+    /// A router over [`OPERATIONS`].
+    pub(crate) fn new() -> Self {
+        let mut paths: Vec<(&'static str, Vec<&'static Operation>)> = Vec::new();
+        for operation in &OPERATIONS {
+            match paths.iter_mut().find(|(path, _)| *path == operation.path) {
+                Some((_, operations)) => operations.push(operation),
+                None => paths.push((operation.path, vec![operation])),
+            }
+        }
+        let mut router = matchit::Router::new();
+        for (path, operations) in paths {
+            router
+                .insert(path, operations)
+                .expect("the paths of the table don't contradict each other");
+        }
+        Self(router)
+    }
+
+    /// What stands at `path` for `method`. The path is matched as it was sent: no other spelling reaches an operation.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Route {
+        let Ok(found) = self.0.at(path) else {
+            return Route::Nothing;
+        };
+        let Some(operation) = found.value.iter().find(|one| one.method == *method) else {
+            let methods: Vec<&str> = found.value.iter().map(|one| one.method.as_str()).collect();
+            return Route::OtherMethods(methods.join(", "));
+        };
+        let parameters = names(operation.path)
+            .filter_map(|name| Some((name, found.params.get(name)?.to_owned())))
+            .collect();
+        Route::Found(operation, parameters)
+    }
+}
+
+/// The names of a path's parameters.
+fn names(path: &'static str) -> impl Iterator<Item = &'static str> {
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(method: &Method, path: &str) -> String {
+        match Router::new().find(method, path) {
+            Route::Found(operation, parameters) => format!("{operation:?} {parameters:?}"),
+            Route::OtherMethods(methods) => format!("takes {methods}"),
+            Route::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_the_exact_path_reaches_an_operation() {
+        assert_eq!(
+            find(&Method::PATCH, "/v2/role-bindings/x%3D"),
+            r#"update_role_binding [("binding_id", "x%3D")]"#
+        );
+        assert_eq!(
+            find(&Method::PUT, "/v2/role-bindings/x"),
+            "takes GET, PATCH, DELETE"
+        );
+        for path in [
+            "/",
+            "/v2",
+            "/v2/",
+            "/v2/role-bindings/",
+            "/v2//role-bindings",
+            "/V2/role-bindings",
+            "/v2/role%2Dbindings",
+            "/v2/role-bindings/x/",
+            "/v2/role-bindings/x/y",
+            "/v2/./role-bindings",
+            "//v2/role-bindings",
+        ] {
+            assert_eq!(find(&Method::GET, path), "nothing", "{path}");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_an_id_and_place_of_its_own() {
+        for (place, one) in OPERATIONS.iter().enumerate() {
+            for other in &OPERATIONS[place + 1..] {
+                assert_ne!(one.id, other.id);
+                assert!(
+                    one.path != other.path || one.method != other.method,
+                    "{one:?} {other:?}"
+                );
+            }
+            assert_eq!(one.success == 204, one.method == Method::DELETE, "{one:?}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What a client sees when something is refused: RFC 9457 problem+json (`contract/README.md` §6). The one place that
+//! turns a refusal into a status and a sentence.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use bindery_core::id::Kind;
+use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
+
+use bindery_node::ExecuteError;
+use serde::Serialize;
+
+const TYPE_BASE: &str = "https://arize.com/docs/ax/rest-reference/errors";
+
+/// Seconds after which a client may try again when something is only briefly out of reach.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// A refused request, not yet rendered: the frame adds the path and the request id.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    allow: Option<String>,
+}
+
+/// The body of a problem.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    request_id: &'a str,
+}
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            allow: None,
+        }
+    }
+
+    /// 400: the request itself is wrong; `detail` says where and what is accepted.
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400 about one field of the body, path or query.
+    pub(crate) fn field(name: &str, why: impl std::fmt::Display) -> Self {
+        Self::invalid(format!("`{name}`: {why}"))
+    }
+
+    /// 401, the same for every cause.
+    pub(crate) fn unauthenticated() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "send `Authorization: Bearer <key>` with a key that is known, not revoked, not expired, and whose user is active",
+        )
+    }
+
+    /// 404 for a path that isn't served.
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "nothing is served at this path; check its spelling, slashes included",
+        )
+    }
+
+    /// 405, with what the path does take.
+    pub(crate) fn method_not_allowed(allowed: &str) -> Self {
+        let detail = format!("this path takes {allowed}");
+        Self {
+            allow: Some(allowed.to_owned()),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        }
+    }
+
+    /// 408: the client was too slow.
+    pub(crate) fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request did not arrive in time; send it again",
+        )
+    }
+
+    /// 413: more than a body may hold.
+    pub(crate) fn too_large(max_bytes: usize) -> Self {
+        let detail = format!("the body is larger than {max_bytes} bytes; send less at once");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// 422: well-formed, and can't be honoured.
+    pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    /// 500: a mistake of ours. The log has the cause.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "something went wrong here; the server's log has the cause beside this request id",
+        )
+    }
+
+    /// 503: out of reach for now, and nothing was changed.
+    pub(crate) fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the change could not be stored now, and nothing was changed; try again",
+        )
+    }
+
+    /// 503: the commit takes longer than anyone waits, and may still succeed.
+    pub(crate) fn outcome_unknown() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the change takes too long to store, and may still be made; read the resource before you try again",
+        )
+    }
+
+    const fn title_and_anchor(&self) -> (&'static str, Option<&'static str>) {
+        match self.status.as_u16() {
+            400 => ("Invalid request parameters", Some("invalid-request")),
+            401 => ("Authentication required", Some("authentication-required")),
+            403 => ("Access forbidden", Some("access-forbidden")),
+            404 => ("Resource not found", Some("resource-not-found")),
+            405 => ("Method not allowed", None),
+            408 => ("Request timeout", None),
+            409 => ("Resource conflict", Some("resource-conflict")),
+            413 => ("Payload too large", None),
+            422 => ("Unprocessable Entity", Some("unprocessable-entity")),
+            429 => ("Rate limit exceeded", Some("rate-limit-exceeded")),
+            503 => ("Service Unavailable", Some("service-unavailable")),
+            _ => ("Internal server error", None),
+        }
+    }
+
+    /// The whole response.
+    pub(crate) fn render(&self, instance: &str, request_id: &str) -> Response<Full<Bytes>> {
+        let (title, anchor) = self.title_and_anchor();
+        let body = Body {
+            r#type: anchor.map_or_else(
+                || "about:blank".to_owned(),
+                |anchor| format!("{TYPE_BASE}#{anchor}"),
+            ),
+            title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            instance,
+            request_id,
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = Response::new(Full::from(json));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            // Whoever was too slow, or sends too much, is not read any further.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        if let Some(allow) = self
+            .allow
+            .as_deref()
+            .and_then(|allow| HeaderValue::from_str(allow).ok())
+        {
+            headers.insert(header::ALLOW, allow);
+        }
+        response
+    }
+}
+
+impl From<ExecuteError> for Problem {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Refused(refusal) => refusal.into(),
+            ExecuteError::Unavailable => Self::unavailable(),
+        }
+    }
+}
+
+/// The status that a refusal is answered with.
+pub(crate) fn status_of(refusal: &Refusal) -> u16 {
+    Problem::from(*refusal).status.as_u16()
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, detail) = match refusal {
+            Refusal::Unauthenticated => return Self::unauthenticated(),
+            Refusal::Forbidden(lack) => (StatusCode::FORBIDDEN, forbidden(lack)),
+            Refusal::NotFound(kind) => (StatusCode::NOT_FOUND, not_found(kind)),
+            Refusal::Invalid(rule) => (StatusCode::BAD_REQUEST, invalid(rule).to_owned()),
+            Refusal::Conflict(conflict) => (StatusCode::CONFLICT, in_the_way(conflict)),
+            Refusal::Unprocessable(reason) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, unprocessable(reason))
+            }
+        };
+        Self::new(status, detail)
+    }
+}
+
+fn forbidden(lack: Forbidden) -> String {
+    let sentence = match lack {
+        Forbidden::Permission(permission, level) => {
+            return format!(
+                "this takes the permission {} on the {}; ask whoever administers it for a role that has it",
+                permission.name(),
+                level.noun()
+            );
+        }
+        Forbidden::NotAccountAdmin => "only account admins may do this",
+        Forbidden::NotOrganizationAdmin => {
+            "only admins of the organization, or of the account, may do this"
+        }
+        Forbidden::NotSpaceAdmin => {
+            "only admins of the space, or of what is above it, may do this; to give a custom role, \
+             the permission ROLE_BINDING_CREATE on the space is enough"
+        }
+        Forbidden::NotYourRoleToGive => {
+            "account admins add users with any role, members with the roles MEMBER and ANNOTATOR, others none"
+        }
+        Forbidden::PredefinedRole => {
+            "predefined roles can't be changed or deleted; make a custom role instead"
+        }
+        Forbidden::NoDeveloperAccess => {
+            "developer access is switched off for this user or account; an account admin can switch it on \
+             with PATCH /v2/users/{user_id} and `is_developer`"
+        }
+        Forbidden::BotMakesUserKey => "a service key can't make user keys; use a user's own key",
+        Forbidden::NotYourServiceKey => {
+            "this takes being admin of all spaces that the key is bound to, or having made it and holding \
+             the permission in each of them"
+        }
+    };
+    sentence.to_owned()
+}
+
+/// One sentence whether it is absent, hidden or somebody else's.
+fn not_found(kind: Kind) -> String {
+    match kind {
+        Kind::Restriction => "the project is not restricted".to_owned(),
+        Kind::OrganizationMembership => "the user is not a member of the organization".to_owned(),
+        Kind::SpaceMembership => "the user is not a member of the space".to_owned(),
+        Kind::User
+        | Kind::Role
+        | Kind::RoleBinding
+        | Kind::Space
+        | Kind::Project
+        | Kind::Organization
+        | Kind::ApiKey
+        | Kind::AuditLog
+        | Kind::Dashboard
+        | Kind::Prompt
+        | Kind::Account => {
+            format!(
+                "there is no {} with this id, or it is not visible to this key",
+                kind.noun()
+            )
+        }
+    }
+}
+
+const fn invalid(rule: Invalid) -> &'static str {
+    match rule {
+        Invalid::AnnotatorWithOtherRole => {
+            "`role`: the user is an annotator of the account, and annotators take the role ANNOTATOR only"
+        }
+        Invalid::AnnotatorRoleForOthers => {
+            "`role`: ANNOTATOR is for users who are annotators of the account; choose another role"
+        }
+        Invalid::NotInOrganization => {
+            "`user_id`: the user is not a member of the space's organization; add them there first with \
+             POST /v2/organizations/{org_id}/users"
+        }
+        Invalid::DeletesOneself => {
+            "`user_id`: users can't delete themselves; another account admin can"
+        }
+        Invalid::AccountRoleOfKey => "`account_role`: a service key takes ADMIN or MEMBER",
+        Invalid::OrganizationTwice => {
+            "`organizations`: the same organization stands in it twice; list it once"
+        }
+        Invalid::SpaceTwice => "`organizations`: the same space stands in it twice; list it once",
+    }
+}
+
+fn in_the_way(conflict: Conflict) -> String {
+    let sentence = match conflict {
+        Conflict::NameTaken(kind) => {
+            return format!(
+                "`name`: another {} has this name; choose one that is free",
+                kind.noun()
+            );
+        }
+        Conflict::BindingExists => {
+            "the user has a role binding on this resource already; change its role with \
+             PATCH /v2/role-bindings/{binding_id}"
+        }
+        Conflict::RoleInUse => {
+            "role bindings use this role; give their users another role, or delete the bindings, first"
+        }
+        Conflict::EmailActive => "`email`: a user with this address exists already",
+        Conflict::EmailInvited => {
+            "`email`: an invitation to this address is open; wait until it is accepted, or delete the user"
+        }
+        Conflict::EmailInactive => {
+            "`email`: a user with this address was deleted, and can't come back"
+        }
+    };
+    sentence.to_owned()
+}
+
+fn unprocessable(reason: Unprocessable) -> String {
+    match reason {
+        Unprocessable::CustomRole(level) => {
+            format!("custom roles can't be assigned on the level of the {}; choose a predefined one", level.noun())
+        }
+        Unprocessable::AnnotatorKey(level) => {
+            format!("a service key can't have the role ANNOTATOR in a {}; choose another role", level.noun())
+        }
+        Unprocessable::AboveCaller(level) => format!(
+            "a role of this key is above what you have in that {} yourself; choose a lower one",
+            level.noun()
+        ),
+        Unprocessable::SpaceElsewhere => {
+            "`organizations`: a space stands under an organization that it doesn't lie in".to_owned()
+        }
+        Unprocessable::ExpiryPast => "`expires_at`: must lie in the future".to_owned(),
+        Unprocessable::ExpiryTooLate { max_seconds } => format!(
+            "`expires_at`: keys of this account live at most {max_seconds} seconds; choose an earlier end"
+        ),
+        Unprocessable::ExpiryExtended => {
+            "`expires_at`: a refresh can't extend the life of a key; choose its present end or an earlier one"
+                .to_owned()
+        }
+        Unprocessable::ExpiryMissing => {
+            "`expires_at`: this key has an end, so a refresh must name one that is not later".to_owned()
+        }
+        Unprocessable::KeyRevoked => "the key is revoked; make a new one".to_owned(),
+        Unprocessable::KeyExpired => "the key has ended; make a new one".to_owned(),
+    }
+}

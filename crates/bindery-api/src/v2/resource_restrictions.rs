@@ -1,0 +1,70 @@
+//! `/v2/resource-restrictions`.
+
+use bindery_core::command::resource_restrictions::{
+    CreateResourceRestriction, DeleteResourceRestriction,
+};
+use bindery_core::id::{Id as _, Kind, ProjectId};
+use bindery_core::query::Page;
+use bindery_core::refusal::Refusal;
+
+use crate::call::{Answer, Call};
+use crate::problem::Problem;
+use crate::wire::resource_restrictions::{
+    ResourceRestriction, ResourceRestrictionCreate, ResourceRestrictions,
+};
+
+/// The kinds that can be asked for; only projects can be restricted here.
+const RESOURCE_TYPES: [(&str, bool); 3] =
+    [("PROJECT", true), ("DASHBOARD", false), ("PROMPT", false)];
+
+pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
+    let exists_here = call
+        .query
+        .choice("resource_type", &RESOURCE_TYPES)?
+        .unwrap_or(true);
+    let cursors = call.cursors();
+    let slice = cursors.slice()?;
+    let context = call.admit()?;
+    let page = if exists_here {
+        call.state.restrictions(&context, slice)
+    } else {
+        Page {
+            items: Vec::new(),
+            has_more: false,
+        }
+    };
+    Answer::json(&ResourceRestrictions {
+        pagination: cursors.pagination(&page, |restriction| restriction.project),
+        resource_restrictions: page
+            .items
+            .iter()
+            .map(|restriction| ResourceRestriction::new(restriction, call.ids()))
+            .collect(),
+    })
+}
+
+pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
+    let body: ResourceRestrictionCreate = call.body()?;
+    let project = restrictable(&call, &body.resource_id)?;
+    let restriction = call.execute(CreateResourceRestriction { project }).await?;
+    Answer::json(&ResourceRestriction::new(&restriction, call.ids()))
+}
+
+pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
+    let text = call.path_text("resource_id").to_owned();
+    let project = restrictable(&call, &text)?;
+    call.execute(DeleteResourceRestriction { project }).await?;
+    Ok(Answer::empty())
+}
+
+/// The project behind an id. Dashboards and prompts are legal kinds, of which nothing exists here.
+fn restrictable(call: &Call, text: &str) -> Result<ProjectId, Problem> {
+    match call.ids().parse_any(text) {
+        Some(Ok(id)) if matches!(id.kind, Kind::Dashboard | Kind::Prompt) => {
+            call.admit()?;
+            Err(Refusal::NotFound(id.kind).into())
+        }
+        Some(Ok(id)) if id.kind == Kind::Project => Ok(ProjectId::from_number(id.number)),
+        _ => call.id("resource_id", text),
+    }
+}

@@ -1,0 +1,84 @@
+//! What stands on the wire: structs of their own, so that the domain can be renamed without a client noticing.
+//!
+//! Requests are closed; responses carry every member that the contract marks *always*.
+
+use bindery_core::time::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde::{Serialize, Serializer};
+
+use crate::problem::Problem;
+
+pub(crate) mod api_keys;
+pub(crate) mod assignment;
+pub(crate) mod organizations;
+pub(crate) mod projects;
+pub(crate) mod resource_restrictions;
+pub(crate) mod role_bindings;
+pub(crate) mod roles;
+pub(crate) mod spaces;
+pub(crate) mod users;
+
+/// A moment as it is written: RFC 3339, UTC, milliseconds, `Z`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(pub(crate) Timestamp);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let moment = jiff::Timestamp::from_millisecond(self.0.as_millis())
+            .map_err(|_| serde::ser::Error::custom("a moment beyond the calendar"))?;
+        serializer.collect_str(&moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+/// Reads a moment: with `Z` or an offset, or with no zone at all, which means UTC (`contract/README.md` §4).
+pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    let with_zone = text.parse::<jiff::Timestamp>().ok();
+    let moment = with_zone.or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        TimeZone::UTC.to_timestamp(civil).ok()
+    });
+    moment
+        .map(|moment| Timestamp::from_millis(moment.as_millisecond()))
+        .ok_or_else(|| {
+            Problem::field(
+                name,
+                format!("`{text}` is not a moment like `2026-05-18T12:00:00Z`"),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_in_every_form_that_clients_send() {
+        for text in [
+            "2026-05-18T12:00:00Z",
+            "2026-05-18T12:00:00.000Z",
+            "2026-05-18T12:00:00+00:00",
+            "2026-05-18T12:00:00+0000",
+            "2026-05-18T14:00:00.000000000+02:00",
+            "2026-05-18T12:00:00",
+            "2026-05-18T12:00:00.000000",
+            "2026-05-18 12:00:00",
+        ] {
+            let moment = moment("expires_at", text).unwrap();
+            assert_eq!(
+                serde_json::to_string(&Moment(moment)).unwrap(),
+                r#""2026-05-18T12:00:00.000Z""#,
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "tomorrow",
+            "1747569600",
+            "2026-13-01T00:00:00Z",
+            "2026-05-18T25:00:00Z",
+        ] {
+            assert!(moment("expires_at", text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! API keys on the wire. The secret stands in the answer that made it, and nowhere else.
+
+use bindery_core::api_key::{ApiKey as Key, KeyOwner, Secret};
+use bindery_core::command::Assignment;
+use bindery_core::command::api_keys::{CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace};
+use bindery_core::id::{IdKey, UserId};
+use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
+use bindery_core::state::State;
+use bindery_core::text::{Description, KeyName};
+use serde::{Deserialize, Serialize};
+
+use super::assignment::{AssignmentRequest, AssignmentResponse};
+use super::{Moment, moment};
+use crate::json::{Object, present};
+use crate::problem::Problem;
+use crate::secret::KeyText;
+
+/// The most organizations of a key, and the most spaces of each.
+const PLACES_MAX: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "key_type", deny_unknown_fields)]
+pub(crate) enum ApiKeyCreate {
+    #[serde(rename = "USER")]
+    User {
+        name: String,
+        #[serde(default)]
+        description: Option<String>,
+        #[serde(default)]
+        expires_at: Option<String>,
+    },
+    #[serde(rename = "SERVICE")]
+    Service {
+        name: String,
+        #[serde(default)]
+        description: Option<String>,
+        #[serde(default)]
+        expires_at: Option<String>,
+        #[serde(default, deserialize_with = "present")]
+        account_role: Option<Object<AssignmentRequest>>,
+        organizations: Vec<Object<OrganizationOfKey>>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrganizationOfKey {
+    org_id: String,
+    #[serde(default, deserialize_with = "present")]
+    role: Option<Object<AssignmentRequest>>,
+    spaces: Vec<Object<SpaceOfKey>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpaceOfKey {
+    space_id: String,
+    #[serde(default, deserialize_with = "present")]
+    role: Option<Object<AssignmentRequest>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ApiKey {
+    id: String,
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    description: String,
+    key_type: &'static str,
+    status: &'static str,
+    redacted_key: String,
+    created_at: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Moment>,
+    created_by_user_id: String,
+}
+
+/// A key that was just made: the one time its secret is shown.
+#[derive(Serialize)]
+pub(crate) struct ApiKeyCreated {
+    #[serde(flatten)]
+    api_key: ApiKey,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bot_user: Option<BotUser>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct BotUser {
+    id: String,
+    name: String,
+    account_role: AssignmentResponse,
+    organizations: Vec<BotOrganization>,
+}
+
+#[derive(Debug, Serialize)]
+struct BotOrganization {
+    org_id: String,
+    role: AssignmentResponse,
+    spaces: Vec<BotSpace>,
+}
+
+#[derive(Debug, Serialize)]
+struct BotSpace {
+    space_id: String,
+    role: AssignmentResponse,
+}
+
+/// A parsed request for either kind of key.
+#[derive(Debug)]
+pub(crate) enum NewKey {
+    User(CreateUserKey),
+    Service(CreateServiceKey),
+}
+
+impl ApiKeyCreate {
+    pub(crate) fn parse(&self, secret: Secret, ids: &IdKey) -> Result<NewKey, Problem> {
+        match self {
+            Self::User {
+                name,
+                description,
+                expires_at,
+            } => Ok(NewKey::User(CreateUserKey {
+                name: key_name(name)?,
+                description: key_description(description.as_deref())?,
+                expires_at: expires_at
+                    .as_deref()
+                    .map(|text| moment("expires_at", text))
+                    .transpose()?,
+                secret,
+            })),
+            Self::Service {
+                name,
+                description,
+                expires_at,
+                account_role,
+                organizations,
+            } => Ok(NewKey::Service(CreateServiceKey {
+                name: key_name(name)?,
+                description: key_description(description.as_deref())?,
+                expires_at: expires_at
+                    .as_deref()
+                    .map(|text| moment("expires_at", text))
+                    .transpose()?,
+                account_role: match account_role {
+                    Some(Object(role)) => role.parse("account_role", ids)?,
+                    None => Assignment::Predefined(AccountRole::Member),
+                },
+                organizations: bounded("organizations", organizations)?
+                    .enumerate()
+                    .map(|(place, one)| one.parse(&format!("organizations[{place}]"), ids))
+                    .collect::<Result<_, _>>()?,
+                secret,
+            })),
+        }
+    }
+}
+
+impl OrganizationOfKey {
+    fn parse(&self, field: &str, ids: &IdKey) -> Result<KeyOrganization, Problem> {
+        let organization = ids.parse(&self.org_id);
+        let spaces = format!("{field}.spaces");
+        Ok(KeyOrganization {
+            organization: organization
+                .map_err(|error| Problem::field(&format!("{field}.org_id"), error))?,
+            role: match &self.role {
+                Some(Object(role)) => role.parse(&format!("{field}.role"), ids)?,
+                None => Assignment::Predefined(OrganizationRole::ReadOnly),
+            },
+            spaces: bounded(&spaces, &self.spaces)?
+                .enumerate()
+                .map(|(place, one)| one.parse(&format!("{spaces}[{place}]"), ids))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl SpaceOfKey {
+    fn parse(&self, field: &str, ids: &IdKey) -> Result<KeySpace, Problem> {
+        let space = ids.parse(&self.space_id);
+        Ok(KeySpace {
+            space: space.map_err(|error| Problem::field(&format!("{field}.space_id"), error))?,
+            role: match &self.role {
+                Some(Object(role)) => role.parse(&format!("{field}.role"), ids)?,
+                None => Assignment::Predefined(SpaceRole::Member),
+            },
+        })
+    }
+}
+
+fn bounded<'a, T>(
+    field: &str,
+    places: &'a [Object<T>],
+) -> Result<impl Iterator<Item = &'a T>, Problem> {
+    if (1..=PLACES_MAX).contains(&places.len()) {
+        return Ok(places.iter().map(|Object(place)| place));
+    }
+    let why = format!("has {} items; 1 to {PLACES_MAX} are accepted", places.len());
+    Err(Problem::field(field, why))
+}
+
+fn key_name(text: &str) -> Result<KeyName, Problem> {
+    KeyName::parse(text).map_err(|error| Problem::field("name", error))
+}
+
+fn key_description(text: Option<&str>) -> Result<Description, Problem> {
+    let text = text.unwrap_or_default();
+    Description::parse(text).map_err(|error| Problem::field("description", error))
+}
+
+impl ApiKey {
+    pub(crate) fn new(key: &Key, ids: &IdKey) -> Self {
+        Self {
+            id: ids.encode(key.id),
+            name: key.name.to_string(),
+            description: key.description.to_string(),
+            key_type: match key.owner {
+                KeyOwner::User(_) => "USER",
+                KeyOwner::Service(_) => "SERVICE",
+            },
+            status: if key.is_revoked { "REVOKED" } else { "ACTIVE" },
+            redacted_key: key.secret.redacted.clone(),
+            created_at: Moment(key.created_at),
+            expires_at: key.expires_at.map(Moment),
+            created_by_user_id: ids.encode(key.created_by),
+        }
+    }
+}
+
+impl ApiKeyCreated {
+    pub(crate) fn new(key: &Key, text: &KeyText, bot_user: Option<BotUser>, ids: &IdKey) -> Self {
+        Self {
+            api_key: ApiKey::new(key, ids),
+            key: text.reveal().to_owned(),
+            bot_user,
+        }
+    }
+}
+
+impl BotUser {
+    /// A bot with the places it was given by this request.
+    pub(crate) fn new(
+        bot: UserId,
+        name: &str,
+        account_role: AccountRole,
+        places: &[KeyOrganization],
+        state: &State,
+    ) -> Self {
+        let ids = state.ids();
+        let spaces = |place: &KeyOrganization| {
+            let seat = |seat: &KeySpace| BotSpace {
+                space_id: ids.encode(seat.space),
+                role: response(seat.role, state),
+            };
+            place.spaces.iter().map(seat).collect()
+        };
+        let organization = |place: &KeyOrganization| BotOrganization {
+            org_id: ids.encode(place.organization),
+            role: response(place.role, state),
+            spaces: spaces(place),
+        };
+        Self {
+            id: ids.encode(bot),
+            name: name.to_owned(),
+            account_role: AssignmentResponse::predefined(account_role),
+            organizations: places.iter().map(organization).collect(),
+        }
+    }
+}
+
+fn response<R: super::assignment::Named>(role: Assignment<R>, state: &State) -> AssignmentResponse {
+    match role {
+        Assignment::Predefined(role) => AssignmentResponse::predefined(role),
+        Assignment::Custom(role) => AssignmentResponse::custom(state, role),
+    }
+}

@@ -1,0 +1,97 @@
+//! Role assignments: `{"type":"PREDEFINED","name":…}` or `{"type":"CUSTOM","id":…}`.
+
+use bindery_core::command::Assignment;
+use bindery_core::id::{IdKey, RoleId};
+use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
+use bindery_core::state::State;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+/// In a request. Both members are required, and nothing beside them is accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub(crate) enum AssignmentRequest {
+    #[serde(rename = "PREDEFINED")]
+    Predefined { name: String },
+    #[serde(rename = "CUSTOM")]
+    Custom { id: String },
+}
+
+/// In a response.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type")]
+pub(crate) enum AssignmentResponse {
+    #[serde(rename = "PREDEFINED")]
+    Predefined { name: &'static str },
+    #[serde(rename = "CUSTOM")]
+    Custom { id: String, name: String },
+}
+
+impl AssignmentRequest {
+    /// The assignment, with its name looked up by `from_name` among `all`.
+    pub(crate) fn parse<R: Named>(
+        &self,
+        field: &str,
+        ids: &IdKey,
+    ) -> Result<Assignment<R>, Problem> {
+        match self {
+            Self::Predefined { name } => {
+                R::find(name).map(Assignment::Predefined).ok_or_else(|| {
+                    Problem::field(
+                        &format!("{field}.name"),
+                        format!("`{name}` is not one of {}", R::names().join(", ")),
+                    )
+                })
+            }
+            Self::Custom { id } => ids
+                .parse(id)
+                .map(Assignment::Custom)
+                .map_err(|error| Problem::field(&format!("{field}.id"), error)),
+        }
+    }
+}
+
+impl AssignmentResponse {
+    /// A predefined role.
+    pub(crate) fn predefined(role: impl Named) -> Self {
+        Self::Predefined { name: role.text() }
+    }
+
+    /// A role of the account by id.
+    pub(crate) fn custom(state: &State, role: RoleId) -> Self {
+        let name = state
+            .role(role)
+            .map(|role| role.name().to_owned())
+            .unwrap_or_default();
+        Self::Custom {
+            id: state.ids().encode(role),
+            name,
+        }
+    }
+}
+
+/// The roles that have an enum on the wire.
+pub(crate) trait Named: Sized + Copy + 'static {
+    fn find(name: &str) -> Option<Self>;
+    fn text(self) -> &'static str;
+    fn names() -> Vec<&'static str>;
+}
+
+macro_rules! named {
+    ($($role:ident)*) => {$(
+        impl Named for $role {
+            fn find(name: &str) -> Option<Self> {
+                Self::from_name(name)
+            }
+            fn text(self) -> &'static str {
+                self.name()
+            }
+            fn names() -> Vec<&'static str> {
+                Self::ALL.iter().map(|role| role.name()).collect()
+            }
+        }
+    )*};
+}
+
+named! { AccountRole OrganizationRole SpaceRole }

@@ -1,0 +1,96 @@
+//! Roles on the wire.
+
+use bindery_core::command::roles::CreateRole;
+use bindery_core::permission::{Permission, PermissionSet};
+use bindery_core::role::AnyRole;
+use bindery_core::state::State;
+use bindery_core::text::{Description, RoleName};
+use serde::{Deserialize, Serialize};
+
+use super::Moment;
+use crate::page::Pagination;
+use crate::problem::Problem;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RoleCreate {
+    name: String,
+    #[serde(default)]
+    description: Option<String>,
+    permissions: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Role {
+    id: String,
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    description: String,
+    permissions: Vec<&'static str>,
+    is_predefined: bool,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Roles {
+    pub(crate) roles: Vec<Role>,
+    pub(crate) pagination: Pagination,
+}
+
+impl RoleCreate {
+    pub(crate) fn parse(&self) -> Result<CreateRole, Problem> {
+        let description = self.description.as_deref().unwrap_or_default();
+        Ok(CreateRole {
+            name: RoleName::parse(&self.name).map_err(|error| Problem::field("name", error))?,
+            description: Description::parse(description)
+                .map_err(|error| Problem::field("description", error))?,
+            permissions: permissions(&self.permissions)?,
+        })
+    }
+}
+
+/// At least one, each known; duplicates are merged.
+fn permissions(names: &[String]) -> Result<PermissionSet, Problem> {
+    if names.is_empty() {
+        return Err(Problem::field(
+            "permissions",
+            "is empty; name at least one permission",
+        ));
+    }
+    let mut set = PermissionSet::EMPTY;
+    for (place, name) in names.iter().enumerate() {
+        let permission = Permission::from_name(name).ok_or_else(|| {
+            Problem::field(
+                &format!("permissions[{place}]"),
+                format!("`{name}` is not a permission; they are spelled like ROLE_BINDING_READ"),
+            )
+        })?;
+        set = set.with(permission);
+    }
+    Ok(set)
+}
+
+impl Role {
+    pub(crate) fn new(role: AnyRole<'_>, state: &State) -> Self {
+        let since = state.account().created_at;
+        let (description, is_predefined, created_at, updated_at) = match role {
+            AnyRole::Predefined(..) => (String::new(), true, since, since),
+            AnyRole::Custom(role) => (
+                role.description.to_string(),
+                false,
+                role.created_at,
+                role.updated_at,
+            ),
+        };
+        Self {
+            id: state.ids().encode(role.id()),
+            name: role.name().to_owned(),
+            description,
+            permissions: role.permissions().iter().map(Permission::name).collect(),
+            is_predefined,
+            created_at: Moment(created_at),
+            updated_at: Moment(updated_at),
+        }
+    }
+}

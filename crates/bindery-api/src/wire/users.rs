@@ -1,0 +1,102 @@
+//! Users on the wire.
+
+use bindery_core::command::users::{CreateUser, Invitation};
+use bindery_core::id::IdKey;
+use bindery_core::text::{Email, Name};
+use bindery_core::time::Timestamp;
+use bindery_core::user::{User as Person, UserStatus};
+use serde::{Deserialize, Serialize};
+
+use super::Moment;
+use super::assignment::{AssignmentRequest, AssignmentResponse};
+use crate::json::{Object, present};
+use crate::page::Pagination;
+use crate::problem::Problem;
+
+/// The values of `status`.
+pub(crate) const STATUSES: [(&str, UserStatus); 3] = [
+    ("ACTIVE", UserStatus::Active),
+    ("INVITED", UserStatus::Invited),
+    ("EXPIRED", UserStatus::Expired),
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UserCreate {
+    name: String,
+    email: String,
+    role: Object<AssignmentRequest>,
+    pub(crate) invite_mode: String,
+    #[serde(default, deserialize_with = "present")]
+    is_developer: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct User {
+    id: String,
+    name: String,
+    email: String,
+    created_at: Moment,
+    status: &'static str,
+    role: AssignmentResponse,
+    is_developer: bool,
+}
+
+/// A user who was just made. The member `invite_mode` tells clients that the user is new.
+#[derive(Debug, Serialize)]
+pub(crate) struct UserCreated {
+    #[serde(flatten)]
+    pub(crate) user: User,
+    pub(crate) invite_mode: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Users {
+    pub(crate) users: Vec<User>,
+    pub(crate) pagination: Pagination,
+}
+
+impl UserCreate {
+    pub(crate) fn parse(&self, ids: &IdKey) -> Result<CreateUser, Problem> {
+        Ok(CreateUser {
+            name: Name::parse(&self.name).map_err(|error| Problem::field("name", error))?,
+            email: Email::parse(&self.email).map_err(|error| Problem::field("email", error))?,
+            role: self.role.0.parse("role", ids)?,
+            invitation: match self.invite_mode.as_str() {
+                "NONE" => Invitation::None,
+                "EMAIL_LINK" | "TEMPORARY_PASSWORD" => {
+                    return Err(Problem::unprocessable(
+                        "`invite_mode`: this server can't send invitations yet; use NONE, which makes the user active at once",
+                    ));
+                }
+                other => {
+                    return Err(Problem::field(
+                        "invite_mode",
+                        format!("`{other}` is not one of NONE, EMAIL_LINK, TEMPORARY_PASSWORD"),
+                    ));
+                }
+            },
+            is_developer: self.is_developer,
+        })
+    }
+}
+
+impl User {
+    /// A person who isn't gone, as of `now`.
+    pub(crate) fn new(user: &Person, ids: &IdKey, now: Timestamp) -> Self {
+        let status = user.status(now);
+        let status = STATUSES
+            .iter()
+            .find(|(_, one)| Some(*one) == status)
+            .map_or("", |(name, _)| *name);
+        Self {
+            id: ids.encode(user.id),
+            name: user.name.to_string(),
+            email: user.email().map(ToString::to_string).unwrap_or_default(),
+            created_at: Moment(user.created_at),
+            status,
+            role: AssignmentResponse::predefined(user.account_role),
+            is_developer: user.is_developer,
+        }
+    }
+}

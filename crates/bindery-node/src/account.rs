@@ -1,0 +1,213 @@
+//! One account as the rest of the process sees it: a snapshot to read, and a queue to write.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bindery_core::command::{Caller, Command};
+use bindery_core::id::AccountId;
+use bindery_core::refusal::Refusal;
+use bindery_core::state::State;
+use bindery_store::{AppendError, Store};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::node::Directory;
+use crate::submission::{Audit, Pending, Submission};
+use crate::writer::Writer;
+
+/// How many commands may wait; more are told to come back.
+const QUEUE_MAX: usize = 4096;
+/// How many commands one transaction takes.
+const BATCH_MAX: usize = 1024;
+/// How long to wait before the store is asked again what became of a commit.
+const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
+/// How much of the log is read at once.
+const LOG_PAGE: usize = 1000;
+
+/// One account at work. Cheap to share; ends when the last holder drops it.
+#[derive(Debug)]
+pub struct Account {
+    id: AccountId,
+    snapshot: Arc<ArcSwap<State>>,
+    queue: Option<mpsc::Sender<Box<dyn Submission>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a command brought nothing, or why we can't tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExecuteError {
+    /// The command was decided, and refused.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// Nothing was changed, and a repeat may succeed.
+    #[error("the store can't be reached, or too many changes are waiting; nothing was changed")]
+    Unavailable,
+}
+
+impl Account {
+    pub(crate) fn start(
+        state: State,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        directory: Directory,
+    ) -> std::io::Result<Self> {
+        let id = state.account().id;
+        let snapshot = Arc::new(ArcSwap::from_pointee(state.clone()));
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let published = Arc::clone(&snapshot);
+        let desk = Desk {
+            id,
+            store,
+            clock,
+            directory,
+            published,
+            writer: Writer::new(state),
+        };
+        let AccountId(number) = id;
+        let thread = std::thread::Builder::new()
+            .name(format!("writer-{number}"))
+            .spawn(move || desk.run(waiting))?;
+        Ok(Self {
+            id,
+            snapshot,
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> AccountId {
+        self.id
+    }
+
+    /// The newest committed state. Never waits.
+    pub fn snapshot(&self) -> Arc<State> {
+        self.snapshot.load_full()
+    }
+
+    /// Decides and commits a command. When this returns, the change is durable and every reader sees it.
+    pub async fn execute<C>(
+        &self,
+        command: C,
+        caller: Caller,
+        audit: Option<Audit>,
+    ) -> Result<C::Outcome, ExecuteError>
+    where
+        C: Command + Send + 'static,
+        C::Outcome: Send,
+    {
+        let (pending, answer) = Pending::new(command, caller, audit);
+        let queue = self.queue.as_ref().ok_or(ExecuteError::Unavailable)?;
+        queue
+            .try_send(Box::new(pending))
+            .map_err(|_| ExecuteError::Unavailable)?;
+        answer.await.unwrap_or(Err(ExecuteError::Unavailable))
+    }
+}
+
+impl Drop for Account {
+    /// Closes the queue and waits until everything in it is committed and answered.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the writer's thread works with.
+struct Desk {
+    id: AccountId,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    directory: Directory,
+    published: Arc<ArcSwap<State>>,
+    writer: Writer,
+}
+
+impl Desk {
+    fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Submission>>) {
+        let mut queue = Vec::new();
+        while let Some(first) = waiting.blocking_recv() {
+            queue.push(first);
+            // Whatever queued while the last commit ran goes into this one.
+            while queue.len() < BATCH_MAX
+                && let Ok(next) = waiting.try_recv()
+            {
+                queue.push(next);
+            }
+            let committed = self.commit(&mut queue);
+            for submission in queue.drain(..) {
+                submission.answer(committed);
+            }
+        }
+    }
+
+    /// Commits one batch and publishes it: after the commit, and before anyone is answered.
+    fn commit(&mut self, queue: &mut [Box<dyn Submission>]) -> Result<(), ExecuteError> {
+        let batch = getrandom::u64().map_err(|error| {
+            tracing::error!(%error, "the system gives no random numbers");
+            ExecuteError::Unavailable
+        })?;
+        let known = self.writer.known();
+        let Self {
+            id,
+            writer,
+            clock,
+            directory,
+            ..
+        } = self;
+        let appended = self.store.append(*id, known, &mut |appended| {
+            let made = writer.make_batch(appended, queue, clock.now(), batch);
+            // Only a hint, so it may be early: the account itself knows which keys are good.
+            directory.learn(*id, appended);
+            directory.learn(*id, &made.entries);
+            made
+        });
+        let outcome = match appended {
+            Ok(_) => {
+                self.writer.commit();
+                Ok(())
+            }
+            Err(AppendError::Unknown(cause)) => {
+                tracing::error!(%cause, "a commit's answer was lost; reading the log");
+                self.writer.abandon();
+                if self.resolve(batch) {
+                    Ok(())
+                } else {
+                    Err(ExecuteError::Unavailable)
+                }
+            }
+            Err(error @ (AppendError::Unavailable(_) | AppendError::Contradiction(_))) => {
+                tracing::error!(%error, "a batch was not committed");
+                self.writer.abandon();
+                Err(ExecuteError::Unavailable)
+            }
+        };
+        self.published
+            .store(Arc::new(self.writer.committed().clone()));
+        outcome
+    }
+
+    /// Reads the log until it answers. Nobody is told anything before that: a guess could be a lie.
+    fn resolve(&mut self, batch: u64) -> bool {
+        let mut is_in = false;
+        loop {
+            match self
+                .store
+                .changes_since(self.id, self.writer.known(), LOG_PAGE)
+            {
+                Ok(entries) if entries.is_empty() => return is_in,
+                Ok(entries) => {
+                    is_in |= self.writer.resolve(&entries, batch);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the log can't be read yet");
+                    std::thread::sleep(RESOLVE_PAUSE);
+                }
+            }
+        }
+    }
+}

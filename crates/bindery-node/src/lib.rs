@@ -1,0 +1,15 @@
+//! Accounts at work. Readers take an immutable snapshot and never wait; writes go through one writer an account, which
+//! commits everything that queued while the last commit ran as one batch.
+//!
+//! What deliberately isn't here: HTTP, SQL, and any rule about who may do what.
+
+mod account;
+mod clock;
+mod node;
+mod submission;
+mod writer;
+
+pub use account::{Account, ExecuteError};
+pub use clock::Clock;
+pub use node::{Node, OpenError};
+pub use submission::Audit;

@@ -1,0 +1,143 @@
+//! All accounts of one store, and who may speak for which.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bindery_core::api_key::{ApiKey, SecretHash};
+use bindery_core::change::{Change, Entry};
+use bindery_core::command::Caller;
+use bindery_core::id::AccountId;
+use bindery_core::place::Account as AccountRecord;
+use bindery_core::time::Timestamp;
+use bindery_store::{Store, StoreError};
+
+use crate::account::Account;
+use crate::clock::Clock;
+
+/// A process's accounts.
+pub struct Node {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    directory: Directory,
+    accounts: RwLock<BTreeMap<AccountId, Arc<Account>>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("accounts", &self.accounts().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an account can't be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gave no thread for its writer.
+    #[error("the system gives no thread for a writer: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Node {
+    /// Loads every account of the store and starts its writer.
+    pub fn open(store: Arc<dyn Store>, clock: Clock) -> Result<Self, OpenError> {
+        let node = Self {
+            store,
+            clock,
+            directory: Directory::default(),
+            accounts: RwLock::default(),
+        };
+        for account in node.store.accounts()? {
+            node.start(account.id)?;
+        }
+        Ok(node)
+    }
+
+    /// Keeps a new account and starts its writer.
+    pub fn create_account(&self, account: &AccountRecord) -> Result<Arc<Account>, OpenError> {
+        self.store.create_account(account)?;
+        self.start(account.id)
+    }
+
+    /// The accounts at work, by number.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.values().cloned().collect()
+    }
+
+    /// What tells the time here.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The account and caller behind a key's hash at `now`, if it is good.
+    pub fn authenticate(
+        &self,
+        hash: &SecretHash,
+        now: Timestamp,
+    ) -> Option<(Arc<Account>, Caller)> {
+        let id = self.directory.find(hash)?;
+        let account = {
+            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(accounts.get(&id)?)
+        };
+        let caller = account.snapshot().authenticate(hash, now)?;
+        Some((account, caller))
+    }
+
+    fn start(&self, id: AccountId) -> Result<Arc<Account>, OpenError> {
+        let state = self.store.load(id)?;
+        for key in state.api_keys() {
+            self.directory.add(id, key);
+        }
+        let account = Account::start(
+            state,
+            Arc::clone(&self.store),
+            self.clock.clone(),
+            self.directory.clone(),
+        )?;
+        let account = Arc::new(account);
+        let mut accounts = self
+            .accounts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        accounts.insert(id, Arc::clone(&account));
+        Ok(account)
+    }
+}
+
+/// Which account a key belongs to. A hint only: the account decides whether the key is good, so an entry that has
+/// outlived its secret does no harm.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Directory(Arc<RwLock<HashMap<SecretHash, AccountId>>>);
+
+impl Directory {
+    fn find(&self, hash: &SecretHash) -> Option<AccountId> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(hash)
+            .copied()
+    }
+
+    fn add(&self, account: AccountId, key: &ApiKey) {
+        let mut accounts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        accounts.insert(key.secret.hash, account);
+        if let Some(previous) = key.previous {
+            accounts.insert(previous.hash, account);
+        }
+    }
+
+    /// Takes the keys out of new log entries.
+    pub(crate) fn learn(&self, account: AccountId, entries: &[Entry]) {
+        for change in entries.iter().flat_map(|entry| &entry.changes) {
+            if let Change::PutApiKey(key) = change {
+                self.add(account, key);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A command on its way through the writer, and the answer on its way back.
+
+use bindery_core::audit::{AuditEntry, AuditKind};
+use bindery_core::change::Entry;
+use bindery_core::command::{Caller, Command, Context};
+use bindery_core::refusal::Refusal;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::account::ExecuteError;
+
+/// What the audit log keeps of a request beside what the command tells.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Where it came from.
+    pub address: String,
+    /// The body, its secrets removed.
+    pub text: Option<String>,
+    /// Path and query parameters, as JSON text.
+    pub variables: Option<String>,
+    /// The HTTP status of success.
+    pub success: u16,
+    /// The HTTP status that a refusal is answered with.
+    pub refused: fn(&Refusal) -> u16,
+}
+
+/// A queued command of any kind. Decided once a batch, answered once the batch is safe.
+pub(crate) trait Submission: Send {
+    /// Decides the command on the newest state, and keeps the outcome for [`Submission::answer`].
+    fn decide(&mut self, state: &State, now: Timestamp, batch: u64) -> Decided;
+    /// Tells the caller. `Err` if the batch was not committed.
+    fn answer(self: Box<Self>, committed: Result<(), ExecuteError>);
+}
+
+/// What one command adds to its batch.
+pub(crate) struct Decided {
+    /// Nothing, if it was refused or changes nothing.
+    pub(crate) entry: Option<Entry>,
+    /// What the audit log keeps of it.
+    pub(crate) audit: Option<AuditEntry>,
+}
+
+pub(crate) struct Pending<C: Command> {
+    command: C,
+    caller: Caller,
+    audit: Option<Audit>,
+    outcome: Option<Result<C::Outcome, Refusal>>,
+    reply: oneshot::Sender<Result<C::Outcome, ExecuteError>>,
+}
+
+impl<C: Command> Pending<C> {
+    pub(crate) fn new(
+        command: C,
+        caller: Caller,
+        audit: Option<Audit>,
+    ) -> (Self, oneshot::Receiver<Result<C::Outcome, ExecuteError>>) {
+        let (reply, answer) = oneshot::channel();
+        (
+            Self {
+                command,
+                caller,
+                audit,
+                outcome: None,
+                reply,
+            },
+            answer,
+        )
+    }
+
+    fn audit_entry(&self, context: &Context, refusal: Option<&Refusal>) -> Option<AuditEntry> {
+        let audit = self.audit.as_ref()?;
+        Some(AuditEntry {
+            user: context.user(),
+            address: audit.address.clone(),
+            kind: AuditKind::Mutation,
+            operation: C::OPERATION.to_owned(),
+            text: audit.text.clone(),
+            variables: audit.variables.clone(),
+            status: refusal.map_or(audit.success, audit.refused),
+            at: context.now,
+        })
+    }
+}
+
+impl<C: Command + Send> Submission for Pending<C>
+where
+    C::Outcome: Send,
+{
+    fn decide(&mut self, state: &State, now: Timestamp, batch: u64) -> Decided {
+        let context = Context {
+            caller: self.caller,
+            now,
+        };
+        let (entry, refusal) = match state.execute(&self.command, &context) {
+            Ok(decided) => {
+                self.outcome = Some(Ok(decided.outcome));
+                let entry = (!decided.changes.is_empty()).then(|| {
+                    let (by, key) = match self.caller {
+                        Caller::Operator => (None, None),
+                        Caller::Key { user, key } => (Some(user), Some(key)),
+                    };
+                    Entry {
+                        revision: state.revision().next(),
+                        at: now,
+                        by,
+                        key,
+                        operation: C::OPERATION.to_owned(),
+                        batch,
+                        changes: decided.changes,
+                    }
+                });
+                (entry, None)
+            }
+            Err(refusal) => {
+                self.outcome = Some(Err(refusal));
+                (None, Some(refusal))
+            }
+        };
+        Decided {
+            entry,
+            audit: self.audit_entry(&context, refusal.as_ref()),
+        }
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), ExecuteError>) {
+        let answer = match (committed, self.outcome) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(outcome)) => outcome.map_err(ExecuteError::Refused),
+            (Ok(()), None) => Err(ExecuteError::Unavailable),
+        };
+        // Whoever asked may have gone away; the change stands all the same.
+        let _ = self.reply.send(answer);
+    }
+}

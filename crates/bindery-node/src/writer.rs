@@ -1,0 +1,82 @@
+//! The writer's decisions, without IO: what a batch is made of, and what a commit whose answer was lost came to. The
+//! thread around it only moves things between the queue, the store and the readers.
+
+use bindery_core::change::Entry;
+use bindery_core::id::Revision;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+use bindery_store::Batch;
+
+use crate::submission::Submission;
+
+/// One account's writer: the newest state it knows, and the one it is working on.
+pub(crate) struct Writer {
+    committed: State,
+    working: State,
+}
+
+impl Writer {
+    pub(crate) fn new(state: State) -> Self {
+        Self {
+            committed: state.clone(),
+            working: state,
+        }
+    }
+
+    /// The newest committed state.
+    pub(crate) fn committed(&self) -> &State {
+        &self.committed
+    }
+
+    /// The revision that the next append builds on, as far as this writer knows.
+    pub(crate) fn known(&self) -> Revision {
+        self.committed.revision()
+    }
+
+    /// Makes a batch of the queue on the newest state: first what other nodes appended, then each command in turn on the
+    /// state that the one before it left.
+    pub(crate) fn make_batch(
+        &mut self,
+        appended: &[Entry],
+        queue: &mut [Box<dyn Submission>],
+        clock: Timestamp,
+        batch: u64,
+    ) -> Batch {
+        for entry in appended {
+            self.committed.advance(entry);
+        }
+        self.working = self.committed.clone();
+        let mut made = Batch::default();
+        for submission in queue {
+            // A clock that was set back doesn't take the order of the log with it.
+            let now = clock.max(self.working.latest());
+            let decided = submission.decide(&self.working, now, batch);
+            if let Some(entry) = decided.entry {
+                self.working.advance(&entry);
+                made.entries.push(entry);
+            }
+            made.audit.extend(decided.audit);
+        }
+        made
+    }
+
+    /// The batch is safe: what was worked on is what is committed.
+    pub(crate) fn commit(&mut self) {
+        self.committed = self.working.clone();
+    }
+
+    /// Nothing of the batch was written.
+    pub(crate) fn abandon(&mut self) {
+        self.working = self.committed.clone();
+    }
+
+    /// The answer of a commit was lost, and this is what the log says after [`Writer::known`]. Takes it in, and tells
+    /// whether the batch with this number is in it.
+    pub(crate) fn resolve(&mut self, log: &[Entry], batch: u64) -> bool {
+        for entry in log {
+            self.committed.advance(entry);
+        }
+        self.working = self.committed.clone();
+        log.iter().any(|entry| entry.batch == batch)
+    }
+}

@@ -1,0 +1,49 @@
+//! What stands for a kind in a database, the same in every store, and the order in which current records are loaded.
+
+use bindery_core::id::Kind;
+
+/// Every kind that is stored, with its number in a database: the one it is encoded with, for good. In the order of
+/// loading: what something refers to comes before it. The account is never a record, but its number counts as issued.
+pub(crate) const KINDS: [(Kind, u8); 11] = [
+    (Kind::Account, 13),
+    (Kind::User, 0),
+    (Kind::ApiKey, 6),
+    (Kind::Organization, 5),
+    (Kind::OrganizationMembership, 8),
+    (Kind::Space, 3),
+    (Kind::SpaceMembership, 9),
+    (Kind::Project, 4),
+    (Kind::Restriction, 12),
+    (Kind::Role, 1),
+    (Kind::RoleBinding, 2),
+];
+
+/// The number of a kind; `None` for a kind of which no store keeps anything, and which no load would find again.
+pub(crate) fn number_of(kind: Kind) -> Option<u8> {
+    KINDS
+        .iter()
+        .find(|(stored, _)| *stored == kind)
+        .map(|(_, number)| *number)
+}
+
+/// The kind with this number.
+pub(crate) fn kind_of(number: u8) -> Option<Kind> {
+    KINDS
+        .iter()
+        .find(|(_, stored)| *stored == number)
+        .map(|(kind, _)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_the_number_that_it_is_encoded_with() {
+        for (kind, number) in KINDS {
+            assert_eq!(minicbor::to_vec(kind).unwrap(), [number], "{kind:?}");
+            assert_eq!(number_of(kind), Some(number));
+            assert_eq!(kind_of(number), Some(kind));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Opening the data directory: the lock, the look at the file before SQLite may touch it, and making a new one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::schema::{APPLICATION_ID, FORMAT, format_of, migrate};
+use super::{Failure, SqliteStore};
+use crate::StoreError;
+
+const DATABASE: &str = "bindery.db";
+/// Where SQLite keeps what isn't in the database yet.
+const WAL: &str = "bindery.db-wal";
+/// A new database until it is whole.
+const DRAFT: &str = "bindery.db.new";
+const LOCK: &str = "bindery.lock";
+
+/// The lock keeps other servers out; this is for someone who looks into the file with a tool of theirs.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+const HEADER_LENGTH: usize = 100;
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+pub(super) fn open(data_dir: &Path) -> Result<SqliteStore, StoreError> {
+    create_directory(data_dir).map_err(|error| unavailable(data_dir, &error))?;
+    let lock = take_lock(data_dir)?;
+    let path = data_dir.join(DATABASE);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() => check_header(&path)?,
+        Ok(_) => return Err(corrupt(&path, "it is not a file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path)?,
+        Err(error) => return Err(unavailable(&path, &error)),
+    }
+    let writer = open_writer(&path)?;
+    let reader = open_reader(&path).map_err(|error| Failure::from(error).at(&path))?;
+    Ok(SqliteStore {
+        path,
+        writer: Mutex::new(writer),
+        reader: Mutex::new(reader),
+        _lock: lock,
+    })
+}
+
+fn create_directory(data_dir: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(data_dir)
+}
+
+/// Options for a file that nobody but the user of this process may read. SQLite gives the files that it puts beside the
+/// database the mode of the database.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// The system lets go of the lock when the process ends, however it ends; the file stays.
+fn take_lock(data_dir: &Path) -> Result<File, StoreError> {
+    let path = data_dir.join(LOCK);
+    let file = private().create(true).truncate(false).open(&path);
+    let file = file.map_err(|error| unavailable(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(data_dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unavailable(&path, &error)),
+    }
+}
+
+/// Tells from the first bytes whether the file is ours to open: SQLite writes beside, and sometimes into, what it opens.
+///
+/// Only under the lock and before SQLite has the file open: closing a file lets go of all POSIX locks that the process
+/// holds on it, SQLite's included.
+fn check_header(path: &Path) -> Result<(), StoreError> {
+    let mut bytes = Vec::with_capacity(HEADER_LENGTH);
+    File::open(path)
+        .and_then(|file| file.take(100).read_to_end(&mut bytes))
+        .map_err(|error| unavailable(path, &error))?;
+    if bytes.is_empty() {
+        return Err(corrupt(path, "it is empty"));
+    }
+    if !bytes.starts_with(MAGIC) {
+        return Err(corrupt(path, "it is not a SQLite database"));
+    }
+    let Some(header) = bytes.first_chunk::<HEADER_LENGTH>() else {
+        return Err(corrupt(path, "it is cut short"));
+    };
+    if number_at(header, 68) != APPLICATION_ID {
+        return Err(corrupt(path, "it is the database of another application"));
+    }
+    check_format(path, number_at(header, 60))?;
+    check_length(path, header)
+}
+
+/// SQLite itself notices missing pages only, and only once it has the file open. While there is a WAL the file may rightly
+/// be shorter than its header says.
+fn check_length(path: &Path, header: &[u8; HEADER_LENGTH]) -> Result<(), StoreError> {
+    // The page size stands in two bytes, in which 65,536 is written 1.
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let pages = u64::from(number_at(header, 28).cast_unsigned());
+    let found = fs::metadata(path)
+        .map_err(|error| unavailable(path, &error))?
+        .len();
+    if found < pages * page_size && !path.with_file_name(WAL).exists() {
+        return Err(corrupt(path, "it is cut short"));
+    }
+    Ok(())
+}
+
+/// A big-endian number of the header, as the SQLite file format defines it.
+fn number_at(header: &[u8; HEADER_LENGTH], offset: usize) -> i32 {
+    header[offset..]
+        .first_chunk()
+        .copied()
+        .map_or(0, i32::from_be_bytes)
+}
+
+fn check_format(path: &Path, found: i32) -> Result<(), StoreError> {
+    match found {
+        1..=FORMAT => Ok(()),
+        ..1 => Err(corrupt(path, "it names no format")),
+        _ => Err(StoreError::Newer {
+            path: path.display().to_string(),
+            found: found.into(),
+            known: FORMAT.into(),
+        }),
+    }
+}
+
+/// Makes the database under another name and renames it when it is whole and on the disk. So a crash in between leaves no
+/// half of one, and an empty or unfinished `bindery.db` is always damage.
+fn create(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
+    // SQLite would take what another database left there for the latest changes of this one.
+    if data_dir.join(WAL).exists() {
+        return Err(corrupt(
+            path,
+            "it is missing, though there is a `bindery.db-wal`",
+        ));
+    }
+    let draft = data_dir.join(DRAFT);
+    // What a crash left of an earlier one.
+    let _ = fs::remove_file(&draft);
+    private()
+        .create_new(true)
+        .open(&draft)
+        .map_err(|error| unavailable(&draft, &error))?;
+    fill(&draft).map_err(|error| Failure::from(error).at(&draft))?;
+    File::open(&draft)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&draft, path))
+        .and_then(|()| sync_directory(data_dir))
+        .map_err(|error| unavailable(path, &error))
+}
+
+fn fill(draft: &Path) -> rusqlite::Result<()> {
+    let mut connection = connect(draft)?;
+    // No journal on the disk: a draft is either finished or thrown away.
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    migrate(&mut connection)?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+/// Makes a rename durable, where a directory can be opened like a file.
+fn sync_directory(data_dir: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(data_dir)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let explain = |error| Failure::from(error).at(path);
+    let mut connection = connect(path).map_err(explain)?;
+    // Once more: the header in the file may be older than the one in the WAL.
+    let found = format_of(&connection).map_err(explain)?;
+    check_format(path, found)?;
+    let mode = use_wal(&connection).map_err(explain)?;
+    if mode != "wal" {
+        let why = format!("`{}`: SQLite can't use a WAL here", path.display());
+        return Err(StoreError::Unavailable(why.into()));
+    }
+    if found < FORMAT {
+        migrate(&mut connection).map_err(explain)?;
+        // So that an older version meets the new format in the file's header, where it looks first.
+        checkpoint(&connection).map_err(explain)?;
+    }
+    Ok(connection)
+}
+
+/// Keeps changes in a write-ahead log that is on the disk before a commit returns. Tells the journal mode that it came
+/// to, and reads the file's size and schema on the way, so that a file cut short is noticed.
+fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+}
+
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // Without OPEN_URI: a directory may be called `file:`. Without OPEN_CREATE: a file is made in `create` alone.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn corrupt(path: &Path, why: &str) -> StoreError {
+    StoreError::Corrupt {
+        path: path.display().to_string(),
+        why: why.to_owned(),
+    }
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> StoreError {
+    let message = format!("`{}`: {error}", path.display());
+    StoreError::Unavailable(io::Error::new(error.kind(), message).into())
+}

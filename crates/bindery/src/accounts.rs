@@ -1,0 +1,138 @@
+//! `bindery account` and `bindery key`: for the owner of a data directory, while no server uses it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bindery_api::KeyText;
+use bindery_core::command::Caller;
+use bindery_core::command::operator::IssueUserKey;
+use bindery_core::id::AccountId;
+use bindery_core::text::{Email, KeyName};
+use bindery_node::{Account, ExecuteError, Node};
+use clap::Subcommand;
+
+use crate::open::{self, Founder};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account with an admin, and show the admin's key once.
+    Create {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+        /// What to call the account.
+        #[arg(long)]
+        name: String,
+        /// The admin's e-mail address.
+        #[arg(long, value_name = "EMAIL", default_value = "admin@bindery.localhost")]
+        admin_email: String,
+    },
+    /// List the accounts: number, revision and name.
+    List {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make an API key for a person, and show it once: the way back in when a key is lost.
+    Issue {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+        /// The person's e-mail address.
+        #[arg(long)]
+        email: String,
+        /// The number of the account, as `bindery account list` shows it.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        account: u32,
+        /// What to call the key.
+        #[arg(long, default_value = "issued by the operator")]
+        name: String,
+    },
+}
+
+pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
+    match command {
+        AccountCommand::Create {
+            data_dir,
+            name,
+            admin_email,
+        } => {
+            let node = open::node(data_dir)?;
+            let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
+            let founder = Founder::parse(name, "Admin", admin_email, key.clone())?;
+            let account = open::found(&node, &open::runtime()?, founder)?;
+            let AccountId(number) = account.id();
+            say(&format!(
+                "account {number}\nadmin key, shown this once and never again: {}",
+                key.reveal()
+            ))
+        }
+        AccountCommand::List { data_dir } => {
+            let node = open::node(existing(data_dir)?)?;
+            for account in node.accounts() {
+                let state = account.snapshot();
+                let AccountId(number) = account.id();
+                say(&format!(
+                    "{number}\t{}\t{}",
+                    state.revision(),
+                    state.account().name
+                ))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
+    let KeyCommand::Issue {
+        data_dir,
+        email,
+        account,
+        name,
+    } = command;
+    let node = open::node(existing(data_dir)?)?;
+    let account = find(&node, AccountId(*account))?;
+    let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
+    let issue = IssueUserKey {
+        email: Email::parse(email).map_err(|error| anyhow!("--email: {error}"))?,
+        key_name: KeyName::parse(name).map_err(|error| anyhow!("--name {error}"))?,
+        secret: key.secret(),
+    };
+    match open::runtime()?.block_on(account.execute(issue, Caller::Operator, None)) {
+        Ok(_) => say(key.reveal()),
+        Err(ExecuteError::Refused(_)) => {
+            bail!("no active user of this account has the address `{email}`")
+        }
+        Err(error @ ExecuteError::Unavailable) => Err(error.into()),
+    }
+}
+
+fn find(node: &Node, id: AccountId) -> Result<Arc<Account>> {
+    let AccountId(number) = id;
+    let accounts = node.accounts();
+    let found = accounts.into_iter().find(|account| account.id() == id);
+    found.ok_or_else(|| {
+        anyhow!("there is no account {number}; `bindery account list` shows which there are")
+    })
+}
+
+/// Commands that only look don't make a data directory.
+fn existing(data_dir: &Path) -> Result<&Path> {
+    if data_dir.is_dir() {
+        return Ok(data_dir);
+    }
+    bail!(
+        "`{}` is not a directory; name the one that the server uses",
+        data_dir.display()
+    )
+}
+
+fn say(line: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("stdout is closed")
+}

@@ -1,0 +1,50 @@
+//! The `bindery` command: one binary that serves, and that looks after the data directory it serves from.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod accounts;
+mod demo;
+mod open;
+mod serve;
+
+/// The book of who may do what: an access-control server.
+#[derive(Debug, Parser)]
+#[command(name = "bindery", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API from a data directory.
+    Serve(serve::Arguments),
+    /// Serve a small sample company from a throw-away directory, with commands to paste.
+    Demo(demo::Arguments),
+    /// Look after the accounts of a data directory that no server is using.
+    #[command(subcommand)]
+    Account(accounts::AccountCommand),
+    /// Give a person an API key, in a data directory that no server is using.
+    #[command(subcommand)]
+    Key(accounts::KeyCommand),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Account(command) => accounts::run_account(&command),
+        Command::Key(command) => accounts::run_key(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, causes included: what a service manager shows.
+            let _ = writeln!(std::io::stderr(), "bindery: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! From a data directory to accounts at work, and the first account of an empty one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use bindery_api::KeyText;
+use bindery_core::command::Caller;
+use bindery_core::command::operator::Bootstrap;
+use bindery_core::id::{AccountId, IdKey};
+use bindery_core::place::{Account as AccountRecord, AccountSettings};
+use bindery_core::text::{Email, KeyName, Name};
+use bindery_node::{Account, Clock, Node};
+use bindery_store::sqlite::SqliteStore;
+use tokio::runtime::Runtime;
+
+/// Opens the data directory and starts its accounts.
+pub(crate) fn node(data_dir: &Path) -> Result<Node> {
+    let store = SqliteStore::open(data_dir)?;
+    Ok(Node::open(Arc::new(store), Clock::system())?)
+}
+
+/// The threads that serve.
+pub(crate) fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no threads to serve with")
+}
+
+/// Who an account begins with.
+#[derive(Debug)]
+pub(crate) struct Founder {
+    pub(crate) account: Name,
+    pub(crate) name: Name,
+    pub(crate) email: Email,
+    pub(crate) key: KeyText,
+}
+
+impl Founder {
+    pub(crate) fn parse(account: &str, name: &str, email: &str, key: KeyText) -> Result<Self> {
+        Ok(Self {
+            account: Name::parse(account).map_err(|error| anyhow!("the account's name {error}"))?,
+            name: Name::parse(name).map_err(|error| anyhow!("the admin's name {error}"))?,
+            email: Email::parse(email).map_err(|error| anyhow!("the admin's e-mail: {error}"))?,
+            key,
+        })
+    }
+}
+
+/// Makes an account with its admin.
+pub(crate) fn found(node: &Node, runtime: &Runtime, founder: Founder) -> Result<Arc<Account>> {
+    let highest = node.accounts().iter().map(|account| account.id()).max();
+    let AccountId(last) = highest.unwrap_or(AccountId(0));
+    let mut id_key = [0; 16];
+    getrandom::fill(&mut id_key).map_err(|error| anyhow!("no random numbers: {error}"))?;
+    let account = node.create_account(&AccountRecord {
+        id: AccountId(last + 1),
+        name: founder.account.clone(),
+        id_key: IdKey::new(id_key),
+        created_at: node.clock().now(),
+        settings: AccountSettings::default(),
+    })?;
+    admit_founder(&account, runtime, founder)?;
+    Ok(account)
+}
+
+/// Gives an account without anyone in it its admin; also one whose founding was cut off in the middle.
+pub(crate) fn admit_founder(account: &Account, runtime: &Runtime, founder: Founder) -> Result<()> {
+    let bootstrap = Bootstrap {
+        name: founder.name,
+        email: founder.email,
+        key_name: KeyName::parse("first admin key").map_err(|error| anyhow!("{error}"))?,
+        secret: founder.key.secret(),
+    };
+    runtime.block_on(account.execute(bootstrap, Caller::Operator, None))?;
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! `bindery serve`.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use bindery_api::{KeyText, Limits, Server};
+use bindery_node::Node;
+use clap::ValueEnum;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::open::{self, Founder};
+
+/// The key that a first start gives the admin, instead of making one.
+const ADMIN_KEY_VARIABLE: &str = "BINDERY_ADMIN_KEY";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where everything is kept; made if it isn't there. One process at a time.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Where to listen; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// How long the head or the body of a request may take to arrive, and a connection may idle.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    request_timeout: u64,
+    /// How the log on stderr reads.
+    #[arg(long, value_enum, default_value_t = LogForm::Human)]
+    log: LogForm,
+    /// The e-mail address of the admin that a first start makes.
+    #[arg(long, value_name = "EMAIL", default_value = "admin@bindery.localhost")]
+    admin_email: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogForm {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    start_log(arguments.log);
+    let given_key = admin_key_from_environment()?;
+    let runtime = open::runtime()?;
+    let listener = runtime.block_on(bind(&arguments.listen))?;
+    let node = Arc::new(open::node(&arguments.data_dir)?);
+    make_first_account(&node, &runtime, arguments, given_key)?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    writeln!(std::io::stdout(), "listening on http://{address}").context("stdout is closed")?;
+    let timeout = Duration::from_secs(arguments.request_timeout);
+    let limits = Limits {
+        header_timeout: timeout,
+        body_timeout: timeout,
+        ..Limits::default()
+    };
+    serve_until_stopped(&runtime, node, listener, limits)
+}
+
+/// Serves until SIGTERM or SIGINT, lets requests under way finish, and leaves everything committed.
+pub(crate) fn serve_until_stopped(
+    runtime: &Runtime,
+    node: Arc<Node>,
+    listener: TcpListener,
+    limits: Limits,
+) -> Result<()> {
+    let server = Server::new(Arc::clone(&node), limits);
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        server.serve(listener, stop).await;
+        anyhow::Ok(())
+    })?;
+    // The last holder of an account waits for its writer: nothing that was queued is lost.
+    drop(node);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be caught")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be caught")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new connections; requests under way finish");
+    })
+}
+
+pub(crate) async fn bind(listen: &str) -> Result<TcpListener> {
+    let address: SocketAddr = listen.parse().map_err(|_| {
+        anyhow!("--listen takes an address and a port, like 127.0.0.1:8080; `{listen}` is none")
+    })?;
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                anyhow!(
+                    "{address} is taken by another program; choose another address with --listen"
+                )
+            }
+            _ => anyhow!("{address} can't be listened on: {error}"),
+        })
+}
+
+fn admin_key_from_environment() -> Result<Option<KeyText>> {
+    match std::env::var(ADMIN_KEY_VARIABLE) {
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(anyhow!("{ADMIN_KEY_VARIABLE}: not text")),
+        // The key itself never comes into a message.
+        Ok(text) => match KeyText::parse(&text) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) => Err(anyhow!("{ADMIN_KEY_VARIABLE}: {error}")),
+        },
+    }
+}
+
+/// On a first start, the account and its admin; afterwards nothing.
+fn make_first_account(
+    node: &Node,
+    runtime: &Runtime,
+    arguments: &Arguments,
+    given_key: Option<KeyText>,
+) -> Result<()> {
+    let accounts = node.accounts();
+    let unfinished = accounts
+        .first()
+        .filter(|account| account.snapshot().is_unfounded());
+    if !accounts.is_empty() && unfinished.is_none() {
+        if given_key.is_some() {
+            tracing::info!("{ADMIN_KEY_VARIABLE} is not used: the account has an admin already");
+        }
+        return Ok(());
+    }
+    let is_made = given_key.is_none();
+    let key = match given_key {
+        Some(key) => key,
+        None => KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?,
+    };
+    let founder = Founder::parse("main", "Admin", &arguments.admin_email, key.clone())?;
+    match unfinished {
+        Some(account) => open::admit_founder(account, runtime, founder)?,
+        None => {
+            open::found(node, runtime, founder)?;
+        }
+    }
+    if is_made {
+        show_key_once(arguments.log, &key)?;
+    }
+    Ok(())
+}
+
+/// To stderr, past the log: stdout has its one line, and what the log writes may be kept.
+fn show_key_once(form: LogForm, key: &KeyText) -> Result<()> {
+    let key = key.reveal();
+    let mut stderr = std::io::stderr();
+    match form {
+        LogForm::Human => {
+            writeln!(stderr, "admin key, shown this once and never again: {key}")
+        }
+        LogForm::Json => {
+            writeln!(
+                stderr,
+                r#"{{"message":"admin key, shown this once and never again","key":"{key}"}}"#
+            )
+        }
+    }
+    .context("the admin key can't be shown: stderr is closed")
+}
+
+/// The log goes to stderr; `RUST_LOG` chooses how much of it.
+pub(crate) fn start_log(form: LogForm) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter);
+    match form {
+        LogForm::Human => log.with_target(false).init(),
+        LogForm::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,32 @@
+//! `cargo xtask ci`: what must hold before a change lands.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::run::{cargo, run};
+use crate::{codegen, suites};
+
+/// Runs all of it; the first thing that fails ends it, and the tests come last.
+pub(crate) fn run_all(root: &Path) -> Result<()> {
+    run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
+    codegen::run(root, true)?;
+    run(&mut cargo(
+        root,
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "--deny",
+            "warnings",
+        ],
+    ))?;
+    // Advisories need a database from outside, which not every machine reaches: `cargo deny check advisories` by hand.
+    run(&mut cargo(
+        root,
+        &["deny", "--locked", "check", "bans", "licenses", "sources"],
+    ))?;
+    suites::test(root)
+}
