@@ -87,6 +87,13 @@ impl Account {
         self.snapshot.load_full()
     }
 
+    /// How many commands wait for the writer: how far it is behind.
+    pub fn waiting(&self) -> usize {
+        self.queue
+            .as_ref()
+            .map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
     /// Decides and commits a command. When this returns, the change is durable and every reader sees it.
     pub async fn execute<C>(
         &self,

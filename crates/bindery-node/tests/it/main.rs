@@ -1,0 +1,4 @@
+//! Promises of an account at work, on a real store whose calls can be held up, made to fail, or made to lose their answer.
+
+mod faulty;
+mod promises;

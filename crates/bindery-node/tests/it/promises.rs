@@ -1,0 +1,300 @@
+//! What a caller of `Account::execute` can rely on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bindery_core::api_key::{Secret, SecretHash};
+use bindery_core::change::{Change, Entry};
+use bindery_core::command::Caller;
+use bindery_core::command::operator::{Bootstrap, IssueUserKey};
+use bindery_core::command::organizations::CreateOrganization;
+use bindery_core::id::{AccountId, IdKey, Kind, OrganizationId, Revision};
+use bindery_core::place::{Account as AccountRecord, AccountSettings, Organization};
+use bindery_core::refusal::{Conflict, Refusal};
+use bindery_core::state::State;
+use bindery_core::text::{Description, Email, KeyName, Name};
+use bindery_core::time::Timestamp;
+use bindery_node::{Account, Audit, Clock, ExecuteError, Node};
+use bindery_store::sqlite::SqliteStore;
+use bindery_store::{AuditQuery, Batch, Store as _};
+
+use crate::faulty::{Fault, FaultyStore};
+
+const ACCOUNT: AccountId = AccountId(1);
+
+struct World {
+    store: Arc<FaultyStore>,
+    node: Node,
+    account: Arc<Account>,
+    caller: Caller,
+    clock: Arc<AtomicI64>,
+    _directory: tempfile::TempDir,
+}
+
+fn secret(byte: u8) -> Secret {
+    Secret {
+        hash: SecretHash([byte; 32]),
+        redacted: "ak-abc...xyz".to_owned(),
+    }
+}
+
+async fn world() -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(FaultyStore::new(
+        SqliteStore::open(directory.path()).unwrap(),
+    ));
+    let clock = Arc::new(AtomicI64::new(1_000));
+    let hands = Arc::clone(&clock);
+    let tells = Clock::new(move || Timestamp::from_millis(hands.load(Ordering::SeqCst)));
+    let shared: Arc<FaultyStore> = Arc::clone(&store);
+    let node = Node::open(shared, tells).unwrap();
+    let account = node
+        .create_account(&AccountRecord {
+            id: ACCOUNT,
+            name: Name::parse("main").unwrap(),
+            id_key: IdKey::new([3; 16]),
+            created_at: Timestamp::from_millis(500),
+            settings: AccountSettings::default(),
+        })
+        .unwrap();
+    let bootstrap = Bootstrap {
+        name: Name::parse("Ada").unwrap(),
+        email: Email::parse("ada@example.com").unwrap(),
+        key_name: KeyName::parse("first").unwrap(),
+        secret: secret(1),
+    };
+    let (user, key) = account
+        .execute(bootstrap, Caller::Operator, None)
+        .await
+        .unwrap();
+    let caller = Caller::Key {
+        user: user.id,
+        key: key.id,
+    };
+    World {
+        store,
+        node,
+        account,
+        caller,
+        clock,
+        _directory: directory,
+    }
+}
+
+impl World {
+    async fn create(&self, name: &str) -> Result<Organization, ExecuteError> {
+        self.account.execute(create(name), self.caller, None).await
+    }
+
+    fn log(&self) -> Vec<Entry> {
+        self.store
+            .inner
+            .changes_since(ACCOUNT, Revision(0), 1000)
+            .unwrap()
+    }
+
+    /// Whatever happened: memory, records and log tell the same.
+    fn assert_one_truth(&self) {
+        let snapshot = self.account.snapshot();
+        assert_eq!(*snapshot, self.store.inner.load(ACCOUNT).unwrap());
+        let mut replayed = State::new(self.store.inner.accounts().unwrap().remove(0));
+        for entry in self.log() {
+            replayed.advance(&entry);
+        }
+        assert_eq!(*snapshot, replayed);
+    }
+
+    fn names(&self) -> Vec<String> {
+        let snapshot = self.account.snapshot();
+        let ids = (1..20).map(OrganizationId::new);
+        ids.filter_map(|id| Some(snapshot.organization(id)?.name.to_string()))
+            .collect()
+    }
+}
+
+fn create(name: &str) -> CreateOrganization {
+    CreateOrganization {
+        name: Name::parse(name).unwrap(),
+        description: Description::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_was_lost_after_the_commit_is_acknowledged_and_made_once() {
+    let world = world().await;
+    world.store.next(Fault::LostAfterCommit);
+    assert_eq!(world.create("red").await.unwrap().name.as_str(), "red");
+    assert_eq!(world.names(), ["red"]);
+    world.assert_one_truth();
+    world.create("blue").await.unwrap();
+    world.assert_one_truth();
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_was_lost_before_the_commit_is_not_acknowledged_and_not_made() {
+    let world = world().await;
+    world.store.next(Fault::LostBeforeCommit);
+    assert_eq!(world.create("red").await, Err(ExecuteError::Unavailable));
+    assert_eq!(world.names(), [""; 0]);
+    assert_eq!(
+        world.create("red").await.unwrap().id,
+        OrganizationId::new(1)
+    );
+    world.assert_one_truth();
+}
+
+#[tokio::test]
+async fn a_store_out_of_reach_changes_nothing_and_the_next_command_works() {
+    let world = world().await;
+    let before = world.account.snapshot();
+    world.store.next(Fault::Unavailable);
+    assert_eq!(world.create("red").await, Err(ExecuteError::Unavailable));
+    assert_eq!(*world.account.snapshot(), *before);
+    world.create("red").await.unwrap();
+    world.assert_one_truth();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_a_change_before_its_commit_and_what_queued_meanwhile_goes_into_one_batch() {
+    let world = Arc::new(world().await);
+    let appends_before = world.store.appends.load(Ordering::SeqCst);
+    world.store.next(Fault::HeldBeforeCommit);
+    let spawn = |name: String| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.create(&name).await })
+    };
+    let first = spawn("first".to_owned());
+    let holding = Arc::clone(&world);
+    tokio::task::spawn_blocking(move || holding.store.gate.wait_until_held())
+        .await
+        .unwrap();
+    assert_eq!(
+        world.names(),
+        [""; 0],
+        "decided, not committed, and so not seen"
+    );
+    let later: Vec<_> = (0..10)
+        .map(|number| spawn(format!("later {number}")))
+        .collect();
+    // Each of them is queued once it has been polled; the held commit keeps them from being taken.
+    while world.account.waiting() < 10 {
+        tokio::task::yield_now().await;
+    }
+    world.store.gate.open();
+    first.await.unwrap().unwrap();
+    for one in later {
+        one.await.unwrap().unwrap();
+    }
+    assert_eq!(world.names().len(), 11);
+    assert_eq!(
+        world.store.appends.load(Ordering::SeqCst) - appends_before,
+        2
+    );
+    world.assert_one_truth();
+}
+
+#[tokio::test]
+async fn a_command_is_decided_on_what_another_node_appended() {
+    let world = world().await;
+    let organization = Organization {
+        id: OrganizationId::new(1),
+        name: Name::parse("red").unwrap(),
+        description: Description::default(),
+        created_at: Timestamp::from_millis(2_000),
+    };
+    let theirs = Entry {
+        revision: Revision(2),
+        at: Timestamp::from_millis(2_000),
+        by: None,
+        key: None,
+        operation: "create_organization".to_owned(),
+        batch: 7,
+        changes: vec![Change::PutOrganization(organization)],
+    };
+    let batch = Batch {
+        entries: vec![theirs],
+        audit: Vec::new(),
+    };
+    world
+        .store
+        .inner
+        .append(ACCOUNT, Revision(1), &mut |_| batch.clone())
+        .unwrap();
+    let refused = world.create("red").await;
+    let taken = Refusal::Conflict(Conflict::NameTaken(Kind::Organization));
+    assert_eq!(refused, Err(ExecuteError::Refused(taken)));
+    assert_eq!(world.names(), ["red"], "and what was caught up on is seen");
+    world.assert_one_truth();
+}
+
+#[tokio::test]
+async fn time_in_the_log_never_goes_back() {
+    let world = world().await;
+    world.clock.store(5_000, Ordering::SeqCst);
+    world.create("red").await.unwrap();
+    world.clock.store(2_000, Ordering::SeqCst);
+    world.create("blue").await.unwrap();
+    let times: Vec<i64> = world
+        .log()
+        .iter()
+        .map(|entry| entry.at.as_millis())
+        .collect();
+    assert_eq!(times, [1_000, 5_000, 5_000]);
+}
+
+#[tokio::test]
+async fn a_refused_command_leaves_an_audit_entry_and_no_revision() {
+    let world = world().await;
+    world.create("red").await.unwrap();
+    let audit = Audit {
+        address: "127.0.0.1".to_owned(),
+        text: Some("{}".to_owned()),
+        variables: None,
+        success: 201,
+        refused: |_| 409,
+    };
+    let refused = world
+        .account
+        .execute(create("red"), world.caller, Some(audit))
+        .await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(_))));
+    assert_eq!(world.account.snapshot().revision(), Revision(2));
+    let query = AuditQuery {
+        from: Timestamp::from_millis(0),
+        to: Timestamp::from_millis(i64::MAX),
+        user: None,
+        operations: Vec::new(),
+        kind: None,
+        before: None,
+        limit: 10,
+    };
+    let entries = world.store.inner.audit(ACCOUNT, &query).unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|(_, one)| (one.operation.as_str(), one.status))
+        .collect();
+    assert_eq!(told, [("create_organization", 409)]);
+}
+
+#[tokio::test]
+async fn a_new_key_is_good_when_its_making_is_answered_and_after_a_restart() {
+    let world = world().await;
+    let issue = IssueUserKey {
+        email: Email::parse("ADA@example.com").unwrap(),
+        key_name: KeyName::parse("second").unwrap(),
+        secret: secret(2),
+    };
+    let now = Timestamp::from_millis(1_000);
+    assert!(world.node.authenticate(&secret(2).hash, now).is_none());
+    world
+        .account
+        .execute(issue, Caller::Operator, None)
+        .await
+        .unwrap();
+    assert!(world.node.authenticate(&secret(2).hash, now).is_some());
+    let again: Arc<FaultyStore> = Arc::clone(&world.store);
+    let restarted = Node::open(again, Clock::new(move || now)).unwrap();
+    assert!(restarted.authenticate(&secret(1).hash, now).is_some());
+    assert!(restarted.authenticate(&secret(2).hash, now).is_some());
+    assert!(restarted.authenticate(&secret(3).hash, now).is_none());
+}
