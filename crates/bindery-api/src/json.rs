@@ -61,6 +61,41 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
+/// A field of a PATCH that can be cleared: absent keeps, `null` clears.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Patch<T> {
+    #[default]
+    Keep,
+    Clear,
+    Set(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))
+    }
+}
+
+impl<T> Patch<T> {
+    /// Whether the field was absent.
+    pub(crate) const fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
+    /// What to set: nothing, or what `clear` and `set` make of it.
+    pub(crate) fn resolve<U, E>(
+        &self,
+        clear: impl FnOnce() -> U,
+        set: impl FnOnce(&T) -> Result<U, E>,
+    ) -> Result<Option<U>, E> {
+        match self {
+            Self::Keep => Ok(None),
+            Self::Clear => Ok(Some(clear())),
+            Self::Set(value) => set(value).map(Some),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;

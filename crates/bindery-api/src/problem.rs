@@ -55,6 +55,13 @@ impl Problem {
         Self::invalid(format!("`{name}`: {why}"))
     }
 
+    /// 400 for a PATCH without any of its fields.
+    pub(crate) fn changes_nothing(fields: &str) -> Self {
+        Self::invalid(format!(
+            "the body changes nothing; send at least one of {fields}"
+        ))
+    }
+
     /// 401, the same for every cause.
     pub(crate) fn unauthenticated() -> Self {
         Self::new(

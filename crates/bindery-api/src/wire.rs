@@ -2,6 +2,7 @@
 //!
 //! Requests are closed; responses carry every member that the contract marks *always*.
 
+use bindery_core::text::{Description, Name};
 use bindery_core::time::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -46,6 +47,16 @@ pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
                 format!("`{text}` is not a moment like `2026-05-18T12:00:00Z`"),
             )
         })
+}
+
+/// A name of a user, organization, space or project.
+pub(crate) fn name(text: &str) -> Result<Name, Problem> {
+    Name::parse(text).map_err(|error| Problem::field("name", error))
+}
+
+/// A description; empty is none.
+pub(crate) fn description(text: &str) -> Result<Description, Problem> {
+    Description::parse(text).map_err(|error| Problem::field("description", error))
 }
 
 #[cfg(test)]

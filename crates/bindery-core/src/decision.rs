@@ -103,7 +103,8 @@ pub struct Principal {
 }
 
 impl Principal {
-    fn acts_at(&self, now: Timestamp) -> bool {
+    /// Whether they may act at `now`.
+    pub fn acts_at(&self, now: Timestamp) -> bool {
         self.is_active && self.until.is_none_or(|end| now < end)
     }
 }

@@ -11,7 +11,7 @@ use crate::id::{Id, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, Spac
 use crate::permission::Permission;
 use crate::place::{Organization, Project, Restriction, Space};
 use crate::refusal::Refusal;
-use crate::resource::{BindableKind, Resource};
+use crate::resource::{Bindable, BindableKind, Resource};
 use crate::role::{AnyRole, PredefinedRole};
 use crate::role_binding::RoleBinding;
 use crate::state::State;
@@ -68,6 +68,12 @@ impl State {
 
 /// Visibility of one thing (`contract/authorization.md` §7, derived words).
 impl State {
+    /// Whether the caller may act at all: a membership outlives the key of a bot, and shows nothing then.
+    fn acts(&self, context: &Context) -> bool {
+        let principal = self.access().principal(context.user());
+        principal.is_some_and(|principal| principal.acts_at(context.now))
+    }
+
     /// The person, if the caller may read users and they aren't gone.
     pub fn visible_user(&self, context: &Context, id: UserId) -> Result<&User, Refusal> {
         if !self.allows(context, Permission::UserRead, Resource::Account) {
@@ -83,6 +89,7 @@ impl State {
         id: OrganizationId,
     ) -> Result<&Organization, Refusal> {
         self.organization(id)
+            .filter(|_| self.acts(context))
             .filter(|_| {
                 self.admin_grant(context, id).is_some()
                     || self
@@ -98,12 +105,11 @@ impl State {
     pub fn visible_space(&self, context: &Context, id: SpaceId) -> Result<&Space, Refusal> {
         let user = context.user();
         self.space(id)
+            .filter(|_| self.acts(context))
             .filter(|_| {
                 self.allows(context, Permission::SpaceRead, id)
                     || self.access().space_role(user, id).is_some()
-                    || self
-                        .role_binding_on(crate::resource::Bindable::Space(id), user)
-                        .is_some()
+                    || self.role_binding_on(Bindable::Space(id), user).is_some()
             })
             .map(AsRef::as_ref)
             .ok_or(Refusal::NotFound(Kind::Space))

@@ -1,9 +1,12 @@
 //! `/v2/organizations` and the members below.
 
+use bindery_core::command::organizations::{DeleteOrganization, RemoveOrganizationUser};
+
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::wire::organizations::{
-    Organization, OrganizationCreate, OrganizationMembership, OrganizationUserAdd, Organizations,
+    Organization, OrganizationCreate, OrganizationMembership, OrganizationUpdate,
+    OrganizationUserAdd, Organizations,
 };
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
@@ -25,6 +28,27 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     let command = call.body::<OrganizationCreate>()?.parse()?;
     let organization = call.execute(command).await?;
     Answer::json(&Organization::new(&organization, call.ids()))
+}
+
+pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
+    let organization = call.path_id("org_id")?;
+    let command = call.body::<OrganizationUpdate>()?.parse(organization)?;
+    let organization = call.execute(command).await?;
+    Answer::json(&Organization::new(&organization, call.ids()))
+}
+
+pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
+    let organization = call.path_id("org_id")?;
+    call.execute(DeleteOrganization { organization }).await?;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn remove_user(call: Call) -> Result<Answer, Problem> {
+    let organization = call.path_id("org_id")?;
+    let user = call.path_id("user_id")?;
+    call.execute(RemoveOrganizationUser { organization, user })
+        .await?;
+    Ok(Answer::empty())
 }
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {

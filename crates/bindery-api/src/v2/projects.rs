@@ -1,11 +1,12 @@
 //! `/v2/projects`.
 
-use bindery_core::command::projects::{CreateProject, DeleteProject};
+use bindery_core::command::projects::{CreateProject, DeleteProject, UpdateProject};
 use bindery_core::query::{Page, ProjectFilter};
 
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
-use crate::wire::projects::{Project, ProjectCreate, Projects};
+use crate::wire;
+use crate::wire::projects::{Project, ProjectCreate, ProjectUpdate, Projects};
 
 /// The types that can be asked for; every project here is an application.
 const PROJECT_TYPES: [(&str, bool); 3] = [
@@ -53,6 +54,17 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("project_id")?;
     let project = call.state.visible_project(&call.admit()?, id)?;
     Answer::json(&Project::new(project, call.ids()))
+}
+
+pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
+    let project = call.path_id("project_id")?;
+    let body: ProjectUpdate = call.body()?;
+    let command = UpdateProject {
+        project,
+        name: wire::name(&body.name)?,
+    };
+    let project = call.execute(command).await?;
+    Answer::json(&Project::new(&project, call.ids()))
 }
 
 pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {

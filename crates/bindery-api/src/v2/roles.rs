@@ -1,10 +1,11 @@
 //! `/v2/roles`.
 
+use bindery_core::command::roles::DeleteRole;
 use bindery_core::role::AnyRole;
 
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
-use crate::wire::roles::{Role, RoleCreate, Roles};
+use crate::wire::roles::{Role, RoleCreate, RoleUpdate, Roles};
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let is_predefined = call.query.flag("is_predefined")?;
@@ -25,6 +26,19 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     let command = call.body::<RoleCreate>()?.parse()?;
     let role = call.execute(command).await?;
     Answer::json(&Role::new(AnyRole::Custom(&role), &call.state))
+}
+
+pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
+    let role = call.path_id("role_id")?;
+    let command = call.body::<RoleUpdate>()?.parse(role)?;
+    let role = call.execute(command).await?;
+    Answer::json(&Role::new(AnyRole::Custom(&role), &call.state))
+}
+
+pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
+    let role = call.path_id("role_id")?;
+    call.execute(DeleteRole { role }).await?;
+    Ok(Answer::empty())
 }
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {

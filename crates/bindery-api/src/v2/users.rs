@@ -1,12 +1,12 @@
 //! `/v2/users`.
 
-use bindery_core::command::users::CreatedUser;
+use bindery_core::command::users::{CreatedUser, DeleteUser};
 use bindery_core::query::UserFilter;
 use hyper::StatusCode;
 
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
-use crate::wire::users::{STATUSES, User, UserCreate, UserCreated, Users};
+use crate::wire::users::{STATUSES, User, UserCreate, UserCreated, UserUpdate, Users};
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let filter = UserFilter {
@@ -39,6 +39,19 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
             Ok(answer.with_status(StatusCode::OK))
         }
     }
+}
+
+pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
+    let user = call.path_id("user_id")?;
+    let command = call.body::<UserUpdate>()?.parse(user)?;
+    let user = call.execute(command).await?;
+    Answer::json(&User::new(&user, call.ids(), call.now))
+}
+
+pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
+    let user = call.path_id("user_id")?;
+    call.execute(DeleteUser { user }).await?;
+    Ok(Answer::empty())
 }
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {

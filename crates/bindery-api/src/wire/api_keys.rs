@@ -6,7 +6,7 @@ use bindery_core::command::api_keys::{CreateServiceKey, CreateUserKey, KeyOrgani
 use bindery_core::id::{IdKey, UserId};
 use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
 use bindery_core::state::State;
-use bindery_core::text::{Description, KeyName};
+use bindery_core::text::KeyName;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
@@ -14,6 +14,7 @@ use super::{Moment, moment};
 use crate::json::{Object, present};
 use crate::problem::Problem;
 use crate::secret::KeyText;
+use crate::wire;
 
 /// The most organizations of a key, and the most spaces of each.
 const PLACES_MAX: usize = 100;
@@ -121,7 +122,7 @@ impl ApiKeyCreate {
                 expires_at,
             } => Ok(NewKey::User(CreateUserKey {
                 name: key_name(name)?,
-                description: key_description(description.as_deref())?,
+                description: wire::description(description.as_deref().unwrap_or_default())?,
                 expires_at: expires_at
                     .as_deref()
                     .map(|text| moment("expires_at", text))
@@ -136,7 +137,7 @@ impl ApiKeyCreate {
                 organizations,
             } => Ok(NewKey::Service(CreateServiceKey {
                 name: key_name(name)?,
-                description: key_description(description.as_deref())?,
+                description: wire::description(description.as_deref().unwrap_or_default())?,
                 expires_at: expires_at
                     .as_deref()
                     .map(|text| moment("expires_at", text))
@@ -200,11 +201,6 @@ fn bounded<'a, T>(
 
 fn key_name(text: &str) -> Result<KeyName, Problem> {
     KeyName::parse(text).map_err(|error| Problem::field("name", error))
-}
-
-fn key_description(text: Option<&str>) -> Result<Description, Problem> {
-    let text = text.unwrap_or_default();
-    Description::parse(text).map_err(|error| Problem::field("description", error))
 }
 
 impl ApiKey {

@@ -1,15 +1,17 @@
 //! Organizations and their members on the wire.
 
-use bindery_core::command::organizations::{AddOrganizationUser, CreateOrganization};
+use bindery_core::command::organizations::{
+    AddOrganizationUser, CreateOrganization, UpdateOrganization,
+};
 use bindery_core::id::{IdKey, OrganizationId};
 use bindery_core::place::Organization as Place;
-use bindery_core::text::{Description, Name};
+use bindery_core::text::Description;
 use bindery_core::user::OrganizationMembership as Membership;
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
 use super::assignment::{AssignmentRequest, AssignmentResponse};
-use crate::json::Object;
+use super::{Moment, description, name};
+use crate::json::{Object, Patch, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
@@ -19,6 +21,15 @@ pub(crate) struct OrganizationCreate {
     name: String,
     #[serde(default)]
     description: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrganizationUpdate {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
+    #[serde(default)]
+    description: Patch<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,11 +63,27 @@ pub(crate) struct OrganizationMembership {
 
 impl OrganizationCreate {
     pub(crate) fn parse(&self) -> Result<CreateOrganization, Problem> {
-        let description = self.description.as_deref().unwrap_or_default();
         Ok(CreateOrganization {
-            name: Name::parse(&self.name).map_err(|error| Problem::field("name", error))?,
-            description: Description::parse(description)
-                .map_err(|error| Problem::field("description", error))?,
+            name: name(&self.name)?,
+            description: description(self.description.as_deref().unwrap_or_default())?,
+        })
+    }
+}
+
+impl OrganizationUpdate {
+    pub(crate) fn parse(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<UpdateOrganization, Problem> {
+        if self.name.is_none() && self.description.is_keep() {
+            return Err(Problem::changes_nothing("`name`, `description`"));
+        }
+        Ok(UpdateOrganization {
+            organization,
+            name: self.name.as_deref().map(name).transpose()?,
+            description: self
+                .description
+                .resolve(Description::default, |text| description(text))?,
         })
     }
 }

@@ -3,10 +3,9 @@
 use bindery_core::command::projects::CreateProject;
 use bindery_core::id::IdKey;
 use bindery_core::place::Project as Place;
-use bindery_core::text::Name;
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::{Moment, name};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
@@ -15,6 +14,12 @@ use crate::problem::Problem;
 pub(crate) struct ProjectCreate {
     name: String,
     space_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProjectUpdate {
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,7 +41,7 @@ pub(crate) struct Projects {
 impl ProjectCreate {
     pub(crate) fn parse(&self, ids: &IdKey) -> Result<CreateProject, Problem> {
         Ok(CreateProject {
-            name: Name::parse(&self.name).map_err(|error| Problem::field("name", error))?,
+            name: name(&self.name)?,
             space: ids
                 .parse(&self.space_id)
                 .map_err(|error| Problem::field("space_id", error))?,

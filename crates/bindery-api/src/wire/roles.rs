@@ -1,13 +1,15 @@
 //! Roles on the wire.
 
-use bindery_core::command::roles::CreateRole;
+use bindery_core::command::roles::{CreateRole, UpdateRole};
+use bindery_core::id::RoleId;
 use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::role::AnyRole;
 use bindery_core::state::State;
 use bindery_core::text::{Description, RoleName};
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::{Moment, description};
+use crate::json::{Patch, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
@@ -18,6 +20,17 @@ pub(crate) struct RoleCreate {
     #[serde(default)]
     description: Option<String>,
     permissions: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RoleUpdate {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
+    #[serde(default)]
+    description: Patch<String>,
+    #[serde(default, deserialize_with = "present")]
+    permissions: Option<Vec<String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,14 +53,34 @@ pub(crate) struct Roles {
 
 impl RoleCreate {
     pub(crate) fn parse(&self) -> Result<CreateRole, Problem> {
-        let description = self.description.as_deref().unwrap_or_default();
         Ok(CreateRole {
-            name: RoleName::parse(&self.name).map_err(|error| Problem::field("name", error))?,
-            description: Description::parse(description)
-                .map_err(|error| Problem::field("description", error))?,
+            name: role_name(&self.name)?,
+            description: description(self.description.as_deref().unwrap_or_default())?,
             permissions: permissions(&self.permissions)?,
         })
     }
+}
+
+impl RoleUpdate {
+    pub(crate) fn parse(&self, role: RoleId) -> Result<UpdateRole, Problem> {
+        if self.name.is_none() && self.description.is_keep() && self.permissions.is_none() {
+            return Err(Problem::changes_nothing(
+                "`name`, `description`, `permissions`",
+            ));
+        }
+        Ok(UpdateRole {
+            role,
+            name: self.name.as_deref().map(role_name).transpose()?,
+            description: self
+                .description
+                .resolve(Description::default, |text| description(text))?,
+            permissions: self.permissions.as_deref().map(permissions).transpose()?,
+        })
+    }
+}
+
+fn role_name(text: &str) -> Result<RoleName, Problem> {
+    RoleName::parse(text).map_err(|error| Problem::field("name", error))
 }
 
 /// At least one, each known; duplicates are merged.

@@ -1,15 +1,15 @@
 //! Spaces and their members on the wire.
 
-use bindery_core::command::spaces::{AddSpaceUser, CreateSpace, SpaceSeat};
+use bindery_core::command::spaces::{AddSpaceUser, CreateSpace, SpaceSeat, UpdateSpace};
 use bindery_core::id::{IdKey, SpaceId};
-use bindery_core::place::Space as Place;
+use bindery_core::place::{self, Space as Place};
 use bindery_core::state::State;
-use bindery_core::text::{Description, Name};
+use bindery_core::text::Description;
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
 use super::assignment::{AssignmentRequest, AssignmentResponse};
-use crate::json::{Object, present};
+use super::{Moment, description, name};
+use crate::json::{Object, Patch, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
@@ -22,6 +22,27 @@ pub(crate) struct SpaceCreate {
     description: Option<String>,
     #[serde(default, deserialize_with = "present")]
     is_private: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpaceUpdate {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
+    #[serde(default)]
+    description: Patch<String>,
+    #[serde(default, deserialize_with = "present")]
+    is_private: Option<bool>,
+    #[serde(default)]
+    default_llm_integration: Patch<Object<LlmIntegration>>,
+    #[serde(default)]
+    default_agent_runtime: Patch<Object<AgentRuntime>>,
+    #[serde(default, deserialize_with = "present")]
+    ml_models_enabled: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    gradient_start_color: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    gradient_end_color: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,13 +72,15 @@ pub(crate) struct Space {
     gradient_end_color: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct LlmIntegration {
     integration_id: String,
     model_name: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct AgentRuntime {
     integration_id: String,
 }
@@ -78,15 +101,54 @@ pub(crate) struct SpaceMembership {
 
 impl SpaceCreate {
     pub(crate) fn parse(&self, ids: &IdKey) -> Result<CreateSpace, Problem> {
-        let description = self.description.as_deref().unwrap_or_default();
         let organization = ids.parse(&self.organization_id);
         Ok(CreateSpace {
-            name: Name::parse(&self.name).map_err(|error| Problem::field("name", error))?,
+            name: name(&self.name)?,
             organization: organization.map_err(|error| Problem::field("organization_id", error))?,
-            description: Description::parse(description)
-                .map_err(|error| Problem::field("description", error))?,
+            description: description(self.description.as_deref().unwrap_or_default())?,
             is_private: self.is_private.unwrap_or(false),
         })
+    }
+}
+
+impl SpaceUpdate {
+    pub(crate) fn parse(&self, space: SpaceId) -> Result<UpdateSpace, Problem> {
+        let integration = |one: &Object<LlmIntegration>| place::LlmIntegration {
+            integration_id: one.0.integration_id.clone(),
+            model_name: one.0.model_name.clone(),
+        };
+        let command = UpdateSpace {
+            space,
+            name: self.name.as_deref().map(name).transpose()?,
+            description: self.description.resolve(Description::default, |text| {
+                // Clearing is said with null; an empty text is refused, as the API it is compatible with does.
+                if text.is_empty() {
+                    return Err(Problem::field(
+                        "description",
+                        "must not be empty; send null to clear it",
+                    ));
+                }
+                description(text)
+            })?,
+            is_private: self.is_private,
+            default_llm_integration: self
+                .default_llm_integration
+                .resolve(|| None, |one| Ok::<_, Problem>(Some(integration(one))))?,
+            default_agent_runtime: self.default_agent_runtime.resolve(
+                || None,
+                |one| Ok::<_, Problem>(Some(one.0.integration_id.clone())),
+            )?,
+            ml_models_enabled: self.ml_models_enabled,
+            gradient_start_color: self.gradient_start_color.clone(),
+            gradient_end_color: self.gradient_end_color.clone(),
+        };
+        if command.is_empty() {
+            return Err(Problem::changes_nothing(
+                "`name`, `description`, `is_private`, `default_llm_integration`, `default_agent_runtime`, \
+                 `ml_models_enabled`, `gradient_start_color`, `gradient_end_color`",
+            ));
+        }
+        Ok(command)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Users on the wire.
 
-use bindery_core::command::users::{CreateUser, Invitation};
-use bindery_core::id::IdKey;
-use bindery_core::text::{Email, Name};
+use bindery_core::command::users::{CreateUser, Invitation, UpdateUser};
+use bindery_core::id::{IdKey, UserId};
+use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 use bindery_core::user::{User as Person, UserStatus};
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
 use super::assignment::{AssignmentRequest, AssignmentResponse};
+use super::{Moment, name};
 use crate::json::{Object, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
@@ -27,6 +27,15 @@ pub(crate) struct UserCreate {
     email: String,
     role: Object<AssignmentRequest>,
     pub(crate) invite_mode: String,
+    #[serde(default, deserialize_with = "present")]
+    is_developer: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UserUpdate {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
     #[serde(default, deserialize_with = "present")]
     is_developer: Option<bool>,
 }
@@ -59,7 +68,7 @@ pub(crate) struct Users {
 impl UserCreate {
     pub(crate) fn parse(&self, ids: &IdKey) -> Result<CreateUser, Problem> {
         Ok(CreateUser {
-            name: Name::parse(&self.name).map_err(|error| Problem::field("name", error))?,
+            name: name(&self.name)?,
             email: Email::parse(&self.email).map_err(|error| Problem::field("email", error))?,
             role: self.role.0.parse("role", ids)?,
             invitation: match self.invite_mode.as_str() {
@@ -76,6 +85,20 @@ impl UserCreate {
                     ));
                 }
             },
+            is_developer: self.is_developer,
+        })
+    }
+}
+
+impl UserUpdate {
+    pub(crate) fn parse(&self, user: UserId) -> Result<UpdateUser, Problem> {
+        if self.name.is_none() && self.is_developer.is_none() {
+            return Err(Problem::changes_nothing("`name`, `is_developer`"));
+        }
+        let name = self.name.as_deref().map(name).transpose()?;
+        Ok(UpdateUser {
+            user,
+            name,
             is_developer: self.is_developer,
         })
     }

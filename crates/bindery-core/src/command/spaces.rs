@@ -89,6 +89,18 @@ pub struct UpdateSpace {
 }
 
 impl UpdateSpace {
+    /// Whether it names nothing to change.
+    pub fn is_empty(&self) -> bool {
+        self.name.is_none()
+            && self.description.is_none()
+            && self.is_private.is_none()
+            && self.default_llm_integration.is_none()
+            && self.default_agent_runtime.is_none()
+            && self.ml_models_enabled.is_none()
+            && self.gradient_start_color.is_none()
+            && self.gradient_end_color.is_none()
+    }
+
     fn on(&self, old: &Space) -> Space {
         let settings = old.settings.clone();
         Space {

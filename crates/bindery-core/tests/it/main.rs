@@ -1,0 +1,4 @@
+//! The promises of the core, at its boundary.
+
+mod decisions;
+mod world;
