@@ -52,11 +52,7 @@ pub(super) fn append(
         let message = format!("revision {known} is not in the log, which ends at {newest}");
         return Err(AppendError::Contradiction(message));
     }
-    let appended = if known < old.revision {
-        changes_since(&transaction, account, known, usize::MAX).map_err(refuse)?
-    } else {
-        Vec::new()
-    };
+    let appended = missed(&transaction, account, known, old.revision).map_err(refuse)?;
     let batch = decide(&appended);
     if batch.is_empty() {
         return Ok(old.revision);
@@ -68,6 +64,25 @@ pub(super) fn append(
     })?;
     commit(&transaction)?;
     Ok(revision)
+}
+
+/// The entries after `known` up to `newest`: every one of them, or it is damage.
+fn missed(
+    transaction: &Transaction<'_>,
+    account: AccountId,
+    known: Revision,
+    newest: Revision,
+) -> Result<Vec<Entry>, Failure> {
+    if known == newest {
+        return Ok(Vec::new());
+    }
+    let entries = changes_since(transaction, account, known, usize::MAX)?;
+    if entries.last().map(|entry| entry.revision) != Some(newest) {
+        return Err(Failure::Damaged(format!(
+            "revision {newest} is missing from the log"
+        )));
+    }
+    Ok(entries)
 }
 
 fn commit(transaction: &Transaction<'_>) -> Result<(), AppendError> {

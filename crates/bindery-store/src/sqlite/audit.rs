@@ -64,15 +64,15 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// The query with its parameters. The first entry of the span of time is found by `latest`, which rises with the number, so
-/// that a page with little to show doesn't read the log to its beginning.
+/// The query with its parameters.
+///
+/// Without a user, the first entry of the span of time is found by `latest`, which rises with the number, so that a page
+/// with little to show doesn't read the log to its beginning. With a user their own entries are read instead: asked for
+/// both, SQLite reads everybody's (114,000 entries: 20 ms against 0.03).
 fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value>) {
     let mut sql = String::from(
         "SELECT number, user_number, at, status, kind, operation, address, text, variables
-        FROM audit
-        WHERE account = $1 AND number < $2 AND at >= $3 AND at <= $4 AND number >= (
-            SELECT number FROM audit WHERE account = $1 AND latest >= $3
-            ORDER BY latest, number LIMIT 1)",
+        FROM audit WHERE account = $1 AND number < $2 AND at >= $3 AND at <= $4",
     );
     let mut values: Vec<Value> = vec![
         account.0.into(),
@@ -83,6 +83,11 @@ fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value>) {
     if let Some(user) = query.user {
         values.push(user.number().into());
         let _ = write!(sql, " AND user_number = ${}", values.len());
+    } else {
+        sql.push_str(
+            " AND number >= (SELECT number FROM audit WHERE account = $1 AND latest >= $3
+            ORDER BY latest, number LIMIT 1)",
+        );
     }
     if let Some(kind) = query.kind {
         values.push(kind.name().to_owned().into());

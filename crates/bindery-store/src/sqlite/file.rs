@@ -100,8 +100,8 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
     check_length(path, header)
 }
 
-/// SQLite itself notices missing pages only, and only once it has the file open. While there is a WAL the file may rightly
-/// be shorter than its header says.
+/// SQLite itself notices whole pages that are missing, and only once it has the file open. While there is a WAL the
+/// file may rightly be shorter than its header says.
 fn check_length(path: &Path, header: &[u8; HEADER_LENGTH]) -> Result<(), StoreError> {
     // The page size stands in two bytes, in which 65,536 is written 1.
     let page_size = match u16::from_be_bytes([header[16], header[17]]) {
@@ -201,7 +201,7 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Keeps changes in a write-ahead log that is on the disk before a commit returns. Tells the journal mode that it came
-/// to, and reads the file's size and schema on the way, so that a file cut short is noticed.
+/// to: where memory can't be shared, SQLite stays with another.
 fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))

@@ -12,7 +12,7 @@ pub(super) const FORMAT: i32 = 1;
 /// Each format with what makes it from the one before.
 const STEPS: &[(i32, &str)] = &[(1, FORMAT_1)];
 
-/// Numbers outside 32 bits are never stored in these; BLOB is BYTEA elsewhere.
+/// What is INTEGER fits into 32 bits with its sign, and BLOB is BYTEA elsewhere.
 ///
 /// - `account`: `latest` is the time of its last log entry, `audit_latest` the latest time in its audit log.
 /// - `record`: what is there now, so that loading needn't replay the log.

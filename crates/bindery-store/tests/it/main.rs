@@ -81,6 +81,13 @@ fn meddle(data_dir: &Path, sql: &str) {
     connection.execute_batch(sql).expect("SQL");
 }
 
+/// The bytes of a SQLite database that this SQL made.
+fn database(sql: &str) -> Vec<u8> {
+    let dir = directory();
+    meddle(dir.path(), sql);
+    fs::read(dir.path().join("bindery.db")).expect("a database")
+}
+
 /// Every file of the directory with its bytes.
 fn contents(data_dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = fs::read_dir(data_dir).expect("a directory");
@@ -213,36 +220,23 @@ fn a_newer_format_is_noticed_while_it_is_in_the_wal() {
 
 #[test]
 fn what_is_not_a_store_is_refused_with_the_reason_and_left_as_it_is() {
-    let another = "PRAGMA application_id = 7; CREATE TABLE one (x); INSERT INTO one VALUES (1);";
-    let make_database = |path: &Path, sql: &str| {
-        Connection::open(path).unwrap().execute_batch(sql).unwrap();
-    };
-    let cases: [(&str, &dyn Fn(&Path)); 7] = [
-        ("it is empty", &|path| fs::write(path, "").unwrap()),
-        ("it is not a SQLite database", &|path| {
-            fs::write(path, [b'x'; 5000]).unwrap()
-        }),
-        ("it is not a SQLite database", &|path| {
-            fs::write(path, "SQLite").unwrap()
-        }),
-        ("it is cut short", &|path| {
-            fs::write(path, "SQLite format 3\0 and then").unwrap()
-        }),
-        ("it is the database of another application", &|path| {
-            make_database(path, another)
-        }),
-        ("it names no format", &|path| {
-            make_database(
-                path,
-                "PRAGMA application_id = 1114530930; CREATE TABLE one (x);",
-            );
-        }),
-        ("it is not a file", &|path| fs::create_dir(path).unwrap()),
+    let another = "PRAGMA application_id = 7; CREATE TABLE one (x);";
+    let unnumbered = "PRAGMA application_id = 1114530930; CREATE TABLE one (x);";
+    let cases = [
+        ("it is empty", Vec::new()),
+        ("it is not a SQLite database", vec![b'x'; 5000]),
+        ("it is not a SQLite database", b"SQLite".to_vec()),
+        ("it is cut short", b"SQLite format 3\0 and then".to_vec()),
+        (
+            "it is the database of another application",
+            database(another),
+        ),
+        ("it names no format", database(unnumbered)),
     ];
-    for (expected, make) in cases {
+    for (expected, bytes) in cases {
         let dir = directory();
         fs::write(dir.path().join("bindery.lock"), "").unwrap();
-        make(&dir.path().join("bindery.db"));
+        fs::write(dir.path().join("bindery.db"), bytes).unwrap();
         let before = contents(dir.path());
         let error = refused(dir.path());
         assert!(
@@ -254,28 +248,35 @@ fn what_is_not_a_store_is_refused_with_the_reason_and_left_as_it_is() {
 }
 
 #[test]
+fn a_directory_in_the_place_of_the_file_is_refused() {
+    let dir = directory();
+    fs::create_dir(dir.path().join("bindery.db")).unwrap();
+    let error = refused(dir.path());
+    assert!(
+        matches!(&error, StoreError::Corrupt { why, .. } if why == "it is not a file"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_store_cut_short_anywhere_is_refused() {
     let dir = directory();
     filled(dir.path());
     let whole = fs::read(dir.path().join("bindery.db")).unwrap();
-    for length in [
-        0,
-        1,
-        60,
-        99,
-        100,
-        1000,
-        4096,
-        5000,
-        whole.len() / 2,
-        whole.len() - 4096,
-    ] {
+    let end = whole.len();
+    for length in [0, 1, 60, 99, 100, 1000, 4096, 5000, end / 2, end - 1] {
         let dir = directory();
         fs::write(dir.path().join("bindery.db"), &whole[..length]).unwrap();
         let error = refused(dir.path());
         assert!(
             matches!(error, StoreError::Corrupt { .. }),
             "{length} bytes: {error}"
+        );
+        let files = contents(dir.path());
+        assert_eq!(files["bindery.db"], whole[..length], "{length} bytes");
+        assert_eq!(
+            files.keys().collect::<Vec<_>>(),
+            ["bindery.db", "bindery.lock"]
         );
     }
 }
@@ -356,6 +357,17 @@ fn damage_inside_is_refused_with_its_place() {
         let error = appended.unwrap_err().to_string();
         assert!(error.contains(expected), "{sql}: {error}");
     }
+}
+
+#[test]
+fn nothing_is_appended_after_a_log_that_lost_its_end() {
+    let dir = directory();
+    filled(dir.path());
+    meddle(dir.path(), "DELETE FROM log WHERE revision > 64");
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let appended = store.append(ACCOUNT, Revision(60), &mut |_| Batch::default());
+    let error = appended.unwrap_err().to_string();
+    assert!(error.contains("revision 100 is missing"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! The audit log: numbered by the store, found newest first.
+
+use bindery_core::audit::{AuditEntry, AuditKind};
+use bindery_core::id::{Revision, UserId};
+
+use super::world::{audit, history, moment};
+use super::{FIRST, append, audit_numbers, commit, everything, found, load};
+use crate::{AuditQuery, Batch, Store};
+
+/// Asks for less than everything.
+type Narrow = fn(&mut AuditQuery);
+
+/// Six audit entries over three batches, one of them beside a change; the numbers in the comments.
+fn audited(store: &dyn Store) -> Vec<AuditEntry> {
+    use AuditKind::{Mutation, Query};
+    let mut entries = vec![
+        audit(10, 1, Mutation, "create_role"), // 1
+        audit(20, 2, Query, "list_roles"),     // 2
+        audit(20, 1, Query, "list_users"),     // 3
+        audit(30, 2, Mutation, "delete_role"), // 4
+        audit(40, 1, Mutation, "create_role"), // 5
+        audit(50, 3, Query, "list_roles"),     // 6
+    ];
+    entries[3] = AuditEntry {
+        text: None,
+        variables: None,
+        status: 403,
+        ..entries[3].clone()
+    };
+    found(store);
+    for (from, to, changes) in [(0, 1, 1), (1, 4, 0), (4, 6, 0)] {
+        let batch = Batch {
+            entries: history()[..changes].to_vec(),
+            audit: entries[from..to].to_vec(),
+        };
+        append(store, u64::from(from > 0), &batch).expect("nothing is wrong");
+    }
+    entries
+}
+
+pub(super) fn audit_alone_leaves_the_revision(store: &dyn Store) {
+    found(store);
+    commit(store, 0, &history());
+    let before = load(store);
+    let denied = audit(20, 2, AuditKind::Mutation, "delete_role");
+    let batch = Batch {
+        entries: Vec::new(),
+        audit: vec![denied.clone()],
+    };
+    assert_eq!(
+        append(store, 3, &batch).expect("nothing is wrong"),
+        Revision(15)
+    );
+    assert_eq!(load(store), before);
+    assert_eq!(
+        store.audit(FIRST, &everything()).expect("it is there"),
+        [(1, denied)]
+    );
+}
+
+pub(super) fn audit_entries_are_found_newest_first(store: &dyn Store) {
+    let entries = audited(store);
+    let found = store.audit(FIRST, &everything()).expect("it is there");
+    let expected: Vec<_> = (1..).zip(entries).collect();
+    assert_eq!(found, expected.into_iter().rev().collect::<Vec<_>>());
+}
+
+pub(super) fn audit_entries_are_found_by_every_filter(store: &dyn Store) {
+    audited(store);
+    let cases: [(Narrow, &[u64]); 16] = [
+        (|query| query.from = moment(20), &[6, 5, 4, 3, 2]),
+        (|query| query.from = moment(21), &[6, 5, 4]),
+        (|query| query.from = moment(51), &[]),
+        (|query| query.to = moment(20), &[3, 2, 1]),
+        (|query| query.to = moment(9), &[]),
+        (
+            |query| (query.from, query.to) = (moment(20), moment(30)),
+            &[4, 3, 2],
+        ),
+        (
+            |query| (query.from, query.to) = (moment(30), moment(20)),
+            &[],
+        ),
+        (|query| query.user = Some(UserId::new(1)), &[5, 3, 1]),
+        (|query| query.user = Some(UserId::new(9)), &[]),
+        (|query| query.kind = Some(AuditKind::Mutation), &[5, 4, 1]),
+        (|query| query.operations = names(&["list_roles"]), &[6, 2]),
+        (
+            |query| query.operations = names(&["list_users", "delete_role", "x"]),
+            &[4, 3],
+        ),
+        (|query| query.operations = names(&["LIST_ROLES"]), &[]),
+        (|query| query.limit = 0, &[]),
+        (
+            |query| (query.before, query.limit) = (Some(u64::MAX), 2),
+            &[6, 5],
+        ),
+        (|query| *query = strict(), &[1]),
+    ];
+    for (narrow, expected) in cases {
+        let mut query = everything();
+        narrow(&mut query);
+        assert_eq!(audit_numbers(store, &query), expected, "{query:?}");
+    }
+}
+
+pub(super) fn audit_entries_are_found_page_by_page(store: &dyn Store) {
+    audited(store);
+    let mut before = None;
+    for page in [[6, 5], [4, 3], [2, 1]] {
+        let query = AuditQuery {
+            before,
+            limit: 2,
+            ..everything()
+        };
+        assert_eq!(audit_numbers(store, &query), page);
+        before = page.last().copied();
+    }
+    let query = AuditQuery {
+        before,
+        ..everything()
+    };
+    assert_eq!(audit_numbers(store, &query), [0; 0]);
+}
+
+pub(super) fn audit_entries_are_found_whatever_the_clock_did(store: &dyn Store) {
+    found(store);
+    for at in [10, 50, 20, 30, 60] {
+        let entry = audit(at, 1, AuditKind::Query, "list_roles");
+        let batch = Batch {
+            entries: Vec::new(),
+            audit: vec![entry],
+        };
+        append(store, 0, &batch).expect("nothing is wrong");
+    }
+    for (from, to, expected) in [
+        (10, 30, vec![4, 3, 1]),
+        (15, 25, vec![3]),
+        (30, 50, vec![4, 2]),
+        (25, 60, vec![5, 4, 2]),
+        (55, 60, vec![5]),
+    ] {
+        let query = AuditQuery {
+            from: moment(from),
+            to: moment(to),
+            ..everything()
+        };
+        assert_eq!(
+            audit_numbers(store, &query),
+            expected,
+            "from {from} to {to}"
+        );
+    }
+}
+
+fn names(operations: &[&str]) -> Vec<String> {
+    operations.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Everything that can be asked for, at once.
+fn strict() -> AuditQuery {
+    AuditQuery {
+        from: moment(10),
+        to: moment(40),
+        user: Some(UserId::new(1)),
+        operations: names(&["create_role"]),
+        kind: Some(AuditKind::Mutation),
+        before: Some(5),
+        limit: 1,
+    }
+}

@@ -1,0 +1,104 @@
+//! What a store refuses, and that nothing of it is written then.
+
+use bindery_core::audit::AuditKind;
+use bindery_core::change::Change;
+use bindery_core::id::Revision;
+
+use super::world::{account, audit, entry, history, organization, role};
+use super::{
+    FIRST, SECOND, advanced, append, audit_numbers, batch, commit, entries_of, everything, found,
+    load,
+};
+use crate::{AppendError, Batch, Store, StoreError};
+
+/// Appending the batch at revision 15 of [`history`] is a contradiction that names `expected`, and leaves no trace.
+fn refused(store: &dyn Store, batch: Batch, expected: &str) {
+    let kept = history();
+    found(store);
+    commit(store, 0, &kept);
+    let batch = Batch {
+        audit: vec![audit(1, 1, AuditKind::Mutation, "create_role")],
+        ..batch
+    };
+    let outcome = append(store, 15, &batch);
+    let message = match &outcome {
+        Err(AppendError::Contradiction(message)) => message,
+        _ => "no contradiction",
+    };
+    assert!(message.contains(expected), "{outcome:?} names `{expected}`");
+    assert_eq!(load(store), advanced(&kept));
+    assert_eq!(entries_of(store), kept);
+    assert_eq!(audit_numbers(store, &everything()), [0; 0]);
+}
+
+pub(super) fn a_gap_is_refused_whole(store: &dyn Store) {
+    let entry = |revision| entry(revision, vec![role(70, "Late")]);
+    let entries = vec![entry(16), entry(18)];
+    refused(store, batch(&entries), "18 can't follow 16");
+    for (revision, expected) in [(15, "15 can't follow 15"), (17, "17 can't follow 15")] {
+        let batch = batch(&[entry(revision)]);
+        let outcome = append(store, 15, &batch).map_err(|error| error.to_string());
+        assert!(
+            outcome
+                .as_ref()
+                .is_err_and(|message| message.contains(expected)),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(entries_of(store), history());
+}
+
+pub(super) fn another_accounts_entity_is_refused(store: &dyn Store) {
+    let entries = vec![entry(16, vec![Change::PutAccount(account(2))])];
+    refused(store, batch(&entries), "account 2");
+}
+
+pub(super) fn a_taken_natural_key_is_refused_whole(store: &dyn Store) {
+    let entries = vec![
+        entry(16, vec![role(70, "Unheard of")]),
+        entry(17, vec![organization(9, "fresh"), role(71, "Writer")]),
+    ];
+    refused(store, batch(&entries), "Writer");
+    // The same name for another kind of thing, or after this failure for this kind, is as good as any.
+    let changes = vec![organization(9, "Writer"), role(70, "Unheard of")];
+    commit(store, 15, &[entry(16, changes)]);
+}
+
+pub(super) fn a_revision_that_never_was_is_refused(store: &dyn Store) {
+    found(store);
+    commit(store, 0, &history());
+    for known in [16, u64::MAX] {
+        let mut has_run = false;
+        let outcome = store.append(FIRST, Revision(known), &mut |_| {
+            has_run = true;
+            Batch::default()
+        });
+        assert!(
+            matches!(outcome, Err(AppendError::Contradiction(_))),
+            "{outcome:?}"
+        );
+        assert!(!has_run, "nothing can be decided on a state that never was");
+    }
+}
+
+pub(super) fn nothing_is_known_of_an_unknown_account(store: &dyn Store) {
+    found(store);
+    let unknown = |outcome: Option<StoreError>| {
+        assert!(
+            matches!(outcome, Some(StoreError::NoAccount(SECOND))),
+            "{outcome:?}"
+        );
+    };
+    unknown(store.load(SECOND).err());
+    unknown(store.changes_since(SECOND, Revision(0), 1).err());
+    unknown(store.audit(SECOND, &everything()).err());
+    let mut has_run = false;
+    let outcome = store.append(SECOND, Revision(0), &mut |_| {
+        has_run = true;
+        Batch::default()
+    });
+    assert!(
+        matches!(outcome, Err(AppendError::Contradiction(_))) && !has_run,
+        "{outcome:?}"
+    );
+}
