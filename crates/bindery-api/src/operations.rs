@@ -19,11 +19,21 @@ pub(crate) struct Operation {
     pub(crate) path: &'static str,
     /// The query parameters it knows.
     pub(crate) query: &'static [&'static str],
-    /// Whether it reads a body.
-    pub(crate) has_body: bool,
+    pub(crate) body: Body,
     /// The status of success.
     pub(crate) success: u16,
     pub(crate) handler: Handler,
+}
+
+/// Whether an operation reads a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// What comes is thrown away: some clients send an empty object where nothing is expected.
+    Empty,
+    /// A JSON object.
+    Json,
+    /// A JSON object or nothing at all.
+    Optional,
 }
 
 impl fmt::Debug for Operation {
@@ -33,19 +43,19 @@ impl fmt::Debug for Operation {
 }
 
 macro_rules! operation {
-    ($method:ident $path:literal $id:ident: reads $family:ident::$handler:ident, $success:literal, query $query:expr, body $has_body:literal) => {
-        operation!(@ $method $path $id, $success, $query, $has_body, Handler::Reads($family::$handler))
+    ($method:ident $path:literal $id:ident: reads $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
+        operation!(@ $method $path $id, $success, $query, $body, Handler::Reads($family::$handler))
     };
-    ($method:ident $path:literal $id:ident: $family:ident::$handler:ident, $success:literal, query $query:expr, body $has_body:literal) => {
-        operation!(@ $method $path $id, $success, $query, $has_body, Handler::Changes(|call| Box::pin($family::$handler(call))))
+    ($method:ident $path:literal $id:ident: $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
+        operation!(@ $method $path $id, $success, $query, $body, Handler::Changes(|call| Box::pin($family::$handler(call))))
     };
-    (@ $method:ident $path:literal $id:ident, $success:literal, $query:expr, $has_body:literal, $handler:expr) => {
+    (@ $method:ident $path:literal $id:ident, $success:literal, $query:expr, $body:ident, $handler:expr) => {
         Operation {
             id: stringify!($id),
             method: Method::$method,
             path: $path,
             query: &$query,
-            has_body: $has_body,
+            body: Body::$body,
             success: $success,
             handler: $handler,
         }
@@ -54,45 +64,48 @@ macro_rules! operation {
 
 /// Every operation of `/v2`.
 #[rustfmt::skip]
-pub(crate) static OPERATIONS: [Operation; 38] = [
-    operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body false),
-    operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body true),
-    operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body false),
-    operation!(PATCH "/v2/role-bindings/{binding_id}" update_role_binding: role_bindings::update, 200, query [], body true),
-    operation!(DELETE "/v2/role-bindings/{binding_id}" delete_role_binding: role_bindings::delete, 204, query [], body false),
-    operation!(GET "/v2/roles" list_roles: reads roles::list, 200, query ["is_predefined", "limit", "cursor"], body false),
-    operation!(POST "/v2/roles" create_role: roles::create, 201, query [], body true),
-    operation!(GET "/v2/roles/{role_id}" get_role: reads roles::get, 200, query [], body false),
-    operation!(PATCH "/v2/roles/{role_id}" update_role: roles::update, 200, query [], body true),
-    operation!(DELETE "/v2/roles/{role_id}" delete_role: roles::delete, 204, query [], body false),
-    operation!(GET "/v2/resource-restrictions" list_resource_restrictions: reads resource_restrictions::list, 200, query ["resource_type", "limit", "cursor"], body false),
-    operation!(POST "/v2/resource-restrictions" create_resource_restriction: resource_restrictions::create, 200, query [], body true),
-    operation!(DELETE "/v2/resource-restrictions/{resource_id}" delete_resource_restriction: resource_restrictions::delete, 204, query [], body false),
-    operation!(GET "/v2/users" list_users: reads users::list, 200, query ["email", "status", "limit", "cursor"], body false),
-    operation!(POST "/v2/users" create_user: users::create, 201, query [], body true),
-    operation!(GET "/v2/users/{user_id}" get_user: reads users::get, 200, query [], body false),
-    operation!(PATCH "/v2/users/{user_id}" update_user: users::update, 200, query [], body true),
-    operation!(DELETE "/v2/users/{user_id}" delete_user: users::delete, 204, query [], body false),
-    operation!(GET "/v2/organizations" list_organizations: reads organizations::list, 200, query ["name", "limit", "cursor"], body false),
-    operation!(POST "/v2/organizations" create_organization: organizations::create, 201, query [], body true),
-    operation!(GET "/v2/organizations/{org_id}" get_organization: reads organizations::get, 200, query [], body false),
-    operation!(PATCH "/v2/organizations/{org_id}" update_organization: organizations::update, 200, query [], body true),
-    operation!(DELETE "/v2/organizations/{org_id}" delete_organization: organizations::delete, 204, query [], body false),
-    operation!(POST "/v2/organizations/{org_id}/users" add_organization_user: organizations::add_user, 200, query [], body true),
-    operation!(DELETE "/v2/organizations/{org_id}/users/{user_id}" remove_organization_user: organizations::remove_user, 204, query [], body false),
-    operation!(GET "/v2/spaces" list_spaces: reads spaces::list, 200, query ["org_id", "name", "limit", "cursor"], body false),
-    operation!(POST "/v2/spaces" create_space: spaces::create, 201, query [], body true),
-    operation!(GET "/v2/spaces/{space_id}" get_space: reads spaces::get, 200, query [], body false),
-    operation!(PATCH "/v2/spaces/{space_id}" update_space: spaces::update, 200, query [], body true),
-    operation!(DELETE "/v2/spaces/{space_id}" delete_space: spaces::delete, 204, query [], body false),
-    operation!(POST "/v2/spaces/{space_id}/users" add_space_user: spaces::add_user, 200, query [], body true),
-    operation!(DELETE "/v2/spaces/{space_id}/users/{user_id}" remove_space_user: spaces::remove_user, 204, query [], body false),
-    operation!(GET "/v2/projects" list_projects: reads projects::list, 200, query ["space_id", "space_name", "name", "project_type", "limit", "cursor"], body false),
-    operation!(POST "/v2/projects" create_project: projects::create, 201, query [], body true),
-    operation!(GET "/v2/projects/{project_id}" get_project: reads projects::get, 200, query [], body false),
-    operation!(PATCH "/v2/projects/{project_id}" update_project: projects::update, 200, query [], body true),
-    operation!(DELETE "/v2/projects/{project_id}" delete_project: projects::delete, 204, query [], body false),
-    operation!(POST "/v2/api-keys" create_api_key: api_keys::create, 201, query [], body true),
+pub(crate) static OPERATIONS: [Operation; 41] = [
+    operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body Json),
+    operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/role-bindings/{binding_id}" update_role_binding: role_bindings::update, 200, query [], body Json),
+    operation!(DELETE "/v2/role-bindings/{binding_id}" delete_role_binding: role_bindings::delete, 204, query [], body Empty),
+    operation!(GET "/v2/roles" list_roles: reads roles::list, 200, query ["is_predefined", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/roles" create_role: roles::create, 201, query [], body Json),
+    operation!(GET "/v2/roles/{role_id}" get_role: reads roles::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/roles/{role_id}" update_role: roles::update, 200, query [], body Json),
+    operation!(DELETE "/v2/roles/{role_id}" delete_role: roles::delete, 204, query [], body Empty),
+    operation!(GET "/v2/resource-restrictions" list_resource_restrictions: reads resource_restrictions::list, 200, query ["resource_type", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/resource-restrictions" create_resource_restriction: resource_restrictions::create, 200, query [], body Json),
+    operation!(DELETE "/v2/resource-restrictions/{resource_id}" delete_resource_restriction: resource_restrictions::delete, 204, query [], body Empty),
+    operation!(GET "/v2/users" list_users: reads users::list, 200, query ["email", "status", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/users" create_user: users::create, 201, query [], body Json),
+    operation!(GET "/v2/users/{user_id}" get_user: reads users::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/users/{user_id}" update_user: users::update, 200, query [], body Json),
+    operation!(DELETE "/v2/users/{user_id}" delete_user: users::delete, 204, query [], body Empty),
+    operation!(GET "/v2/organizations" list_organizations: reads organizations::list, 200, query ["name", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/organizations" create_organization: organizations::create, 201, query [], body Json),
+    operation!(GET "/v2/organizations/{org_id}" get_organization: reads organizations::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/organizations/{org_id}" update_organization: organizations::update, 200, query [], body Json),
+    operation!(DELETE "/v2/organizations/{org_id}" delete_organization: organizations::delete, 204, query [], body Empty),
+    operation!(POST "/v2/organizations/{org_id}/users" add_organization_user: organizations::add_user, 200, query [], body Json),
+    operation!(DELETE "/v2/organizations/{org_id}/users/{user_id}" remove_organization_user: organizations::remove_user, 204, query [], body Empty),
+    operation!(GET "/v2/spaces" list_spaces: reads spaces::list, 200, query ["org_id", "name", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/spaces" create_space: spaces::create, 201, query [], body Json),
+    operation!(GET "/v2/spaces/{space_id}" get_space: reads spaces::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/spaces/{space_id}" update_space: spaces::update, 200, query [], body Json),
+    operation!(DELETE "/v2/spaces/{space_id}" delete_space: spaces::delete, 204, query [], body Empty),
+    operation!(POST "/v2/spaces/{space_id}/users" add_space_user: spaces::add_user, 200, query [], body Json),
+    operation!(DELETE "/v2/spaces/{space_id}/users/{user_id}" remove_space_user: spaces::remove_user, 204, query [], body Empty),
+    operation!(GET "/v2/projects" list_projects: reads projects::list, 200, query ["space_id", "space_name", "name", "project_type", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/projects" create_project: projects::create, 201, query [], body Json),
+    operation!(GET "/v2/projects/{project_id}" get_project: reads projects::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/projects/{project_id}" update_project: projects::update, 200, query [], body Json),
+    operation!(DELETE "/v2/projects/{project_id}" delete_project: projects::delete, 204, query [], body Empty),
+    operation!(GET "/v2/api-keys" list_api_keys: reads api_keys::list, 200, query ["key_type", "status", "space_id", "user_id", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/api-keys" create_api_key: api_keys::create, 201, query [], body Json),
+    operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: api_keys::refresh, 200, query [], body Optional),
+    operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: api_keys::revoke, 204, query [], body Empty),
 ];
 
 /// Finds the operation behind a method and path.
@@ -200,7 +213,8 @@ mod tests {
                     "{one:?} {other:?}"
                 );
             }
-            assert_eq!(one.success == 204, one.method == Method::DELETE, "{one:?}");
+            let says_nothing = matches!(one.method, Method::DELETE | Method::PUT);
+            assert_eq!(one.success == 204, says_nothing, "{one:?}");
         }
     }
 }

@@ -148,7 +148,7 @@ mod tests {
             format!("email=x&cursor={cursor}"),
             format!("email=y&status=ACTIVE&cursor={cursor}"),
             format!("email=x&status=ACTIVE&cursor={}", &cursor[1..]),
-            format!("email=x&status=ACTIVE&cursor=A{}", &cursor[1..]),
+            format!("email=x&status=ACTIVE&cursor=B{}", &cursor[1..]),
             format!("email=x&status=ACTIVE&cursor={cursor}AA"),
             "email=x&status=ACTIVE&cursor=".to_owned(),
             "email=x&status=ACTIVE&cursor=%00".to_owned(),

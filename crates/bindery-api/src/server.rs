@@ -21,7 +21,7 @@ use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 
 use crate::call::{Answer, Call};
-use crate::operations::{Operation, Route, Router};
+use crate::operations::{Body, Operation, Route, Router};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::secret::KeyText;
@@ -202,8 +202,9 @@ impl Server {
         operation: &Operation,
         request: Request<Incoming>,
     ) -> Result<Bytes, Problem> {
-        if operation.has_body {
-            require_json(request.headers())?;
+        let says_json = require_json(request.headers());
+        if operation.body == Body::Json {
+            says_json.clone()?;
         }
         let max = self.limits.body_bytes_max;
         let body = Limited::new(request.into_body(), max).collect();
@@ -211,9 +212,12 @@ impl Server {
             Err(_) => Err(Problem::too_slow()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(max)),
             Ok(Err(_)) => Err(Problem::invalid("the body broke off before its end")),
-            Ok(Ok(body)) if operation.has_body => Ok(body.to_bytes()),
-            // Some clients send an empty object where nothing is expected.
-            Ok(Ok(_)) => Ok(Bytes::new()),
+            Ok(Ok(body)) => match (operation.body, body.to_bytes()) {
+                (Body::Empty, _) => Ok(Bytes::new()),
+                (Body::Json, body) => Ok(body),
+                (Body::Optional, body) if body.is_empty() => Ok(body),
+                (Body::Optional, body) => says_json.map(|()| body),
+            },
         }
     }
 }

@@ -4,13 +4,15 @@
 
 use imbl::OrdMap;
 
-use crate::api_key::SecretHash;
+use crate::api_key::{ApiKey, KeyOwner, SecretHash};
 use crate::command::{Caller, Context};
 use crate::decision::Facts as _;
-use crate::id::{Id, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId};
+use crate::id::{
+    ApiKeyId, Id, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
+};
 use crate::permission::Permission;
 use crate::place::{Organization, Project, Restriction, Space};
-use crate::refusal::Refusal;
+use crate::refusal::{Forbidden, Refusal};
 use crate::resource::{Bindable, BindableKind, Resource};
 use crate::role::{AnyRole, PredefinedRole};
 use crate::role_binding::RoleBinding;
@@ -274,6 +276,56 @@ impl State {
         ))
     }
 
+    /// API keys, oldest first (`contract/authorization.md` §10, `list_api_keys`).
+    ///
+    /// User keys are their owner's, and account admins'. Service keys are listed by the space they have a place in, for
+    /// whoever may read service keys there, or without a space by who made them.
+    pub fn keys(
+        &self,
+        context: &Context,
+        filter: &KeyFilter,
+        slice: Slice<ApiKeyId>,
+    ) -> Result<Page<&ApiKey>, Refusal> {
+        let of = if let Some(space) = filter.space {
+            self.visible_space(context, space)?;
+            self.authorize(context, Permission::ServiceKeyRead, space)?;
+            filter.user
+        } else {
+            let of = filter.user.unwrap_or(context.user());
+            if of != context.user() && !self.is_account_admin(context) {
+                return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+            }
+            Some(of)
+        };
+        if let Some(user) = of {
+            self.live_user(user)?;
+        }
+        let wanted = |key: &&ApiKey| {
+            let is_in_space = |bot| {
+                filter
+                    .space
+                    .is_none_or(|space| self.spaces_bound_to(bot).any(|one| one == space))
+            };
+            let is_of_kind = match (key.owner, filter.kind) {
+                (KeyOwner::User(_), KeyKind::User) => filter.space.is_none(),
+                (KeyOwner::Service(bot), KeyKind::Service) => is_in_space(bot),
+                (KeyOwner::User(_), KeyKind::Service) | (KeyOwner::Service(_), KeyKind::User) => {
+                    false
+                }
+            };
+            // A user key is made by its owner, so its creator is its owner.
+            key.is_revoked == filter.is_revoked
+                && of.is_none_or(|user| key.created_by == user)
+                && is_of_kind
+        };
+        Ok(slice.page(
+            slice
+                .of(&self.api_keys)
+                .map(|(_, key)| key.as_ref())
+                .filter(wanted),
+        ))
+    }
+
     /// Projects that the caller may read.
     ///
     /// A space to list is accepted if it is visible or holds a project that the caller can read: such a user can still
@@ -319,6 +371,28 @@ pub struct UserFilter {
     pub email: Substring,
     /// One of these; any, if empty.
     pub statuses: Vec<UserStatus>,
+}
+
+/// Which keys are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyFilter {
+    /// Keys of people, or of bots.
+    pub kind: KeyKind,
+    /// The revoked ones, or the others.
+    pub is_revoked: bool,
+    /// With a place in this space.
+    pub space: Option<SpaceId>,
+    /// Made by this user; without a space, absent means the caller.
+    pub user: Option<UserId>,
+}
+
+/// The two kinds of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Acts as the person who made it.
+    User,
+    /// Acts as a bot of its own.
+    Service,
 }
 
 /// Which projects are wanted; every part must hold.

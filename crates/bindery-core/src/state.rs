@@ -488,6 +488,17 @@ impl State {
         self.organization_memberships.get(id).copied()
     }
 
+    /// A user's memberships of organizations.
+    pub fn organization_memberships_of(
+        &self,
+        user: UserId,
+    ) -> impl Iterator<Item = OrganizationMembership> {
+        self.organizations_of_user
+            .range((user, OrganizationId::NOBODY)..)
+            .take_while(move |(member, _)| *member == user)
+            .filter_map(move |(_, organization)| self.organization_membership(*organization, user))
+    }
+
     /// The user's predefined membership of this space.
     pub fn space_membership(&self, space: SpaceId, user: UserId) -> Option<SpaceMembership> {
         let id = self.members_of_space.get(&(space, user))?;

@@ -1,16 +1,69 @@
 //! `/v2/api-keys`.
 
+use bindery_core::command::api_keys::RevokeApiKey;
+use bindery_core::query::{KeyFilter, KeyKind};
+
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::secret::KeyText;
-use crate::wire::api_keys::{ApiKeyCreate, ApiKeyCreated, BotUser, NewKey};
+use crate::wire::api_keys::{
+    ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeys, BotUser, NewKey,
+};
+
+const KEY_TYPES: [(&str, KeyKind); 2] = [("USER", KeyKind::User), ("SERVICE", KeyKind::Service)];
+
+/// The values of `status`, and whether it means revoked.
+const STATUSES: [(&str, bool); 2] = [("ACTIVE", false), ("REVOKED", true)];
+
+pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
+    let space = call.query_id("space_id")?;
+    let kind = match (call.query.choice("key_type", &KEY_TYPES)?, space) {
+        (Some(KeyKind::User), Some(_)) => {
+            let why = "USER keys belong to no space; leave out `space_id`, or ask for SERVICE keys";
+            return Err(Problem::field("key_type", why));
+        }
+        (Some(kind), _) => kind,
+        (None, None) => KeyKind::User,
+        (None, Some(_)) => KeyKind::Service,
+    };
+    let is_revoked = call.query.choice("status", &STATUSES)?.unwrap_or(false);
+    let filter = KeyFilter {
+        kind,
+        is_revoked,
+        space,
+        user: call.query_id("user_id")?,
+    };
+    let cursors = call.cursors();
+    let slice = cursors.slice()?;
+    let page = call.state.keys(&call.admit()?, &filter, slice)?;
+    let listed = |key: &&_| ApiKeyListed::new(key, &call.state, space.is_none());
+    Answer::json(&ApiKeys {
+        pagination: cursors.pagination(&page, |key| key.id),
+        api_keys: page.items.iter().map(listed).collect(),
+    })
+}
+
+pub(crate) async fn refresh(call: Call) -> Result<Answer, Problem> {
+    let key = call.path_id("api_key_id")?;
+    let body = if call.body.is_empty() {
+        ApiKeyRefresh::default()
+    } else {
+        call.body()?
+    };
+    let text = new_text()?;
+    let key = call.execute(body.parse(key, text.secret())?).await?;
+    Answer::json(&ApiKeyCreated::new(&key, &text, None, call.ids()))
+}
+
+pub(crate) async fn revoke(call: Call) -> Result<Answer, Problem> {
+    let key = call.path_id("api_key_id")?;
+    call.execute(RevokeApiKey { key }).await?;
+    Ok(Answer::empty())
+}
 
 pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     let body: ApiKeyCreate = call.body()?;
-    let text = KeyText::generate().map_err(|error| {
-        tracing::error!(%error, "the system gives no random numbers");
-        Problem::internal()
-    })?;
+    let text = new_text()?;
     match body.parse(text.secret(), call.ids())? {
         NewKey::User(command) => {
             let key = call.execute(command).await?;
@@ -24,4 +77,11 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
             Answer::json(&ApiKeyCreated::new(&key, &text, Some(bot), call.ids()))
         }
     }
+}
+
+fn new_text() -> Result<KeyText, Problem> {
+    KeyText::generate().map_err(|error| {
+        tracing::error!(%error, "the system gives no random numbers");
+        Problem::internal()
+    })
 }

@@ -2,16 +2,21 @@
 
 use bindery_core::api_key::{ApiKey as Key, KeyOwner, Secret};
 use bindery_core::command::Assignment;
-use bindery_core::command::api_keys::{CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace};
-use bindery_core::id::{IdKey, UserId};
+use bindery_core::command::api_keys::{
+    CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace, RefreshApiKey,
+};
+use bindery_core::id::{ApiKeyId, IdKey, OrganizationId, SpaceId, UserId};
+use bindery_core::resource::Bindable;
 use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
 use bindery_core::state::State;
 use bindery_core::text::KeyName;
+use bindery_core::user::OrganizationMembership;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
 use super::{Moment, moment};
 use crate::json::{Object, present};
+use crate::page::Pagination;
 use crate::problem::Problem;
 use crate::secret::KeyText;
 use crate::wire;
@@ -58,6 +63,29 @@ pub(crate) struct SpaceOfKey {
     space_id: String,
     #[serde(default, deserialize_with = "present")]
     role: Option<Object<AssignmentRequest>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ApiKeyRefresh {
+    expires_at: Option<String>,
+    #[serde(deserialize_with = "present")]
+    grace_period_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ApiKeys {
+    pub(crate) api_keys: Vec<ApiKeyListed>,
+    pub(crate) pagination: Pagination,
+}
+
+/// A key in a list; that of a service has its bot beside it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ApiKeyListed {
+    #[serde(flatten)]
+    api_key: ApiKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bot_user: Option<BotUser>,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,6 +184,43 @@ impl ApiKeyCreate {
     }
 }
 
+impl ApiKeyRefresh {
+    pub(crate) fn parse(&self, key: ApiKeyId, secret: Secret) -> Result<RefreshApiKey, Problem> {
+        let grace_seconds = self.grace_period_seconds.unwrap_or(0);
+        if grace_seconds > RefreshApiKey::GRACE_SECONDS_MAX {
+            let why = format!(
+                "is {grace_seconds}; 0 to {} are accepted",
+                RefreshApiKey::GRACE_SECONDS_MAX
+            );
+            return Err(Problem::field("grace_period_seconds", why));
+        }
+        let expires_at = self
+            .expires_at
+            .as_deref()
+            .map(|text| moment("expires_at", text));
+        Ok(RefreshApiKey {
+            key,
+            expires_at: expires_at.transpose()?,
+            grace_seconds,
+            secret,
+        })
+    }
+}
+
+impl ApiKeyListed {
+    /// A key of a list; the places of a bot are left out where they would reveal others.
+    pub(crate) fn new(key: &Key, state: &State, shows_places: bool) -> Self {
+        let bot_user = match key.owner {
+            KeyOwner::User(_) => None,
+            KeyOwner::Service(bot) => Some(BotUser::listed(bot, state, shows_places)),
+        };
+        Self {
+            api_key: ApiKey::new(key, state.ids()),
+            bot_user,
+        }
+    }
+}
+
 impl OrganizationOfKey {
     fn parse(&self, field: &str, ids: &IdKey) -> Result<KeyOrganization, Problem> {
         let organization = ids.parse(&self.org_id);
@@ -233,6 +298,23 @@ impl ApiKeyCreated {
 }
 
 impl BotUser {
+    fn listed(bot: UserId, state: &State, shows_places: bool) -> Self {
+        let user = state.user(bot);
+        let places = if shows_places {
+            places_of(bot, state)
+        } else {
+            Vec::new()
+        };
+        let account_role = user.map_or(AccountRole::Member, |user| user.account_role);
+        Self::new(
+            bot,
+            user.map_or("", |user| user.name.as_str()),
+            account_role,
+            &places,
+            state,
+        )
+    }
+
     /// A bot with the places it was given by this request.
     pub(crate) fn new(
         bot: UserId,
@@ -261,6 +343,40 @@ impl BotUser {
             organizations: places.iter().map(organization).collect(),
         }
     }
+}
+
+/// The places of a bot as they are now.
+fn places_of(bot: UserId, state: &State) -> Vec<KeyOrganization> {
+    let seat = |space: SpaceId| {
+        let membership = state.space_membership(space, bot);
+        let role = match (
+            membership,
+            state.role_binding_on(Bindable::Space(space), bot),
+        ) {
+            (Some(membership), _) => Assignment::Predefined(membership.role),
+            (None, Some(binding)) => Assignment::Custom(binding.role),
+            (None, None) => return None,
+        };
+        Some(KeySpace { space, role })
+    };
+    let spaces_in = |organization: OrganizationId| {
+        let is_inside = |space: &SpaceId| {
+            state
+                .space(*space)
+                .is_some_and(|space| space.organization == organization)
+        };
+        state
+            .spaces_bound_to(bot)
+            .filter(is_inside)
+            .filter_map(seat)
+            .collect()
+    };
+    let place = |membership: OrganizationMembership| KeyOrganization {
+        organization: membership.organization,
+        role: Assignment::Predefined(membership.role),
+        spaces: spaces_in(membership.organization),
+    };
+    state.organization_memberships_of(bot).map(place).collect()
 }
 
 fn response<R: super::assignment::Named>(role: Assignment<R>, state: &State) -> AssignmentResponse {

@@ -175,7 +175,7 @@ impl State {
     }
 
     /// The spaces in which a user has a membership or a binding, each once.
-    pub(crate) fn spaces_bound_to(&self, user: UserId) -> impl Iterator<Item = SpaceId> {
+    pub fn spaces_bound_to(&self, user: UserId) -> impl Iterator<Item = SpaceId> {
         let memberships = self
             .spaces_of_user
             .range((user, SpaceId::new(FIRST))..=(user, SpaceId::new(LAST)))
