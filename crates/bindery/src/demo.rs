@@ -42,6 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     serve::start_log(arguments.log);
     let runtime = open::runtime()?;
+    let stop = serve::stop_signal(&runtime)?;
     let listener = runtime.block_on(async {
         match &arguments.listen {
             Some(listen) => serve::bind(listen).await,
@@ -66,7 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         company.welcome(&format!("http://{address}"))
     )
     .context("stdout is closed")?;
-    serve::serve_until_stopped(&runtime, node, listener, Limits::default())
+    serve::serve_until_stopped(&runtime, node, listener, Limits::default(), stop);
+    Ok(())
 }
 
 /// What the welcome tells of.

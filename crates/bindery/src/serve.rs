@@ -51,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     start_log(arguments.log);
     let given_key = admin_key_from_environment()?;
     let runtime = open::runtime()?;
+    let stop = stop_signal(&runtime)?;
     let listener = runtime.block_on(bind(&arguments.listen))?;
     let node = Arc::new(open::node(&arguments.data_dir)?);
     make_first_account(&node, &runtime, arguments, given_key)?;
@@ -64,29 +65,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         body_timeout: timeout,
         ..Limits::default()
     };
-    serve_until_stopped(&runtime, node, listener, limits)
+    serve_until_stopped(&runtime, node, listener, limits, stop);
+    Ok(())
 }
 
-/// Serves until SIGTERM or SIGINT, lets requests under way finish, and leaves everything committed.
+/// Serves until `stop` resolves, lets requests under way finish, and leaves everything committed.
 pub(crate) fn serve_until_stopped(
     runtime: &Runtime,
     node: Arc<Node>,
     listener: TcpListener,
     limits: Limits,
-) -> Result<()> {
+    stop: impl Future<Output = ()>,
+) {
     let server = Server::new(Arc::clone(&node), limits);
-    runtime.block_on(async {
-        let stop = stop_signal()?;
-        server.serve(listener, stop).await;
-        anyhow::Ok(())
-    })?;
+    runtime.block_on(server.serve(listener, stop));
     // The last holder of an account waits for its writer: nothing that was queued is lost.
     drop(node);
     tracing::info!("stopped");
-    Ok(())
 }
 
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+/// Resolves on SIGTERM or SIGINT. Caught from here on: taken before the server says that it serves, so that whoever reads
+/// that line can already stop it in order.
+pub(crate) fn stop_signal(runtime: &Runtime) -> Result<impl Future<Output = ()> + use<>> {
+    let _inside = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be caught")?;
     Ok(async move {
