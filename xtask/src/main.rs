@@ -1,6 +1,8 @@
 //! What contributors and CI run, in Rust instead of shell.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -37,10 +39,20 @@ enum Task {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run_task(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_task(task: Task) -> Result<()> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = manifest.parent().context("xtask stands in the workspace")?;
-    match Arguments::parse().task {
+    match task {
         Task::Demo { arguments } => suites::demo(root, &arguments),
         Task::Test => suites::test(root),
         Task::Ci => ci::run_all(root),

@@ -1,5 +1,10 @@
 //! What a caller of `Account::execute` can rely on.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose setting can't be made has failed"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
