@@ -145,7 +145,8 @@ impl Command for AddOrganizationUser {
     }
 }
 
-/// Takes a person out of an organization and out of everything below it. Leaving by oneself is as good.
+/// Takes a user out of an organization and out of everything below it: a person, or a bot whose key stays. Leaving by
+/// oneself is as good.
 #[derive(Clone, Debug)]
 pub struct RemoveOrganizationUser {
     /// Where.
@@ -160,7 +161,7 @@ impl Command for RemoveOrganizationUser {
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
         authorize_members(state, context, self.organization)?;
-        state.live_human(self.user)?;
+        state.live_user(self.user)?;
         state
             .organization_membership(self.organization, self.user)
             .ok_or(Refusal::NotFound(Kind::OrganizationMembership))?;

@@ -1,0 +1,8 @@
+//! Tests only: the naive model of the contract, and generated histories to compare it with the engine.
+//!
+//! The model shares the types of the core and none of its logic: what it says comes from `contract/authorization.md` and
+//! `contract/operations.md`, read as plainly as they can be read. Nothing that ships depends on this crate.
+
+pub mod command;
+pub mod history;
+pub mod model;

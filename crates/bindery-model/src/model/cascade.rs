@@ -1,0 +1,132 @@
+//! What ends with what (`contract/authorization.md` §11).
+
+use bindery_core::api_key::KeyOwner;
+use bindery_core::id::{ApiKeyId, OrganizationId, ProjectId, SpaceId, UserId};
+use bindery_core::resource::Bindable;
+use bindery_core::user::Standing;
+
+use super::Model;
+
+impl Model {
+    /// A project, with its bindings and its restriction.
+    pub(super) fn drop_project(&mut self, id: ProjectId) {
+        self.role_bindings
+            .retain(|binding| binding.resource != Bindable::Project(id));
+        self.restrictions.retain(|one| one.project != id);
+        self.projects.retain(|project| project.id != id);
+    }
+
+    /// A space, with projects, memberships and bindings.
+    pub(super) fn drop_space(&mut self, id: SpaceId) {
+        for project in self.projects.clone() {
+            if project.space == id {
+                self.drop_project(project.id);
+            }
+        }
+        self.role_bindings
+            .retain(|binding| binding.resource != Bindable::Space(id));
+        self.space_memberships.retain(|one| one.space != id);
+        self.spaces.retain(|space| space.id != id);
+    }
+
+    /// An organization, with memberships and all spaces below; a service key that had spaces and is left with none is
+    /// revoked.
+    pub(super) fn drop_organization(&mut self, id: OrganizationId) {
+        let bound_before = self.service_keys_with_a_space();
+        for space in self.spaces.clone() {
+            if space.organization == id {
+                self.drop_space(space.id);
+            }
+        }
+        self.organization_memberships
+            .retain(|one| one.organization != id);
+        self.organizations.retain(|one| one.id != id);
+        let bound_after = self.service_keys_with_a_space();
+        for key in bound_before {
+            if !bound_after.contains(&key) {
+                self.revoke(key);
+            }
+        }
+    }
+
+    /// A user's membership in an organization, and in all its spaces memberships, space bindings and project bindings.
+    pub(super) fn drop_member(&mut self, user: UserId, organization: OrganizationId) {
+        let inside: Vec<SpaceId> = self
+            .spaces
+            .iter()
+            .filter(|space| space.organization == organization)
+            .map(|space| space.id)
+            .collect();
+        let projects: Vec<ProjectId> = self
+            .projects
+            .iter()
+            .filter(|project| inside.contains(&project.space))
+            .map(|project| project.id)
+            .collect();
+        self.organization_memberships
+            .retain(|one| one.user != user || one.organization != organization);
+        self.space_memberships
+            .retain(|one| one.user != user || !inside.contains(&one.space));
+        self.role_bindings.retain(|binding| {
+            let is_inside = match binding.resource {
+                Bindable::Space(space) => inside.contains(&space),
+                Bindable::Project(project) => projects.contains(&project),
+            };
+            binding.user != user || !is_inside
+        });
+    }
+
+    /// Everything that a user holds anywhere.
+    pub(super) fn drop_holdings(&mut self, user: UserId) {
+        self.organization_memberships.retain(|one| one.user != user);
+        self.space_memberships.retain(|one| one.user != user);
+        self.role_bindings.retain(|binding| binding.user != user);
+    }
+
+    /// A key, with the secret in its grace time; with a service key its bot, who is kept with nothing in its hands.
+    pub(super) fn revoke(&mut self, id: ApiKeyId) {
+        for key in &mut self.api_keys {
+            if key.id == id {
+                key.is_revoked = true;
+                key.previous = None;
+            }
+        }
+        if let Some(KeyOwner::Service(bot)) = self.api_key(id).map(|key| key.owner) {
+            self.drop_holdings(bot);
+            self.make_inactive(bot);
+        }
+    }
+
+    pub(super) fn make_inactive(&mut self, id: UserId) {
+        for user in &mut self.users {
+            if user.id == id {
+                user.standing = Standing::Inactive;
+            }
+        }
+    }
+
+    /// The spaces on which a user has a membership or a binding.
+    pub(super) fn spaces_bound_to(&self, user: UserId) -> Vec<SpaceId> {
+        let mut bound = Vec::new();
+        for space in &self.spaces {
+            if self.space_membership(user, space.id).is_some()
+                || self.binding_on(user, Bindable::Space(space.id)).is_some()
+            {
+                bound.push(space.id);
+            }
+        }
+        bound
+    }
+
+    fn service_keys_with_a_space(&self) -> Vec<ApiKeyId> {
+        let mut bound = Vec::new();
+        for key in &self.api_keys {
+            if let KeyOwner::Service(bot) = key.owner
+                && !self.spaces_bound_to(bot).is_empty()
+            {
+                bound.push(key.id);
+            }
+        }
+        bound
+    }
+}

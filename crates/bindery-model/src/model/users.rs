@@ -1,0 +1,167 @@
+//! Users (`contract/operations.md`).
+
+use bindery_core::api_key::KeyOwner;
+use bindery_core::command::users::{CreateUser, DeleteUser, Invitation, UpdateUser};
+use bindery_core::command::{Assignment, Context};
+use bindery_core::id::{ApiKeyId, Kind};
+use bindery_core::permission::Permission;
+use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
+use bindery_core::resource::{Level, Resource};
+use bindery_core::role::AccountRole;
+use bindery_core::time::Timestamp;
+use bindery_core::user::{Identity, Standing, User};
+
+use super::{Model, is_human};
+
+const SEVEN_DAYS_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+impl Model {
+    pub(super) fn create_user(
+        &mut self,
+        context: &Context,
+        command: &CreateUser,
+    ) -> Result<(), Refusal> {
+        let role = self.authorize_create_user(context, command)?;
+        let old = self.user_with(&command.email).cloned();
+        match old.as_ref().map(|user| user.standing) {
+            Some(Standing::Inactive) => {
+                return Err(Refusal::Conflict(Conflict::EmailInactive));
+            }
+            Some(Standing::Active) => return Err(Refusal::Conflict(Conflict::EmailActive)),
+            // INVITED.
+            Some(Standing::Invited { until }) if context.now < until => {
+                return match command.invitation {
+                    Invitation::Sent => Ok(()),
+                    Invitation::None => Err(Refusal::Conflict(Conflict::EmailInvited)),
+                };
+            }
+            // Unknown, or EXPIRED and made anew under the same id.
+            None | Some(Standing::Invited { .. }) => {}
+        }
+        let (id, created_at) = match old {
+            Some(old) => (old.id, old.created_at),
+            None => (self.next(), context.now),
+        };
+        let standing = match command.invitation {
+            Invitation::None => Standing::Active,
+            Invitation::Sent => Standing::Invited {
+                until: Timestamp::from_millis(context.now.as_millis() + SEVEN_DAYS_MS),
+            },
+        };
+        let by_role = match role {
+            AccountRole::Admin | AccountRole::Member => true,
+            AccountRole::MemberUiOnly | AccountRole::Annotator => false,
+        };
+        let user = User {
+            id,
+            name: command.name.clone(),
+            identity: Identity::Human {
+                email: command.email.clone(),
+            },
+            account_role: role,
+            is_developer: command.is_developer.unwrap_or(by_role),
+            standing,
+            created_at,
+        };
+        match self.users.iter_mut().find(|old| old.id == id) {
+            Some(old) => *old = user,
+            None => self.users.push(user),
+        }
+        Ok(())
+    }
+
+    /// Account admins: any role. Members and UI-only members: `MEMBER` and `ANNOTATOR`. `is_developer`: account admins. A
+    /// custom role: 422 for whoever may create users at all.
+    fn authorize_create_user(
+        &self,
+        context: &Context,
+        command: &CreateUser,
+    ) -> Result<AccountRole, Refusal> {
+        let is_admin = self.is_account_admin(context.user(), context.now);
+        let caller = self.user(context.user()).map(|user| user.account_role);
+        let is_member = matches!(
+            caller,
+            Some(AccountRole::Member | AccountRole::MemberUiOnly)
+        );
+        if !is_admin && !is_member {
+            return Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive));
+        }
+        if !is_admin && command.is_developer.is_some() {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        let role = match command.role {
+            Assignment::Predefined(role) => role,
+            Assignment::Custom(_) => {
+                let reason = Unprocessable::CustomRole(Level::Account);
+                return Err(Refusal::Unprocessable(reason));
+            }
+        };
+        let is_for_members = role == AccountRole::Member || role == AccountRole::Annotator;
+        if !is_admin && !is_for_members {
+            return Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive));
+        }
+        Ok(role)
+    }
+
+    pub(super) fn update_user(
+        &mut self,
+        context: &Context,
+        command: &UpdateUser,
+    ) -> Result<(), Refusal> {
+        if !self.is_user_visible(context.user(), command.user, context.now) {
+            return Err(Refusal::NotFound(Kind::User));
+        }
+        if command.name.is_some() {
+            self.require(context, Permission::UserUpdate, Resource::Account)?;
+        }
+        if command.is_developer.is_some() && !self.is_account_admin(context.user(), context.now) {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        for user in &mut self.users {
+            if user.id == command.user {
+                if let Some(name) = &command.name {
+                    user.name = name.clone();
+                }
+                if let Some(is_developer) = command.is_developer {
+                    user.is_developer = is_developer;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_user(
+        &mut self,
+        context: &Context,
+        command: &DeleteUser,
+    ) -> Result<(), Refusal> {
+        if !self.can(context, Permission::UserDelete, Resource::Account) {
+            if !self.is_user_visible(context.user(), command.user, context.now) {
+                return Err(Refusal::NotFound(Kind::User));
+            }
+            return self.require(context, Permission::UserDelete, Resource::Account);
+        }
+        let standing = match self.user(command.user) {
+            Some(user) if is_human(user) => user.standing,
+            _ => return Err(Refusal::NotFound(Kind::User)),
+        };
+        if command.user == context.user() {
+            return Err(Refusal::Invalid(Invalid::DeletesOneself));
+        }
+        if standing == Standing::Inactive {
+            return Ok(());
+        }
+        self.drop_holdings(command.user);
+        let of_user: Vec<ApiKeyId> = self
+            .api_keys
+            .iter()
+            .filter(|key| key.owner == KeyOwner::User(command.user))
+            .map(|key| key.id)
+            .collect();
+        for key in of_user {
+            self.revoke(key);
+        }
+        self.make_inactive(command.user);
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine against the naive model, on generated histories; one integration binary.
+
+mod agreement;
+mod determinism;
+mod integrity;
+mod lists;
+mod planted;
+mod play;
+mod questions;
+mod regressions;
+mod replay;
+mod runner;

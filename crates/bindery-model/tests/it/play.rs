@@ -1,0 +1,161 @@
+//! A history at play: each command is run on the engine and on the model, side by side.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use bindery_core::change::{Change, Entry};
+use bindery_core::command::{Caller, Context};
+use bindery_core::id::Kind;
+use bindery_core::refusal::Refusal;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+use bindery_model::command::AnyCommand;
+use bindery_model::history::{History, START};
+use bindery_model::model::Model;
+use proptest::test_runner::TestCaseResult;
+
+/// Both sides after some commands, and how they came there.
+#[derive(Debug)]
+pub(crate) struct Play {
+    pub(crate) state: State,
+    pub(crate) model: Model,
+    /// The moment of the last command.
+    pub(crate) now: Timestamp,
+    /// The log.
+    pub(crate) entries: Vec<Entry>,
+    /// The current records, as a store folds them.
+    pub(crate) records: BTreeMap<(Kind, u32), Change>,
+    /// What was asked and what came of it, a line each.
+    pub(crate) transcript: String,
+}
+
+/// One command and what both sides made of it.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) command: &'a AnyCommand,
+    /// The engine before the command.
+    pub(crate) before: &'a State,
+    /// What the engine answered.
+    pub(crate) engine: &'a Result<Vec<Change>, Refusal>,
+    /// What the model answered.
+    pub(crate) model: &'a Result<(), Refusal>,
+}
+
+impl Play {
+    /// Plays the whole history.
+    pub(crate) fn of(history: &History) -> Self {
+        let mut play = Self::new(history);
+        play.run(history, |_, _| Ok(()))
+            .expect("nothing was checked");
+        play
+    }
+
+    /// An account that nobody is in.
+    pub(crate) fn new(history: &History) -> Self {
+        Self {
+            state: State::new(history.account()),
+            model: Model::new(history.account()),
+            now: START,
+            entries: Vec::new(),
+            records: BTreeMap::new(),
+            transcript: String::new(),
+        }
+    }
+
+    /// Plays the history, and checks after each command.
+    pub(crate) fn run(
+        &mut self,
+        history: &History,
+        mut check: impl FnMut(&Self, &Turn<'_>) -> TestCaseResult,
+    ) -> TestCaseResult {
+        let (context, command) = history.founding();
+        self.take(&context, &command, &mut check)?;
+        for (step, serial) in history.steps.iter().zip(1..) {
+            let now = Timestamp::from_millis(self.now.as_millis() + i64::from(step.wait_ms));
+            let (context, command) = step.resolve(&self.model, now, serial);
+            self.take(&context, &command, &mut check)?;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        context: &Context,
+        command: &AnyCommand,
+        check: &mut impl FnMut(&Self, &Turn<'_>) -> TestCaseResult,
+    ) -> TestCaseResult {
+        let before = self.state.clone();
+        let engine = command.run_on(&before, context);
+        let model = self.model.run(context, command);
+        self.now = context.now;
+        self.tell(context, command, &engine);
+        if let Ok(changes) = &engine {
+            self.advance(context, command, changes);
+        }
+        let turn = Turn {
+            context,
+            command,
+            before: &before,
+            engine: &engine,
+            model: &model,
+        };
+        check(self, &turn)
+    }
+
+    fn advance(&mut self, context: &Context, command: &AnyCommand, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        let (by, key) = match context.caller {
+            Caller::Operator => (None, None),
+            Caller::Key { user, key } => (Some(user), Some(key)),
+        };
+        let revision = self.state.revision().next();
+        let entry = Entry {
+            revision,
+            at: context.now,
+            by,
+            key,
+            operation: command.operation().to_owned(),
+            batch: revision.0,
+            changes: changes.to_vec(),
+        };
+        self.state.advance(&entry);
+        for change in changes {
+            fold(&mut self.records, change);
+        }
+        self.entries.push(entry);
+    }
+
+    fn tell(
+        &mut self,
+        context: &Context,
+        command: &AnyCommand,
+        engine: &Result<Vec<Change>, Refusal>,
+    ) {
+        let caller = match context.caller {
+            Caller::Operator => "operator".to_owned(),
+            Caller::Key { user, key } => format!("{user:?} {key:?}"),
+        };
+        let at = context.now.as_millis() - START.as_millis();
+        let outcome = match engine {
+            Ok(changes) => format!("{} changes", changes.len()),
+            Err(refusal) => format!("{refusal:?}"),
+        };
+        // A string takes every write.
+        let _ = writeln!(
+            self.transcript,
+            "  {at} ms, {caller}: {command:?} => {outcome}"
+        );
+    }
+}
+
+/// What a store does with a change: the record of its key is replaced, or gone.
+pub(crate) fn fold(records: &mut BTreeMap<(Kind, u32), Change>, change: &Change) {
+    if change.is_delete() {
+        records.remove(&change.key());
+    } else {
+        records.insert(change.key(), change.clone());
+    }
+}

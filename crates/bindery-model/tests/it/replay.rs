@@ -1,0 +1,55 @@
+//! The log and the current records both tell the very state, with everything that is derived from it.
+
+use std::cell::Cell;
+
+use bindery_core::change::{Change, Entry};
+use bindery_core::state::State;
+use proptest::prelude::prop_assert_eq;
+use proptest::test_runner::TestCaseError;
+
+use crate::play::Play;
+use crate::runner::check;
+
+#[test]
+fn replaying_the_log_gives_the_very_state() {
+    let entries = Cell::new(0);
+    check(96, 1..200, |history| {
+        let play = Play::of(history);
+        let mut replayed = State::new(history.account());
+        for entry in &play.entries {
+            let decoded = Entry::decode(&entry.encode());
+            let decoded = decoded.map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(&decoded, entry);
+            replayed.advance(&decoded);
+        }
+        prop_assert_eq!(&replayed, &play.state, "\n{}", play.transcript);
+        entries.set(entries.get() + play.entries.len());
+        Ok(())
+    });
+    println!("{} entries replayed", entries.get());
+}
+
+#[test]
+fn current_records_give_the_very_state_in_any_order() {
+    check(96, 1..200, |history| {
+        let play = Play::of(history);
+        let mut records = Vec::new();
+        for record in play.records.values() {
+            let decoded = Change::decode(&record.encode());
+            records.push(decoded.map_err(|error| TestCaseError::fail(error.to_string()))?);
+        }
+        let load = |records: Vec<Change>| {
+            State::load(
+                history.account(),
+                play.state.revision(),
+                play.state.latest(),
+                play.state.issued(),
+                records,
+            )
+        };
+        prop_assert_eq!(&load(records.clone()), &play.state, "\n{}", play.transcript);
+        records.reverse();
+        prop_assert_eq!(&load(records), &play.state, "\n{}", play.transcript);
+        Ok(())
+    });
+}

@@ -1,0 +1,82 @@
+//! Holds a property to generated histories, from a seed that a failure prints and `BINDERY_SEED` sets.
+
+#![expect(clippy::panic, reason = "a failing case fails its test")]
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::ops::Range;
+
+use bindery_model::history::{History, histories};
+use proptest::test_runner::{Config, RngSeed, TestCaseResult, TestError, TestRunner};
+
+/// A history that breaks a property, as short as it could be made.
+#[derive(Debug)]
+pub(crate) struct Counterexample {
+    pub(crate) history: History,
+    pub(crate) reason: String,
+}
+
+/// Holds the property to so many histories with so many commands.
+pub(crate) fn check(
+    cases: u32,
+    length: Range<usize>,
+    property: impl Fn(&History) -> TestCaseResult,
+) {
+    let seed = seed();
+    if let Some(Counterexample { history, reason }) = break_it(seed, cases, length, property) {
+        panic!("BINDERY_SEED={seed}\n{reason}\nby {history:?}");
+    }
+}
+
+/// Looks for a history that breaks the property, and makes it short.
+pub(crate) fn break_it(
+    seed: u64,
+    cases: u32,
+    length: Range<usize>,
+    property: impl Fn(&History) -> TestCaseResult,
+) -> Option<Counterexample> {
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    });
+    match runner.run(&histories(length), |history| property(&history)) {
+        Ok(()) => None,
+        Err(TestError::Abort(reason)) => panic!("BINDERY_SEED={seed}\n{reason}"),
+        Err(TestError::Fail(reason, history)) => {
+            let reason = reason.to_string();
+            Some(shorten(Counterexample { history, reason }, property))
+        }
+    }
+}
+
+/// The seed that was asked for, or one that nobody knows yet.
+pub(crate) fn seed() -> u64 {
+    match std::env::var("BINDERY_SEED") {
+        Ok(text) => text.parse().expect("BINDERY_SEED is a number"),
+        Err(_) => RandomState::new().build_hasher().finish(),
+    }
+}
+
+/// Leaves out steps for as long as the property stays broken. Proptest deletes steps first and simplifies the rest
+/// afterwards; what was simplified often needs fewer steps before it.
+fn shorten(
+    mut found: Counterexample,
+    property: impl Fn(&History) -> TestCaseResult,
+) -> Counterexample {
+    let mut place = 0;
+    while place < found.history.steps.len() {
+        let mut history = found.history.clone();
+        history.steps.remove(place);
+        match property(&history) {
+            Ok(()) => place += 1,
+            Err(reason) => {
+                let reason = reason.to_string();
+                found = Counterexample { history, reason };
+                place = 0;
+            }
+        }
+    }
+    found
+}
