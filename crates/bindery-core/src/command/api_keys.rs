@@ -287,6 +287,13 @@ fn check_space(
     {
         return Err(Refusal::Unprocessable(Unprocessable::SpaceElsewhere));
     }
+    if seat.role == Assignment::Predefined(SpaceRole::Annotator)
+        || seat.role == Assignment::Custom(SpaceRole::Annotator.role())
+    {
+        return Err(Refusal::Unprocessable(Unprocessable::AnnotatorKey(
+            Level::Space,
+        )));
+    }
     let permissions = match seat.role {
         Assignment::Predefined(SpaceRole::Annotator) => {
             return Err(Refusal::Unprocessable(Unprocessable::AnnotatorKey(
@@ -321,6 +328,34 @@ fn within_caller(
         return Ok(());
     }
     Err(Refusal::Unprocessable(Unprocessable::AboveCaller(level)))
+}
+
+/// The ceiling for a bot that is there already: every role it holds must be within what the caller has at that very place.
+fn check_within_caller(state: &State, context: &Context, bot: UserId) -> Result<(), Refusal> {
+    let within = |permissions, place| within_caller(state, context, permissions, place);
+    let check = || {
+        let user = state.live_user(bot)?;
+        within(user.account_role.permissions(), Resource::Account)?;
+        for membership in state.organization_memberships_of(bot) {
+            within(
+                membership.role.permissions(),
+                membership.organization.into(),
+            )?;
+        }
+        for space in state.spaces_bound_to(bot) {
+            if let Some(membership) = state.space_membership(space, bot) {
+                within(membership.role.permissions(), space.into())?;
+            }
+        }
+        for binding in state.role_bindings_of(bot) {
+            within(
+                permissions_of(state, binding.role)?,
+                binding.resource.into(),
+            )?;
+        }
+        Ok(())
+    };
+    check().map_err(|_: Refusal| Refusal::Forbidden(Forbidden::NotYourServiceKey))
 }
 
 /// Keys are made by people with developer access, and by bots; by nobody when the account has it off (§2).
@@ -382,6 +417,12 @@ impl Command for RefreshApiKey {
             .api_key(self.key)
             .ok_or(Refusal::NotFound(Kind::ApiKey))?;
         authorize_key(state, context, old, Permission::ServiceKeyCreate)?;
+        if let KeyOwner::Service(bot) = old.owner
+            && !old.is_revoked
+        {
+            // The new secret is handed to the caller: nobody gets to act as more than they are that way.
+            check_within_caller(state, context, bot)?;
+        }
         require_developer_access(state, context)?;
         let refuse = |reason| Err(Refusal::Unprocessable(reason));
         if old.is_revoked {

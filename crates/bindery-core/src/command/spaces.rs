@@ -11,7 +11,7 @@ use crate::permission::Permission;
 use crate::place::{LlmIntegration, Space, SpaceSettings};
 use crate::refusal::{Conflict, Forbidden, Invalid, Refusal};
 use crate::resource::Bindable;
-use crate::role::{AccountRole, SpaceRole};
+use crate::role::SpaceRole;
 use crate::role_binding::RoleBinding;
 use crate::state::State;
 use crate::text::{Description, Name};
@@ -270,9 +270,8 @@ impl AddSpaceUser {
         user: &User,
         role: RoleId,
     ) -> Result<Decided<SpaceSeat>, Refusal> {
-        if user.account_role == AccountRole::Annotator {
-            return Err(Refusal::Invalid(Invalid::AnnotatorWithOtherRole));
-        }
+        // A predefined role named by its id counts as that role.
+        match_annotators(user.account_role, role == SpaceRole::Annotator.role())?;
         let resource = Bindable::Space(self.space);
         let mut changes = Vec::new();
         let binding = match state.role_binding_on(resource, self.user) {

@@ -84,7 +84,13 @@ impl Command for CreateUser {
             },
             created_at,
         };
-        let changes = vec![Change::PutUser(user.clone())];
+        let mut changes = Vec::new();
+        // Annotators hold annotator roles and nobody else does: who comes back as the other sort starts with nothing.
+        let was_annotator = holder.map(|old| old.account_role == AccountRole::Annotator);
+        if was_annotator.is_some_and(|was| was != (role == AccountRole::Annotator)) {
+            cascade::holdings(state, user.id, &mut changes);
+        }
+        changes.push(Change::PutUser(user.clone()));
         Ok(Decided {
             changes,
             outcome: CreatedUser::Created(user),

@@ -132,10 +132,13 @@ impl Model {
         if lies_in != Some(organization) {
             return Err(unprocessable(Unprocessable::SpaceElsewhere));
         }
+        let annotator = SpaceRole::Annotator;
+        if seat.role == Assignment::Predefined(annotator)
+            || seat.role == Assignment::Custom(annotator.role())
+        {
+            return Err(unprocessable(Unprocessable::AnnotatorKey(Level::Space)));
+        }
         let permissions = match seat.role {
-            Assignment::Predefined(SpaceRole::Annotator) => {
-                return Err(unprocessable(Unprocessable::AnnotatorKey(Level::Space)));
-            }
             Assignment::Predefined(role) => named("SPACE", role.name()),
             Assignment::Custom(role) => self.permissions_of(role),
         };
@@ -157,6 +160,41 @@ impl Model {
             {
                 return Err(unprocessable(Unprocessable::AboveCaller(place.level())));
             }
+        }
+        Ok(())
+    }
+
+    /// Refreshing hands out the secret, so the ceiling holds for whatever the bot has by now.
+    fn check_bot_within(&self, context: &Context, bot: UserId) -> Result<(), Refusal> {
+        let mut held = Vec::new();
+        for user in self.users.iter().filter(|user| user.id == bot) {
+            held.push((
+                named("ACCOUNT", user.account_role.name()),
+                Resource::Account,
+            ));
+        }
+        for one in self
+            .organization_memberships
+            .iter()
+            .filter(|one| one.user == bot)
+        {
+            held.push((
+                named("ORGANIZATION", one.role.name()),
+                one.organization.into(),
+            ));
+        }
+        for one in self.space_memberships.iter().filter(|one| one.user == bot) {
+            held.push((named("SPACE", one.role.name()), one.space.into()));
+        }
+        for one in self.role_bindings.iter().filter(|one| one.user == bot) {
+            held.push((self.permissions_of(one.role), one.resource.into()));
+        }
+        let is_gone = self.live_user(bot).is_err();
+        let is_above = held
+            .into_iter()
+            .any(|(set, place)| self.check_ceiling(context, set, place).is_err());
+        if is_gone || is_above {
+            return Err(Refusal::Forbidden(Forbidden::NotYourServiceKey));
         }
         Ok(())
     }
@@ -241,6 +279,11 @@ impl Model {
             return Err(Refusal::NotFound(Kind::ApiKey));
         };
         self.authorize_key(context, &old, Permission::ServiceKeyCreate)?;
+        if let KeyOwner::Service(bot) = old.owner
+            && !old.is_revoked
+        {
+            self.check_bot_within(context, bot)?;
+        }
         let caller = self.live_user(context.user())?;
         self.require_developer_access(&caller)?;
         if old.is_revoked {

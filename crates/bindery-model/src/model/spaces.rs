@@ -9,7 +9,7 @@ use bindery_core::permission::Permission;
 use bindery_core::place::{Space, SpaceSettings};
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal};
 use bindery_core::resource::Bindable;
-use bindery_core::role::{AccountRole, SpaceRole};
+use bindery_core::role::SpaceRole;
 use bindery_core::role_binding::RoleBinding;
 use bindery_core::text::Name;
 use bindery_core::user::SpaceMembership;
@@ -111,9 +111,7 @@ impl Model {
                 self.seat(command, role);
             }
             Assignment::Custom(role) => {
-                if user.account_role == AccountRole::Annotator {
-                    return Err(Refusal::Invalid(Invalid::AnnotatorWithOtherRole));
-                }
+                check_annotator(user.account_role, role == SpaceRole::Annotator.role())?;
                 self.bind(context, command, role);
             }
         }

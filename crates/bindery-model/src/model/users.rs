@@ -63,6 +63,12 @@ impl Model {
             standing,
             created_at,
         };
+        let turns = |old: &User| {
+            (old.account_role == AccountRole::Annotator) != (role == AccountRole::Annotator)
+        };
+        if self.users.iter().any(|old| old.id == id && turns(old)) {
+            self.drop_holdings(id);
+        }
         match self.users.iter_mut().find(|old| old.id == id) {
             Some(old) => *old = user,
             None => self.users.push(user),
