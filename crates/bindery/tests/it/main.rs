@@ -1,0 +1,9 @@
+//! The real binary, from outside: how it starts and stops, and what a kill leaves behind.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose setting can't be made has failed"
+)]
+
+mod crash;
+mod support;

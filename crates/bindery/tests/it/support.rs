@@ -1,0 +1,100 @@
+//! A running `bindery serve` and a client that keeps its connection.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The admin's key in every test.
+pub(crate) const ADMIN_KEY: &str = "ak-0123456789abcdefghijABCDEFGHIJ0123456789";
+
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts it on any free port and waits for its one line.
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bindery"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir)
+            .env("BINDERY_ADMIN_KEY", ADMIN_KEY)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim_end()
+            .strip_prefix("listening on ")
+            .unwrap()
+            .to_owned();
+        Self { child, address }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)));
+        Client {
+            agent: config.build().into(),
+            address: self.address.clone(),
+        }
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    address: String,
+}
+
+impl Client {
+    /// The status and body of the answer, or nothing if the connection broke.
+    pub(crate) fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<(u16, Value)> {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.address))
+            .header("Authorization", format!("Bearer {ADMIN_KEY}"))
+            .header("Content-Type", "application/json");
+        let text = body.map(ToString::to_string).unwrap_or_default();
+        let mut response = self.agent.run(request.body(text).unwrap()).ok()?;
+        let text = response.body_mut().read_to_string().ok()?;
+        Some((
+            response.status().as_u16(),
+            serde_json::from_str(&text).unwrap_or(Value::Null),
+        ))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let (status, body) = self.try_send("GET", path, None).unwrap();
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, body) = self.try_send("POST", path, Some(body)).unwrap();
+        assert_eq!(status, 201, "{path}: {body}");
+        body
+    }
+}
+
+/// A member of an answer that is text.
+pub(crate) fn text(body: &Value, member: &str) -> String {
+    body[member].as_str().unwrap().to_owned()
+}
