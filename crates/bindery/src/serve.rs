@@ -186,6 +186,7 @@ pub(crate) fn start_log(form: LogForm) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter);
     match form {
         LogForm::Human => log.with_target(false).init(),
