@@ -6,4 +6,5 @@
 )]
 
 mod crash;
+mod start;
 mod support;
