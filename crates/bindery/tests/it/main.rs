@@ -6,5 +6,6 @@
 )]
 
 mod crash;
+mod limits;
 mod start;
 mod support;

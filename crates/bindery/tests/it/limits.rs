@@ -1,0 +1,160 @@
+//! What a client can't do to the server: too much, too slow, out of form.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{ADMIN_KEY, Server};
+
+/// Sends bytes as they are and reads until the server closes.
+fn exchange(server: &Server, bytes: &[u8]) -> String {
+    let address = server.address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\
+         {headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn status(answer: &str) -> u16 {
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
+}
+
+fn problem(answer: &str) -> Value {
+    assert!(
+        answer.contains("content-type: application/problem+json"),
+        "{answer}"
+    );
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    let problem: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(problem["status"], status(answer));
+    for member in ["type", "title", "detail", "instance", "request_id"] {
+        assert!(
+            problem[member]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{member}: {problem}"
+        );
+    }
+    problem
+}
+
+#[test]
+fn only_the_exact_path_reaches_anything() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path());
+    assert_eq!(
+        status(&exchange(
+            &server,
+            request("GET", "/v2/roles", "", "").as_bytes()
+        )),
+        200
+    );
+    for path in [
+        "/v2/roles/",
+        "//v2/roles",
+        "/v2//roles",
+        "/v2/./roles",
+        "/v2/x/../roles",
+        "/v2%2froles",
+        "/v2/%72oles",
+        "/V2/roles",
+        "/v2/roles/x/y",
+        "/v2",
+        "/v2/",
+        "/",
+        "/v2/roles%00",
+    ] {
+        let answer = exchange(&server, request("GET", path, "", "").as_bytes());
+        assert_eq!(status(&answer), 404, "{path}: {answer}");
+        problem(&answer);
+    }
+    let override_header = "X-HTTP-Method-Override: DELETE\r\n";
+    let answer = exchange(
+        &server,
+        request("GET", "/v2/roles", override_header, "").as_bytes(),
+    );
+    assert_eq!(status(&answer), 200);
+    let answer = exchange(&server, request("DELETE", "/v2/roles", "", "").as_bytes());
+    assert!(
+        status(&answer) == 405 && answer.contains("allow: GET, POST"),
+        "{answer}"
+    );
+    problem(&answer);
+    server.kill();
+}
+
+#[test]
+fn without_a_key_every_path_of_the_api_answers_401_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path());
+    for (method, path) in [
+        ("GET", "/v2/roles"),
+        ("POST", "/v2/roles"),
+        ("BREW", "/v2/roles"),
+        ("GET", "/v2/nothing"),
+        ("PATCH", "/v2/role-bindings/x"),
+        ("GET", "/v2/roles?limit=0"),
+    ] {
+        for header in [
+            "",
+            "Authorization: Bearer\r\n",
+            "Authorization: Basic eDp4\r\n",
+            "Authorization: Bearer ak-x\r\n",
+        ] {
+            let bytes =
+                format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+            let answer = exchange(&server, bytes.as_bytes());
+            assert_eq!(status(&answer), 401, "{method} {path} {header}: {answer}");
+            assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
+            problem(&answer);
+        }
+    }
+    server.kill();
+}
+
+#[test]
+fn a_body_over_one_mebibyte_is_refused_however_it_is_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path());
+    let json = "Content-Type: application/json\r\n";
+    let body = "x".repeat(1024 * 1024 + 1);
+    let answer = exchange(
+        &server,
+        request("POST", "/v2/roles", json, &body).as_bytes(),
+    );
+    assert_eq!(status(&answer), 413, "{answer}");
+    problem(&answer);
+    let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let chunked = format!(
+        "POST /v2/roles HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\
+         {json}Transfer-Encoding: chunked\r\n\r\n{chunk}"
+    );
+    let answer = exchange(&server, chunked.as_bytes());
+    assert_eq!(status(&answer), 413, "{answer}");
+    let within = "x".repeat(1024 * 1024);
+    let answer = exchange(
+        &server,
+        request("POST", "/v2/roles", json, &within).as_bytes(),
+    );
+    assert_eq!(status(&answer), 400, "{answer}");
+    server.kill();
+}
