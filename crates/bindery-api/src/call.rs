@@ -9,17 +9,22 @@ use bindery_core::command::{Caller, Command, Context};
 use bindery_core::id::{Id, IdKey};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Audit};
+use bindery_core::user::User;
+use bindery_node::{Account, Audit, Node};
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::json;
+use crate::mail::{Letter, Mailer};
 use crate::operations::Operation;
 use crate::page::Cursors;
+use crate::password::Passwords;
 use crate::problem::{self, Problem};
 use crate::query::Query;
+use crate::secret::{LinkToken, redact};
+use crate::sign_in::Attempts;
 
 /// How long anyone waits for a commit.
 const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,17 +34,70 @@ const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Handler {
     /// Answers from the snapshot at once.
     Reads(fn(&Call) -> Result<Answer, Problem>),
+    /// Answers from the store.
+    Waits(fn(Call) -> Answering),
     /// Waits for a commit.
     Changes(fn(Call) -> Answering),
+    /// For whoever has no key, and proves themselves in another way.
+    Open(fn(OpenCall) -> Answering),
 }
 
 /// An answer under way.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
 
-/// One request.
+/// What handlers use beside the account they are asked about.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) node: Arc<Node>,
+    pub(crate) mailer: Mailer,
+    pub(crate) passwords: Passwords,
+    pub(crate) attempts: Attempts,
+}
+
+/// One request without a key.
+#[derive(Debug)]
+pub(crate) struct OpenCall {
+    pub(crate) operation: &'static Operation,
+    pub(crate) services: Arc<Services>,
+    pub(crate) now: Timestamp,
+    pub(crate) address: String,
+    pub(crate) path: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
+}
+
+impl OpenCall {
+    /// The body.
+    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        json::parse(&self.body)
+    }
+
+    /// A parameter of the path, decoded.
+    pub(crate) fn path_text(&self, name: &str) -> &str {
+        value_of(&self.path, name)
+    }
+
+    /// Path and body carry secrets: neither is kept.
+    pub(crate) fn audit(&self) -> Audit {
+        Audit {
+            address: self.address.clone(),
+            text: None,
+            variables: None,
+            success: self.operation.success,
+            refused: problem::status_of,
+        }
+    }
+}
+
+fn value_of<'a>(path: &'a [(&'static str, String)], name: &str) -> &'a str {
+    let found = path.iter().find(|(key, _)| *key == name);
+    found.map(|(_, value)| value.as_str()).unwrap_or_default()
+}
+
+/// One request with a key.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) operation: &'static Operation,
+    pub(crate) services: Arc<Services>,
     pub(crate) account: Arc<Account>,
     pub(crate) caller: Caller,
     pub(crate) state: Arc<State>,
@@ -92,7 +150,8 @@ impl Call {
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
         match self.operation.handler {
             Handler::Reads(handler) => handler(&self),
-            Handler::Changes(handler) => handler(self).await,
+            Handler::Waits(handler) | Handler::Changes(handler) => handler(self).await,
+            Handler::Open(_) => Err(Problem::internal()),
         }
     }
 
@@ -111,8 +170,7 @@ impl Call {
 
     /// A parameter of the path, decoded.
     pub(crate) fn path_text(&self, name: &str) -> &str {
-        let found = self.path.iter().find(|(key, _)| *key == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_default()
+        value_of(&self.path, name)
     }
 
     /// An id in the path.
@@ -167,24 +225,81 @@ impl Call {
         }
     }
 
-    fn audit(&self) -> Audit {
-        let path = self
-            .path
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()));
-        let variables: serde_json::Map<String, serde_json::Value> = path
-            .chain(self.query.pairs())
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect();
-        let text = String::from_utf8_lossy(&self.body).into_owned();
+    /// Sends a letter with a link to a person of this account.
+    pub(crate) fn send(&self, letter: Letter, to: &User, token: &LinkToken) {
+        if let Some(email) = to.email() {
+            let account = self.state.account().name.as_str();
+            self.services.mailer.send(letter, email, account, token);
+        }
+    }
+
+    /// What the audit log keeps of the request.
+    pub(crate) fn audit(&self) -> Audit {
         Audit {
             address: self.address.clone(),
-            // No request of these operations carries a secret; one that will must cut it out here.
-            text: (!text.is_empty()).then_some(text),
-            variables: (!variables.is_empty())
-                .then(|| serde_json::Value::from(variables).to_string()),
+            text: audited_text(&self.body),
+            variables: audited_variables(&self.path, self.query.pairs()),
             success: self.operation.success,
             refused: problem::status_of,
         }
+    }
+}
+
+/// Bytes of a body that the audit log keeps.
+const AUDITED_TEXT_MAX: usize = 64 * 1024;
+
+/// A body as the audit log keeps it: cut to a bound, and without anything that looks like a key.
+pub(crate) fn audited_text(body: &[u8]) -> Option<String> {
+    if body.is_empty() {
+        return None;
+    }
+    let kept = &body[..body.len().min(AUDITED_TEXT_MAX)];
+    Some(redact(&String::from_utf8_lossy(kept)).into_owned())
+}
+
+/// Path and query parameters as JSON text; one that repeats is an array.
+pub(crate) fn audited_variables<'a>(
+    path: &'a [(&'static str, String)],
+    query: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<String> {
+    let path = path.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut variables = serde_json::Map::new();
+    for (name, value) in path.chain(query) {
+        let value = serde_json::Value::from(redact(value));
+        match variables.get_mut(name) {
+            None => {
+                variables.insert(name.to_owned(), value);
+            }
+            Some(serde_json::Value::Array(values)) => values.push(value),
+            Some(first) => *first = vec![first.take(), value].into(),
+        }
+    }
+    (!variables.is_empty()).then(|| serde_json::Value::from(variables).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_audit_log_keeps_is_bounded_and_without_keys() {
+        let key = format!("ak-{}", "x".repeat(40));
+        assert_eq!(audited_text(b""), None);
+        let text = audited_text(format!(r#"{{"name":"{key}"}}"#).as_bytes());
+        assert_eq!(text.as_deref(), Some(r#"{"name":"ak-..."}"#));
+        let long = audited_text(&vec![b'x'; AUDITED_TEXT_MAX + 1]);
+        assert_eq!(long.map(|text| text.len()), Some(AUDITED_TEXT_MAX));
+        let path = [("user_id", key.clone())];
+        let query = [
+            ("status", "A"),
+            ("limit", "2"),
+            ("status", "B"),
+            ("status", "C"),
+        ];
+        assert_eq!(
+            audited_variables(&path, query.into_iter()).as_deref(),
+            Some(r#"{"limit":"2","status":["A","B","C"],"user_id":"ak-..."}"#)
+        );
+        assert_eq!(audited_variables(&[], [].into_iter()), None);
     }
 }

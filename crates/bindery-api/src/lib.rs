@@ -3,14 +3,19 @@
 
 mod call;
 mod json;
+mod mail;
 mod operations;
 mod page;
+mod password;
 mod problem;
 mod query;
+mod rate;
 mod secret;
 mod server;
+mod sign_in;
 mod v2;
 mod wire;
 
+pub use mail::{MailSettings, MailSettingsError, Mailer};
 pub use secret::{KeyText, KeyTextError};
-pub use server::{Limits, Server};
+pub use server::{Limits, Options, Server};

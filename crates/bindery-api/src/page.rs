@@ -42,8 +42,17 @@ impl<'a> Cursors<'a> {
 
     /// Where the wanted page begins and how long it is.
     pub(crate) fn slice<I: Id>(&self) -> Result<Slice<I>, Problem> {
-        let limit = match self.query.one("limit")? {
-            None => LIMIT_DEFAULT,
+        let after = self.after()?.map(u32::try_from).transpose();
+        Ok(Slice {
+            after: after.map_err(|_| Self::unreadable())?.map(I::from_number),
+            limit: self.limit()?,
+        })
+    }
+
+    /// How long the wanted page is.
+    pub(crate) fn limit(&self) -> Result<usize, Problem> {
+        match self.query.one("limit")? {
+            None => Ok(LIMIT_DEFAULT),
             Some(text) => text
                 .parse()
                 .ok()
@@ -53,14 +62,14 @@ impl<'a> Cursors<'a> {
                         "limit",
                         format!("`{text}` is not a whole number from 1 to {LIMIT_MAX}"),
                     )
-                })?,
-        };
-        let after = self
-            .query
-            .one("cursor")?
-            .map(|text| self.read(text))
-            .transpose()?;
-        Ok(Slice { after, limit })
+                }),
+        }
+    }
+
+    /// The number that the page before ended with.
+    pub(crate) fn after(&self) -> Result<Option<u64>, Problem> {
+        let cursor = self.query.one("cursor")?;
+        cursor.map(|text| self.read(text)).transpose()
     }
 
     /// The `pagination` of this page, of which `id_of` names each thing.
@@ -70,7 +79,12 @@ impl<'a> Cursors<'a> {
         id_of: impl Fn(&T) -> I,
     ) -> Pagination {
         let last = page.items.last().filter(|_| page.has_more);
-        let next_cursor = last.map(|last| self.write(id_of(last)));
+        self.pagination_after(last.map(|last| u64::from(id_of(last).number())))
+    }
+
+    /// The `pagination` of a page after which more follows if it ends with `last`.
+    pub(crate) fn pagination_after(&self, last: Option<u64>) -> Pagination {
+        let next_cursor = last.map(|last| self.write(last));
         // Clients loop while there is a cursor, or while there is more: the two must agree.
         Pagination {
             has_more: next_cursor.is_some(),
@@ -78,29 +92,31 @@ impl<'a> Cursors<'a> {
         }
     }
 
-    fn write<I: Id>(&self, last: I) -> String {
-        let mut bytes = last.number().to_be_bytes().to_vec();
-        bytes.extend(self.check(last.number()).to_be_bytes());
+    fn write(&self, last: u64) -> String {
+        let mut bytes = last.to_be_bytes().to_vec();
+        bytes.extend(self.check(last).to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn read<I: Id>(&self, text: &str) -> Result<I, Problem> {
+    fn read(&self, text: &str) -> Result<u64, Problem> {
         let number = || {
-            let bytes: [u8; 12] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
-            let (number, check) = bytes.split_at(4);
-            let number = u32::from_be_bytes(number.try_into().ok()?);
+            let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+            let (number, check) = bytes.split_at(8);
+            let number = u64::from_be_bytes(number.try_into().ok()?);
             (self.check(number).to_be_bytes() == check).then_some(number)
         };
-        number().map(I::from_number).ok_or_else(|| {
-            Problem::field(
-                "cursor",
-                "is not a cursor of this list with these filters; take `pagination.next_cursor` as it is, \
-                 and keep the filters",
-            )
-        })
+        number().ok_or_else(Self::unreadable)
     }
 
-    fn check(&self, number: u32) -> u64 {
+    fn unreadable() -> Problem {
+        Problem::field(
+            "cursor",
+            "is not a cursor of this list with these filters; take `pagination.next_cursor` as it is, \
+             and keep the filters",
+        )
+    }
+
+    fn check(&self, number: u64) -> u64 {
         let number = number.to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![b"cursor", self.operation.as_bytes(), &number];
         let mut filters: Vec<(&str, &str)> = self.query.filters().collect();

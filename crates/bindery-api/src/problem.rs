@@ -15,7 +15,7 @@ use serde::Serialize;
 const TYPE_BASE: &str = "https://arize.com/docs/ax/rest-reference/errors";
 
 /// Seconds after which a client may try again when something is only briefly out of reach.
-const RETRY_AFTER_SECONDS: u32 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// A refused request, not yet rendered: the frame adds the path and the request id.
 #[derive(Clone, Debug)]
@@ -23,6 +23,9 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     allow: Option<String>,
+    retry_after_seconds: Option<u64>,
+    /// Whether the audit log has it already: a command that was decided and refused.
+    pub(crate) is_audited: bool,
 }
 
 /// The body of a problem.
@@ -42,6 +45,8 @@ impl Problem {
             status,
             detail: detail.into(),
             allow: None,
+            retry_after_seconds: None,
+            is_audited: false,
         }
     }
 
@@ -101,9 +106,46 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    /// 422: well-formed, and can't be honoured.
-    pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    /// 404 for a link that is good for nothing.
+    pub(crate) fn dead_link() -> Self {
+        Refusal::NotFound(Kind::Credential).into()
+    }
+
+    /// 503: what was asked for can't be read now.
+    pub(crate) fn unreadable() -> Self {
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the store can't be read now; try again",
+            )
+        }
+    }
+
+    /// 429: this key asks more often than it may.
+    pub(crate) fn rate_limited(seconds: u64) -> Self {
+        let detail = format!("this key asks too often; try again in {seconds} s");
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
+    }
+
+    /// 429: too many attempts to sign in.
+    pub(crate) fn too_many_sign_ins(seconds: u64) -> Self {
+        let detail = format!("too many attempts; try again in {seconds} s");
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
+    }
+
+    /// 401 for whoever signs in: never which half of it was wrong.
+    pub(crate) fn sign_in_refused() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "the address or the password is wrong, or the invitation has ended",
+        )
     }
 
     /// 500: a mistake of ours. The log has the cause.
@@ -116,18 +158,29 @@ impl Problem {
 
     /// 503: out of reach for now, and nothing was changed.
     pub(crate) fn unavailable() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the change could not be stored now, and nothing was changed; try again",
-        )
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the change could not be stored now, and nothing was changed; try again",
+            )
+        }
     }
 
     /// 503: the commit takes longer than anyone waits, and may still succeed.
     pub(crate) fn outcome_unknown() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the change takes too long to store, and may still be made; read the resource before you try again",
-        )
+        Self {
+            is_audited: true,
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the change takes too long to store, and may still be made; read the resource before you try again",
+            )
+        }
+    }
+
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
     }
 
     const fn title_and_anchor(&self) -> (&'static str, Option<&'static str>) {
@@ -173,14 +226,14 @@ impl Problem {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-            }
             // Whoever was too slow, or sends too much, is not read any further.
             StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(allow) = self
             .allow
@@ -196,7 +249,10 @@ impl Problem {
 impl From<ExecuteError> for Problem {
     fn from(error: ExecuteError) -> Self {
         match error {
-            ExecuteError::Refused(refusal) => refusal.into(),
+            ExecuteError::Refused(refusal) => Self {
+                is_audited: true,
+                ..refusal.into()
+            },
             ExecuteError::Unavailable => Self::unavailable(),
         }
     }
@@ -250,6 +306,7 @@ fn forbidden(lack: Forbidden) -> String {
             "developer access is switched off for this user or account; an account admin can switch it on \
              with PATCH /v2/users/{user_id} and `is_developer`"
         }
+        Forbidden::AuditLogsOff => "audit logging is switched off for this account",
         Forbidden::BotMakesUserKey => "a service key can't make user keys; use a user's own key",
         Forbidden::NotYourServiceKey => {
             "this takes being admin of all spaces that the key is bound to, or having made it and holding \
@@ -263,6 +320,10 @@ fn forbidden(lack: Forbidden) -> String {
 fn not_found(kind: Kind) -> String {
     match kind {
         Kind::Restriction => "the project is not restricted".to_owned(),
+        Kind::Credential => {
+            "the link is used up, replaced by a newer one, or has ended; ask for a new one"
+                .to_owned()
+        }
         Kind::OrganizationMembership => "the user is not a member of the organization".to_owned(),
         Kind::SpaceMembership => "the user is not a member of the space".to_owned(),
         Kind::User
@@ -295,6 +356,15 @@ const fn invalid(rule: Invalid) -> &'static str {
         Invalid::NotInOrganization => {
             "`user_id`: the user is not a member of the space's organization; add them there first with \
              POST /v2/organizations/{org_id}/users"
+        }
+        Invalid::NotInvited => {
+            "`user_id`: the user has no open invitation; only one with the status INVITED can be sent again"
+        }
+        Invalid::NotActive => {
+            "`user_id`: only a user with the status ACTIVE can choose a new password"
+        }
+        Invalid::TemporaryPassword => {
+            "`new_password`: the password is a temporary one; choose your own here"
         }
         Invalid::DeletesOneself => {
             "`user_id`: users can't delete themselves; another account admin can"

@@ -1,9 +1,12 @@
 //! Key texts: made from random letters, shown once, and kept as a hash (`contract/README.md` §2).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bindery_core::api_key::{Secret, SecretHash};
 use sha2::{Digest as _, Sha256};
+
+use crate::problem::Problem;
 
 const PREFIX: &str = "ak-";
 /// Letters after the prefix of a key made here: 238 random bits.
@@ -42,16 +45,7 @@ impl fmt::Debug for KeyText {
 impl KeyText {
     /// A new key from the system's random numbers.
     pub fn generate() -> Result<Self, getrandom::Error> {
-        let mut text = String::from(PREFIX);
-        let mut bytes = [0_u8; 64];
-        while text.len() < PREFIX.len() + LETTERS {
-            getrandom::fill(&mut bytes)?;
-            // Bytes from 248 on would favour the first letters.
-            let fair = bytes.iter().filter(|byte| **byte < 248);
-            let letters = fair.map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]));
-            text.extend(letters.take(PREFIX.len() + LETTERS - text.len()));
-        }
-        Ok(Self(text))
+        Ok(Self(format!("{PREFIX}{}", letters(LETTERS)?)))
     }
 
     /// Accepts `ak-` and [`LETTERS_MIN`] to [`LETTERS_MAX`] letters and digits.
@@ -91,6 +85,84 @@ impl KeyText {
     }
 }
 
+/// What stands in a link that is sent by mail: good once, kept as a hash.
+pub(crate) struct LinkToken(String);
+
+impl fmt::Debug for LinkToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkToken(..)")
+    }
+}
+
+impl LinkToken {
+    /// A new token from the system's random numbers.
+    pub(crate) fn generate() -> Result<Self, Problem> {
+        Ok(Self(random_letters(LETTERS)?))
+    }
+
+    /// What the token in a link is found by; `None` if it can't be one.
+    pub(crate) fn hash_of(text: &str) -> Option<SecretHash> {
+        let is_good =
+            text.len() == LETTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_good.then(|| hash(text))
+    }
+
+    /// The text, for the one mail that shows it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is kept of it.
+    pub(crate) fn hash(&self) -> SecretHash {
+        hash(&self.0)
+    }
+}
+
+/// Replaces what looks like a key, so that one in the wrong place isn't kept.
+pub(crate) fn redact(text: &str) -> Cow<'_, str> {
+    if !text.contains(PREFIX) {
+        return text.into();
+    }
+    let mut redacted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(place) = rest.find(PREFIX) {
+        let (before, after) = rest.split_at(place + PREFIX.len());
+        redacted.push_str(before);
+        let is_letter = |c: char| c.is_ascii_alphanumeric();
+        let end = after.find(|c| !is_letter(c)).unwrap_or(after.len());
+        if end >= LETTERS_MIN {
+            redacted.push_str("...");
+            rest = &after[end..];
+        } else {
+            // What stands here may begin a key of its own.
+            rest = after;
+        }
+    }
+    redacted.push_str(rest);
+    redacted.into()
+}
+
+/// Letters and digits from the system's random numbers, just under 6 bits each.
+pub(crate) fn random_letters(count: usize) -> Result<String, Problem> {
+    letters(count).map_err(|error| {
+        tracing::error!(%error, "the system gives no random numbers");
+        Problem::internal()
+    })
+}
+
+fn letters(count: usize) -> Result<String, getrandom::Error> {
+    let mut text = String::with_capacity(count);
+    let mut bytes = [0_u8; 64];
+    while text.len() < count {
+        getrandom::fill(&mut bytes)?;
+        // Bytes from 248 on would favour the first letters.
+        let fair = bytes.iter().filter(|byte| **byte < 248);
+        let letters = fair.map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]));
+        text.extend(letters.take(count - text.len()));
+    }
+    Ok(text)
+}
+
 fn hash(text: &str) -> SecretHash {
     SecretHash(Sha256::digest(text.as_bytes()).into())
 }
@@ -113,6 +185,27 @@ mod tests {
             (redacted.len(), &redacted[..3], &redacted[6..9]),
             (12, "ak-", "...")
         );
+    }
+
+    #[test]
+    fn what_looks_like_a_key_is_redacted_wherever_it_stands() {
+        let key = KeyText::generate().unwrap();
+        let key = key.reveal();
+        for (text, expected) in [
+            ("ak-", "ak-".to_owned()),
+            (
+                "break-down of ak-short",
+                "break-down of ak-short".to_owned(),
+            ),
+            (key, "ak-...".to_owned()),
+            (
+                &format!("{{\"a\":\"{key}\",\"b\":\"{key}x\"}}"),
+                r#"{"a":"ak-...","b":"ak-..."}"#.to_owned(),
+            ),
+            (&format!("ak-{key}é"), "ak-ak-...é".to_owned()),
+        ] {
+            assert_eq!(redact(text), expected);
+        }
     }
 
     #[test]

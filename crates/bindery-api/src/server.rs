@@ -2,11 +2,16 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bindery_node::Node;
+use bindery_core::audit::{AuditEntry, AuditKind};
+use bindery_core::command::{Caller, Context};
+use bindery_core::id::AccountId;
+use bindery_core::time::Timestamp;
+use bindery_node::{Account, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -20,11 +25,17 @@ use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 
-use crate::call::{Answer, Call};
+use crate::call::{
+    Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables,
+};
+use crate::mail::Mailer;
 use crate::operations::{Body, Operation, Route, Router};
+use crate::password::Passwords;
 use crate::problem::Problem;
 use crate::query::Query;
+use crate::rate::Rate;
 use crate::secret::KeyText;
+use crate::sign_in::Attempts;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LENGTH_MAX: usize = 128;
@@ -56,21 +67,68 @@ impl Default for Limits {
     }
 }
 
+/// How a server behaves.
+#[derive(Debug)]
+pub struct Options {
+    /// What a client may use up.
+    pub limits: Limits,
+    /// Requests a second that one key may make, and as many at once; no limit if absent.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Whether the audit log has what only reads, too.
+    pub audits_reads: bool,
+    /// How long audit entries are kept; for good, if absent.
+    pub audit_retention: Option<Duration>,
+    /// How letters leave.
+    pub mailer: Mailer,
+}
+
+impl Options {
+    /// The default limits, everything in the audit log and for good, and letters that are only mentioned in the log.
+    pub fn new(mailer: Mailer) -> Self {
+        Self {
+            limits: Limits::default(),
+            rate_limit: None,
+            audits_reads: true,
+            audit_retention: None,
+            mailer,
+        }
+    }
+}
+
+/// How often audit entries that are too old are looked for.
+const FORGET_INTERVAL: Duration = Duration::from_hours(1);
+/// How many of them go in one transaction: changes wait that long.
+const FORGET_AT_ONCE: usize = 2_000;
+
+/// How often what is kept in memory about clients is tidied up.
+const TIDY_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Serves a node over HTTP.
 #[derive(Debug)]
 pub struct Server {
-    node: Arc<Node>,
+    services: Arc<Services>,
     router: Router,
     limits: Limits,
+    rate: Rate<(AccountId, Caller)>,
+    audits_reads: bool,
+    audit_retention: Option<Duration>,
 }
 
 impl Server {
     /// A server of this node.
-    pub fn new(node: Arc<Node>, limits: Limits) -> Self {
+    pub fn new(node: Arc<Node>, options: Options) -> Self {
         Self {
-            node,
+            services: Arc::new(Services {
+                node,
+                mailer: options.mailer,
+                passwords: Passwords::new(),
+                attempts: Attempts::new(),
+            }),
             router: Router::new(),
-            limits,
+            limits: options.limits,
+            rate: Rate::per_second(options.rate_limit),
+            audits_reads: options.audits_reads,
+            audit_retention: options.audit_retention,
         }
     }
 
@@ -79,6 +137,16 @@ impl Server {
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
         let places = Arc::new(tokio::sync::Semaphore::new(server.limits.connections_max));
+        let chores = tokio::spawn({
+            let server = Arc::clone(&server);
+            async move {
+                tokio::join!(
+                    server.services.node.keep_notes(),
+                    server.keep_tidy(),
+                    server.keep_audit_short(),
+                )
+            }
+        });
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -117,6 +185,40 @@ impl Server {
             .is_err()
         {
             tracing::warn!("some connections did not finish in time and are cut");
+        }
+        chores.abort();
+        // It holds accounts too, and whoever lets go of one last waits for its writer.
+        let _ = chores.await;
+        let letters = server.services.mailer.finish();
+        if tokio::time::timeout(server.limits.drain_timeout, letters)
+            .await
+            .is_err()
+        {
+            tracing::warn!("some letters were not sent in time");
+        }
+    }
+
+    async fn keep_tidy(&self) {
+        let mut interval = tokio::time::interval(TIDY_INTERVAL);
+        loop {
+            interval.tick().await;
+            self.rate.tidy();
+            self.services.attempts.tidy();
+        }
+    }
+
+    async fn keep_audit_short(&self) {
+        let Some(retention) = self.audit_retention else {
+            return;
+        };
+        let mut interval = tokio::time::interval(FORGET_INTERVAL);
+        loop {
+            interval.tick().await;
+            let node = Arc::clone(&self.services.node);
+            let forgetting = tokio::task::spawn_blocking(move || forget(&node, retention)).await;
+            if let Err(error) = forgetting {
+                tracing::error!(%error, "old audit entries were not forgotten");
+            }
         }
     }
 
@@ -164,9 +266,13 @@ impl Server {
             };
         }
         // Before anything else about the request: whoever isn't known learns nothing, not even which paths there are.
-        let now = self.node.clock().now();
+        let now = self.services.node.clock().now();
         let bearer = bearer(request.headers());
-        let known = bearer.and_then(|key| self.node.authenticate(&key.hash(), now));
+        let known = bearer.and_then(|key| self.services.node.authenticate(&key.hash(), now));
+        if let Some((account, caller)) = &known {
+            let key = (account.id(), *caller);
+            self.rate.take(&key).map_err(Problem::rate_limited)?;
+        }
         let is_open = !path.starts_with("/v2/") && path != "/v2";
         let (operation, parameters) = match self.router.find(request.method(), path) {
             _ if known.is_none() && !is_open => return Err(Problem::unauthenticated()),
@@ -174,27 +280,119 @@ impl Server {
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
         };
-        let (account, caller) = known.ok_or_else(Problem::unauthenticated)?;
-        let query = Query::parse(request.uri().query().unwrap_or_default(), operation.query)?;
-        let path = parameters
-            .into_iter()
-            .map(|(name, value)| Ok((name, decode(name, &value)?)))
-            .collect::<Result<_, Problem>>()?;
-        let body = self.read_body(operation, request).await?;
-        let state = account.snapshot();
-        let address = peer.ip().to_string();
-        let call = Call {
+        let asked = Asked {
             operation,
+            parameters,
+            now,
+            address: peer.ip().to_string(),
+        };
+        let answer = match (operation.handler, known) {
+            (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
+            (_, Some((account, caller))) => {
+                self.answer_known(asked, account, caller, request).await?
+            }
+            (_, None) => return Err(Problem::unauthenticated()),
+        };
+        Ok((operation.success, answer))
+    }
+
+    async fn answer_open(
+        &self,
+        asked: Asked,
+        handler: fn(OpenCall) -> Answering,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Problem> {
+        Query::parse(
+            request.uri().query().unwrap_or_default(),
+            asked.operation.query,
+        )?;
+        let path = decode_all(asked.parameters)?;
+        let body = self.read_body(asked.operation, request).await?;
+        handler(OpenCall {
+            operation: asked.operation,
+            services: Arc::clone(&self.services),
+            now: asked.now,
+            address: asked.address,
+            path,
+            body,
+        })
+        .await
+    }
+
+    /// Answers whoever has a key, and notes for the audit log what no command has written there.
+    async fn answer_known(
+        &self,
+        asked: Asked,
+        account: Arc<Account>,
+        caller: Caller,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Problem> {
+        let kind = match asked.operation.method {
+            hyper::Method::GET => AuditKind::Query,
+            _ => AuditKind::Mutation,
+        };
+        let mut note = AuditEntry {
+            user: Context {
+                caller,
+                now: asked.now,
+            }
+            .user(),
+            address: asked.address.clone(),
+            kind,
+            operation: asked.operation.id.to_owned(),
+            text: None,
+            variables: None,
+            status: asked.operation.success,
+            at: asked.now,
+        };
+        let operation = asked.operation;
+        let answered = self
+            .perform(asked, Arc::clone(&account), caller, request, &mut note)
+            .await;
+        let is_audited = match &answered {
+            Ok(_) => matches!(operation.handler, Handler::Changes(_)),
+            Err(problem) => {
+                note.status = problem.status();
+                problem.is_audited
+            }
+        };
+        let is_wanted = self.audits_reads || kind == AuditKind::Mutation || answered.is_err();
+        if is_wanted && !is_audited {
+            account.note(note);
+        }
+        answered
+    }
+
+    /// Reads the request and has it answered; tells `note` what it said, as far as it was read.
+    async fn perform(
+        &self,
+        asked: Asked,
+        account: Arc<Account>,
+        caller: Caller,
+        request: Request<Incoming>,
+        note: &mut AuditEntry,
+    ) -> Result<Answer, Problem> {
+        let path = decode_all(asked.parameters)?;
+        note.variables = audited_variables(&path, std::iter::empty());
+        let sent = request.uri().query().unwrap_or_default();
+        let query = Query::parse(sent, asked.operation.query)?;
+        note.variables = audited_variables(&path, query.pairs());
+        let body = self.read_body(asked.operation, request).await?;
+        note.text = audited_text(&body);
+        let call = Call {
+            operation: asked.operation,
+            services: Arc::clone(&self.services),
+            // After the body has come: what is read is as new as can be.
+            state: account.snapshot(),
             account,
             caller,
-            state,
-            now,
-            address,
+            now: asked.now,
+            address: asked.address,
             path,
             query,
             body,
         };
-        Ok((operation.success, call.answer().await?))
+        call.answer().await
     }
 
     async fn read_body(
@@ -218,6 +416,36 @@ impl Server {
                 (Body::Optional, body) if body.is_empty() => Ok(body),
                 (Body::Optional, body) => says_json.map(|()| body),
             },
+        }
+    }
+}
+
+/// Forgets audit entries that are older than `retention`, a few at a time.
+fn forget(node: &Node, retention: Duration) {
+    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    let before = node.clock().now().as_millis().saturating_sub(retention_ms);
+    for account in node.accounts() {
+        let mut forgotten = 0;
+        loop {
+            let before = Timestamp::from_millis(before);
+            match node
+                .store()
+                .forget_audit(account.id(), before, FORGET_AT_ONCE)
+            {
+                Ok(0) => break,
+                Ok(count) => forgotten += count,
+                Err(error) => {
+                    tracing::error!(%error, "old audit entries were not forgotten");
+                    break;
+                }
+            }
+        }
+        if forgotten > 0 {
+            tracing::info!(
+                account = account.id().0,
+                forgotten,
+                "old audit entries are forgotten"
+            );
         }
     }
 }
@@ -298,6 +526,23 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
             "send the body as JSON, with `Content-Type: application/json`",
         )),
     }
+}
+
+/// A request whose operation is known.
+struct Asked {
+    operation: &'static Operation,
+    parameters: Vec<(&'static str, String)>,
+    now: Timestamp,
+    address: String,
+}
+
+fn decode_all(
+    parameters: Vec<(&'static str, String)>,
+) -> Result<Vec<(&'static str, String)>, Problem> {
+    parameters
+        .into_iter()
+        .map(|(name, value)| Ok((name, decode(name, &value)?)))
+        .collect()
 }
 
 fn decode(name: &str, text: &str) -> Result<String, Problem> {

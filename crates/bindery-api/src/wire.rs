@@ -12,11 +12,13 @@ use crate::problem::Problem;
 
 pub(crate) mod api_keys;
 pub(crate) mod assignment;
+pub(crate) mod audit_logs;
 pub(crate) mod organizations;
 pub(crate) mod projects;
 pub(crate) mod resource_restrictions;
 pub(crate) mod role_bindings;
 pub(crate) mod roles;
+pub(crate) mod sign_in;
 pub(crate) mod spaces;
 pub(crate) mod users;
 

@@ -6,6 +6,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::api_key::ApiKey;
+use crate::credential::Credential;
 use crate::id::{
     AccountId, ApiKeyId, Id as _, Kind, OrganizationId, OrganizationMembershipId, ProjectId,
     Revision, RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -59,6 +60,10 @@ pub enum Change {
     DeleteRoleBinding(#[n(0)] RoleBindingId),
     #[n(18)]
     PutApiKey(#[n(0)] ApiKey),
+    #[n(19)]
+    PutCredential(#[n(0)] Credential),
+    #[n(20)]
+    DeleteCredential(#[n(0)] UserId),
 }
 
 impl Change {
@@ -89,6 +94,8 @@ impl Change {
             Self::PutRoleBinding(binding) => (Kind::RoleBinding, binding.id.number()),
             Self::DeleteRoleBinding(id) => (Kind::RoleBinding, id.number()),
             Self::PutApiKey(key) => (Kind::ApiKey, key.id.number()),
+            Self::PutCredential(credential) => (Kind::Credential, credential.user.number()),
+            Self::DeleteCredential(user) => (Kind::Credential, user.number()),
         }
     }
 
@@ -102,7 +109,8 @@ impl Change {
             | Self::DeleteProject(_)
             | Self::DeleteRestriction(_)
             | Self::DeleteRole(_)
-            | Self::DeleteRoleBinding(_) => true,
+            | Self::DeleteRoleBinding(_)
+            | Self::DeleteCredential(_) => true,
             Self::PutAccount(_)
             | Self::PutUser(_)
             | Self::PutOrganization(_)
@@ -113,7 +121,8 @@ impl Change {
             | Self::PutRestriction(_)
             | Self::PutRole(_)
             | Self::PutRoleBinding(_)
-            | Self::PutApiKey(_) => false,
+            | Self::PutApiKey(_)
+            | Self::PutCredential(_) => false,
         }
     }
 
@@ -157,6 +166,8 @@ impl Change {
             Self::PutAccount(_)
             | Self::PutRestriction(_)
             | Self::PutApiKey(_)
+            | Self::PutCredential(_)
+            | Self::DeleteCredential(_)
             | Self::DeleteOrganization(_)
             | Self::DeleteOrganizationMembership(_)
             | Self::DeleteSpace(_)

@@ -17,6 +17,7 @@ use crate::user::{Identity, Standing, User};
 
 pub mod api_keys;
 mod cascade;
+pub mod credentials;
 pub mod operator;
 pub mod organizations;
 pub mod projects;
@@ -36,10 +37,13 @@ pub struct Context {
 }
 
 /// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// Whoever owns the data directory: may do what stands in [`operator`], nothing else.
     Operator,
+    /// A person who has proved who they are with a link or a password: may do what stands in [`credentials`], nothing
+    /// else.
+    Person(UserId),
     /// A request with an API key.
     Key {
         /// The user that the key acts for.
@@ -54,7 +58,7 @@ impl Context {
     pub fn user(&self) -> UserId {
         match self.caller {
             Caller::Operator => UserId::NOBODY,
-            Caller::Key { user, .. } => user,
+            Caller::Person(user) | Caller::Key { user, .. } => user,
         }
     }
 }

@@ -59,6 +59,9 @@ pub enum Kind {
     /// The account itself; never shown.
     #[n(13)]
     Account,
+    /// What a person proves themselves with; it has its user's number, and is never shown.
+    #[n(14)]
+    Credential,
 }
 
 impl Kind {
@@ -95,6 +98,7 @@ impl Kind {
             Self::Prompt => "Prompt",
             Self::Restriction => "Restriction",
             Self::Account => "Account",
+            Self::Credential => "Credential",
         }
     }
 
@@ -115,6 +119,7 @@ impl Kind {
             Self::Prompt => "prompt",
             Self::Restriction => "restriction",
             Self::Account => "account",
+            Self::Credential => "credential",
         }
     }
 

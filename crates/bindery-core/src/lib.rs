@@ -18,6 +18,7 @@ pub mod api_key;
 pub mod audit;
 pub mod change;
 pub mod command;
+pub mod credential;
 pub mod decision;
 pub mod id;
 pub mod permission;

@@ -136,6 +136,17 @@ impl State {
             .ok_or(Refusal::NotFound(Kind::RoleBinding))
     }
 
+    /// Refuses whoever may not read the audit log: it is for account admins, where it is switched on.
+    pub fn may_read_audit_logs(&self, context: &Context) -> Result<(), Refusal> {
+        if !self.is_account_admin(context) {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        if !self.account().settings.audit_logging {
+            return Err(Refusal::Forbidden(Forbidden::AuditLogsOff));
+        }
+        Ok(())
+    }
+
     /// The role, for callers who may read roles; others are told so before it is looked up.
     pub fn visible_role(&self, context: &Context, id: RoleId) -> Result<AnyRole<'_>, Refusal> {
         self.authorize(context, Permission::RoleRead, Resource::Account)?;

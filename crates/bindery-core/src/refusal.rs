@@ -39,6 +39,8 @@ pub enum Forbidden {
     PredefinedRole,
     /// `is_developer` is off for the user, or developer access for the account.
     NoDeveloperAccess,
+    /// Audit logging is off for the account.
+    AuditLogsOff,
     /// A user key would outlive the limits of the service key that made it.
     BotMakesUserKey,
     /// Neither admin of all spaces that the key is bound to, nor its creator with the rights that takes.
@@ -54,6 +56,12 @@ pub enum Invalid {
     AnnotatorRoleForOthers,
     /// The user isn't a member of the space's organization.
     NotInOrganization,
+    /// Only an open invitation can be sent again.
+    NotInvited,
+    /// Only an active user can choose a new password.
+    NotActive,
+    /// Whoever comes in with a temporary password chooses their own.
+    TemporaryPassword,
     /// Users can't delete themselves.
     DeletesOneself,
     /// `MEMBER_UI_ONLY` and `ANNOTATOR` are no account roles for keys.

@@ -8,6 +8,7 @@ use imbl::{OrdMap, OrdSet};
 use crate::access::AccessIndex;
 use crate::api_key::{ApiKey, KeyOwner, SecretHash};
 use crate::change::{Change, Entry};
+use crate::credential::Credential;
 use crate::decision::{Facts, Place, Principal, SpacePlace};
 use crate::id::{
     ApiKeyId, Id, IdKey, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
@@ -57,6 +58,8 @@ pub struct State {
     pub(crate) uses_of_role: OrdMap<RoleId, u32>,
     pub(crate) api_keys: OrdMap<ApiKeyId, Arc<ApiKey>>,
     pub(crate) keys_by_secret: OrdMap<SecretHash, ApiKeyId>,
+    pub(crate) credentials: OrdMap<UserId, Arc<Credential>>,
+    pub(crate) users_by_link: OrdMap<SecretHash, UserId>,
 }
 
 impl State {
@@ -92,6 +95,8 @@ impl State {
             uses_of_role: OrdMap::new(),
             api_keys: OrdMap::new(),
             keys_by_secret: OrdMap::new(),
+            credentials: OrdMap::new(),
+            users_by_link: OrdMap::new(),
         }
     }
 
@@ -202,6 +207,8 @@ impl State {
             Change::PutRoleBinding(binding) => self.put_role_binding(*binding),
             Change::DeleteRoleBinding(id) => self.delete_role_binding(*id),
             Change::PutApiKey(key) => self.put_api_key(key),
+            Change::PutCredential(credential) => self.put_credential(credential),
+            Change::DeleteCredential(user) => self.delete_credential(*user),
         }
     }
 
@@ -404,6 +411,22 @@ impl State {
         }
     }
 
+    fn put_credential(&mut self, credential: &Credential) {
+        self.delete_credential(credential.user);
+        if let Some(link) = credential.link {
+            self.users_by_link.insert(link.token, credential.user);
+        }
+        self.credentials
+            .insert(credential.user, Arc::new(credential.clone()));
+    }
+
+    fn delete_credential(&mut self, user: UserId) {
+        let old = self.credentials.remove(&user);
+        if let Some(link) = old.and_then(|old| old.link) {
+            self.users_by_link.remove(&link.token);
+        }
+    }
+
     /// The index hears of a principal when either half of it is put: the user, or the key that a bot lives by.
     fn index_principal(&mut self, user: UserId) {
         if let Some(principal) = self.principal(user) {
@@ -503,6 +526,22 @@ impl State {
     pub fn space_membership(&self, space: SpaceId, user: UserId) -> Option<SpaceMembership> {
         let id = self.members_of_space.get(&(space, user))?;
         self.space_memberships.get(id).copied()
+    }
+
+    /// What this person proves themselves with.
+    pub fn credential(&self, user: UserId) -> Option<&Credential> {
+        self.credentials.get(&user).map(AsRef::as_ref)
+    }
+
+    /// Whom the link with this token was sent to; whether it is still good, the command decides.
+    pub fn user_of_link(&self, token: &SecretHash) -> Option<UserId> {
+        self.users_by_link.get(token).copied()
+    }
+
+    /// The person with this address, whatever their standing.
+    pub fn user_by_email(&self, email: &Email) -> Option<&User> {
+        let id = self.users_by_email.get(&email.folded())?;
+        self.user(*id).map(AsRef::as_ref)
     }
 
     /// Every API key, oldest first.

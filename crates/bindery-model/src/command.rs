@@ -6,6 +6,9 @@ use bindery_core::change::Change;
 use bindery_core::command::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, RefreshApiKey, RevokeApiKey,
 };
+use bindery_core::command::credentials::{
+    AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
+};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
@@ -69,6 +72,7 @@ commands! {
     CreateRole UpdateRole DeleteRole
     CreateResourceRestriction DeleteResourceRestriction
     CreateUser UpdateUser DeleteUser
+    ResendInvitation ResetPassword AcceptInvitation CompletePasswordReset SignIn
     CreateOrganization UpdateOrganization DeleteOrganization
     AddOrganizationUser RemoveOrganizationUser
     CreateSpace UpdateSpace DeleteSpace
@@ -151,6 +155,16 @@ impl fmt::Debug for AnyCommand {
                     "{email} {role}, invitation {invitation:?}, is_developer {is_developer:?}"
                 )
             }
+            Self::ResendInvitation(command) => f.write_str(&id(command.user)),
+            Self::ResetPassword(command) => f.write_str(&id(command.user)),
+            Self::AcceptInvitation(command) => write!(f, "by {:?}", command.token.0),
+            Self::CompletePasswordReset(command) => write!(f, "by {:?}", command.token.0),
+            Self::SignIn(command) => write!(
+                f,
+                "with `{}`, new password {:?}",
+                command.verified.as_str(),
+                command.new_password
+            ),
             Self::UpdateUser(command) => {
                 let UpdateUser {
                     user,

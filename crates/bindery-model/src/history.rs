@@ -22,7 +22,8 @@ mod wish;
 
 pub use strategy::histories;
 pub use wish::{
-    EmailPick, Expiry, KeyPlace, NamePick, OnPick, RolePick, SpaceChange, UserPick, Wish,
+    EmailPick, Expiry, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick, RolePick, SpaceChange,
+    UserPick, Wish,
 };
 
 /// When every history begins: the first moment of 2026.

@@ -16,6 +16,7 @@
 use bindery_core::api_key::ApiKey;
 use bindery_core::change::Change;
 use bindery_core::command::{Caller, Context};
+use bindery_core::credential::Credential;
 use bindery_core::id::{
     ApiKeyId, Id, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
 };
@@ -32,6 +33,7 @@ use crate::command::AnyCommand;
 
 mod api_keys;
 mod cascade;
+mod credentials;
 mod decision;
 mod lists;
 mod operator;
@@ -58,6 +60,7 @@ pub struct Model {
     pub roles: Vec<Role>,
     pub role_bindings: Vec<RoleBinding>,
     pub api_keys: Vec<ApiKey>,
+    pub credentials: Vec<Credential>,
     /// The highest number ever given to each kind.
     pub issued: Vec<(Kind, u32)>,
 }
@@ -77,20 +80,35 @@ impl Model {
             roles: Vec::new(),
             role_bindings: Vec::new(),
             api_keys: Vec::new(),
+            credentials: Vec::new(),
             issued: Vec::new(),
         }
     }
 
     /// Runs a command: all of it happens, or none and the refusal says why.
     pub fn run(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
-        // The operator's two commands let in the operator alone; all others let in keys.
+        // The operator's two commands let in the operator alone, three let in who has proved to be somebody; all others
+        // let in keys.
         match command {
             AnyCommand::Bootstrap(command) => return self.bootstrap(context, command),
             AnyCommand::IssueUserKey(command) => return self.issue_user_key(context, command),
+            AnyCommand::AcceptInvitation(command) => {
+                return self.accept_invitation(context, command);
+            }
+            AnyCommand::CompletePasswordReset(command) => {
+                return self.complete_password_reset(context, command);
+            }
+            AnyCommand::SignIn(command) => return self.sign_in(context, command),
             _ => self.admit(context)?,
         }
         match command {
-            AnyCommand::Bootstrap(_) | AnyCommand::IssueUserKey(_) => Ok(()),
+            AnyCommand::Bootstrap(_)
+            | AnyCommand::IssueUserKey(_)
+            | AnyCommand::AcceptInvitation(_)
+            | AnyCommand::CompletePasswordReset(_)
+            | AnyCommand::SignIn(_) => Ok(()),
+            AnyCommand::ResendInvitation(command) => self.resend_invitation(context, command),
+            AnyCommand::ResetPassword(command) => self.reset_password(context, command),
             AnyCommand::CreateRoleBinding(command) => self.create_role_binding(context, command),
             AnyCommand::UpdateRoleBinding(command) => self.update_role_binding(context, command),
             AnyCommand::DeleteRoleBinding(command) => self.delete_role_binding(context, command),
@@ -188,6 +206,7 @@ impl Model {
                 .map(Change::PutRoleBinding),
         );
         records.extend(self.api_keys.iter().cloned().map(Change::PutApiKey));
+        records.extend(self.credentials.iter().cloned().map(Change::PutCredential));
         records.sort_by_key(Change::key);
         records
     }

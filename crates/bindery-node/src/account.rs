@@ -5,16 +5,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bindery_core::audit::AuditEntry;
 use bindery_core::command::{Caller, Command};
-use bindery_core::id::AccountId;
+use bindery_core::id::{AccountId, ApiKeyId};
 use bindery_core::refusal::Refusal;
 use bindery_core::state::State;
+use bindery_core::time::Timestamp;
 use bindery_store::{AppendError, Store};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::node::Directory;
-use crate::submission::{Audit, Pending, Submission};
+use crate::notes::Notes;
+use crate::submission::{Audit, Flush, Pending, Submission};
 use crate::writer::Writer;
 
 /// How many commands may wait; more are told to come back.
@@ -31,6 +34,7 @@ const LOG_PAGE: usize = 1000;
 pub struct Account {
     id: AccountId,
     snapshot: Arc<ArcSwap<State>>,
+    notes: Arc<Notes>,
     queue: Option<mpsc::Sender<Box<dyn Submission>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -52,8 +56,10 @@ impl Account {
         store: Arc<dyn Store>,
         clock: Clock,
         directory: Directory,
+        notes: Notes,
     ) -> std::io::Result<Self> {
         let id = state.account().id;
+        let notes = Arc::new(notes);
         let snapshot = Arc::new(ArcSwap::from_pointee(state.clone()));
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let published = Arc::clone(&snapshot);
@@ -63,6 +69,7 @@ impl Account {
             clock,
             directory,
             published,
+            notes: Arc::clone(&notes),
             writer: Writer::new(state),
         };
         let AccountId(number) = id;
@@ -72,6 +79,7 @@ impl Account {
         Ok(Self {
             id,
             snapshot,
+            notes,
             queue: Some(queue),
             thread: Some(thread),
         })
@@ -92,6 +100,41 @@ impl Account {
         self.queue
             .as_ref()
             .map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    /// Notes a request that changed nothing for the audit log. It is written with the next batch, or within the interval of
+    /// [`Node::keep_notes`](crate::Node::keep_notes).
+    pub fn note(&self, entry: AuditEntry) {
+        if self.notes.request(entry)
+            && let Some(queue) = &self.queue
+        {
+            // A full queue is as good a reason for a batch.
+            let (flush, _) = Flush::new();
+            let _ = queue.try_send(Box::new(flush));
+        }
+    }
+
+    /// Notes that a key was used, within a minute.
+    pub fn note_use(&self, key: ApiKeyId, now: Timestamp) {
+        self.notes.key_use(key, now);
+    }
+
+    /// When a key was last used, within a minute.
+    pub fn last_use(&self, key: ApiKeyId) -> Option<Timestamp> {
+        self.notes.last_use(key)
+    }
+
+    /// Has everything that was noted so far written down, and waits for it.
+    pub async fn flush(&self) -> Result<(), ExecuteError> {
+        if !self.notes.is_waiting() {
+            return Ok(());
+        }
+        let (flush, answer) = Flush::new();
+        let queue = self.queue.as_ref().ok_or(ExecuteError::Unavailable)?;
+        queue
+            .try_send(Box::new(flush))
+            .map_err(|_| ExecuteError::Unavailable)?;
+        answer.await.unwrap_or(Err(ExecuteError::Unavailable))
     }
 
     /// Decides and commits a command. When this returns, the change is durable and every reader sees it.
@@ -131,6 +174,7 @@ struct Desk {
     clock: Clock,
     directory: Directory,
     published: Arc<ArcSwap<State>>,
+    notes: Arc<Notes>,
     writer: Writer,
 }
 
@@ -150,6 +194,10 @@ impl Desk {
                 submission.answer(committed);
             }
         }
+        // Nobody holds the account any more; what was noted last is still to be written.
+        if self.notes.is_waiting() {
+            let _ = self.commit(&mut []);
+        }
     }
 
     /// Commits one batch and publishes it: after the commit, and before anyone is answered.
@@ -159,6 +207,7 @@ impl Desk {
             ExecuteError::Unavailable
         })?;
         let known = self.writer.known();
+        let taken = self.notes.take();
         let Self {
             id,
             writer,
@@ -167,7 +216,8 @@ impl Desk {
             ..
         } = self;
         let appended = self.store.append(*id, known, &mut |appended| {
-            let made = writer.make_batch(appended, queue, clock.now(), batch);
+            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
+            taken.add_to(&mut made);
             // Only a hint, so it may be early: the account itself knows which keys are good.
             directory.learn(*id, appended);
             directory.learn(*id, &made.entries);
@@ -193,6 +243,9 @@ impl Desk {
                 Err(ExecuteError::Unavailable)
             }
         };
+        if outcome.is_err() {
+            self.notes.put_back(taken);
+        }
         self.published
             .store(Arc::new(self.writer.committed().clone()));
         outcome

@@ -6,10 +6,11 @@
 mod account;
 mod clock;
 mod node;
+mod notes;
 mod submission;
 mod writer;
 
 pub use account::{Account, ExecuteError};
 pub use clock::Clock;
-pub use node::{Node, OpenError};
+pub use node::{NOTES_INTERVAL, Node, OpenError};
 pub use submission::Audit;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bindery_core::api_key::{ApiKey, SecretHash};
 use bindery_core::change::{Change, Entry};
@@ -14,6 +15,10 @@ use bindery_store::{Store, StoreError};
 
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::notes::Notes;
+
+/// How long what was noted beside the changes may wait to be written down.
+pub const NOTES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A process's accounts.
 pub struct Node {
@@ -86,7 +91,29 @@ impl Node {
             Arc::clone(accounts.get(&id)?)
         };
         let caller = account.snapshot().authenticate(hash, now)?;
+        if let Caller::Key { key, .. } = caller {
+            account.note_use(key, now);
+        }
         Some((account, caller))
+    }
+
+    /// Where the log and the audit log are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Has what was noted written down every [`NOTES_INTERVAL`], for as long as it is polled.
+    pub async fn keep_notes(&self) {
+        let mut interval = tokio::time::interval(NOTES_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            for account in self.accounts() {
+                if let Err(error) = account.flush().await {
+                    tracing::warn!(%error, "audit entries wait to be written");
+                }
+            }
+        }
     }
 
     fn start(&self, id: AccountId) -> Result<Arc<Account>, OpenError> {
@@ -99,6 +126,7 @@ impl Node {
             Arc::clone(&self.store),
             self.clock.clone(),
             self.directory.clone(),
+            Notes::new(self.store.key_uses(id)?),
         )?;
         let account = Arc::new(account);
         let mut accounts = self

@@ -33,6 +33,29 @@ pub(crate) trait Submission: Send {
     fn answer(self: Box<Self>, committed: Result<(), ExecuteError>);
 }
 
+/// No command: only a wish that there be a batch, for the notes that it takes along.
+pub(crate) struct Flush(oneshot::Sender<Result<(), ExecuteError>>);
+
+impl Flush {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Result<(), ExecuteError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self(reply), answer)
+    }
+}
+
+impl Submission for Flush {
+    fn decide(&mut self, _: &State, _: Timestamp, _: u64) -> Decided {
+        Decided {
+            entry: None,
+            audit: None,
+        }
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), ExecuteError>) {
+        let _ = self.0.send(committed);
+    }
+}
+
 /// What one command adds to its batch.
 pub(crate) struct Decided {
     /// Nothing, if it was refused or changes nothing.
@@ -98,6 +121,7 @@ where
                 let entry = (!decided.changes.is_empty()).then(|| {
                     let (by, key) = match self.caller {
                         Caller::Operator => (None, None),
+                        Caller::Person(user) => (Some(user), None),
                         Caller::Key { user, key } => (Some(user), Some(key)),
                     };
                     Entry {

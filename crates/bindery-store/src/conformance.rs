@@ -20,7 +20,7 @@ const FIRST: AccountId = AccountId(1);
 const SECOND: AccountId = AccountId(2);
 
 /// Every check; its name is the promise.
-const CHECKS: [fn(&dyn Store); 20] = [
+const CHECKS: [fn(&dyn Store); 22] = [
     log::accounts_are_made_once_and_listed_by_number,
     log::what_is_appended_is_loaded,
     log::a_batch_of_many_entries_is_loaded,
@@ -41,6 +41,8 @@ const CHECKS: [fn(&dyn Store); 20] = [
     audit::audit_entries_are_found_by_every_filter,
     audit::audit_entries_are_found_page_by_page,
     audit::audit_entries_are_found_whatever_the_clock_did,
+    audit::old_audit_entries_are_forgotten_and_the_numbers_go_on,
+    audit::the_last_use_of_a_key_is_kept_beside_the_log,
 ];
 
 /// Runs every check, each on a store of its own that `make` opens empty.
@@ -65,7 +67,7 @@ fn found(store: &dyn Store) {
 fn batch(entries: &[Entry]) -> Batch {
     Batch {
         entries: entries.to_vec(),
-        audit: Vec::new(),
+        ..Batch::default()
     }
 }
 

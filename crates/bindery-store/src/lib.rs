@@ -3,7 +3,7 @@
 
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry};
-use bindery_core::id::{AccountId, Revision, UserId};
+use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
 use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
@@ -51,6 +51,18 @@ pub trait Store: Send + Sync + 'static {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError>;
+
+    /// Forgets the oldest audit entries: those before the first one that is not older than `before`, at most `limit` of
+    /// them. Returns how many; the numbers of the others stay.
+    fn forget_audit(
+        &self,
+        account: AccountId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
+
+    /// When each key was last used, as far as it was written down.
+    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError>;
 }
 
 /// What one append writes.
@@ -60,12 +72,14 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Audit entries, in the order they happened; numbered by the store.
     pub audit: Vec<AuditEntry>,
+    /// When keys were last used; beside the log, since no decision depends on it.
+    pub uses: Vec<(ApiKeyId, Timestamp)>,
 }
 
 impl Batch {
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.audit.is_empty()
+        self.entries.is_empty() && self.audit.is_empty() && self.uses.is_empty()
     }
 
     /// The revision that an account at `newest` comes to by this batch. Every store asks this before it writes: entries

@@ -4,7 +4,7 @@ use bindery_core::id::Kind;
 
 /// Every kind that is stored, with its number in a database: the one it is encoded with, for good. In the order of
 /// loading: what something refers to comes before it. The account is never a record, but its number counts as issued.
-pub(crate) const KINDS: [(Kind, u8); 11] = [
+pub(crate) const KINDS: [(Kind, u8); 12] = [
     (Kind::Account, 13),
     (Kind::User, 0),
     (Kind::ApiKey, 6),
@@ -16,6 +16,7 @@ pub(crate) const KINDS: [(Kind, u8); 11] = [
     (Kind::Restriction, 12),
     (Kind::Role, 1),
     (Kind::RoleBinding, 2),
+    (Kind::Credential, 14),
 ];
 
 /// The number of a kind; `None` for a kind of which no store keeps anything, and which no load would find again.

@@ -10,9 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
-use bindery_core::id::{AccountId, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
+use bindery_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::{AppendError, AuditQuery, Batch, Store, StoreError};
@@ -92,6 +93,20 @@ impl Store for SqliteStore {
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
         audit::find(&self.reader(), account, query).map_err(|failure| failure.at(&self.path))
+    }
+
+    fn forget_audit(
+        &self,
+        account: AccountId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        audit::forget(&self.writer(), account, before, limit)
+            .map_err(|failure| failure.at(&self.path))
+    }
+
+    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
+        read::key_uses(&self.reader(), account).map_err(|failure| failure.at(&self.path))
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use bindery_api::{KeyText, Limits};
+use bindery_api::{KeyText, Mailer, Options};
 use bindery_core::api_key::Secret;
 use bindery_core::command::api_keys::{CreateServiceKey, KeyOrganization, KeySpace};
 use bindery_core::command::operator::IssueUserKey;
@@ -61,13 +61,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
-    write!(
-        std::io::stdout(),
-        "{}",
-        company.welcome(&format!("http://{address}"))
-    )
-    .context("stdout is closed")?;
-    serve::serve_until_stopped(&runtime, node, listener, Limits::default(), stop);
+    let url = format!("http://{address}");
+    let options = Options::new(Mailer::new(None, &url)?);
+    write!(std::io::stdout(), "{}", company.welcome(&url)).context("stdout is closed")?;
+    serve::serve_until_stopped(&runtime, node, listener, options, stop);
     Ok(())
 }
 

@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
-use bindery_api::{KeyText, Limits, Server};
+use anyhow::{Context as _, Result, anyhow, bail};
+use bindery_api::{KeyText, Limits, MailSettings, Mailer, Options, Server};
 use bindery_node::Node;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
@@ -34,6 +35,34 @@ pub(crate) struct Arguments {
     /// How the log on stderr reads.
     #[arg(long, value_enum, default_value_t = LogForm::Human)]
     log: LogForm,
+    /// How many requests a second one key may make, and as many at once; more are answered with 429. No limit by default.
+    #[arg(long, value_name = "REQUESTS")]
+    rate_limit: Option<NonZeroU32>,
+    /// Whether the audit log has what only reads, too; refused requests and changes are always in it.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    audit_reads: bool,
+    /// How many days audit entries are kept. For good by default.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    audit_retention_days: Option<u64>,
+    /// Where clients and people reach this server; links in mails begin with it. By default the address it listens on.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// The mail server for invitations and password resets: smtp://[user:password@]host[:port][?tls=required] or smtps://….
+    /// Without one, mails are only mentioned in the log.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BINDERY_SMTP_URL",
+        hide_env_values = true
+    )]
+    smtp_url: Option<String>,
+    /// The sender of mails, like `Bindery <bindery@example.com>`.
+    #[arg(
+        long,
+        value_name = "SENDER",
+        default_value = "Bindery <bindery@localhost>"
+    )]
+    mail_from: String,
     /// The e-mail address of the admin that a first start makes.
     #[arg(long, value_name = "EMAIL", default_value = "admin@bindery.localhost")]
     admin_email: String,
@@ -53,20 +82,43 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let runtime = open::runtime()?;
     let stop = stop_signal(&runtime)?;
     let listener = runtime.block_on(bind(&arguments.listen))?;
-    let node = Arc::new(open::node(&arguments.data_dir)?);
-    make_first_account(&node, &runtime, arguments, given_key)?;
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
+    let options = options(arguments, address)?;
+    let node = Arc::new(open::node(&arguments.data_dir)?);
+    make_first_account(&node, &runtime, arguments, given_key)?;
     writeln!(std::io::stdout(), "listening on http://{address}").context("stdout is closed")?;
-    let timeout = Duration::from_secs(arguments.request_timeout);
-    let limits = Limits {
-        header_timeout: timeout,
-        body_timeout: timeout,
-        ..Limits::default()
-    };
-    serve_until_stopped(&runtime, node, listener, limits, stop);
+    serve_until_stopped(&runtime, node, listener, options, stop);
     Ok(())
+}
+
+fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
+    let timeout = Duration::from_secs(arguments.request_timeout);
+    let settings = arguments.smtp_url.as_ref().map(|smtp_url| MailSettings {
+        smtp_url: smtp_url.clone(),
+        from: arguments.mail_from.clone(),
+    });
+    let public_url = match &arguments.public_url {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => url.clone(),
+        Some(url) => {
+            bail!("--public-url takes a URL that begins with http:// or https://; `{url}` doesn't")
+        }
+        None => format!("http://{address}"),
+    };
+    Ok(Options {
+        limits: Limits {
+            header_timeout: timeout,
+            body_timeout: timeout,
+            ..Limits::default()
+        },
+        rate_limit: arguments.rate_limit,
+        audits_reads: arguments.audit_reads,
+        audit_retention: arguments
+            .audit_retention_days
+            .map(|days| Duration::from_secs(days * 86_400)),
+        mailer: Mailer::new(settings.as_ref(), &public_url)?,
+    })
 }
 
 /// Serves until `stop` resolves, lets requests under way finish, and leaves everything committed.
@@ -74,10 +126,10 @@ pub(crate) fn serve_until_stopped(
     runtime: &Runtime,
     node: Arc<Node>,
     listener: TcpListener,
-    limits: Limits,
+    options: Options,
     stop: impl Future<Output = ()>,
 ) {
-    let server = Server::new(Arc::clone(&node), limits);
+    let server = Server::new(Arc::clone(&node), options);
     runtime.block_on(server.serve(listener, stop));
     // The last holder of an account waits for its writer: nothing that was queued is lost.
     drop(node);

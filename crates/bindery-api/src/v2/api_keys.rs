@@ -1,5 +1,6 @@
 //! `/v2/api-keys`.
 
+use bindery_core::api_key::ApiKey;
 use bindery_core::command::api_keys::RevokeApiKey;
 use bindery_core::query::{KeyFilter, KeyKind};
 
@@ -36,7 +37,10 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let cursors = call.cursors();
     let slice = cursors.slice()?;
     let page = call.state.keys(&call.admit()?, &filter, slice)?;
-    let listed = |key: &&_| ApiKeyListed::new(key, &call.state, space.is_none());
+    let listed = |key: &&ApiKey| {
+        let last_used_at = call.account.last_use(key.id);
+        ApiKeyListed::new(key, last_used_at, &call.state, space.is_none())
+    };
     Answer::json(&ApiKeys {
         pagination: cursors.pagination(&page, |key| key.id),
         api_keys: page.items.iter().map(listed).collect(),
@@ -52,7 +56,9 @@ pub(crate) async fn refresh(call: Call) -> Result<Answer, Problem> {
     };
     let text = new_text()?;
     let key = call.execute(body.parse(key, text.secret())?).await?;
-    Answer::json(&ApiKeyCreated::new(&key, &text, None, call.ids()))
+    let last_used_at = call.account.last_use(key.id);
+    let answer = ApiKeyCreated::new(&key, last_used_at, &text, None, call.ids());
+    Answer::json(&answer)
 }
 
 pub(crate) async fn revoke(call: Call) -> Result<Answer, Problem> {
@@ -67,19 +73,25 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     match body.parse(text.secret(), call.ids())? {
         NewKey::User(command) => {
             let key = call.execute(command).await?;
-            Answer::json(&ApiKeyCreated::new(&key, &text, None, call.ids()))
+            Answer::json(&ApiKeyCreated::new(&key, None, &text, None, call.ids()))
         }
         NewKey::Service(command) => {
             let places = command.organizations.clone();
             let (key, bot) = call.execute(command).await?;
             let state = call.account.snapshot();
             let bot = BotUser::new(bot.id, bot.name.as_str(), bot.account_role, &places, &state);
-            Answer::json(&ApiKeyCreated::new(&key, &text, Some(bot), call.ids()))
+            Answer::json(&ApiKeyCreated::new(
+                &key,
+                None,
+                &text,
+                Some(bot),
+                call.ids(),
+            ))
         }
     }
 }
 
-fn new_text() -> Result<KeyText, Problem> {
+pub(crate) fn new_text() -> Result<KeyText, Problem> {
     KeyText::generate().map_err(|error| {
         tracing::error!(%error, "the system gives no random numbers");
         Problem::internal()

@@ -1,12 +1,16 @@
 //! `/v2/users`.
 
-use bindery_core::command::users::{CreatedUser, DeleteUser};
+use bindery_core::command::credentials::{ResendInvitation, ResetPassword};
+use bindery_core::command::users::{CreateUser, CreatedUser, DeleteUser, Invitation};
 use bindery_core::query::UserFilter;
 use hyper::StatusCode;
 
 use crate::call::{Answer, Call};
+use crate::mail::Letter;
+use crate::password::Password;
 use crate::problem::Problem;
-use crate::wire::users::{STATUSES, User, UserCreate, UserCreated, UserUpdate, Users};
+use crate::secret::LinkToken;
+use crate::wire::users::{InviteMode, STATUSES, User, UserCreate, UserCreated, UserUpdate, Users};
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let filter = UserFilter {
@@ -28,12 +32,35 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 
 pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     let body: UserCreate = call.body()?;
-    let command = body.parse(call.ids())?;
+    let mode = body.invite_mode()?;
+    // The rest of the body first: hashing a password takes long.
+    let command = body.parse(Invitation::None, call.ids())?;
+    call.state.may_create_users(&call.admit()?)?;
+    let (mut token, mut password) = (None, None);
+    let invitation = match mode {
+        InviteMode::None => Invitation::None,
+        InviteMode::EmailLink => Invitation::Link(token.insert(LinkToken::generate()?).hash()),
+        InviteMode::TemporaryPassword => {
+            let password = password.insert(Password::generate()?);
+            let hash = call.services.passwords.hash(password.clone()).await?;
+            Invitation::TemporaryPassword(hash)
+        }
+    };
+    let command = CreateUser {
+        invitation,
+        ..command
+    };
     match call.execute(command).await? {
-        CreatedUser::Created(user) => Answer::json(&UserCreated {
-            user: User::new(&user, call.ids(), call.now),
-            invite_mode: body.invite_mode,
-        }),
+        CreatedUser::Created(user) => {
+            if let Some(token) = token {
+                call.send(Letter::Invitation, &user, &token);
+            }
+            Answer::json(&UserCreated {
+                user: User::new(&user, call.ids(), call.now),
+                invite_mode: body.invite_mode,
+                temporary_password: password.map(|password| password.reveal().to_owned()),
+            })
+        }
         CreatedUser::AlreadyInvited(user) => {
             let answer = Answer::json(&User::new(&user, call.ids(), call.now))?;
             Ok(answer.with_status(StatusCode::OK))
@@ -51,6 +78,30 @@ pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
 pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
     let user = call.path_id("user_id")?;
     call.execute(DeleteUser { user }).await?;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn resend_invitation(call: Call) -> Result<Answer, Problem> {
+    let user = call.path_id("user_id")?;
+    let token = LinkToken::generate()?;
+    let command = ResendInvitation {
+        user,
+        token: token.hash(),
+    };
+    let user = call.execute(command).await?;
+    call.send(Letter::Invitation, &user, &token);
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn reset_password(call: Call) -> Result<Answer, Problem> {
+    let user = call.path_id("user_id")?;
+    let token = LinkToken::generate()?;
+    let command = ResetPassword {
+        user,
+        token: token.hash(),
+    };
+    let user = call.execute(command).await?;
+    call.send(Letter::PasswordReset, &user, &token);
     Ok(Answer::empty())
 }
 

@@ -10,6 +10,7 @@ use bindery_core::resource::Bindable;
 use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
 use bindery_core::state::State;
 use bindery_core::text::KeyName;
+use bindery_core::time::Timestamp;
 use bindery_core::user::OrganizationMembership;
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,8 @@ pub(crate) struct ApiKey {
     created_at: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Moment>,
     created_by_user_id: String,
 }
 
@@ -209,13 +212,18 @@ impl ApiKeyRefresh {
 
 impl ApiKeyListed {
     /// A key of a list; the places of a bot are left out where they would reveal others.
-    pub(crate) fn new(key: &Key, state: &State, shows_places: bool) -> Self {
+    pub(crate) fn new(
+        key: &Key,
+        last_used_at: Option<Timestamp>,
+        state: &State,
+        shows_places: bool,
+    ) -> Self {
         let bot_user = match key.owner {
             KeyOwner::User(_) => None,
             KeyOwner::Service(bot) => Some(BotUser::listed(bot, state, shows_places)),
         };
         Self {
-            api_key: ApiKey::new(key, state.ids()),
+            api_key: ApiKey::new(key, last_used_at, state.ids()),
             bot_user,
         }
     }
@@ -269,7 +277,7 @@ fn key_name(text: &str) -> Result<KeyName, Problem> {
 }
 
 impl ApiKey {
-    pub(crate) fn new(key: &Key, ids: &IdKey) -> Self {
+    pub(crate) fn new(key: &Key, last_used_at: Option<Timestamp>, ids: &IdKey) -> Self {
         Self {
             id: ids.encode(key.id),
             name: key.name.to_string(),
@@ -282,15 +290,22 @@ impl ApiKey {
             redacted_key: key.secret.redacted.clone(),
             created_at: Moment(key.created_at),
             expires_at: key.expires_at.map(Moment),
+            last_used_at: last_used_at.map(Moment),
             created_by_user_id: ids.encode(key.created_by),
         }
     }
 }
 
 impl ApiKeyCreated {
-    pub(crate) fn new(key: &Key, text: &KeyText, bot_user: Option<BotUser>, ids: &IdKey) -> Self {
+    pub(crate) fn new(
+        key: &Key,
+        last_used_at: Option<Timestamp>,
+        text: &KeyText,
+        bot_user: Option<BotUser>,
+        ids: &IdKey,
+    ) -> Self {
         Self {
-            api_key: ApiKey::new(key, ids),
+            api_key: ApiKey::new(key, last_used_at, ids),
             key: text.reveal().to_owned(),
             bot_user,
         }

@@ -20,6 +20,21 @@ pub(crate) const STATUSES: [(&str, UserStatus); 3] = [
     ("EXPIRED", UserStatus::Expired),
 ];
 
+/// The values of `invite_mode`.
+pub(crate) const INVITE_MODES: [(&str, InviteMode); 3] = [
+    ("NONE", InviteMode::None),
+    ("EMAIL_LINK", InviteMode::EmailLink),
+    ("TEMPORARY_PASSWORD", InviteMode::TemporaryPassword),
+];
+
+/// How a person comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InviteMode {
+    None,
+    EmailLink,
+    TemporaryPassword,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserCreate {
@@ -57,6 +72,9 @@ pub(crate) struct UserCreated {
     #[serde(flatten)]
     pub(crate) user: User,
     pub(crate) invite_mode: String,
+    /// Shown here and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) temporary_password: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,25 +84,25 @@ pub(crate) struct Users {
 }
 
 impl UserCreate {
-    pub(crate) fn parse(&self, ids: &IdKey) -> Result<CreateUser, Problem> {
+    /// How the person is to come in.
+    pub(crate) fn invite_mode(&self) -> Result<InviteMode, Problem> {
+        let known = INVITE_MODES
+            .iter()
+            .find(|(name, _)| *name == self.invite_mode);
+        known.map(|(_, mode)| *mode).ok_or_else(|| {
+            let names: Vec<&str> = INVITE_MODES.iter().map(|(name, _)| *name).collect();
+            let why = format!("`{}` is not one of {}", self.invite_mode, names.join(", "));
+            Problem::field("invite_mode", why)
+        })
+    }
+
+    /// The command; `invitation` is what the mode came to.
+    pub(crate) fn parse(&self, invitation: Invitation, ids: &IdKey) -> Result<CreateUser, Problem> {
         Ok(CreateUser {
             name: name(&self.name)?,
             email: Email::parse(&self.email).map_err(|error| Problem::field("email", error))?,
             role: self.role.0.parse("role", ids)?,
-            invitation: match self.invite_mode.as_str() {
-                "NONE" => Invitation::None,
-                "EMAIL_LINK" | "TEMPORARY_PASSWORD" => {
-                    return Err(Problem::unprocessable(
-                        "`invite_mode`: this server can't send invitations yet; use NONE, which makes the user active at once",
-                    ));
-                }
-                other => {
-                    return Err(Problem::field(
-                        "invite_mode",
-                        format!("`{other}` is not one of NONE, EMAIL_LINK, TEMPORARY_PASSWORD"),
-                    ));
-                }
-            },
+            invitation,
             is_developer: self.is_developer,
         })
     }

@@ -32,7 +32,7 @@ impl Command for Bootstrap {
     fn admit(&self, state: &State, context: &Context) -> Result<(), Refusal> {
         match context.caller {
             Caller::Operator if state.users.is_empty() => Ok(()),
-            Caller::Operator | Caller::Key { .. } => {
+            Caller::Operator | Caller::Person(_) | Caller::Key { .. } => {
                 Err(Refusal::Forbidden(Forbidden::NotAccountAdmin))
             }
         }
@@ -87,7 +87,9 @@ impl Command for IssueUserKey {
     fn admit(&self, _: &State, context: &Context) -> Result<(), Refusal> {
         match context.caller {
             Caller::Operator => Ok(()),
-            Caller::Key { .. } => Err(Refusal::Forbidden(Forbidden::NotAccountAdmin)),
+            Caller::Person(_) | Caller::Key { .. } => {
+                Err(Refusal::Forbidden(Forbidden::NotAccountAdmin))
+            }
         }
     }
 
@@ -112,7 +114,14 @@ impl Command for IssueUserKey {
     }
 }
 
-fn user_key(user: UserId, id: ApiKeyId, name: &KeyName, secret: &Secret, now: Timestamp) -> ApiKey {
+/// A key that acts as this person and has no end.
+pub(super) fn user_key(
+    user: UserId,
+    id: ApiKeyId,
+    name: &KeyName,
+    secret: &Secret,
+    now: Timestamp,
+) -> ApiKey {
     ApiKey {
         id,
         name: name.clone(),

@@ -1,7 +1,9 @@
 //! Users: create, update, delete (`contract/operations.md`, users).
 
 use super::{Assignment, Command, Context, Decided, cascade};
+use crate::api_key::SecretHash;
 use crate::change::Change;
+use crate::credential::{Credential, Link, LinkPurpose, PasswordHash};
 use crate::id::{Kind, UserId};
 use crate::permission::Permission;
 use crate::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
@@ -9,6 +11,7 @@ use crate::resource::{Level, Resource};
 use crate::role::AccountRole;
 use crate::state::State;
 use crate::text::{Email, Name};
+use crate::time::Timestamp;
 use crate::user::{INVITATION_SECONDS, Identity, Standing, User, UserStatus};
 
 /// Invites or adds a person, by their e-mail address.
@@ -26,13 +29,30 @@ pub struct CreateUser {
     pub is_developer: Option<bool>,
 }
 
+impl State {
+    /// Refuses whoever may not create users at all, whatever their role is to be.
+    pub fn may_create_users(&self, context: &Context) -> Result<(), Refusal> {
+        let is_member = matches!(
+            self.account_role(context),
+            Some(AccountRole::Member | AccountRole::MemberUiOnly)
+        );
+        if is_member || self.is_account_admin(context) {
+            Ok(())
+        } else {
+            Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive))
+        }
+    }
+}
+
 /// How a person comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invitation {
     /// Active at once.
     None,
-    /// Invited, until they accept.
-    Sent,
+    /// Invited, until they accept by the link whose token has this hash.
+    Link(SecretHash),
+    /// Invited, until they sign in with this password and choose their own.
+    TemporaryPassword(PasswordHash),
 }
 
 /// What became of [`CreateUser`].
@@ -61,13 +81,14 @@ impl Command for CreateUser {
             Some((user, Some(UserStatus::Invited))) => {
                 return match self.invitation {
                     Invitation::None => Err(Refusal::Conflict(Conflict::EmailInvited)),
-                    Invitation::Sent => Ok(Decided::unchanged(CreatedUser::AlreadyInvited(
-                        user.as_ref().clone(),
-                    ))),
+                    Invitation::Link(_) | Invitation::TemporaryPassword(_) => Ok(
+                        Decided::unchanged(CreatedUser::AlreadyInvited(user.as_ref().clone())),
+                    ),
                 };
             }
             Some((user, Some(UserStatus::Expired))) => (user.id, user.created_at),
         };
+        let until = context.now.plus_seconds(INVITATION_SECONDS);
         let user = User {
             id,
             name: self.name.clone(),
@@ -78,9 +99,9 @@ impl Command for CreateUser {
             is_developer: self.is_developer.unwrap_or(role.is_developer_by_default()),
             standing: match self.invitation {
                 Invitation::None => Standing::Active,
-                Invitation::Sent => Standing::Invited {
-                    until: context.now.plus_seconds(INVITATION_SECONDS),
-                },
+                Invitation::Link(_) | Invitation::TemporaryPassword(_) => {
+                    Standing::Invited { until }
+                }
             },
             created_at,
         };
@@ -91,6 +112,7 @@ impl Command for CreateUser {
             cascade::holdings(state, user.id, &mut changes);
         }
         changes.push(Change::PutUser(user.clone()));
+        changes.extend(self.credential(state, user.id, until));
         Ok(Decided {
             changes,
             outcome: CreatedUser::Created(user),
@@ -99,16 +121,35 @@ impl Command for CreateUser {
 }
 
 impl CreateUser {
+    /// What the person proves themselves with at first; what an invitation that lapsed left behind goes.
+    fn credential(&self, state: &State, user: UserId, until: Timestamp) -> Option<Change> {
+        let (password, link) = match &self.invitation {
+            Invitation::None => {
+                return state
+                    .credential(user)
+                    .map(|_| Change::DeleteCredential(user));
+            }
+            Invitation::Link(token) => {
+                let link = Link {
+                    token: *token,
+                    purpose: LinkPurpose::Invitation,
+                    until,
+                };
+                (None, Some(link))
+            }
+            Invitation::TemporaryPassword(hash) => (Some(hash.clone()), None),
+        };
+        Some(Change::PutCredential(Credential {
+            user,
+            password,
+            link,
+        }))
+    }
+
     /// Admins give any role, members only `MEMBER` and `ANNOTATOR`, others none (`contract/authorization.md` §10).
     fn authorize(&self, state: &State, context: &Context) -> Result<AccountRole, Refusal> {
+        state.may_create_users(context)?;
         let is_admin = state.is_account_admin(context);
-        let is_member = matches!(
-            state.account_role(context),
-            Some(AccountRole::Member | AccountRole::MemberUiOnly)
-        );
-        if !is_admin && !is_member {
-            return Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive));
-        }
         if !is_admin && self.is_developer.is_some() {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
         }
@@ -200,6 +241,9 @@ impl Command for DeleteUser {
             ..user.as_ref().clone()
         };
         changes.push(Change::PutUser(user));
+        if state.credential(self.user).is_some() {
+            changes.push(Change::DeleteCredential(self.user));
+        }
         Ok(Decided {
             changes,
             outcome: (),

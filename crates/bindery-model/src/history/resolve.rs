@@ -1,8 +1,11 @@
 //! Wishes become commands: picks are looked up in the model as it is.
 
-use bindery_core::api_key::ApiKey;
+use bindery_core::api_key::{ApiKey, SecretHash};
 use bindery_core::command::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace, RefreshApiKey, RevokeApiKey,
+};
+use bindery_core::command::credentials::{
+    AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
 };
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::{
@@ -20,8 +23,9 @@ use bindery_core::command::roles::{CreateRole, DeleteRole, UpdateRole};
 use bindery_core::command::spaces::{
     AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
 };
-use bindery_core::command::users::{CreateUser, DeleteUser, UpdateUser};
+use bindery_core::command::users::{CreateUser, DeleteUser, Invitation, UpdateUser};
 use bindery_core::command::{Assignment, Caller, Context};
+use bindery_core::credential::PasswordHash;
 use bindery_core::id::{
     ApiKeyId, Id as _, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
 };
@@ -35,8 +39,8 @@ use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, Standing, User};
 
 use super::{
-    CallerPick, EmailPick, Expiry, KeyPlace, NamePick, OnPick, Pick, RolePick, SpaceChange, Step,
-    UserPick, Wish, secret,
+    CallerPick, EmailPick, Expiry, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick, Pick,
+    RolePick, SpaceChange, Step, UserPick, Wish, secret,
 };
 use crate::command::AnyCommand;
 use crate::model::{Model, is_human};
@@ -49,7 +53,7 @@ pub(super) fn resolve(
 ) -> (Context, AnyCommand) {
     let world = World { model, now, serial };
     let caller = world.caller(step.caller, &step.wish);
-    let command = world.command(&step.wish);
+    let command = world.command(&step.wish, caller);
     (Context { caller, now }, command)
 }
 
@@ -65,6 +69,18 @@ impl World<'_> {
         let is_operators = matches!(wish, Wish::Bootstrap | Wish::IssueUserKey { .. });
         if is_operators != (pick.0 >= CallerPick::ANY) {
             return Caller::Operator;
+        }
+        let is_persons = matches!(
+            wish,
+            Wish::AcceptInvitation { .. }
+                | Wish::CompletePasswordReset { .. }
+                | Wish::SignIn { .. }
+        );
+        if is_persons != (pick.0 == CallerPick::ANY - 1) {
+            let with_credential: Vec<UserId> =
+                self.model.credentials.iter().map(|one| one.user).collect();
+            let number = Pick(pick.0);
+            return Caller::Person(number.of(&with_credential).unwrap_or(self.user(number)));
         }
         let keys = |wanted: &dyn Fn(&User, &ApiKey) -> bool| -> Vec<Caller> {
             let mut callers = Vec::new();
@@ -101,7 +117,7 @@ impl World<'_> {
     }
 
     #[expect(clippy::too_many_lines, reason = "one flat match, a wish an arm")]
-    fn command(&self, wish: &Wish) -> AnyCommand {
+    fn command(&self, wish: &Wish, caller: Caller) -> AnyCommand {
         match *wish {
             Wish::Bootstrap => AnyCommand::Bootstrap(Bootstrap {
                 name: self.name(Kind::User, NamePick::Fresh),
@@ -174,8 +190,40 @@ impl World<'_> {
                 name: self.name(Kind::User, NamePick::Fresh),
                 email: self.email(email),
                 role: account_role(role),
-                invitation,
+                invitation: self.invitation(invitation),
                 is_developer,
+            }),
+            Wish::ResendInvitation { user } => AnyCommand::ResendInvitation(ResendInvitation {
+                user: self.user_standing(user, |standing| {
+                    matches!(standing, Standing::Invited { .. })
+                }),
+                token: secret(self.serial).hash,
+            }),
+            Wish::ResetPassword { user } => AnyCommand::ResetPassword(ResetPassword {
+                user: self.user_standing(user, |standing| *standing == Standing::Active),
+                token: secret(self.serial).hash,
+            }),
+            Wish::AcceptInvitation { link } => AnyCommand::AcceptInvitation(AcceptInvitation {
+                token: self.token(link, caller),
+                password: self.password(),
+                secret: secret(self.serial),
+            }),
+            Wish::CompletePasswordReset { link } => {
+                AnyCommand::CompletePasswordReset(CompletePasswordReset {
+                    token: self.token(link, caller),
+                    password: self.password(),
+                })
+            }
+            Wish::SignIn {
+                is_right,
+                has_new_password,
+            } => AnyCommand::SignIn(SignIn {
+                verified: self
+                    .password_of(caller)
+                    .filter(|_| is_right)
+                    .unwrap_or_else(|| PasswordHash::new("wrong".to_owned())),
+                new_password: has_new_password.then(|| self.password()),
+                secret: secret(self.serial),
             }),
             Wish::UpdateUser {
                 user,
@@ -480,6 +528,57 @@ impl World<'_> {
             organization,
             role: self.organization_role(place.role, None),
             spaces: place.spaces.iter().map(seat).collect(),
+        }
+    }
+}
+
+/// Links and passwords.
+impl World<'_> {
+    fn invitation(&self, pick: InvitationPick) -> Invitation {
+        match pick {
+            InvitationPick::None => Invitation::None,
+            InvitationPick::Link => Invitation::Link(secret(self.serial).hash),
+            InvitationPick::TemporaryPassword => Invitation::TemporaryPassword(self.password()),
+        }
+    }
+
+    /// A user whose standing is wanted, mostly.
+    fn user_standing(&self, pick: Pick, wanted: impl Fn(&Standing) -> bool) -> UserId {
+        let users = self.model.users.iter();
+        let wanted: Vec<UserId> = users
+            .filter(|user| is_human(user) && wanted(&user.standing))
+            .map(|user| user.id)
+            .collect();
+        match pick.of(&wanted) {
+            Some(user) if pick.0 < Pick::THERE => user,
+            _ => self.user(pick),
+        }
+    }
+
+    fn token(&self, pick: LinkPick, caller: Caller) -> SecretHash {
+        let token_of = |user| Some(self.model.credential(user)?.link?.token);
+        let own = match caller {
+            Caller::Person(user) => token_of(user),
+            Caller::Operator | Caller::Key { .. } => None,
+        };
+        let all = self.model.credentials.iter();
+        let all: Vec<SecretHash> = all.filter_map(|one| Some(one.link?.token)).collect();
+        let picked = match pick {
+            LinkPick::Own => own,
+            LinkPick::Any(pick) => pick.of(&all),
+        };
+        picked.unwrap_or(secret(self.serial).hash)
+    }
+
+    /// A password like no other in the history.
+    fn password(&self) -> PasswordHash {
+        PasswordHash::new(format!("password {}", self.serial))
+    }
+
+    fn password_of(&self, caller: Caller) -> Option<PasswordHash> {
+        match caller {
+            Caller::Person(user) => self.model.credential(user)?.password.clone(),
+            Caller::Operator | Caller::Key { .. } => None,
         }
     }
 }

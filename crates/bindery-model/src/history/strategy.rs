@@ -3,18 +3,18 @@
 
 use std::ops::Range;
 
-use bindery_core::command::users::Invitation;
 use bindery_core::permission::Permission;
 use bindery_core::place::AccountSettings;
 use bindery_core::role::AccountRole;
+use proptest::bool::weighted;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 
 use super::{
-    CallerPick, EmailPick, Expiry, History, KeyPlace, NamePick, OnPick, Pick, RolePick,
-    SpaceChange, Step, UserPick, Wish,
+    CallerPick, EmailPick, Expiry, History, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick,
+    Pick, RolePick, SpaceChange, Step, UserPick, Wish,
 };
 
 const MINUTE: u64 = 60;
@@ -78,7 +78,7 @@ fn building_wish() -> impl Strategy<Value = Wish> {
         7 => account_role().prop_map(|role| Wish::CreateUser {
             email: EmailPick::Fresh,
             role: Some(role),
-            invitation: Invitation::None,
+            invitation: InvitationPick::None,
             is_developer: None,
         }),
         6 => pick().prop_map(|user| Wish::IssueUserKey { user }),
@@ -138,6 +138,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         16 => project_wish(),
         24 => role_wish(),
         14 => key_wish(),
+        9 => credential_wish(),
     ]
 }
 
@@ -278,8 +279,29 @@ fn account_role() -> impl Strategy<Value = AccountRole> {
     ]
 }
 
-fn invitation() -> impl Strategy<Value = Invitation> {
-    prop_oneof![4 => Just(Invitation::None), 1 => Just(Invitation::Sent)]
+fn invitation() -> impl Strategy<Value = InvitationPick> {
+    prop_oneof![
+        3 => Just(InvitationPick::None),
+        1 => Just(InvitationPick::Link),
+        1 => Just(InvitationPick::TemporaryPassword),
+    ]
+}
+
+fn link() -> impl Strategy<Value = LinkPick> {
+    prop_oneof![6 => Just(LinkPick::Own), 1 => pick().prop_map(LinkPick::Any)]
+}
+
+fn credential_wish() -> BoxedStrategy<Wish> {
+    prop_oneof![
+        3 => pick().prop_map(|user| Wish::ResendInvitation { user }),
+        4 => pick().prop_map(|user| Wish::ResetPassword { user }),
+        5 => link().prop_map(|link| Wish::AcceptInvitation { link }),
+        5 => link().prop_map(|link| Wish::CompletePasswordReset { link }),
+        6 => (weighted(0.85), any::<bool>()).prop_map(|(is_right, has_new_password)| {
+            Wish::SignIn { is_right, has_new_password }
+        }),
+    ]
+    .boxed()
 }
 
 fn is_developer() -> impl Strategy<Value = Option<bool>> {

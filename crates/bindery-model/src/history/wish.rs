@@ -1,6 +1,5 @@
 //! Wishes: the commands, with picks in the place of ids and names.
 
-use bindery_core::command::users::Invitation;
 use bindery_core::permission::Permission;
 use bindery_core::role::AccountRole;
 
@@ -48,7 +47,7 @@ pub enum Wish {
         email: EmailPick,
         /// `None` asks for a custom role.
         role: Option<AccountRole>,
-        invitation: Invitation,
+        invitation: InvitationPick,
         is_developer: Option<bool>,
     },
     UpdateUser {
@@ -58,6 +57,23 @@ pub enum Wish {
     },
     DeleteUser {
         user: Pick,
+    },
+    ResendInvitation {
+        user: Pick,
+    },
+    ResetPassword {
+        user: Pick,
+    },
+    AcceptInvitation {
+        link: LinkPick,
+    },
+    CompletePasswordReset {
+        link: LinkPick,
+    },
+    SignIn {
+        /// Whether the password is the right one.
+        is_right: bool,
+        has_new_password: bool,
     },
     CreateOrganization {
         name: NamePick,
@@ -128,6 +144,26 @@ pub enum Wish {
     RevokeApiKey {
         key: Pick,
     },
+}
+
+/// How somebody is invited.
+#[derive(Clone, Copy, Debug)]
+pub enum InvitationPick {
+    /// Not at all: they are active at once.
+    None,
+    /// By a link.
+    Link,
+    /// With a temporary password.
+    TemporaryPassword,
+}
+
+/// Picks a link.
+#[derive(Clone, Copy, Debug)]
+pub enum LinkPick {
+    /// The caller's own, if they have one.
+    Own,
+    /// Anybody's, or one that nobody has.
+    Any(Pick),
 }
 
 /// Picks what a role is bound on.

@@ -338,7 +338,7 @@ impl Model {
         // A key may revoke itself.
         let is_itself = match context.caller {
             Caller::Key { key, .. } => key == command.key,
-            Caller::Operator => false,
+            Caller::Operator | Caller::Person(_) => false,
         };
         if !is_itself {
             self.authorize_key(context, &key, Permission::ServiceKeyRevoke)?;

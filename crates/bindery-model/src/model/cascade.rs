@@ -103,6 +103,7 @@ impl Model {
                 user.standing = Standing::Inactive;
             }
         }
+        self.credentials.retain(|one| one.user != id);
     }
 
     /// The spaces on which a user has a membership or a binding.

@@ -62,7 +62,13 @@ impl Model {
         })
     }
 
-    fn give_key(&mut self, user: UserId, name: &KeyName, secret: &Secret, now: Timestamp) {
+    pub(super) fn give_key(
+        &mut self,
+        user: UserId,
+        name: &KeyName,
+        secret: &Secret,
+        now: Timestamp,
+    ) {
         let id = self.next();
         self.api_keys.push(ApiKey {
             id,

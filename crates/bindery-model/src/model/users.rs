@@ -3,6 +3,7 @@
 use bindery_core::api_key::KeyOwner;
 use bindery_core::command::users::{CreateUser, DeleteUser, Invitation, UpdateUser};
 use bindery_core::command::{Assignment, Context};
+use bindery_core::credential::{Credential, Link, LinkPurpose};
 use bindery_core::id::{ApiKeyId, Kind};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
@@ -31,7 +32,7 @@ impl Model {
             // INVITED.
             Some(Standing::Invited { until }) if context.now < until => {
                 return match command.invitation {
-                    Invitation::Sent => Ok(()),
+                    Invitation::Link(_) | Invitation::TemporaryPassword(_) => Ok(()),
                     Invitation::None => Err(Refusal::Conflict(Conflict::EmailInvited)),
                 };
             }
@@ -42,12 +43,29 @@ impl Model {
             Some(old) => (old.id, old.created_at),
             None => (self.next(), context.now),
         };
-        let standing = match command.invitation {
-            Invitation::None => Standing::Active,
-            Invitation::Sent => Standing::Invited {
-                until: Timestamp::from_millis(context.now.as_millis() + SEVEN_DAYS_MS),
-            },
+        let until = Timestamp::from_millis(context.now.as_millis() + SEVEN_DAYS_MS);
+        let (standing, password, link) = match &command.invitation {
+            Invitation::None => (Standing::Active, None, None),
+            Invitation::Link(token) => {
+                let link = Link {
+                    token: *token,
+                    purpose: LinkPurpose::Invitation,
+                    until,
+                };
+                (Standing::Invited { until }, None, Some(link))
+            }
+            Invitation::TemporaryPassword(hash) => {
+                (Standing::Invited { until }, Some(hash.clone()), None)
+            }
         };
+        self.credentials.retain(|one| one.user != id);
+        if standing != Standing::Active {
+            self.put_credential(Credential {
+                user: id,
+                password,
+                link,
+            });
+        }
         let by_role = match role {
             AccountRole::Admin | AccountRole::Member => true,
             AccountRole::MemberUiOnly | AccountRole::Annotator => false,

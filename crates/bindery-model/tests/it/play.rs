@@ -109,6 +109,7 @@ impl Play {
         }
         let (by, key) = match context.caller {
             Caller::Operator => (None, None),
+            Caller::Person(user) => (Some(user), None),
             Caller::Key { user, key } => (Some(user), Some(key)),
         };
         let revision = self.state.revision().next();
@@ -136,6 +137,7 @@ impl Play {
     ) {
         let caller = match context.caller {
             Caller::Operator => "operator".to_owned(),
+            Caller::Person(user) => format!("{user:?} in person"),
             Caller::Key { user, key } => format!("{user:?} {key:?}"),
         };
         let at = context.now.as_millis() - START.as_millis();

@@ -6,9 +6,10 @@ use std::sync::{Condvar, Mutex};
 
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
-use bindery_core::id::{AccountId, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
+use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError};
 
@@ -138,5 +139,18 @@ impl Store for FaultyStore {
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
         self.inner.audit(account, query)
+    }
+
+    fn forget_audit(
+        &self,
+        account: AccountId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.inner.forget_audit(account, before, limit)
+    }
+
+    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
+        self.inner.key_uses(account)
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bindery_core::api_key::{Secret, SecretHash};
+use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry};
 use bindery_core::command::Caller;
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::CreateOrganization;
-use bindery_core::id::{AccountId, IdKey, Kind, OrganizationId, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, IdKey, Kind, OrganizationId, Revision, UserId};
 use bindery_core::place::{Account as AccountRecord, AccountSettings, Organization};
 use bindery_core::refusal::{Conflict, Refusal};
 use bindery_core::state::State;
@@ -219,6 +220,7 @@ async fn a_command_is_decided_on_what_another_node_appended() {
     let batch = Batch {
         entries: vec![theirs],
         audit: Vec::new(),
+        ..Batch::default()
     };
     world
         .store
@@ -302,4 +304,93 @@ async fn a_new_key_is_good_when_its_making_is_answered_and_after_a_restart() {
     assert!(restarted.authenticate(&secret(1).hash, now).is_some());
     assert!(restarted.authenticate(&secret(2).hash, now).is_some());
     assert!(restarted.authenticate(&secret(3).hash, now).is_none());
+}
+
+fn read(operation: &str) -> AuditEntry {
+    AuditEntry {
+        user: UserId::new(1),
+        address: "127.0.0.1".to_owned(),
+        kind: AuditKind::Query,
+        operation: operation.to_owned(),
+        text: None,
+        variables: None,
+        status: 200,
+        at: Timestamp::from_millis(1_000),
+    }
+}
+
+fn audited(store: &SqliteStore) -> Vec<String> {
+    let query = AuditQuery {
+        from: Timestamp::from_millis(0),
+        to: Timestamp::from_millis(i64::MAX),
+        user: None,
+        operations: Vec::new(),
+        kind: None,
+        before: None,
+        limit: 10_000,
+    };
+    let found = store.audit(ACCOUNT, &query).unwrap().into_iter().rev();
+    found.map(|(_, entry)| entry.operation).collect()
+}
+
+#[tokio::test]
+async fn what_was_noted_is_written_once_and_in_order_however_often_the_store_fails() {
+    let world = world().await;
+    world.account.note(read("one"));
+    world.account.note(read("two"));
+    for fault in [Fault::Unavailable, Fault::LostBeforeCommit] {
+        world.store.next(fault);
+        assert_eq!(world.account.flush().await, Err(ExecuteError::Unavailable));
+    }
+    world.account.note(read("three"));
+    assert_eq!(audited(&world.store.inner), [""; 0]);
+    world.create("red").await.unwrap();
+    assert_eq!(audited(&world.store.inner), ["one", "two", "three"]);
+    world.account.flush().await.unwrap();
+    assert_eq!(audited(&world.store.inner), ["one", "two", "three"]);
+    world.assert_one_truth();
+}
+
+#[tokio::test]
+async fn many_notes_wake_the_writer_and_the_last_ones_are_written_at_the_end() {
+    let world = world().await;
+    for _ in 0..1024 {
+        world.account.note(read("read"));
+    }
+    // Its batch comes after the one that the notes asked for.
+    let before = world.store.appends.load(Ordering::SeqCst);
+    world.create("red").await.unwrap();
+    assert_eq!(audited(&world.store.inner).len(), 1024);
+    assert!(world.store.appends.load(Ordering::SeqCst) > before);
+    world.account.note(read("last"));
+    let World {
+        store,
+        node,
+        account,
+        ..
+    } = world;
+    drop((node, account));
+    assert_eq!(audited(&store.inner).pop().as_deref(), Some("last"));
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_outlives_the_process_and_moves_in_steps_of_a_minute() {
+    let world = world().await;
+    let hash = secret(1).hash;
+    let key = ApiKeyId::new(1);
+    let uses = |at| {
+        let now = Timestamp::from_millis(at);
+        world.node.authenticate(&hash, now).unwrap();
+        world.account.last_use(key).unwrap().as_millis()
+    };
+    assert_eq!(world.account.last_use(key), None);
+    assert_eq!(uses(5_000), 5_000);
+    assert_eq!(uses(64_999), 5_000);
+    assert_eq!(uses(65_000), 65_000);
+    assert_eq!(uses(64_000), 65_000);
+    world.account.flush().await.unwrap();
+    let shared: Arc<FaultyStore> = Arc::clone(&world.store);
+    let restarted = Node::open(shared, world.node.clock().clone()).unwrap();
+    let account = restarted.accounts().remove(0);
+    assert_eq!(account.last_use(key), Some(Timestamp::from_millis(65_000)));
 }

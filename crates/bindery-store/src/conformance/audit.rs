@@ -1,11 +1,11 @@
 //! The audit log: numbered by the store, found newest first.
 
 use bindery_core::audit::{AuditEntry, AuditKind};
-use bindery_core::id::{Revision, UserId};
+use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
 
 use super::world::{audit, history, moment};
 use super::{FIRST, append, audit_numbers, commit, everything, found, load};
-use crate::{AuditQuery, Batch, Store};
+use crate::{AuditQuery, Batch, Store, StoreError};
 
 /// Asks for less than everything.
 type Narrow = fn(&mut AuditQuery);
@@ -32,6 +32,7 @@ fn audited(store: &dyn Store) -> Vec<AuditEntry> {
         let batch = Batch {
             entries: history()[..changes].to_vec(),
             audit: entries[from..to].to_vec(),
+            ..Batch::default()
         };
         append(store, u64::from(from > 0), &batch).expect("nothing is wrong");
     }
@@ -44,8 +45,8 @@ pub(super) fn audit_alone_leaves_the_revision(store: &dyn Store) {
     let before = load(store);
     let denied = audit(20, 2, AuditKind::Mutation, "delete_role");
     let batch = Batch {
-        entries: Vec::new(),
         audit: vec![denied.clone()],
+        ..Batch::default()
     };
     assert_eq!(
         append(store, 3, &batch).expect("nothing is wrong"),
@@ -130,6 +131,7 @@ pub(super) fn audit_entries_are_found_whatever_the_clock_did(store: &dyn Store) 
         let batch = Batch {
             entries: Vec::new(),
             audit: vec![entry],
+            ..Batch::default()
         };
         append(store, 0, &batch).expect("nothing is wrong");
     }
@@ -151,6 +153,58 @@ pub(super) fn audit_entries_are_found_whatever_the_clock_did(store: &dyn Store) 
             "from {from} to {to}"
         );
     }
+}
+
+pub(super) fn old_audit_entries_are_forgotten_and_the_numbers_go_on(store: &dyn Store) {
+    audited(store);
+    let forget = |before, limit| {
+        store
+            .forget_audit(FIRST, moment(before), limit)
+            .expect("it is there")
+    };
+    assert_eq!(forget(10, 100), 0);
+    assert_eq!(forget(30, 2), 2);
+    assert_eq!(audit_numbers(store, &everything()), [6, 5, 4, 3]);
+    assert_eq!(forget(30, 100), 1);
+    assert_eq!(forget(60, 100), 3);
+    assert_eq!(audit_numbers(store, &everything()), []);
+    let batch = Batch {
+        audit: vec![audit(70, 1, AuditKind::Query, "list_roles")],
+        ..Batch::default()
+    };
+    append(store, 1, &batch).expect("nothing is wrong");
+    assert_eq!(audit_numbers(store, &everything()), [7]);
+    let missing = store.forget_audit(AccountId(9), moment(60), 1);
+    assert!(
+        matches!(missing, Err(StoreError::NoAccount(AccountId(9)))),
+        "{missing:?}"
+    );
+}
+
+pub(super) fn the_last_use_of_a_key_is_kept_beside_the_log(store: &dyn Store) {
+    found(store);
+    let key = ApiKeyId::new;
+    let uses = |pairs: &[(u32, i64)]| -> Vec<_> {
+        let pairs = pairs.iter();
+        pairs.map(|(id, at)| (key(*id), moment(*at))).collect()
+    };
+    let commit = |pairs| {
+        let batch = Batch {
+            uses: uses(pairs),
+            ..Batch::default()
+        };
+        append(store, 0, &batch).expect("nothing is wrong")
+    };
+    assert_eq!(commit(&[(2, 20), (1, 10)]), Revision(0));
+    // Never back in time.
+    commit(&[(1, 30), (2, 15)]);
+    let kept = store.key_uses(FIRST).expect("it is there");
+    assert_eq!(kept, uses(&[(1, 30), (2, 20)]));
+    let missing = store.key_uses(AccountId(9));
+    assert!(
+        matches!(missing, Err(StoreError::NoAccount(AccountId(9)))),
+        "{missing:?}"
+    );
 }
 
 fn names(operations: &[&str]) -> Vec<String> {

@@ -168,7 +168,11 @@ pub(super) fn accounts_do_not_mix(store: &dyn Store) {
         (SECOND, vec![other.clone()], audited("bootstrap")),
     ] {
         let newest = entries.last().map(|entry| entry.revision);
-        let batch = Batch { entries, audit };
+        let batch = Batch {
+            entries,
+            audit,
+            ..Batch::default()
+        };
         let appended = store.append(account, Revision(0), &mut |_| batch.clone());
         assert_eq!(appended.ok(), newest, "each log is its own");
         let found = store.audit(account, &everything()).expect("it is there");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bindery_core::change::{Change, Entry};
-use bindery_core::id::{AccountId, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, Id as _, Revision};
 use bindery_core::place::Account;
+use bindery_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::read::{Head, changes_since, head};
@@ -122,6 +123,7 @@ fn write(
     }
     write_issued(transaction, account, &batch.entries)?;
     audit::write(transaction, account, &batch.audit, old)?;
+    write_uses(transaction, account, &batch.uses)?;
     write_head(transaction, account, batch, old)
 }
 
@@ -199,6 +201,22 @@ fn write_issued(
     )?;
     for (stored, number) in highest {
         put.execute((account.0, stored, number))?;
+    }
+    Ok(())
+}
+
+fn write_uses(
+    transaction: &Transaction<'_>,
+    account: AccountId,
+    uses: &[(ApiKeyId, Timestamp)],
+) -> rusqlite::Result<()> {
+    let mut put = transaction.prepare_cached(
+        "INSERT INTO key_use (account, key_number, at) VALUES ($1, $2, $3)
+        ON CONFLICT (account, key_number)
+        DO UPDATE SET at = excluded.at WHERE key_use.at < excluded.at",
+    )?;
+    for (key, at) in uses {
+        put.execute((account.0, key.number(), at.as_millis()))?;
     }
     Ok(())
 }

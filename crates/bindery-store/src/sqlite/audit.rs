@@ -44,6 +44,27 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Deletes the oldest entries, as far as all of them are older than `before`. `latest` rises with the number, so what it
+/// says of one entry holds for all before it.
+pub(super) fn forget(
+    connection: &Connection,
+    account: AccountId,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, Failure> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM audit WHERE account = $1 AND number IN (
+            SELECT number FROM audit WHERE account = $1 AND latest < $2
+            ORDER BY latest, number LIMIT $3)",
+    )?;
+    let forgotten = delete.execute((account.0, before.as_millis(), bounded(limit)))?;
+    if forgotten == 0 {
+        // Nothing so old, or nothing at all.
+        head(connection, account)?;
+    }
+    Ok(forgotten)
+}
+
 /// Entries that match, newest first.
 pub(super) fn find(
     connection: &Connection,

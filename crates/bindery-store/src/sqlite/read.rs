@@ -1,7 +1,7 @@
 //! What is read from the tables: accounts, the current state, the log.
 
 use bindery_core::change::{Change, Entry};
-use bindery_core::id::{AccountId, Kind, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
@@ -103,6 +103,25 @@ fn issued(connection: &Connection, account: AccountId) -> Result<Vec<(Kind, u32)
         issued.push((kind_of(stored).ok_or_else(unknown)?, row.get(1)?));
     }
     Ok(issued)
+}
+
+pub(super) fn key_uses(
+    connection: &Connection,
+    account: AccountId,
+) -> Result<Vec<(ApiKeyId, Timestamp)>, Failure> {
+    head(connection, account)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT key_number, at FROM key_use WHERE account = $1 ORDER BY key_number",
+    )?;
+    let mut rows = statement.query([account.0])?;
+    let mut uses = Vec::new();
+    while let Some(row) = rows.next()? {
+        uses.push((
+            ApiKeyId::new(row.get(0)?),
+            Timestamp::from_millis(row.get(1)?),
+        ));
+    }
+    Ok(uses)
 }
 
 /// Entries after `revision`, at most `limit`.

@@ -7,10 +7,10 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Bndr");
 
 /// The format that this version writes, and the newest that it reads.
-pub(super) const FORMAT: i32 = 1;
+pub(super) const FORMAT: i32 = 2;
 
 /// Each format with what makes it from the one before.
-const STEPS: &[(i32, &str)] = &[(1, FORMAT_1)];
+const STEPS: &[(i32, &str)] = &[(1, FORMAT_1), (2, FORMAT_2)];
 
 /// What is INTEGER fits into 32 bits with its sign, and BLOB is BYTEA elsewhere.
 ///
@@ -66,6 +66,16 @@ const FORMAT_1: &str = "
     );
     CREATE INDEX audit_by_user ON audit (account, user_number, number);
     CREATE INDEX audit_by_time ON audit (account, latest, number);
+";
+
+/// - `key_use`: when a key was last used, about; beside the log, since no decision depends on it.
+const FORMAT_2: &str = "
+    CREATE TABLE key_use (
+        account BIGINT NOT NULL,
+        key_number BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        PRIMARY KEY (account, key_number)
+    );
 ";
 
 /// The format of an open database.

@@ -64,6 +64,7 @@ fn fill(store: &SqliteStore) -> State {
     let batch = Batch {
         entries: (1..=100).map(entry).collect(),
         audit: Vec::new(),
+        ..Batch::default()
     };
     store
         .append(ACCOUNT, Revision(0), &mut |_| batch.clone())
@@ -150,6 +151,7 @@ fn a_panic_while_deciding_leaves_the_store_as_it_was() {
     let batch = Batch {
         entries: vec![entry(101)],
         audit: Vec::new(),
+        ..Batch::default()
     };
     let newest = store.append(ACCOUNT, Revision(100), &mut |_| batch.clone());
     assert_eq!(newest.unwrap(), Revision(101));
@@ -181,7 +183,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
@@ -210,7 +212,7 @@ fn a_newer_format_is_noticed_while_it_is_in_the_wal() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

@@ -5,7 +5,9 @@
     reason = "a test whose setting can't be made has failed"
 )]
 
+mod audit;
 mod crash;
 mod limits;
+mod people;
 mod start;
 mod support;

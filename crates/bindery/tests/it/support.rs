@@ -18,9 +18,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on any free port and waits for its one line.
     pub(crate) fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_bindery"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
+            .args(arguments)
             .env("BINDERY_ADMIN_KEY", ADMIN_KEY)
             .stdout(Stdio::piped())
             .spawn()
@@ -37,14 +43,28 @@ impl Server {
         Self { child, address }
     }
 
+    /// A client with the admin's key.
     pub(crate) fn client(&self) -> Client {
+        self.client_with(ADMIN_KEY)
+    }
+
+    pub(crate) fn client_with(&self, key: &str) -> Client {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(20)));
         Client {
             agent: config.build().into(),
             address: self.address.clone(),
+            key: key.to_owned(),
         }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) fn stop(mut self) {
+        let id = self.child.id().to_string();
+        let signalled = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(signalled.unwrap().success());
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// kill -9.
@@ -57,6 +77,7 @@ impl Server {
 pub(crate) struct Client {
     agent: ureq::Agent,
     address: String,
+    key: String,
 }
 
 impl Client {
@@ -70,7 +91,7 @@ impl Client {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address))
-            .header("Authorization", format!("Bearer {ADMIN_KEY}"))
+            .header("Authorization", format!("Bearer {}", self.key))
             .header("Content-Type", "application/json");
         let text = body.map(ToString::to_string).unwrap_or_default();
         let mut response = self.agent.run(request.body(text).unwrap()).ok()?;

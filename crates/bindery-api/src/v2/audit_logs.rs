@@ -1,0 +1,113 @@
+//! `/v2/audit-logs`.
+
+use std::sync::Arc;
+
+use bindery_core::audit::AuditEntry;
+use bindery_core::time::Timestamp;
+use bindery_store::AuditQuery;
+
+use crate::call::{Answer, Call};
+use crate::problem::Problem;
+use crate::wire::audit_logs::{AuditLog, AuditLogs, OPERATION_TYPES};
+use crate::wire::moment;
+
+/// What is shown when no `start_time` is given.
+const WINDOW_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+const NAMES_MAX: usize = 20;
+const NAME_LENGTH_MAX: usize = 255;
+
+pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
+    let cursors = call.cursors();
+    let limit = cursors.limit()?;
+    let (from, to) = window(&call)?;
+    let kind = call.query.choice("operation_type", &OPERATION_TYPES)?;
+    let user = call.query_id("user_id")?;
+    let operations = names(&call)?;
+    let before = cursors.after()?;
+    call.state.may_read_audit_logs(&call.admit()?)?;
+    let found = if kind == Some(None) {
+        Vec::new()
+    } else {
+        let query = AuditQuery {
+            from,
+            to,
+            user,
+            operations,
+            kind: kind.flatten(),
+            before,
+            limit: limit + 1,
+        };
+        find(&call, query).await?
+    };
+    let has_more = found.len() > limit;
+    let page = &found[..limit.min(found.len())];
+    let last = page.last().filter(|_| has_more).map(|(number, _)| *number);
+    let logs = page
+        .iter()
+        .map(|(number, entry)| AuditLog::new(*number, entry.clone(), call.ids()));
+    Answer::json(&AuditLogs {
+        logs: logs.collect(),
+        pagination: cursors.pagination_after(last),
+    })
+}
+
+/// From when to when, both included.
+fn window(call: &Call) -> Result<(Timestamp, Timestamp), Problem> {
+    let time = |name: &str| {
+        let text = call.query.one(name)?;
+        // A `+` before the offset that wasn't percent-encoded has become a space.
+        let text = text.map(|text| match text.rsplit_once(' ') {
+            Some((start, offset)) if start.contains('T') => format!("{start}+{offset}"),
+            _ => text.to_owned(),
+        });
+        text.map(|text| moment(name, &text)).transpose()
+    };
+    let to = time("end_time")?.unwrap_or(call.now);
+    let from = time("start_time")?
+        .unwrap_or_else(|| Timestamp::from_millis(to.as_millis().saturating_sub(WINDOW_MS)));
+    if from > to {
+        return Err(Problem::field("start_time", "is later than `end_time`"));
+    }
+    Ok((from, to))
+}
+
+fn names(call: &Call) -> Result<Vec<String>, Problem> {
+    let names: Vec<String> = call
+        .query
+        .all("operation_name")
+        .map(ToOwned::to_owned)
+        .collect();
+    if names.len() > NAMES_MAX {
+        let why = format!(
+            "stands {} times; at most {NAMES_MAX} are accepted",
+            names.len()
+        );
+        return Err(Problem::field("operation_name", why));
+    }
+    for name in &names {
+        let length = name.chars().count();
+        if !(1..=NAME_LENGTH_MAX).contains(&length) {
+            let why = format!("has {length} characters; 1 to {NAME_LENGTH_MAX} are accepted");
+            return Err(Problem::field("operation_name", why));
+        }
+    }
+    Ok(names)
+}
+
+async fn find(call: &Call, query: AuditQuery) -> Result<Vec<(u64, AuditEntry)>, Problem> {
+    // What was noted up to here is part of the answer.
+    call.account.flush().await?;
+    let (store, account) = (Arc::clone(call.services.node.store()), call.account.id());
+    let found = tokio::task::spawn_blocking(move || store.audit(account, &query)).await;
+    match found {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the audit log can't be read");
+            Err(Problem::unreadable())
+        }
+        Err(error) => {
+            tracing::error!(%error, "the audit log was not read");
+            Err(Problem::internal())
+        }
+    }
+}

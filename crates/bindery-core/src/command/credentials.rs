@@ -1,0 +1,280 @@
+//! Invitations, passwords and signing in: links are sent on behalf of an admin, and used by whoever they were sent to
+//! (`contract/operations.md`, users).
+
+use super::operator::user_key;
+use super::{Caller, Command, Context, Decided};
+use crate::api_key::{ApiKey, Secret, SecretHash};
+use crate::change::Change;
+use crate::credential::{
+    Credential, Link, LinkPurpose, PASSWORD_RESET_SECONDS, PasswordHash, SIGN_IN_SECONDS,
+};
+use crate::id::{Kind, UserId};
+use crate::permission::Permission;
+use crate::refusal::{Forbidden, Invalid, Refusal};
+use crate::resource::Resource;
+use crate::state::State;
+use crate::text::KeyName;
+use crate::user::{INVITATION_SECONDS, Standing, User, UserStatus};
+
+/// Sends an invitation again, with a new link and the whole time to accept it; the link before it is dead.
+#[derive(Clone, Debug)]
+pub struct ResendInvitation {
+    /// To whom.
+    pub user: UserId,
+    /// The new link's token, hashed.
+    pub token: SecretHash,
+}
+
+impl Command for ResendInvitation {
+    type Outcome = User;
+    const OPERATION: &str = "resend_user_invitation";
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
+        let user = state.visible_user(context, self.user)?;
+        state.authorize(context, Permission::UserCreate, Resource::Account)?;
+        if user.status(context.now) != Some(UserStatus::Invited) {
+            return Err(Refusal::Invalid(Invalid::NotInvited));
+        }
+        let until = context.now.plus_seconds(INVITATION_SECONDS);
+        let user = User {
+            standing: Standing::Invited { until },
+            ..user.clone()
+        };
+        let link = Link {
+            token: self.token,
+            purpose: LinkPurpose::Invitation,
+            until,
+        };
+        Ok(Decided {
+            changes: vec![
+                Change::PutUser(user.clone()),
+                put_link(state, user.id, link),
+            ],
+            outcome: user,
+        })
+    }
+}
+
+/// Sends a link to choose a new password; the old password works until it is used.
+#[derive(Clone, Debug)]
+pub struct ResetPassword {
+    /// To whom.
+    pub user: UserId,
+    /// The link's token, hashed.
+    pub token: SecretHash,
+}
+
+impl Command for ResetPassword {
+    type Outcome = User;
+    const OPERATION: &str = "reset_user_password";
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
+        let user = state.visible_user(context, self.user)?;
+        state.authorize(context, Permission::UserUpdate, Resource::Account)?;
+        if user.status(context.now) != Some(UserStatus::Active) {
+            return Err(Refusal::Invalid(Invalid::NotActive));
+        }
+        let link = Link {
+            token: self.token,
+            purpose: LinkPurpose::PasswordReset,
+            until: context.now.plus_seconds(PASSWORD_RESET_SECONDS),
+        };
+        Ok(Decided {
+            changes: vec![put_link(state, user.id, link)],
+            outcome: user.clone(),
+        })
+    }
+}
+
+/// Accepts an invitation by its link: the person is active from here on, with the password they chose.
+#[derive(Clone, Debug)]
+pub struct AcceptInvitation {
+    /// The link's token, hashed.
+    pub token: SecretHash,
+    /// The password they chose.
+    pub password: PasswordHash,
+    /// The secret of their first key, if they get one.
+    pub secret: Secret,
+}
+
+impl Command for AcceptInvitation {
+    type Outcome = (User, Option<ApiKey>);
+    const OPERATION: &str = "accept_invitation";
+
+    fn admit(&self, _: &State, context: &Context) -> Result<(), Refusal> {
+        person(context).map(|_| ())
+    }
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<Self::Outcome>, Refusal> {
+        let user = linked(state, context, &self.token, LinkPurpose::Invitation)?;
+        if user.status(context.now) != Some(UserStatus::Invited) {
+            return Err(Refusal::NotFound(Kind::Credential));
+        }
+        Ok(welcome(state, context, user, &self.password, &self.secret))
+    }
+}
+
+/// Chooses a new password by a link. Keys stay as they are.
+#[derive(Clone, Debug)]
+pub struct CompletePasswordReset {
+    /// The link's token, hashed.
+    pub token: SecretHash,
+    /// The password they chose.
+    pub password: PasswordHash,
+}
+
+impl Command for CompletePasswordReset {
+    type Outcome = ();
+    const OPERATION: &str = "complete_password_reset";
+
+    fn admit(&self, _: &State, context: &Context) -> Result<(), Refusal> {
+        person(context).map(|_| ())
+    }
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
+        let user = linked(state, context, &self.token, LinkPurpose::PasswordReset)?;
+        if user.standing != Standing::Active {
+            return Err(Refusal::NotFound(Kind::Credential));
+        }
+        Ok(Decided {
+            changes: vec![set_password(user.id, &self.password)],
+            outcome: (),
+        })
+    }
+}
+
+/// Signs in with a password, for a key that works for some hours. Whoever was invited with a temporary password chooses their
+/// own, and is active from here on.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The hash that the password was verified against.
+    pub verified: PasswordHash,
+    /// In the place of a temporary password.
+    pub new_password: Option<PasswordHash>,
+    /// The secret of the key that they get.
+    pub secret: Secret,
+}
+
+impl Command for SignIn {
+    type Outcome = (User, Option<ApiKey>);
+    const OPERATION: &str = "sign_in";
+
+    fn admit(&self, _: &State, context: &Context) -> Result<(), Refusal> {
+        person(context).map(|_| ())
+    }
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<Self::Outcome>, Refusal> {
+        let user = state.live_human(person(context)?);
+        let user = user.map_err(|_: Refusal| Refusal::Unauthenticated)?;
+        let credential = state.credential(user.id);
+        // Since it was verified it may have been replaced.
+        if credential.and_then(|credential| credential.password.as_ref()) != Some(&self.verified) {
+            return Err(Refusal::Unauthenticated);
+        }
+        match (user.status(context.now), &self.new_password) {
+            (Some(UserStatus::Invited), Some(chosen)) => {
+                Ok(welcome(state, context, user, chosen, &self.secret))
+            }
+            (Some(UserStatus::Invited), None) => Err(Refusal::Invalid(Invalid::TemporaryPassword)),
+            (Some(UserStatus::Active), new_password) => {
+                let key = first_key(state, context, user, &self.secret)
+                    .ok_or(Refusal::Forbidden(Forbidden::NoDeveloperAccess))?;
+                let mut changes = vec![Change::PutApiKey(key.clone())];
+                changes.extend(
+                    new_password
+                        .as_ref()
+                        .map(|chosen| set_password(user.id, chosen)),
+                );
+                Ok(Decided {
+                    changes,
+                    outcome: (user.clone(), Some(key)),
+                })
+            }
+            (Some(UserStatus::Expired) | None, _) => Err(Refusal::Unauthenticated),
+        }
+    }
+}
+
+/// The person who has proved to be there.
+fn person(context: &Context) -> Result<UserId, Refusal> {
+    match context.caller {
+        Caller::Person(user) => Ok(user),
+        Caller::Operator | Caller::Key { .. } => Err(Refusal::Unauthenticated),
+    }
+}
+
+/// The person of a link, if it is theirs, meant for this, and still good.
+fn linked<'a>(
+    state: &'a State,
+    context: &Context,
+    token: &SecretHash,
+    purpose: LinkPurpose,
+) -> Result<&'a User, Refusal> {
+    let user = person(context)?;
+    let link = state
+        .credential(user)
+        .and_then(|credential| credential.link);
+    link.filter(|link| link.token == *token && link.purpose == purpose && context.now < link.until)
+        .ok_or(Refusal::NotFound(Kind::Credential))?;
+    state
+        .live_human(user)
+        .map_err(|_: Refusal| Refusal::NotFound(Kind::Credential))
+}
+
+/// An invited person becomes active.
+fn welcome(
+    state: &State,
+    context: &Context,
+    user: &User,
+    password: &PasswordHash,
+    secret: &Secret,
+) -> Decided<(User, Option<ApiKey>)> {
+    let user = User {
+        standing: Standing::Active,
+        ..user.clone()
+    };
+    let key = first_key(state, context, &user, secret);
+    let mut changes = vec![
+        Change::PutUser(user.clone()),
+        set_password(user.id, password),
+    ];
+    changes.extend(key.clone().map(Change::PutApiKey));
+    Decided {
+        changes,
+        outcome: (user, key),
+    }
+}
+
+/// A key for a person who has just proved to be there, if they may use the API (`contract/authorization.md` §2).
+fn first_key(state: &State, context: &Context, user: &User, secret: &Secret) -> Option<ApiKey> {
+    let settings = &state.account().settings;
+    if !user.is_developer || !settings.developer_access {
+        return None;
+    }
+    let seconds = settings
+        .key_lifetime_max_seconds
+        .map_or(SIGN_IN_SECONDS, |max| max.min(SIGN_IN_SECONDS));
+    let name = KeyName::parse("sign-in").ok()?;
+    Some(ApiKey {
+        expires_at: Some(context.now.plus_seconds(seconds)),
+        ..user_key(user.id, state.numbers().next(), &name, secret, context.now)
+    })
+}
+
+/// Puts a link beside the password that is there.
+pub(super) fn put_link(state: &State, user: UserId, link: Link) -> Change {
+    let credential = state.credential(user);
+    let credential = credential.cloned().unwrap_or(Credential::none(user));
+    Change::PutCredential(Credential {
+        link: Some(link),
+        ..credential
+    })
+}
+
+/// A new password; the link is used up.
+fn set_password(user: UserId, password: &PasswordHash) -> Change {
+    Change::PutCredential(Credential {
+        password: Some(password.clone()),
+        ..Credential::none(user)
+    })
+}

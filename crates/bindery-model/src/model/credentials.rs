@@ -1,0 +1,218 @@
+//! Invitations, passwords and signing in (`contract/operations.md`, users; what it leaves open is said at the commands).
+
+use bindery_core::api_key::{Secret, SecretHash};
+use bindery_core::command::credentials::{
+    AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
+};
+use bindery_core::command::{Caller, Context};
+use bindery_core::credential::{Credential, Link, LinkPurpose, PasswordHash};
+use bindery_core::id::{Kind, UserId};
+use bindery_core::permission::Permission;
+use bindery_core::refusal::{Forbidden, Invalid, Refusal};
+use bindery_core::resource::Resource;
+use bindery_core::text::KeyName;
+use bindery_core::time::Timestamp;
+use bindery_core::user::{Standing, User};
+
+use super::{Model, is_human};
+
+const SEVEN_DAYS_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+const THIRTY_MINUTES_MS: i64 = 30 * 60 * 1000;
+const TWELVE_HOURS_MS: i64 = 12 * 60 * 60 * 1000;
+
+fn later(now: Timestamp, millis: i64) -> Timestamp {
+    Timestamp::from_millis(now.as_millis() + millis)
+}
+
+fn proved(context: &Context) -> Result<UserId, Refusal> {
+    match context.caller {
+        Caller::Person(user) => Ok(user),
+        Caller::Operator | Caller::Key { .. } => Err(Refusal::Unauthenticated),
+    }
+}
+
+impl Model {
+    pub(super) fn resend_invitation(
+        &mut self,
+        context: &Context,
+        command: &ResendInvitation,
+    ) -> Result<(), Refusal> {
+        self.require_visible(context, command.user)?;
+        self.require(context, Permission::UserCreate, Resource::Account)?;
+        match self.user(command.user).map(|user| user.standing) {
+            Some(Standing::Invited { until }) if context.now < until => {}
+            _ => return Err(Refusal::Invalid(Invalid::NotInvited)),
+        }
+        let until = later(context.now, SEVEN_DAYS_MS);
+        self.stand(command.user, Standing::Invited { until });
+        let link = Link {
+            token: command.token,
+            purpose: LinkPurpose::Invitation,
+            until,
+        };
+        self.send(command.user, link);
+        Ok(())
+    }
+
+    pub(super) fn reset_password(
+        &mut self,
+        context: &Context,
+        command: &ResetPassword,
+    ) -> Result<(), Refusal> {
+        self.require_visible(context, command.user)?;
+        self.require(context, Permission::UserUpdate, Resource::Account)?;
+        if self.user(command.user).map(|user| user.standing) != Some(Standing::Active) {
+            return Err(Refusal::Invalid(Invalid::NotActive));
+        }
+        let link = Link {
+            token: command.token,
+            purpose: LinkPurpose::PasswordReset,
+            until: later(context.now, THIRTY_MINUTES_MS),
+        };
+        self.send(command.user, link);
+        Ok(())
+    }
+
+    pub(super) fn accept_invitation(
+        &mut self,
+        context: &Context,
+        command: &AcceptInvitation,
+    ) -> Result<(), Refusal> {
+        let user = self.follow(context, &command.token, LinkPurpose::Invitation)?;
+        match user.standing {
+            Standing::Invited { until } if context.now < until => {}
+            _ => return Err(Refusal::NotFound(Kind::Credential)),
+        }
+        self.let_in(context, &user, &command.password, &command.secret);
+        Ok(())
+    }
+
+    pub(super) fn complete_password_reset(
+        &mut self,
+        context: &Context,
+        command: &CompletePasswordReset,
+    ) -> Result<(), Refusal> {
+        let user = self.follow(context, &command.token, LinkPurpose::PasswordReset)?;
+        if user.standing != Standing::Active {
+            return Err(Refusal::NotFound(Kind::Credential));
+        }
+        self.choose_password(user.id, &command.password);
+        Ok(())
+    }
+
+    pub(super) fn sign_in(&mut self, context: &Context, command: &SignIn) -> Result<(), Refusal> {
+        let user = proved(context)?;
+        let right = self.credential(user).and_then(|one| one.password.clone());
+        let user = match self.user(user) {
+            Some(user) if is_human(user) && right.as_ref() == Some(&command.verified) => {
+                user.clone()
+            }
+            _ => return Err(Refusal::Unauthenticated),
+        };
+        match user.standing {
+            Standing::Inactive => Err(Refusal::Unauthenticated),
+            Standing::Invited { until } if context.now >= until => Err(Refusal::Unauthenticated),
+            Standing::Invited { .. } => match &command.new_password {
+                None => Err(Refusal::Invalid(Invalid::TemporaryPassword)),
+                Some(password) => {
+                    self.let_in(context, &user, password, &command.secret);
+                    Ok(())
+                }
+            },
+            Standing::Active => {
+                if !self.gets_a_key(&user) {
+                    return Err(Refusal::Forbidden(Forbidden::NoDeveloperAccess));
+                }
+                self.give_short_key(context, user.id, &command.secret);
+                if let Some(password) = &command.new_password {
+                    self.choose_password(user.id, password);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What this person proves themselves with.
+    pub fn credential(&self, user: UserId) -> Option<&Credential> {
+        self.credentials.iter().find(|one| one.user == user)
+    }
+
+    /// Invites: a link or a temporary password and nothing else, or neither.
+    pub(super) fn put_credential(&mut self, credential: Credential) {
+        self.credentials.retain(|one| one.user != credential.user);
+        self.credentials.push(credential);
+    }
+
+    fn require_visible(&self, context: &Context, user: UserId) -> Result<(), Refusal> {
+        if self.is_user_visible(context.user(), user, context.now) {
+            Ok(())
+        } else {
+            Err(Refusal::NotFound(Kind::User))
+        }
+    }
+
+    /// The person of a link that is theirs, for this, and not over.
+    fn follow(
+        &self,
+        context: &Context,
+        token: &SecretHash,
+        purpose: LinkPurpose,
+    ) -> Result<User, Refusal> {
+        let user = proved(context)?;
+        let dead = Refusal::NotFound(Kind::Credential);
+        let link = self.credential(user).and_then(|one| one.link).ok_or(dead)?;
+        let is_good = link.token == *token && link.purpose == purpose && context.now < link.until;
+        match self.user(user) {
+            Some(user) if is_good && user.standing != Standing::Inactive => Ok(user.clone()),
+            _ => Err(dead),
+        }
+    }
+
+    /// The newest link replaces the one before, and leaves the password.
+    fn send(&mut self, user: UserId, link: Link) {
+        let password = self.credential(user).and_then(|one| one.password.clone());
+        self.put_credential(Credential {
+            user,
+            password,
+            link: Some(link),
+        });
+    }
+
+    fn choose_password(&mut self, user: UserId, password: &PasswordHash) {
+        self.put_credential(Credential {
+            user,
+            password: Some(password.clone()),
+            link: None,
+        });
+    }
+
+    fn let_in(&mut self, context: &Context, user: &User, password: &PasswordHash, secret: &Secret) {
+        self.stand(user.id, Standing::Active);
+        self.choose_password(user.id, password);
+        if self.gets_a_key(user) {
+            self.give_short_key(context, user.id, secret);
+        }
+    }
+
+    fn gets_a_key(&self, user: &User) -> bool {
+        user.is_developer && self.account.settings.developer_access
+    }
+
+    fn give_short_key(&mut self, context: &Context, user: UserId, secret: &Secret) {
+        let longest = self.account.settings.key_lifetime_max_seconds;
+        let longest = longest.map_or(i64::MAX, |seconds| seconds.cast_signed() * 1000);
+        let name = KeyName::parse("sign-in").expect("a short name");
+        self.give_key(user, &name, secret, context.now);
+        if let Some(key) = self.api_keys.last_mut() {
+            key.expires_at = Some(later(context.now, TWELVE_HOURS_MS.min(longest)));
+        }
+    }
+
+    fn stand(&mut self, id: UserId, standing: Standing) {
+        for user in &mut self.users {
+            if user.id == id {
+                user.standing = standing;
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is written down beside the changes: requests that changed nothing, and when keys were last used. Kept in memory until
+//! the writer takes it along with its next batch, within [`NOTES_MAX`] entries and the interval of
+//! [`Node::keep_notes`](crate::Node::keep_notes); a killed process loses no more than that.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bindery_core::audit::AuditEntry;
+use bindery_core::id::ApiKeyId;
+use bindery_core::time::Timestamp;
+use bindery_store::Batch;
+
+/// How many audit entries may wait. Only a store that is out of reach lets so many gather; then the oldest are given up, and
+/// the log says how many.
+pub(crate) const NOTES_MAX: usize = 65_536;
+/// How many waiting audit entries the writer is woken for.
+pub(crate) const NOTES_WAKE: usize = 1024;
+/// How much later a use of a key must be than the one that is known, to be noted.
+const USE_STEP_MS: i64 = 60_000;
+
+/// The notes of one account.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    waiting: Mutex<Waiting>,
+    /// When each key was last used, within a minute.
+    uses: Mutex<BTreeMap<ApiKeyId, Timestamp>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    audit: VecDeque<AuditEntry>,
+    uses: BTreeMap<ApiKeyId, Timestamp>,
+    /// Given up since the log last said so.
+    lost: usize,
+}
+
+/// Notes on their way into a batch; [`Notes::put_back`] if it isn't committed.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    audit: Vec<AuditEntry>,
+    uses: Vec<(ApiKeyId, Timestamp)>,
+}
+
+impl Notes {
+    /// Notes with what the store has written down of the keys' uses.
+    pub(crate) fn new(uses: Vec<(ApiKeyId, Timestamp)>) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            uses: Mutex::new(uses.into_iter().collect()),
+        }
+    }
+
+    /// Notes a request. Returns whether enough have gathered to wake the writer for.
+    pub(crate) fn request(&self, entry: AuditEntry) -> bool {
+        let mut waiting = lock(&self.waiting);
+        waiting.audit.push_back(entry);
+        waiting.give_up();
+        waiting.audit.len() == NOTES_WAKE
+    }
+
+    /// Notes that a key was used.
+    pub(crate) fn key_use(&self, key: ApiKeyId, now: Timestamp) {
+        {
+            let mut uses = lock(&self.uses);
+            let known = uses.get(&key).map_or(i64::MIN, |at| at.as_millis());
+            if now.as_millis() < known.saturating_add(USE_STEP_MS) {
+                return;
+            }
+            uses.insert(key, now);
+        }
+        lock(&self.waiting).uses.insert(key, now);
+    }
+
+    /// When a key was last used.
+    pub(crate) fn last_use(&self, key: ApiKeyId) -> Option<Timestamp> {
+        lock(&self.uses).get(&key).copied()
+    }
+
+    /// Whether anything waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let waiting = lock(&self.waiting);
+        !waiting.audit.is_empty() || !waiting.uses.is_empty()
+    }
+
+    /// Takes everything that waits.
+    pub(crate) fn take(&self) -> Taken {
+        let mut waiting = lock(&self.waiting);
+        if waiting.lost > 0 {
+            tracing::error!(
+                entries = waiting.lost,
+                "audit entries were given up: the store was out of reach for too long"
+            );
+            waiting.lost = 0;
+        }
+        Taken {
+            audit: std::mem::take(&mut waiting.audit).into(),
+            uses: std::mem::take(&mut waiting.uses).into_iter().collect(),
+        }
+    }
+
+    /// Takes notes back whose batch was not committed; what was noted meanwhile comes after them.
+    pub(crate) fn put_back(&self, taken: Taken) {
+        let mut waiting = lock(&self.waiting);
+        for (key, at) in taken.uses {
+            waiting.uses.entry(key).or_insert(at);
+        }
+        let newer = std::mem::replace(&mut waiting.audit, taken.audit.into());
+        waiting.audit.extend(newer);
+        waiting.give_up();
+    }
+}
+
+impl Waiting {
+    fn give_up(&mut self) {
+        while self.audit.len() > NOTES_MAX {
+            self.audit.pop_front();
+            self.lost += 1;
+        }
+    }
+}
+
+impl Taken {
+    /// Puts the notes before what the batch itself tells.
+    pub(crate) fn add_to(&self, batch: &mut Batch) {
+        batch.audit.splice(0..0, self.audit.iter().cloned());
+        batch.uses.extend(&self.uses);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
