@@ -17,5 +17,6 @@ mod v2;
 mod wire;
 
 pub use mail::{MailSettings, MailSettingsError, Mailer};
+pub use operations::operation_ids;
 pub use secret::{KeyText, KeyTextError};
 pub use server::{Limits, Options, Server};

@@ -122,6 +122,11 @@ pub(crate) static OPERATIONS: [Operation; 47] = [
     operation!(POST "/bindery/v1/sign-in" sign_in: open sign_in::sign_in, 200, query [], body Json),
 ];
 
+/// The id of every operation that is served, for tests that must leave none out.
+pub fn operation_ids() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().map(|operation| operation.id)
+}
+
 /// Finds the operation behind a method and path.
 #[derive(Debug)]
 pub(crate) struct Router(matchit::Router<Vec<&'static Operation>>);

@@ -1,0 +1,10 @@
+//! The API over a socket, in this process: who is answered what.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose setting can't be made has failed"
+)]
+
+mod matrix;
+mod personas;
+mod served;
