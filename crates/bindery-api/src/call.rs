@@ -1,5 +1,6 @@
 //! One request to one operation, authenticated: what a handler parses from, asks with, and answers through.
 
+use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -55,11 +56,13 @@ pub(crate) struct Call {
 pub(crate) struct Answer {
     pub(crate) status: Option<StatusCode>,
     pub(crate) json: Option<Vec<u8>>,
+    /// The type of the body, to compare with what is described.
+    of: Option<TypeId>,
 }
 
 impl Answer {
     /// The operation's success with this body.
-    pub(crate) fn json(body: &impl Serialize) -> Result<Self, Problem> {
+    pub(crate) fn json<T: Serialize + 'static>(body: &T) -> Result<Self, Problem> {
         let json = serde_json::to_vec(body).map_err(|error| {
             tracing::error!(%error, "an answer can't be written as JSON");
             Problem::internal()
@@ -67,6 +70,7 @@ impl Answer {
         Ok(Self {
             status: None,
             json: Some(json),
+            of: Some(TypeId::of::<T>()),
         })
     }
 
@@ -75,6 +79,7 @@ impl Answer {
         Self {
             status: None,
             json: None,
+            of: None,
         }
     }
 
@@ -90,10 +95,16 @@ impl Answer {
 impl Call {
     /// Has the operation's handler answer.
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
-        match self.operation.handler {
+        let operation = self.operation;
+        let answer = match operation.handler {
             Handler::Reads(handler) => handler(&self),
             Handler::Changes(handler) => handler(self).await,
-        }
+        }?;
+        debug_assert!(
+            (operation.described)().answers_type(answer.status.map(|it| it.as_u16()), answer.of),
+            "{operation:?} answers what is not described: {answer:?}"
+        );
+        Ok(answer)
     }
 
     /// On whose behalf, and when.
@@ -136,7 +147,12 @@ impl Call {
     }
 
     /// The body.
-    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(crate) fn body<T: DeserializeOwned + 'static>(&self) -> Result<T, Problem> {
+        debug_assert!(
+            (self.operation.described)().takes_type(TypeId::of::<T>()),
+            "{:?} reads its body as what is not described",
+            self.operation
+        );
         json::parse(&self.body)
     }
 

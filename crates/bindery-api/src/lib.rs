@@ -3,6 +3,7 @@
 
 mod call;
 mod json;
+mod openapi;
 mod operations;
 mod page;
 mod problem;
@@ -12,5 +13,6 @@ mod server;
 mod v2;
 mod wire;
 
+pub use openapi::openapi_json;
 pub use secret::{KeyText, KeyTextError};
 pub use server::{Limits, Server};

@@ -6,6 +6,7 @@ use std::fmt;
 use hyper::Method;
 
 use crate::call::Handler;
+use crate::openapi::{Described, described};
 use crate::v2::{
     api_keys, organizations, projects, resource_restrictions, role_bindings, roles, spaces, users,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Operation {
     /// The status of success.
     pub(crate) success: u16,
     pub(crate) handler: Handler,
+    /// What it takes and answers, for the openapi document: the function with the name of the operation.
+    pub(crate) described: fn() -> Described,
 }
 
 /// Whether an operation reads a body.
@@ -58,6 +61,7 @@ macro_rules! operation {
             body: Body::$body,
             success: $success,
             handler: $handler,
+            described: described::$id,
         }
     };
 }
@@ -159,7 +163,7 @@ impl Router {
 }
 
 /// The names of a path's parameters.
-fn names(path: &'static str) -> impl Iterator<Item = &'static str> {
+pub(crate) fn names(path: &'static str) -> impl Iterator<Item = &'static str> {
     path.split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }

@@ -21,13 +21,14 @@ use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 
 use crate::call::{Answer, Call};
+use crate::openapi::pages;
 use crate::operations::{Body, Operation, Route, Router};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::secret::KeyText;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const REQUEST_ID_LENGTH_MAX: usize = 128;
+pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
 
 /// What a client may use up.
 #[derive(Clone, Copy, Debug)]
@@ -130,10 +131,7 @@ impl Server {
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
-        let mut response = match answered {
-            Ok((success, answer)) => render(success, answer),
-            Err(problem) => problem.render(&path, &request_id),
-        };
+        let mut response = answered.unwrap_or_else(|problem| problem.render(&path, &request_id));
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -152,16 +150,20 @@ impl Server {
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Result<(u16, Answer), Problem> {
+    ) -> Result<Response<Full<Bytes>>, Problem> {
         let path = request.uri().path();
         let is_health = matches!(path, "/healthz" | "/readyz");
         if is_health {
             return match *request.method() {
-                hyper::Method::GET => {
-                    Ok((200, Answer::json(&serde_json::json!({ "status": "ok" }))?))
-                }
+                hyper::Method::GET => Ok(render(
+                    200,
+                    Answer::json(&serde_json::json!({ "status": "ok" }))?,
+                )),
                 _ => Err(Problem::method_not_allowed("GET")),
             };
+        }
+        if let Some(page) = pages::answer(request.method(), path, request.headers()) {
+            return page;
         }
         // Before anything else about the request: whoever isn't known learns nothing, not even which paths there are.
         let now = self.node.clock().now();
@@ -194,7 +196,7 @@ impl Server {
             query,
             body,
         };
-        Ok((operation.success, call.answer().await?))
+        Ok(render(operation.success, call.answer().await?))
     }
 
     async fn read_body(

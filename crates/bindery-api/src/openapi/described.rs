@@ -1,0 +1,19 @@
+//! What the operations take and answer, a file a family; each function has the name of its operation.
+
+mod api_keys;
+mod organizations;
+mod projects;
+mod resource_restrictions;
+mod role_bindings;
+mod roles;
+mod spaces;
+mod users;
+
+pub(crate) use api_keys::*;
+pub(crate) use organizations::*;
+pub(crate) use projects::*;
+pub(crate) use resource_restrictions::*;
+pub(crate) use role_bindings::*;
+pub(crate) use roles::*;
+pub(crate) use spaces::*;
+pub(crate) use users::*;
