@@ -1,5 +1,6 @@
 //! One request to one operation, authenticated: what a handler parses from, asks with, and answers through.
 
+use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,7 +68,8 @@ pub(crate) struct OpenCall {
 
 impl OpenCall {
     /// The body.
-    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(crate) fn body<T: DeserializeOwned + 'static>(&self) -> Result<T, Problem> {
+        self.operation.check_body::<T>();
         json::parse(&self.body)
     }
 
@@ -113,11 +115,13 @@ pub(crate) struct Call {
 pub(crate) struct Answer {
     pub(crate) status: Option<StatusCode>,
     pub(crate) json: Option<Vec<u8>>,
+    /// The type of the body, to compare with what is described.
+    pub(crate) of: Option<TypeId>,
 }
 
 impl Answer {
     /// The operation's success with this body.
-    pub(crate) fn json(body: &impl Serialize) -> Result<Self, Problem> {
+    pub(crate) fn json<T: Serialize + 'static>(body: &T) -> Result<Self, Problem> {
         let json = serde_json::to_vec(body).map_err(|error| {
             tracing::error!(%error, "an answer can't be written as JSON");
             Problem::internal()
@@ -125,6 +129,7 @@ impl Answer {
         Ok(Self {
             status: None,
             json: Some(json),
+            of: Some(TypeId::of::<T>()),
         })
     }
 
@@ -133,6 +138,7 @@ impl Answer {
         Self {
             status: None,
             json: None,
+            of: None,
         }
     }
 
@@ -148,11 +154,14 @@ impl Answer {
 impl Call {
     /// Has the operation's handler answer.
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
-        match self.operation.handler {
+        let operation = self.operation;
+        let answer = match operation.handler {
             Handler::Reads(handler) => handler(&self),
             Handler::Waits(handler) | Handler::Changes(handler) => handler(self).await,
             Handler::Open(_) => Err(Problem::internal()),
-        }
+        }?;
+        operation.check_answer(&answer);
+        Ok(answer)
     }
 
     /// On whose behalf, and when.
@@ -194,7 +203,8 @@ impl Call {
     }
 
     /// The body.
-    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(crate) fn body<T: DeserializeOwned + 'static>(&self) -> Result<T, Problem> {
+        self.operation.check_body::<T>();
         json::parse(&self.body)
     }
 

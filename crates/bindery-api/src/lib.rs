@@ -4,6 +4,7 @@
 mod call;
 mod json;
 mod mail;
+mod openapi;
 mod operations;
 mod page;
 mod password;
@@ -17,6 +18,7 @@ mod v2;
 mod wire;
 
 pub use mail::{MailSettings, MailSettingsError, Mailer};
+pub use openapi::openapi_json;
 pub use operations::operation_ids;
 pub use secret::{KeyText, KeyTextError};
 pub use server::{Limits, Options, Server};

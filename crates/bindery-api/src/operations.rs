@@ -1,11 +1,13 @@
 //! The operations served, one row each. The router, the Allow header, metric labels and audit names read this table;
 //! nothing else spells a path.
 
+use std::any::TypeId;
 use std::fmt;
 
 use hyper::Method;
 
-use crate::call::Handler;
+use crate::call::{Answer, Handler};
+use crate::openapi::{Described, described};
 use crate::sign_in;
 use crate::v2::{
     api_keys, audit_logs, organizations, projects, resource_restrictions, role_bindings, roles,
@@ -25,6 +27,8 @@ pub(crate) struct Operation {
     /// The status of success.
     pub(crate) success: u16,
     pub(crate) handler: Handler,
+    /// What it takes and answers, for the openapi document: the function with the name of the operation.
+    pub(crate) described: fn() -> Described,
 }
 
 /// Whether an operation reads a body.
@@ -36,6 +40,25 @@ pub(crate) enum Body {
     Json,
     /// A JSON object or nothing at all.
     Optional,
+}
+
+impl Operation {
+    /// What a handler reads its body as must be what is described.
+    pub(crate) fn check_body<T: 'static>(&self) {
+        debug_assert!(
+            (self.described)().takes_type(TypeId::of::<T>()),
+            "{self:?} reads its body as what is not described"
+        );
+    }
+
+    /// What a handler answers must be what is described.
+    pub(crate) fn check_answer(&self, answer: &Answer) {
+        let status = answer.status.map(|status| status.as_u16());
+        debug_assert!(
+            (self.described)().answers_type(status, answer.of),
+            "{self:?} answers what is not described: {answer:?}"
+        );
+    }
 }
 
 impl fmt::Debug for Operation {
@@ -66,6 +89,7 @@ macro_rules! operation {
             body: Body::$body,
             success: $success,
             handler: $handler,
+            described: described::$id,
         }
     };
 }
@@ -178,7 +202,7 @@ impl Router {
 }
 
 /// The names of a path's parameters.
-fn names(path: &'static str) -> impl Iterator<Item = &'static str> {
+pub(crate) fn names(path: &'static str) -> impl Iterator<Item = &'static str> {
     path.split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }

@@ -3,24 +3,48 @@
 //! A cursor is the last id of its page with a check keyed by the account over operation, filters and id: one that was forged, cut,
 //! made by another account or for another query is refused, and never reaches the lists.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bindery_core::id::{Id, IdKey};
 use bindery_core::query::{Page, Slice};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::problem::Problem;
 use crate::query::Query;
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 100;
+pub(crate) const LIMIT_DEFAULT: usize = 50;
+pub(crate) const LIMIT_MAX: usize = 100;
 
 /// The member that every list ends with.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Pagination {
     has_more: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CursorText")]
     next_cursor: Option<String>,
+}
+
+/// The text of a cursor.
+#[derive(Debug)]
+pub(crate) enum CursorText {}
+
+impl JsonSchema for CursorText {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from("Cursor")
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "cursor",
+            "description": "Opaque. It is there only while there is more, and good only with the same filters.",
+        })
+    }
 }
 
 /// What a cursor is bound to.

@@ -10,6 +10,7 @@ use bindery_core::id::Kind;
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
 
 use bindery_node::ExecuteError;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 const TYPE_BASE: &str = "https://arize.com/docs/ax/rest-reference/errors";
@@ -28,8 +29,9 @@ pub(crate) struct Problem {
     pub(crate) is_audited: bool,
 }
 
-/// The body of a problem.
-#[derive(Debug, Serialize)]
+/// A refused request (RFC 9457).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 struct Body<'a> {
     r#type: String,
     title: &'a str,
@@ -200,14 +202,25 @@ impl Problem {
         }
     }
 
+    /// What the body of a problem with this status looks like.
+    pub(crate) fn schema(status: u16, generator: &mut SchemaGenerator) -> serde_json::Value {
+        let known = StatusCode::from_u16(status).unwrap_or_default();
+        let (title, anchor) = Self::new(known, "").title_and_anchor();
+        serde_json::json!({
+            "allOf": [generator.subschema_for::<Body<'_>>()],
+            "properties": {
+                "status": {"const": status},
+                "title": {"const": title},
+                "type": {"const": type_of(anchor)},
+            },
+        })
+    }
+
     /// The whole response.
     pub(crate) fn render(&self, instance: &str, request_id: &str) -> Response<Full<Bytes>> {
         let (title, anchor) = self.title_and_anchor();
         let body = Body {
-            r#type: anchor.map_or_else(
-                || "about:blank".to_owned(),
-                |anchor| format!("{TYPE_BASE}#{anchor}"),
-            ),
+            r#type: type_of(anchor),
             title,
             status: self.status.as_u16(),
             detail: &self.detail,
@@ -244,6 +257,13 @@ impl Problem {
         }
         response
     }
+}
+
+fn type_of(anchor: Option<&str>) -> String {
+    anchor.map_or_else(
+        || "about:blank".to_owned(),
+        |anchor| format!("{TYPE_BASE}#{anchor}"),
+    )
 }
 
 impl From<ExecuteError> for Problem {

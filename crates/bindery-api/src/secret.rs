@@ -43,6 +43,9 @@ impl fmt::Debug for KeyText {
 }
 
 impl KeyText {
+    /// What a key looks like.
+    pub(crate) const PATTERN: &str = "^ak-[0-9A-Za-z]{32,256}$";
+
     /// A new key from the system's random numbers.
     pub fn generate() -> Result<Self, getrandom::Error> {
         Ok(Self(format!("{PREFIX}{}", letters(LETTERS)?)))

@@ -29,6 +29,7 @@ use crate::call::{
     Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables,
 };
 use crate::mail::Mailer;
+use crate::openapi::pages;
 use crate::operations::{Body, Operation, Route, Router};
 use crate::password::Passwords;
 use crate::problem::Problem;
@@ -38,7 +39,7 @@ use crate::secret::KeyText;
 use crate::sign_in::Attempts;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const REQUEST_ID_LENGTH_MAX: usize = 128;
+pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
 
 /// What a client may use up.
 #[derive(Clone, Copy, Debug)]
@@ -232,10 +233,7 @@ impl Server {
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
-        let mut response = match answered {
-            Ok((success, answer)) => render(success, answer),
-            Err(problem) => problem.render(&path, &request_id),
-        };
+        let mut response = answered.unwrap_or_else(|problem| problem.render(&path, &request_id));
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -254,16 +252,20 @@ impl Server {
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Result<(u16, Answer), Problem> {
+    ) -> Result<Response<Full<Bytes>>, Problem> {
         let path = request.uri().path();
         let is_health = matches!(path, "/healthz" | "/readyz");
         if is_health {
             return match *request.method() {
-                hyper::Method::GET => {
-                    Ok((200, Answer::json(&serde_json::json!({ "status": "ok" }))?))
-                }
+                hyper::Method::GET => Ok(render(
+                    200,
+                    Answer::json(&serde_json::json!({ "status": "ok" }))?,
+                )),
                 _ => Err(Problem::method_not_allowed("GET")),
             };
+        }
+        if let Some(page) = pages::answer(request.method(), path, request.headers()) {
+            return page;
         }
         // Before anything else about the request: whoever isn't known learns nothing, not even which paths there are.
         let now = self.services.node.clock().now();
@@ -293,7 +295,7 @@ impl Server {
             }
             (_, None) => return Err(Problem::unauthenticated()),
         };
-        Ok((operation.success, answer))
+        Ok(render(operation.success, answer))
     }
 
     async fn answer_open(
@@ -308,15 +310,18 @@ impl Server {
         )?;
         let path = decode_all(asked.parameters)?;
         let body = self.read_body(asked.operation, request).await?;
-        handler(OpenCall {
-            operation: asked.operation,
+        let operation = asked.operation;
+        let answer = handler(OpenCall {
+            operation,
             services: Arc::clone(&self.services),
             now: asked.now,
             address: asked.address,
             path,
             body,
         })
-        .await
+        .await?;
+        operation.check_answer(&answer);
+        Ok(answer)
     }
 
     /// Answers whoever has a key, and notes for the audit log what no command has written there.

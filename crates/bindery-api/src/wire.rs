@@ -18,6 +18,7 @@ pub(crate) mod projects;
 pub(crate) mod resource_restrictions;
 pub(crate) mod role_bindings;
 pub(crate) mod roles;
+pub(crate) mod schema;
 pub(crate) mod sign_in;
 pub(crate) mod spaces;
 pub(crate) mod users;

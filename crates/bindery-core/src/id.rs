@@ -188,6 +188,8 @@ ids! {
     OrganizationId Organization
     /// An API key.
     ApiKeyId ApiKey
+    /// An entry of the audit log, as clients name it; stores count them in 64 bits.
+    AuditLogId AuditLog
     /// A user's role in an organization.
     OrganizationMembershipId OrganizationMembership
     /// A user's predefined role in a space.

@@ -72,9 +72,21 @@ text_type! {
     Name
 }
 
+/// What a trimmed, printable text may be sent as: something that is no white space, and control characters only where
+/// trimming takes them away.
+const PRINTABLE_PATTERN: &str = concat!(
+    r"^[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    r"([^\u0000-\u001f\u007f-\u009f]*",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?",
+    r"[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$",
+);
+
 impl Name {
     /// Code points, after trimming.
     pub const LENGTH_MAX: usize = 255;
+    /// What may be sent, before trimming.
+    pub const PATTERN: &str = PRINTABLE_PATTERN;
 
     /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, TextError> {
@@ -108,6 +120,12 @@ impl RoleName {
     pub const LENGTH_MAX: usize = 255;
     /// What a role name may be made of (`contract/operations.md`, `create_role`).
     pub const PATTERN: &str = r#"^[a-zA-Z0-9 \-_.,()[\]'"/:\\&@#$%!?+=]+$"#;
+    /// The same for what may be sent: one of the characters isn't a space, since trimming would leave nothing.
+    pub const SENT_PATTERN: &str = concat!(
+        r#"^[a-zA-Z0-9 \-_.,()\[\]'"/:\\&@#$%!?+=]*"#,
+        r#"[a-zA-Z0-9\-_.,()\[\]'"/:\\&@#$%!?+=]"#,
+        r#"[a-zA-Z0-9 \-_.,()\[\]'"/:\\&@#$%!?+=]*$"#,
+    );
     const PUNCTUATION: &str = r#" -_.,()[]'"/:\&@#$%!?+="#;
 
     /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters of [`Self::PATTERN`].
@@ -136,6 +154,8 @@ text_type! {
 impl KeyName {
     /// Code points, after trimming.
     pub const LENGTH_MAX: usize = 256;
+    /// What may be sent, before trimming.
+    pub const PATTERN: &str = PRINTABLE_PATTERN;
 
     /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, TextError> {
@@ -158,6 +178,8 @@ text_type! {
 impl Description {
     /// Code points.
     pub const LENGTH_MAX: usize = 1000;
+    /// No control characters but line ends and tabs.
+    pub const PATTERN: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
 
     /// Accepts 0 to [`Self::LENGTH_MAX`] characters; line ends and tabs are welcome.
     pub fn parse(text: &str) -> Result<Self, TextError> {

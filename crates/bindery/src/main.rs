@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 mod accounts;
@@ -30,6 +31,14 @@ enum Command {
     /// Give a person an API key, in a data directory that no server is using.
     #[command(subcommand)]
     Key(accounts::KeyCommand),
+    /// Print the OpenAPI document of the API that this binary serves.
+    Openapi,
+}
+
+fn print_openapi() -> anyhow::Result<()> {
+    std::io::stdout()
+        .write_all(bindery_api::openapi_json().as_bytes())
+        .context("stdout is closed")
 }
 
 fn main() -> ExitCode {
@@ -38,6 +47,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Account(command) => accounts::run_account(&command),
         Command::Key(command) => accounts::run_key(&command),
+        Command::Openapi => print_openapi(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,13 +8,9 @@ use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::secret::KeyText;
 use crate::wire::api_keys::{
-    ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeys, BotUser, NewKey,
+    ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeys, BotUser, KEY_TYPES, NewKey,
+    STATUSES,
 };
-
-const KEY_TYPES: [(&str, KeyKind); 2] = [("USER", KeyKind::User), ("SERVICE", KeyKind::Service)];
-
-/// The values of `status`, and whether it means revoked.
-const STATUSES: [(&str, bool); 2] = [("ACTIVE", false), ("REVOKED", true)];
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let space = call.query_id("space_id")?;

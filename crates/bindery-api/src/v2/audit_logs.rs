@@ -8,13 +8,11 @@ use bindery_store::AuditQuery;
 
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
-use crate::wire::audit_logs::{AuditLog, AuditLogs, OPERATION_TYPES};
+use crate::wire::audit_logs::{AuditLog, AuditLogs, NAME_LENGTH_MAX, NAMES_MAX, OPERATION_TYPES};
 use crate::wire::moment;
 
 /// What is shown when no `start_time` is given.
 const WINDOW_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-const NAMES_MAX: usize = 20;
-const NAME_LENGTH_MAX: usize = 255;
 
 pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
     let cursors = call.cursors();

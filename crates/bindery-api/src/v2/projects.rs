@@ -6,14 +6,7 @@ use bindery_core::query::{Page, ProjectFilter};
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::wire;
-use crate::wire::projects::{Project, ProjectCreate, ProjectUpdate, Projects};
-
-/// The types that can be asked for; every project here is an application.
-const PROJECT_TYPES: [(&str, bool); 3] = [
-    ("APPLICATION", true),
-    ("HARNESS", false),
-    ("EXPERIMENT", false),
-];
+use crate::wire::projects::{PROJECT_TYPES, Project, ProjectCreate, ProjectUpdate, Projects};
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let filter = ProjectFilter {

@@ -10,12 +10,8 @@ use bindery_core::refusal::Refusal;
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::wire::resource_restrictions::{
-    ResourceRestriction, ResourceRestrictionCreate, ResourceRestrictions,
+    RESOURCE_TYPES, ResourceRestriction, ResourceRestrictionCreate, ResourceRestrictions,
 };
-
-/// The kinds that can be asked for; only projects can be restricted here.
-const RESOURCE_TYPES: [(&str, bool); 3] =
-    [("PROJECT", true), ("DASHBOARD", false), ("PROMPT", false)];
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let exists_here = call

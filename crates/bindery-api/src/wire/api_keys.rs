@@ -6,15 +6,18 @@ use bindery_core::command::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace, RefreshApiKey,
 };
 use bindery_core::id::{ApiKeyId, IdKey, OrganizationId, SpaceId, UserId};
+use bindery_core::query::KeyKind;
 use bindery_core::resource::Bindable;
 use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
 use bindery_core::state::State;
-use bindery_core::text::KeyName;
+use bindery_core::text::{Description, KeyName, Name};
 use bindery_core::time::Timestamp;
 use bindery_core::user::OrganizationMembership;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
+use super::schema::{Assigned, AssignedShown, IdText, MomentText, RedactedText, Text, choice_text};
 use super::{Moment, moment};
 use crate::json::{Object, present};
 use crate::page::Pagination;
@@ -22,118 +25,162 @@ use crate::problem::Problem;
 use crate::secret::KeyText;
 use crate::wire;
 
+/// The values of `key_type`.
+pub(crate) const KEY_TYPES: [(&str, KeyKind); 2] =
+    [("USER", KeyKind::User), ("SERVICE", KeyKind::Service)];
+
+choice_text! { KeyTypeText of KEY_TYPES }
+
+/// The values of `status`, and whether it means revoked.
+pub(crate) const STATUSES: [(&str, bool); 2] = [("ACTIVE", false), ("REVOKED", true)];
+
+choice_text! { KeyStatusText of STATUSES }
+
 /// The most organizations of a key, and the most spaces of each.
 const PLACES_MAX: usize = 100;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "key_type", deny_unknown_fields)]
 pub(crate) enum ApiKeyCreate {
     #[serde(rename = "USER")]
     User {
+        #[schemars(with = "Text<KeyName>")]
         name: String,
         #[serde(default)]
+        #[schemars(with = "Option<Text<Description>>")]
         description: Option<String>,
         #[serde(default)]
+        #[schemars(with = "Option<MomentText>")]
         expires_at: Option<String>,
     },
     #[serde(rename = "SERVICE")]
     Service {
+        #[schemars(with = "Text<KeyName>")]
         name: String,
         #[serde(default)]
+        #[schemars(with = "Option<Text<Description>>")]
         description: Option<String>,
         #[serde(default)]
+        #[schemars(with = "Option<MomentText>")]
         expires_at: Option<String>,
         #[serde(default, deserialize_with = "present")]
+        #[schemars(with = "Assigned<AccountRole>")]
         account_role: Option<Object<AssignmentRequest>>,
+        #[schemars(with = "Vec<OrganizationOfKey>", length(min = 1, max = PLACES_MAX))]
         organizations: Vec<Object<OrganizationOfKey>>,
     },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrganizationOfKey {
+    #[schemars(with = "IdText<OrganizationId>")]
     org_id: String,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Assigned<OrganizationRole>")]
     role: Option<Object<AssignmentRequest>>,
+    #[schemars(with = "Vec<SpaceOfKey>", length(min = 1, max = PLACES_MAX))]
     spaces: Vec<Object<SpaceOfKey>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SpaceOfKey {
+    #[schemars(with = "IdText<SpaceId>")]
     space_id: String,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Assigned<SpaceRole>")]
     role: Option<Object<AssignmentRequest>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ApiKeyRefresh {
+    #[schemars(with = "Option<MomentText>")]
     expires_at: Option<String>,
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "u64", range(max = RefreshApiKey::GRACE_SECONDS_MAX))]
     grace_period_seconds: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ApiKeys {
     pub(crate) api_keys: Vec<ApiKeyListed>,
     pub(crate) pagination: Pagination,
 }
 
 /// A key in a list; that of a service has its bot beside it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ApiKeyListed {
     #[serde(flatten)]
     api_key: ApiKey,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BotUser")]
     bot_user: Option<BotUser>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ApiKey {
+    #[schemars(with = "IdText<ApiKeyId>")]
     id: String,
+    #[schemars(with = "Text<KeyName>")]
     name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(with = "Text<Description>")]
     description: String,
+    #[schemars(with = "KeyTypeText")]
     key_type: &'static str,
+    #[schemars(with = "KeyStatusText")]
     status: &'static str,
+    #[schemars(with = "RedactedText")]
     redacted_key: String,
     created_at: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Moment")]
     expires_at: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<Moment>,
+    #[schemars(with = "IdText<UserId>")]
     created_by_user_id: String,
 }
 
 /// A key that was just made: the one time its secret is shown.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ApiKeyCreated {
     #[serde(flatten)]
     api_key: ApiKey,
+    #[schemars(with = "Text<KeyText>")]
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BotUser")]
     bot_user: Option<BotUser>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct BotUser {
+    #[schemars(with = "IdText<UserId>")]
     id: String,
+    #[schemars(with = "String", length(max = Name::LENGTH_MAX))]
     name: String,
+    #[schemars(with = "AssignedShown<AccountRole>")]
     account_role: AssignmentResponse,
     organizations: Vec<BotOrganization>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct BotOrganization {
+    #[schemars(with = "IdText<OrganizationId>")]
     org_id: String,
+    #[schemars(with = "AssignedShown<OrganizationRole>")]
     role: AssignmentResponse,
     spaces: Vec<BotSpace>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct BotSpace {
+    #[schemars(with = "IdText<SpaceId>")]
     space_id: String,
+    #[schemars(with = "AssignedShown<SpaceRole>")]
     role: AssignmentResponse,
 }
 

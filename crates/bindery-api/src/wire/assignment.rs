@@ -73,14 +73,17 @@ impl AssignmentResponse {
 
 /// The roles that have an enum on the wire.
 pub(crate) trait Named: Sized + Copy + 'static {
+    /// The level that they are roles of, capitalised.
+    const LEVEL: &'static str;
     fn find(name: &str) -> Option<Self>;
     fn text(self) -> &'static str;
     fn names() -> Vec<&'static str>;
 }
 
 macro_rules! named {
-    ($($role:ident)*) => {$(
+    ($($role:ident on $level:literal)*) => {$(
         impl Named for $role {
+            const LEVEL: &'static str = $level;
             fn find(name: &str) -> Option<Self> {
                 Self::from_name(name)
             }
@@ -94,4 +97,4 @@ macro_rules! named {
     )*};
 }
 
-named! { AccountRole OrganizationRole SpaceRole }
+named! { AccountRole on "Account" OrganizationRole on "Organization" SpaceRole on "Space" }

@@ -3,61 +3,78 @@
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, UpdateOrganization,
 };
-use bindery_core::id::{IdKey, OrganizationId};
+use bindery_core::id::{IdKey, OrganizationId, OrganizationMembershipId, UserId};
 use bindery_core::place::Organization as Place;
-use bindery_core::text::Description;
+use bindery_core::role::OrganizationRole;
+use bindery_core::text::{Description, Name};
 use bindery_core::user::OrganizationMembership as Membership;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
+use super::schema::{Assigned, AssignedShown, IdText, Text};
 use super::{Moment, description, name};
 use crate::json::{Object, Patch, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrganizationCreate {
+    #[schemars(with = "Text<Name>")]
     name: String,
     #[serde(default)]
+    #[schemars(with = "Option<Text<Description>>")]
     description: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub(crate) struct OrganizationUpdate {
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Text<Name>")]
     name: Option<String>,
     #[serde(default)]
+    #[schemars(with = "Patch<Text<Description>>")]
     description: Patch<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrganizationUserAdd {
+    #[schemars(with = "IdText<UserId>")]
     user_id: String,
+    #[schemars(with = "Assigned<OrganizationRole>")]
     role: Object<AssignmentRequest>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Organization {
+    #[schemars(with = "IdText<OrganizationId>")]
     id: String,
+    #[schemars(with = "Text<Name>")]
     name: String,
+    #[schemars(with = "Text<Description>")]
     description: String,
     created_at: Moment,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Organizations {
     pub(crate) organizations: Vec<Organization>,
     pub(crate) pagination: Pagination,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct OrganizationMembership {
+    #[schemars(with = "IdText<OrganizationMembershipId>")]
     id: String,
+    #[schemars(with = "IdText<UserId>")]
     user_id: String,
+    #[schemars(with = "IdText<OrganizationId>")]
     organization_id: String,
+    #[schemars(with = "AssignedShown<OrganizationRole>")]
     role: AssignmentResponse,
 }
 

@@ -1,11 +1,13 @@
 //! Role bindings on the wire.
 
-use bindery_core::id::IdKey;
+use bindery_core::id::{IdKey, RoleBindingId, RoleId, UserId};
 use bindery_core::resource::{Bindable, BindableKind};
 use bindery_core::role_binding::RoleBinding as Binding;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
+use super::schema::{IdText, ResourceIdText, choice_text};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
@@ -15,33 +17,45 @@ pub(crate) const RESOURCE_TYPES: [(&str, BindableKind); 2] = [
     ("PROJECT", BindableKind::Project),
 ];
 
-#[derive(Debug, Deserialize)]
+choice_text! { ResourceTypeText of RESOURCE_TYPES }
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RoleBindingCreate {
+    #[schemars(with = "IdText<RoleId>")]
     role_id: String,
+    #[schemars(with = "IdText<UserId>")]
     user_id: String,
+    #[schemars(with = "ResourceTypeText")]
     resource_type: String,
+    #[schemars(with = "ResourceIdText")]
     resource_id: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RoleBindingUpdate {
+    #[schemars(with = "IdText<RoleId>")]
     pub(crate) role_id: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RoleBinding {
+    #[schemars(with = "IdText<RoleBindingId>")]
     id: String,
+    #[schemars(with = "IdText<RoleId>")]
     role_id: String,
+    #[schemars(with = "IdText<UserId>")]
     user_id: String,
+    #[schemars(with = "ResourceTypeText")]
     resource_type: &'static str,
+    #[schemars(with = "ResourceIdText")]
     resource_id: String,
     created_at: Moment,
     updated_at: Moment,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RoleBindings {
     pub(crate) role_bindings: Vec<RoleBinding>,
     pub(crate) pagination: Pagination,

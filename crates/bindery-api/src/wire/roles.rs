@@ -6,46 +6,59 @@ use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::role::AnyRole;
 use bindery_core::state::State;
 use bindery_core::text::{Description, RoleName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{IdText, Text};
 use super::{Moment, description};
 use crate::json::{Patch, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RoleCreate {
+    #[schemars(with = "Text<RoleName>")]
     name: String,
     #[serde(default)]
+    #[schemars(with = "Option<Text<Description>>")]
     description: Option<String>,
+    #[schemars(with = "Vec<Text<Permission>>", length(min = 1))]
     permissions: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub(crate) struct RoleUpdate {
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Text<RoleName>")]
     name: Option<String>,
     #[serde(default)]
+    #[schemars(with = "Patch<Text<Description>>")]
     description: Patch<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<Text<Permission>>", length(min = 1))]
     permissions: Option<Vec<String>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Role {
+    #[schemars(with = "IdText<RoleId>")]
     id: String,
+    #[schemars(with = "Text<RoleName>")]
     name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(with = "Text<Description>")]
     description: String,
+    #[schemars(with = "Vec<Text<Permission>>")]
     permissions: Vec<&'static str>,
     is_predefined: bool,
     created_at: Moment,
     updated_at: Moment,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Roles {
     pub(crate) roles: Vec<Role>,
     pub(crate) pagination: Pagination,

@@ -1,101 +1,133 @@
 //! Spaces and their members on the wire.
 
 use bindery_core::command::spaces::{AddSpaceUser, CreateSpace, SpaceSeat, UpdateSpace};
-use bindery_core::id::{IdKey, SpaceId};
+use bindery_core::id::{IdKey, OrganizationId, SpaceId, SpaceMembershipId, UserId};
 use bindery_core::place::{self, Space as Place};
+use bindery_core::role::SpaceRole;
 use bindery_core::state::State;
-use bindery_core::text::Description;
+use bindery_core::text::{Description, Name};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
+use super::schema::{Assigned, AssignedShown, FilledDescription, FreeText, IdText, Text};
 use super::{Moment, description, name};
 use crate::json::{Object, Patch, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SpaceCreate {
+    #[schemars(with = "Text<Name>")]
     name: String,
+    #[schemars(with = "IdText<OrganizationId>")]
     organization_id: String,
     #[serde(default)]
+    #[schemars(with = "Option<Text<Description>>")]
     description: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "bool")]
     is_private: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub(crate) struct SpaceUpdate {
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Text<Name>")]
     name: Option<String>,
     #[serde(default)]
+    #[schemars(with = "Patch<FilledDescription>")]
     description: Patch<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "bool")]
     is_private: Option<bool>,
     #[serde(default)]
     default_llm_integration: Patch<Object<LlmIntegration>>,
     #[serde(default)]
     default_agent_runtime: Patch<Object<AgentRuntime>>,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "bool")]
     ml_models_enabled: Option<bool>,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "FreeText")]
     gradient_start_color: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "FreeText")]
     gradient_end_color: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SpaceUserAdd {
+    #[schemars(with = "IdText<UserId>")]
     user_id: String,
+    #[schemars(with = "Assigned<SpaceRole>")]
     role: Object<AssignmentRequest>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Space {
+    #[schemars(with = "IdText<SpaceId>")]
     id: String,
+    #[schemars(with = "IdText<OrganizationId>")]
     organization_id: String,
+    #[schemars(with = "Text<Name>")]
     name: String,
+    #[schemars(with = "Text<Description>")]
     description: String,
     created_at: Moment,
     is_private: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LlmIntegration")]
     default_llm_integration: Option<LlmIntegration>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AgentRuntime")]
     default_agent_runtime: Option<AgentRuntime>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     ml_models_enabled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "FreeText")]
     gradient_start_color: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "FreeText")]
     gradient_end_color: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LlmIntegration {
+    #[schemars(with = "FreeText")]
     integration_id: String,
+    #[schemars(with = "FreeText")]
     model_name: String,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AgentRuntime {
+    #[schemars(with = "FreeText")]
     integration_id: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Spaces {
     pub(crate) spaces: Vec<Space>,
     pub(crate) pagination: Pagination,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SpaceMembership {
+    #[schemars(with = "IdText<SpaceMembershipId>")]
     id: String,
+    #[schemars(with = "IdText<UserId>")]
     user_id: String,
+    #[schemars(with = "IdText<SpaceId>")]
     space_id: String,
+    #[schemars(with = "AssignedShown<SpaceRole>")]
     role: AssignmentResponse,
 }
 

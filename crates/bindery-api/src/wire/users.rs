@@ -2,15 +2,19 @@
 
 use bindery_core::command::users::{CreateUser, Invitation, UpdateUser};
 use bindery_core::id::{IdKey, UserId};
-use bindery_core::text::Email;
+use bindery_core::role::AccountRole;
+use bindery_core::text::{Email, Name};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{User as Person, UserStatus};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
+use super::schema::{Assigned, AssignedShown, IdText, Text, choice_text};
 use super::{Moment, name};
 use crate::json::{Object, present};
 use crate::page::Pagination;
+use crate::password::Password;
 use crate::problem::Problem;
 
 /// The values of `status`.
@@ -35,49 +39,67 @@ pub(crate) enum InviteMode {
     TemporaryPassword,
 }
 
-#[derive(Debug, Deserialize)]
+choice_text! { UserStatusText of STATUSES }
+choice_text! { InviteModeText of INVITE_MODES }
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserCreate {
+    #[schemars(with = "Text<Name>")]
     name: String,
+    #[schemars(with = "Text<Email>")]
     email: String,
+    #[schemars(with = "Assigned<AccountRole>")]
     role: Object<AssignmentRequest>,
+    #[schemars(with = "InviteModeText")]
     pub(crate) invite_mode: String,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "bool")]
     is_developer: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub(crate) struct UserUpdate {
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Text<Name>")]
     name: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "bool")]
     is_developer: Option<bool>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct User {
+    #[schemars(with = "IdText<UserId>")]
     id: String,
+    #[schemars(with = "Text<Name>")]
     name: String,
+    #[schemars(with = "Text<Email>")]
     email: String,
     created_at: Moment,
+    #[schemars(with = "UserStatusText")]
     status: &'static str,
+    #[schemars(with = "AssignedShown<AccountRole>")]
     role: AssignmentResponse,
     is_developer: bool,
 }
 
 /// A user who was just made. The member `invite_mode` tells clients that the user is new.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct UserCreated {
     #[serde(flatten)]
     pub(crate) user: User,
+    #[schemars(with = "InviteModeText")]
     pub(crate) invite_mode: String,
     /// Shown here and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Text<Password>")]
     pub(crate) temporary_password: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Users {
     pub(crate) users: Vec<User>,
     pub(crate) pagination: Pagination,

@@ -1,0 +1,23 @@
+//! What the operations take and answer, a file a family; each function has the name of its operation.
+
+mod api_keys;
+mod audit_logs;
+mod organizations;
+mod projects;
+mod resource_restrictions;
+mod role_bindings;
+mod roles;
+mod sign_in;
+mod spaces;
+mod users;
+
+pub(crate) use api_keys::*;
+pub(crate) use audit_logs::*;
+pub(crate) use organizations::*;
+pub(crate) use projects::*;
+pub(crate) use resource_restrictions::*;
+pub(crate) use role_bindings::*;
+pub(crate) use roles::*;
+pub(crate) use sign_in::*;
+pub(crate) use spaces::*;
+pub(crate) use users::*;

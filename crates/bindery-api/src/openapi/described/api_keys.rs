@@ -1,0 +1,65 @@
+//! API keys, described.
+
+use bindery_core::id::{SpaceId, UserId};
+
+use crate::openapi::Described;
+use crate::wire::api_keys::{
+    ApiKeyCreate, ApiKeyCreated, ApiKeyRefresh, ApiKeys, KeyStatusText, KeyTypeText,
+};
+use crate::wire::schema::IdText;
+
+pub(crate) fn list_api_keys() -> Described {
+    Described::new(
+        "List API keys",
+        "The caller's own user keys, or with `space_id` the service keys that reach that space. Secrets are never among it. \
+         A key that has ended keeps the status ACTIVE, with `expires_at` in the past.",
+    )
+    .query::<KeyTypeText>("key_type", "USER is meant if neither this nor `space_id` is given. USER and `space_id` exclude each other.")
+    .query::<KeyStatusText>("status", "ACTIVE is meant if it is absent.")
+    .query::<IdText<SpaceId>>("space_id", "Only service keys that reach this space.")
+    .query::<IdText<UserId>>("user_id", "Only keys of this owner; with `space_id`, only those that this user made.")
+    .paged()
+    .answers::<ApiKeys>("A page of keys.")
+    .refuses(403, "Only account admins list the keys of others.")
+    .refuses(404, "There is no such space or user, or the caller can't see it.")
+}
+
+pub(crate) fn create_api_key() -> Described {
+    Described::new(
+        "Make an API key",
+        "A user key acts for its user. A service key acts for a bot of its own, which gets the roles that are named here, \
+         none above the caller's.",
+    )
+    .takes::<ApiKeyCreate>()
+    .answers::<ApiKeyCreated>("The new key with its secret, which is shown this once.")
+    .refuses(403, "The caller has no developer access, or lacks `SERVICE_KEY_CREATE` on one of the spaces.")
+    .refuses(404, "There is no such organization, space or role, or the caller can't see it.")
+    .refuses(
+        422,
+        "The end lies in the past or too far away, a role can't be had on its level or is above the caller's, or a space lies in \
+         another organization.",
+    )
+}
+
+pub(crate) fn refresh_api_key() -> Described {
+    Described::new(
+        "Give a key a new secret",
+        "Everything else about the key stays, its id included. The old secret works for `grace_period_seconds` more. A key with \
+         an end needs `expires_at`, and can't get a later one.",
+    )
+    .takes::<ApiKeyRefresh>()
+    .answers::<ApiKeyCreated>("The key with its new secret, which is shown this once.")
+    .refuses(403, "The caller may see the key, but not refresh it, or has no developer access.")
+    .refuses(404, "There is no such key, or the caller can't see it.")
+    .refuses(422, "The key is revoked or has ended, or the end that was asked for can't be had.")
+}
+
+pub(crate) fn revoke_api_key() -> Described {
+    Described::new(
+        "Revoke a key",
+        "At once and for good. Revoking it again changes nothing.",
+    )
+    .answers_nothing("The key is revoked.")
+    .refuses(403, "The caller may see the key, but not revoke it.")
+    .refuses(404, "There is no such key, or the caller can't see it.")
+}

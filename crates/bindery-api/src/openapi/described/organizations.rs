@@ -1,0 +1,95 @@
+//! Organizations and their members, described.
+
+use crate::openapi::Described;
+use crate::wire::organizations::{
+    Organization, OrganizationCreate, OrganizationMembership, OrganizationUpdate,
+    OrganizationUserAdd, Organizations,
+};
+use crate::wire::schema::Fragment;
+
+pub(crate) fn list_organizations() -> Described {
+    Described::new(
+        "List organizations",
+        "Those that the caller can see, oldest first.",
+    )
+    .query::<Fragment>(
+        "name",
+        "Only those whose name contains this text, whatever its case.",
+    )
+    .paged()
+    .answers::<Organizations>("A page of organizations.")
+}
+
+pub(crate) fn create_organization() -> Described {
+    Described::new(
+        "Make an organization",
+        "Whoever makes it does not become a member.",
+    )
+    .takes::<OrganizationCreate>()
+    .answers::<Organization>("The new organization.")
+    .refuses(403, "The caller may not make organizations.")
+    .refuses(409, "Another organization has the name.")
+}
+
+pub(crate) fn get_organization() -> Described {
+    Described::new("Read an organization", "")
+        .answers::<Organization>("The organization.")
+        .refuses(
+            404,
+            "There is no such organization, or the caller can't see it.",
+        )
+}
+
+pub(crate) fn update_organization() -> Described {
+    Described::new("Change an organization", "`null` clears the description.")
+        .takes::<OrganizationUpdate>()
+        .answers::<Organization>("The organization as it is now.")
+        .refuses(403, "The caller can see it, but not change it.")
+        .refuses(
+            404,
+            "There is no such organization, or the caller can't see it.",
+        )
+        .refuses(409, "Another organization has the name.")
+}
+
+pub(crate) fn delete_organization() -> Described {
+    Described::new(
+        "Delete an organization",
+        "For good, with everything in it: memberships, spaces, projects, bindings and restrictions. Service keys that are \
+         left without any space are revoked.",
+    )
+    .answers_nothing("The organization is gone.")
+    .refuses(403, "The caller can see it, but not delete it.")
+    .refuses(404, "There is no such organization, or the caller can't see it.")
+}
+
+pub(crate) fn add_organization_user() -> Described {
+    Described::new(
+        "Add a user to an organization",
+        "A member gets the role in place of the one they had.",
+    )
+    .takes::<OrganizationUserAdd>()
+    .answers::<OrganizationMembership>("The membership, new or changed.")
+    .refuses(403, "The caller is no admin of the organization.")
+    .refuses(
+        404,
+        "There is no such organization or user, or the caller can't see it.",
+    )
+    .refuses(
+        422,
+        "Custom roles can't be given on the level of an organization.",
+    )
+}
+
+pub(crate) fn remove_organization_user() -> Described {
+    Described::new(
+        "Remove a user from an organization",
+        "With the membership go those in its spaces, and the bindings on what is in it.",
+    )
+    .answers_nothing("The user is no member any more.")
+    .refuses(403, "The caller is no admin of the organization.")
+    .refuses(
+        404,
+        "There is no such organization or member, or the caller can't see it.",
+    )
+}

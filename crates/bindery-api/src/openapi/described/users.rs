@@ -1,0 +1,98 @@
+//! Users, described.
+
+use crate::openapi::Described;
+use crate::wire::schema::Fragment;
+use crate::wire::users::{User, UserCreate, UserCreated, UserStatusText, UserUpdate, Users};
+
+pub(crate) fn list_users() -> Described {
+    Described::new(
+        "List users",
+        "The people of the account, oldest first. Deleted ones and the bots of service keys are not among them.",
+    )
+    .query::<Fragment>("email", "Only those whose address contains this text, whatever its case.")
+    .query::<Vec<UserStatusText>>("status", "Only those with one of these; may be repeated.")
+    .paged()
+    .answers::<Users>("A page of users.")
+    .refuses(403, "The caller lacks `USER_READ`.")
+}
+
+pub(crate) fn create_user() -> Described {
+    Described::new(
+        "Add a user",
+        "`invite_mode` NONE makes the user active at once. EMAIL_LINK sends them a link to accept with. TEMPORARY_PASSWORD shows a \
+         password this once, to hand over: they sign in with it and choose their own. Invitations end after 7 days. Who was deleted \
+         can't come back. The new user belongs to no organization.",
+    )
+    .takes::<UserCreate>()
+    .answers::<UserCreated>("The new user. Only this answer carries `invite_mode`.")
+    .or_answers::<User>(
+        200,
+        "An invitation to the address is open; nothing was changed.",
+    )
+    .refuses(
+        403,
+        "The caller may not add users, or not with this role or with `is_developer`.",
+    )
+    .refuses(
+        409,
+        "The address belongs to a user who is active or was deleted, or to an open invitation.",
+    )
+    .refuses(
+        422,
+        "Custom roles can't be given on the level of the account.",
+    )
+}
+
+pub(crate) fn get_user() -> Described {
+    Described::new("Read a user", "")
+        .answers::<User>("The user.")
+        .refuses(
+            404,
+            "There is no such user, or the caller lacks `USER_READ`.",
+        )
+}
+
+pub(crate) fn update_user() -> Described {
+    Described::new("Change a user", "Name or developer access; role and address stay.")
+        .takes::<UserUpdate>()
+        .answers::<User>("The user as they are now.")
+        .refuses(403, "The caller may see the user, but lacks `USER_UPDATE`, or isn't the account admin that `is_developer` takes.")
+        .refuses(404, "There is no such user, or the caller may not see them.")
+}
+
+pub(crate) fn delete_user() -> Described {
+    Described::new(
+        "Delete a user",
+        "For good: memberships, role bindings and user keys end with them, and the address can't be invited again. \
+         Deleting them once more changes nothing.",
+    )
+    .answers_nothing("The user is gone.")
+    .refuses(403, "The caller may not delete users.")
+    .refuses(404, "There never was such a user.")
+}
+
+pub(crate) fn resend_user_invitation() -> Described {
+    Described::new(
+        "Send an invitation again",
+        "With a new link, and 7 days from now to accept it. Earlier links are dead.",
+    )
+    .answers_nothing("The mail is on its way, if the server can send mail.")
+    .refuses(403, "The caller may see the user, but lacks `USER_CREATE`.")
+    .refuses(
+        404,
+        "There is no such user, or the caller may not see them.",
+    )
+}
+
+pub(crate) fn reset_user_password() -> Described {
+    Described::new(
+        "Have a user choose a new password",
+        "Sends them a link that works for 30 minutes. Until it is used their password stays good.",
+    )
+    .answers_nothing("The mail is on its way, if the server can send mail.")
+    .refuses(403, "The caller may see the user, but lacks `USER_UPDATE`.")
+    .refuses(
+        404,
+        "There is no such user, or the caller may not see them.",
+    )
+}

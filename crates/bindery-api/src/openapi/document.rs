@@ -1,0 +1,520 @@
+//! Puts the document together: the operations table, what is described beside it, and the schemas of the wire types.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use bindery_core::id::{
+    ApiKeyId, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
+};
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::{Described, Parameter, Success, WireType};
+use crate::call::Handler;
+use crate::operations::{Body, OPERATIONS, Operation, names};
+use crate::page::{LIMIT_DEFAULT, LIMIT_MAX};
+use crate::problem::Problem;
+use crate::secret::LinkToken;
+use crate::server::REQUEST_ID_LENGTH_MAX;
+use crate::wire::schema::{IdText, Text};
+
+/// The OpenAPI document of this server, as JSON for people to read: what `GET /openapi.json` answers.
+pub fn openapi_json() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut text = format!("{:#}", document());
+        text.push('\n');
+        text
+    });
+    &TEXT
+}
+
+/// The `limit` of a list.
+#[derive(Debug)]
+pub(super) enum Limit {}
+
+impl JsonSchema for Limit {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from("Limit")
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LIMIT_MAX,
+            "default": LIMIT_DEFAULT,
+        })
+    }
+}
+
+/// What every operation may be refused with, and why.
+const EVERYWHERE: [(u16, &str); 3] = [
+    (
+        400,
+        "The request is malformed; the detail names the field and what it takes.",
+    ),
+    (
+        401,
+        "No key, or none that is known, in force and of an active user.",
+    ),
+    (
+        429,
+        "Too many requests with this key. Only where a limit is configured.",
+    ),
+];
+
+/// What operations with a body may be refused with in addition.
+const WITH_BODY: [(u16, &str); 2] = [
+    (408, "The body did not arrive in time."),
+    (413, "The body is larger than 1 MiB."),
+];
+
+/// What operations that change something may be refused with in addition.
+const CHANGING: [(u16, &str); 1] = [(
+    503,
+    "The change can't be stored now. Read the resource before you try again.",
+)];
+
+const ABOUT: &str = "Users, organizations, spaces, projects, roles, role bindings, restrictions and API keys of one account, and who \
+may do what with them. Compatible with the access-control part of the Arize AX REST API v2; an independent project.\n\n\
+Send an API key as `Authorization: Bearer <key>`. Request bodies are closed: a member that isn't described is refused. Ids are \
+opaque. What is absent, deleted, not visible to the caller or somebody else's is answered alike, with 404. Errors are problem \
+details (RFC 9457) with the status in the body, and carry the request's id as every answer does.";
+
+/// Schemas that are read, and schemas that are written: the same type can differ, since a member may be optional one way only.
+struct Schemas {
+    requests: SchemaGenerator,
+    responses: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        });
+        Self {
+            requests: settings.clone().for_deserialize().into_generator(),
+            responses: settings.for_serialize().into_generator(),
+        }
+    }
+
+    fn request(&mut self, of: &WireType) -> Value {
+        (of.schema)(&mut self.requests).to_value()
+    }
+
+    fn response(&mut self, of: &WireType) -> Value {
+        (of.schema)(&mut self.responses).to_value()
+    }
+
+    /// All that were referred to by name.
+    fn named(mut self) -> Map<String, Value> {
+        let mut named = self.requests.take_definitions(true);
+        for (name, schema) in self.responses.take_definitions(true) {
+            debug_assert!(
+                named.get(&name).is_none_or(|other| *other == schema),
+                "two schemas are called {name}"
+            );
+            named.insert(name, schema);
+        }
+        named
+    }
+}
+
+fn document() -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths: Map<String, Value> = Map::new();
+    let mut statuses: Vec<u16> = Vec::new();
+    for operation in &OPERATIONS {
+        let described = (operation.described)();
+        let all = refusals(operation, &described);
+        statuses.extend(all.iter().map(|(status, _)| *status));
+        let value = one(operation, &described, &all, &mut schemas);
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method.as_str().to_lowercase()] = value;
+    }
+    statuses.sort_unstable();
+    statuses.dedup();
+    let problems: Vec<(String, Value)> = statuses
+        .iter()
+        .map(|status| {
+            (
+                problem_name(*status),
+                Problem::schema(*status, &mut schemas.responses),
+            )
+        })
+        .collect();
+    let mut named = schemas.named();
+    named.extend(problems);
+    let mut tags: Vec<&str> = OPERATIONS.iter().map(tag).collect();
+    tags.dedup();
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Bindery",
+            "summary": "Who may do what",
+            "description": ABOUT,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}],
+        "tags": tags.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
+        "paths": paths,
+        "components": {
+            "schemas": named,
+            "responses": shared_refusals(),
+            "headers": headers(),
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, of a user or of a service.",
+                },
+            },
+        },
+    });
+    without_null_defaults(&mut document);
+    document
+}
+
+fn one(
+    operation: &Operation,
+    described: &Described,
+    refusals: &[(u16, &str)],
+    schemas: &mut Schemas,
+) -> Value {
+    let in_path = names(operation.path).map(|name| {
+        let of = path_parameter(name).expect("every name in a path has a type");
+        json!({"name": name, "in": "path", "required": true, "schema": schemas.request(&of)})
+    });
+    let mut parameters: Vec<Value> = in_path.collect();
+    parameters.extend(
+        described
+            .query
+            .iter()
+            .map(|parameter| query_parameter(parameter, schemas)),
+    );
+    let mut responses = Map::new();
+    for success in &described.answers {
+        let status = success.status.unwrap_or(operation.success);
+        responses.insert(status.to_string(), answered(success, schemas));
+    }
+    for (status, why) in refusals {
+        let is_own = described.refusals.iter().any(|(own, _)| own == status);
+        let response = if is_own {
+            refused(*status, why)
+        } else {
+            json!({"$ref": format!("#/components/responses/{}", problem_name(*status))})
+        };
+        responses.insert(status.to_string(), response);
+    }
+    let mut value = json!({
+        "operationId": operation.id,
+        "tags": [tag(operation)],
+        "summary": described.summary,
+        "responses": responses,
+    });
+    if let Handler::Open(_) = operation.handler {
+        value["security"] = json!([]);
+    }
+    if !described.detail.is_empty() {
+        value["description"] = described.detail.into();
+    }
+    if !parameters.is_empty() {
+        value["parameters"] = parameters.into();
+    }
+    if let Some(body) = &described.request {
+        let mut content = json!({"schema": schemas.request(body)});
+        if let Some(example) = &described.request_example {
+            content["example"] = example.clone();
+        }
+        value["requestBody"] = json!({
+            "required": operation.body == Body::Json,
+            "content": {"application/json": content},
+        });
+    }
+    value
+}
+
+fn query_parameter(parameter: &Parameter, schemas: &mut Schemas) -> Value {
+    let schema = schemas.request(&parameter.of);
+    let mut value = json!({
+        "name": parameter.name,
+        "in": "query",
+        "required": parameter.is_required,
+        "description": parameter.about,
+    });
+    if schema["type"] == "array" {
+        value["style"] = "form".into();
+        value["explode"] = true.into();
+    }
+    value["schema"] = schema;
+    value
+}
+
+fn answered(success: &Success, schemas: &mut Schemas) -> Value {
+    let mut value = json!({
+        "description": success.about,
+        "headers": {"x-request-id": {"$ref": "#/components/headers/RequestId"}},
+    });
+    if let Some(body) = &success.body {
+        value["content"] = json!({"application/json": {"schema": schemas.response(body)}});
+    }
+    value
+}
+
+/// The refusals that operations have in common.
+fn shared_refusals() -> Map<String, Value> {
+    let shared = EVERYWHERE.iter().chain(&WITH_BODY).chain(&CHANGING);
+    shared
+        .map(|(status, why)| (problem_name(*status), refused(*status, why)))
+        .collect()
+}
+
+fn refused(status: u16, why: &str) -> Value {
+    let schema = json!({"$ref": format!("#/components/schemas/{}", problem_name(status))});
+    let mut headers = json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}});
+    match status {
+        401 => {
+            headers["www-authenticate"] = json!({"$ref": "#/components/headers/WwwAuthenticate"});
+        }
+        429 | 503 => headers["retry-after"] = json!({"$ref": "#/components/headers/RetryAfter"}),
+        _ => {}
+    }
+    json!({
+        "description": why,
+        "headers": headers,
+        "content": {"application/problem+json": {"schema": schema}},
+    })
+}
+
+/// Each status that the operation may be refused with, and why.
+fn refusals(operation: &Operation, described: &Described) -> Vec<(u16, &'static str)> {
+    let mut shared = EVERYWHERE.to_vec();
+    if described.request.is_some() {
+        shared.extend(WITH_BODY);
+    }
+    match operation.handler {
+        Handler::Reads(_) => {}
+        Handler::Waits(_) | Handler::Changes(_) => shared.extend(CHANGING),
+        Handler::Open(_) => {
+            shared.extend(CHANGING);
+            shared.retain(|(status, _)| *status != 401);
+        }
+    }
+    let own = &described.refusals;
+    shared.retain(|(status, _)| own.iter().all(|(own, _)| own != status));
+    own.iter().copied().chain(shared).collect()
+}
+
+fn problem_name(status: u16) -> String {
+    format!("Problem{status}")
+}
+
+/// The family of an operation: the word after `/v2/`, and one for people without a key.
+fn tag(operation: &Operation) -> &'static str {
+    if let Handler::Open(_) = operation.handler {
+        return "sign-in";
+    }
+    operation.path.split('/').nth(2).unwrap_or_default()
+}
+
+/// What the parameter of a path stands for.
+fn path_parameter(name: &str) -> Option<WireType> {
+    Some(match name {
+        "binding_id" => WireType::of::<IdText<RoleBindingId>>(),
+        "role_id" => WireType::of::<IdText<RoleId>>(),
+        "user_id" => WireType::of::<IdText<UserId>>(),
+        "org_id" => WireType::of::<IdText<OrganizationId>>(),
+        "space_id" => WireType::of::<IdText<SpaceId>>(),
+        // A restriction has no id of its own: it goes by its project's.
+        "project_id" | "resource_id" => WireType::of::<IdText<ProjectId>>(),
+        "api_key_id" => WireType::of::<IdText<ApiKeyId>>(),
+        "token" => WireType::of::<Text<LinkToken>>(),
+        _ => return None,
+    })
+}
+
+fn headers() -> Value {
+    json!({
+        "RequestId": {
+            "description": "The request's own `x-request-id` if it sent one of printable ASCII characters, or a new one. The log has it.",
+            "required": true,
+            "schema": {"type": "string", "minLength": 1, "maxLength": REQUEST_ID_LENGTH_MAX, "pattern": "^[!-~]+$"},
+        },
+        "RetryAfter": {
+            "description": "Seconds after which to try again.",
+            "required": true,
+            "schema": {"type": "integer", "minimum": 0},
+        },
+        "WwwAuthenticate": {
+            "description": "How to say who asks.",
+            "required": true,
+            "schema": {"type": "string", "const": "Bearer"},
+        },
+    })
+}
+
+/// A member that may be left out has no value then; `null`, where it is accepted at all, is something to say.
+fn without_null_defaults(document: &mut Value) {
+    let Some(Value::Object(named)) = document.pointer_mut("/components/schemas") else {
+        return;
+    };
+    let mut transform = RecursiveTransform(|schema: &mut Schema| {
+        if schema.get("default") == Some(&Value::Null) {
+            schema.remove("default");
+        }
+    });
+    for value in named.values_mut() {
+        if let Ok(schema) = value.try_into() {
+            let schema: &mut Schema = schema;
+            schemars::transform::Transform::transform(&mut transform, schema);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_the_served_one() {
+        let committed = include_str!("../../../../contract/openapi.json");
+        assert!(
+            committed == openapi_json(),
+            "contract/openapi.json is stale: run `cargo xtask codegen` and commit"
+        );
+    }
+
+    #[test]
+    fn the_document_has_every_operation_of_the_table_and_no_other() {
+        let document = document();
+        let mut found = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, one) in methods.as_object().unwrap() {
+                let id = one["operationId"].as_str().unwrap().to_owned();
+                assert!(found.insert((id, method.to_uppercase(), path.clone())));
+            }
+        }
+        let table: BTreeSet<_> = OPERATIONS
+            .iter()
+            .map(|one| {
+                (
+                    one.id.to_owned(),
+                    one.method.to_string(),
+                    one.path.to_owned(),
+                )
+            })
+            .collect();
+        assert_eq!(found, table);
+    }
+
+    #[test]
+    fn what_is_described_is_what_the_row_says() {
+        for operation in &OPERATIONS {
+            let described = (operation.described)();
+            let query: Vec<&str> = described.query.iter().map(|one| one.name).collect();
+            assert_eq!(query, operation.query, "{operation:?}");
+            assert_eq!(
+                described.request.is_some(),
+                operation.body != Body::Empty,
+                "{operation:?}"
+            );
+            let says_nothing = described.answers.iter().all(|one| one.body.is_none());
+            assert_eq!(says_nothing, operation.success == 204, "{operation:?}");
+            assert!(
+                described.answers.iter().any(|one| one.status.is_none()),
+                "{operation:?}"
+            );
+            let mut statuses: Vec<u16> = refusals(operation, &described)
+                .iter()
+                .map(|(status, _)| *status)
+                .collect();
+            let count = statuses.len();
+            statuses.sort_unstable();
+            statuses.dedup();
+            assert_eq!(
+                statuses.len(),
+                count,
+                "{operation:?} gives two reasons for one status"
+            );
+        }
+    }
+
+    /// Collects the strings that say nothing about themselves.
+    fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
+        let said = ["format", "pattern", "enum", "const", "maxLength"];
+        let is_text = value["type"] == "string" || value["type"] == json!(["string", "null"]);
+        if is_text && said.iter().all(|key| value.get(key).is_none()) {
+            found.push(path.to_owned());
+        }
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    walk(member, &format!("{path}/{name}"), found);
+                }
+            }
+            Value::Array(items) => {
+                for (place, item) in items.iter().enumerate() {
+                    walk(item, &format!("{path}/{place}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    /// Collects the objects of a request that take members beside the described ones.
+    fn open(value: &Value, document: &Value, path: &str, found: &mut Vec<String>) {
+        if let Some(name) = value["$ref"].as_str() {
+            open(
+                document.pointer(name.trim_start_matches('#')).unwrap(),
+                document,
+                name,
+                found,
+            );
+        }
+        for one in value["oneOf"].as_array().into_iter().flatten() {
+            open(one, document, path, found);
+        }
+        let Some(properties) = value["properties"].as_object() else {
+            return;
+        };
+        if value["additionalProperties"] != false {
+            found.push(path.to_owned());
+        }
+        for (name, property) in properties {
+            open(property, document, &format!("{path}.{name}"), found);
+            open(
+                &property["items"],
+                document,
+                &format!("{path}.{name}"),
+                found,
+            );
+        }
+    }
+    /// A string that a client may send or gets, and that says nothing about itself, is one that somebody forgot.
+    #[test]
+    fn every_string_says_what_it_takes_and_every_request_is_closed() {
+        let document = document();
+        let mut found = Vec::new();
+        walk(&document["paths"], "paths", &mut found);
+        walk(&document["components"]["schemas"], "schemas", &mut found);
+        found.retain(|path| !path.contains("Problem"));
+        assert!(found.is_empty(), "{found:#?}");
+
+        let mut found = Vec::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for one in methods.as_object().unwrap().values() {
+                let body = &one["requestBody"]["content"]["application/json"]["schema"];
+                open(body, &document, path, &mut found);
+            }
+        }
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}

@@ -1,0 +1,384 @@
+//! How the openapi document describes what the wire carries as plain text: ids, names, enums, moments.
+//!
+//! The wire types hold strings and parse them by hand; the types here stand in for those strings where a schema is derived
+//! (`#[schemars(with = "…")]`). They are never made. Bounds and values come from where they are enforced.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use bindery_core::id::{Id, Kind, ProjectId, SpaceId};
+use bindery_core::permission::Permission;
+use bindery_core::query::Substring;
+use bindery_core::text::{Description, Email, KeyName, Name, RoleName};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use crate::json::{Object, Patch};
+use crate::password::Password;
+use crate::secret::{KeyText, LinkToken};
+use crate::wire::Moment;
+use crate::wire::assignment::Named;
+
+/// The text of an id.
+#[derive(Debug)]
+pub(crate) struct IdText<I>(PhantomData<I>);
+
+/// A text that parses to `T`.
+#[derive(Debug)]
+pub(crate) struct Text<T>(PhantomData<T>);
+
+/// Any text up to the length that filters take.
+#[derive(Debug)]
+pub(crate) enum Fragment {}
+
+/// The id of whatever `resource_type` names.
+#[derive(Debug)]
+pub(crate) enum ResourceIdText {}
+
+/// A moment in a request.
+#[derive(Debug)]
+pub(crate) enum MomentText {}
+
+/// A description that is cleared with `null`, and not with an empty text.
+#[derive(Debug)]
+pub(crate) enum FilledDescription {}
+
+/// The first and last letters of a key.
+#[derive(Debug)]
+pub(crate) enum RedactedText {}
+
+/// A text that this API hands on as it came.
+#[derive(Debug)]
+pub(crate) enum FreeText {}
+
+/// A role assignment in a request, on the level of `R`.
+#[derive(Debug)]
+pub(crate) struct Assigned<R>(PhantomData<R>);
+
+/// A role assignment in a response, on the level of `R`.
+#[derive(Debug)]
+pub(crate) struct AssignedShown<R>(PhantomData<R>);
+
+macro_rules! inline_schema {
+    ($type:ty, $name:expr, $schema:expr) => {
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                Cow::from($name)
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+/// `RoleBinding` as a format: `role-binding-id`.
+fn id_format(kind: Kind) -> String {
+    format!("{}-id", kind.noun().to_lowercase().replace(' ', "-"))
+}
+
+fn id_schema(kind: Kind) -> Schema {
+    json_schema!({
+        "type": "string",
+        "format": id_format(kind),
+        "description": format!("The id of a {}, as this API returned it.", kind.noun()),
+    })
+}
+
+impl<I: Id> JsonSchema for IdText<I> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from(id_format(I::KIND))
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        id_schema(I::KIND)
+    }
+}
+
+inline_schema!(
+    ResourceIdText,
+    "resource-id",
+    json_schema!({
+        "description": "The id of a space or project: of the kind that `resource_type` names.",
+        "anyOf": [
+            {"type": "string", "format": id_format(SpaceId::KIND)},
+            {"type": "string", "format": id_format(ProjectId::KIND)},
+        ],
+    })
+);
+
+inline_schema!(
+    Text<Name>,
+    "Name",
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": Name::LENGTH_MAX,
+        "pattern": Name::PATTERN,
+    })
+);
+
+inline_schema!(
+    Text<RoleName>,
+    "RoleName",
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": RoleName::LENGTH_MAX,
+        "pattern": RoleName::SENT_PATTERN,
+    })
+);
+
+inline_schema!(
+    Text<KeyName>,
+    "KeyName",
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KeyName::LENGTH_MAX,
+        "pattern": KeyName::PATTERN,
+    })
+);
+
+inline_schema!(
+    Text<Description>,
+    "Description",
+    json_schema!({
+        "type": "string",
+        "maxLength": Description::LENGTH_MAX,
+        "pattern": Description::PATTERN,
+    })
+);
+
+inline_schema!(
+    FilledDescription,
+    "FilledDescription",
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": Description::LENGTH_MAX,
+        "pattern": Description::PATTERN,
+    })
+);
+
+inline_schema!(
+    Text<Email>,
+    "Email",
+    json_schema!({
+        "type": "string",
+        "format": "email",
+        "maxLength": Email::LENGTH_MAX,
+    })
+);
+
+inline_schema!(
+    Text<Password>,
+    "Password",
+    json_schema!({
+        "type": "string",
+        "minLength": Password::LENGTH_MIN,
+        "maxLength": Password::LENGTH_MAX,
+    })
+);
+
+inline_schema!(
+    Text<LinkToken>,
+    "LinkToken",
+    json_schema!({
+        "type": "string",
+        "format": "link-token",
+        "description": "What stands at the end of the link in a mail.",
+    })
+);
+
+inline_schema!(
+    Text<KeyText>,
+    "KeyText",
+    json_schema!({
+        "type": "string",
+        "pattern": KeyText::PATTERN,
+        "description": "The secret key. It is shown this once and never again.",
+    })
+);
+
+inline_schema!(
+    RedactedText,
+    "RedactedKey",
+    json_schema!({
+        "type": "string",
+        "pattern": r"^ak-[0-9A-Za-z]{3}\.\.\.[0-9A-Za-z]{3}$",
+        "description": "The first and last letters of the key, to recognise it by.",
+    })
+);
+
+inline_schema!(
+    Fragment,
+    "Fragment",
+    json_schema!({
+        "type": "string",
+        "maxLength": Substring::LENGTH_MAX,
+    })
+);
+
+inline_schema!(
+    FreeText,
+    "FreeText",
+    json_schema!({
+        "type": "string",
+        "format": "opaque",
+    })
+);
+
+inline_schema!(
+    MomentText,
+    "MomentText",
+    json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "description": "RFC 3339. A moment without a zone is read as UTC.",
+    })
+);
+
+inline_schema!(
+    Moment,
+    "Moment",
+    json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "pattern": r"^-?\d{4,6}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
+    })
+);
+
+impl JsonSchema for Text<Permission> {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from("Permission")
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "One thing that may be done.",
+            "enum": Permission::ALL.map(Permission::name).to_vec(),
+        })
+    }
+}
+
+impl<R: Named> JsonSchema for Assigned<R> {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from(format!("{}AssignmentRequest", R::LEVEL))
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let custom = json!({"id": id_format(Kind::Role)});
+        let mut custom = variant(
+            "CUSTOM",
+            custom
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, format)| (name.as_str(), json!({"type": "string", "format": format}))),
+        );
+        let mut predefined = variant(
+            "PREDEFINED",
+            [("name", json!({"type": "string", "enum": R::names()}))],
+        );
+        for one in [&mut custom, &mut predefined] {
+            one["additionalProperties"] = Value::Bool(false);
+        }
+        json_schema!({
+            "description": format!("A role to give on the level of the {}.", R::LEVEL.to_lowercase()),
+            "oneOf": [predefined, custom],
+        })
+    }
+}
+
+impl<R: Named> JsonSchema for AssignedShown<R> {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from(format!("{}Assignment", R::LEVEL))
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": format!("A role given on the level of the {}.", R::LEVEL.to_lowercase()),
+            "oneOf": [
+                variant("PREDEFINED", [("name", json!({"type": "string", "enum": R::names()}))]),
+                variant("CUSTOM", [
+                    ("id", json!({"type": "string", "format": id_format(Kind::Role)})),
+                    ("name", json!({"type": "string", "minLength": 1, "maxLength": RoleName::LENGTH_MAX})),
+                ]),
+            ],
+        })
+    }
+}
+
+/// One shape of a tagged object; all its members are required.
+fn variant<'a>(tag: &str, members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let mut properties = serde_json::Map::new();
+    properties.insert("type".to_owned(), json!({"type": "string", "const": tag}));
+    properties.extend(
+        members
+            .into_iter()
+            .map(|(name, schema)| (name.to_owned(), schema)),
+    );
+    let required: Vec<&String> = properties.keys().collect();
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// The values of an enum, for where the wire says them as text.
+pub(crate) fn choices<T>(choices: &[(&'static str, T)]) -> Schema {
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    json_schema!({"type": "string", "enum": names})
+}
+
+/// Names a table of choices `("TEXT", value)` for schemas.
+macro_rules! choice_text {
+    ($(#[$doc:meta])* $name:ident of $table:path) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) enum $name {}
+
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                $crate::wire::schema::choices(&$table)
+            }
+        }
+    };
+}
+pub(crate) use choice_text;
+
+/// An object is described as what it holds.
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A field that can be cleared takes `null` as well.
+impl<T: JsonSchema> JsonSchema for Patch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
+}
