@@ -1,4 +1,4 @@
-//! The pages that need no key: `/openapi.json`, and `/docs` with all that it loads. Nothing of it comes from another host, and
+//! The pages that need no key: `/openapi.json`, `/docs` with all that it loads, and `/welcome`, where the links in mails lead. Nothing of it comes from another host, and
 //! the headers tell the browser to see to that.
 
 use std::fmt::Write as _;
@@ -24,13 +24,14 @@ struct Page {
     entity_tag: String,
 }
 
-static PAGES: LazyLock<[Page; 6]> = LazyLock::new(|| {
+static PAGES: LazyLock<[Page; 9]> = LazyLock::new(|| {
     let page = |path, content_type, content: &'static [u8]| Page {
         path,
         content_type,
         content,
         entity_tag: entity_tag(content),
     };
+    let html = "text/html; charset=utf-8";
     let script = "text/javascript; charset=utf-8";
     let style = "text/css; charset=utf-8";
     [
@@ -39,11 +40,7 @@ static PAGES: LazyLock<[Page; 6]> = LazyLock::new(|| {
             "application/json",
             openapi_json().as_bytes(),
         ),
-        page(
-            "/docs",
-            "text/html; charset=utf-8",
-            include_bytes!("../../docs/index.html"),
-        ),
+        page("/docs", html, include_bytes!("../../docs/index.html")),
         page(
             "/docs/page.js",
             script,
@@ -63,6 +60,17 @@ static PAGES: LazyLock<[Page; 6]> = LazyLock::new(|| {
             "/docs/swagger-ui.css",
             style,
             include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.css")),
+        ),
+        page("/welcome", html, include_bytes!("../../welcome/index.html")),
+        page(
+            "/welcome/page.js",
+            script,
+            include_bytes!("../../welcome/page.js"),
+        ),
+        page(
+            "/welcome/page.css",
+            style,
+            include_bytes!("../../welcome/page.css"),
         ),
     ]
 });
@@ -141,9 +149,13 @@ mod tests {
 
     #[test]
     fn the_page_loads_only_what_this_server_serves() {
-        let html = std::str::from_utf8(PAGES[1].content).unwrap();
-        let loaded = loaded(html);
-        assert!(loaded.len() >= 4, "{loaded:?}");
+        let text = |path| {
+            let page = PAGES.iter().find(|page| page.path == path).unwrap();
+            std::str::from_utf8(page.content).unwrap()
+        };
+        let pages = [text("/docs"), text("/welcome")];
+        let loaded: Vec<&str> = pages.into_iter().flat_map(loaded).collect();
+        assert!(loaded.len() >= 7, "{loaded:?}");
         for reference in loaded {
             if reference == "data:," {
                 continue;
@@ -162,14 +174,20 @@ mod tests {
                 "{reference}"
             );
         }
-        let script = std::str::from_utf8(PAGES[2].content).unwrap();
-        for (name, text) in [("html", html), ("script", script)] {
+        for path in [
+            "/docs",
+            "/docs/page.js",
+            "/welcome",
+            "/welcome/page.js",
+            "/welcome/page.css",
+        ] {
+            let text = text(path);
             assert!(
                 !text.contains("//cdn") && !text.contains("http:") && !text.contains("https:"),
-                "{name}"
+                "{path}"
             );
         }
-        assert!(script.contains("url: \"/openapi.json\""));
+        assert!(text("/docs/page.js").contains("url: \"/openapi.json\""));
     }
 
     #[test]
