@@ -63,6 +63,9 @@ pub(crate) struct Arguments {
         default_value = "Bindery <bindery@localhost>"
     )]
     mail_from: String,
+    /// What the account that a first start makes is called; people read it in mails.
+    #[arg(long, value_name = "NAME", default_value = "Bindery")]
+    account_name: String,
     /// The e-mail address of the admin that a first start makes.
     #[arg(long, value_name = "EMAIL", default_value = "admin@bindery.localhost")]
     admin_email: String,
@@ -201,7 +204,12 @@ fn make_first_account(
         Some(key) => key,
         None => KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?,
     };
-    let founder = Founder::parse("main", "Admin", &arguments.admin_email, key.clone())?;
+    let founder = Founder::parse(
+        &arguments.account_name,
+        "Admin",
+        &arguments.admin_email,
+        key.clone(),
+    )?;
     match unfinished {
         Some(account) => open::admit_founder(account, runtime, founder)?,
         None => {
