@@ -20,6 +20,7 @@ pub mod change;
 pub mod command;
 pub mod decision;
 pub mod id;
+mod listing;
 pub mod permission;
 pub mod place;
 pub mod query;

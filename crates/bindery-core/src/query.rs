@@ -2,22 +2,25 @@
 //!
 //! Pages go by id, which is the order of creation, so they are stable while things come and go between them.
 
+use std::sync::Arc;
+
 use imbl::OrdMap;
 
-use crate::api_key::{ApiKey, KeyOwner, SecretHash};
+use crate::api_key::{ApiKey, SecretHash};
 use crate::command::{Caller, Context};
-use crate::decision::Facts as _;
+use crate::decision::{Facts as _, Grant};
 use crate::id::{
     ApiKeyId, Id, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
 };
+pub use crate::listing::KeyKind;
+use crate::listing::{Candidates, Marked, Openness, Privacy, Validity, under};
 use crate::permission::Permission;
 use crate::place::{Organization, Project, Restriction, Space};
 use crate::refusal::{Forbidden, Refusal};
 use crate::resource::{Bindable, BindableKind, Resource};
-use crate::role::{AnyRole, PredefinedRole};
+use crate::role::{AnyRole, OrganizationRole, PredefinedRole};
 use crate::role_binding::RoleBinding;
 use crate::state::State;
-use crate::text::Email;
 use crate::time::Timestamp;
 use crate::user::{User, UserStatus};
 
@@ -45,6 +48,13 @@ impl<I: Id> Slice<I> {
         let has_more = items.len() > self.limit;
         items.truncate(self.limit);
         Page { items, has_more }
+    }
+
+    fn candidates<'a>(self) -> Candidates<'a, I>
+    where
+        I: 'a,
+    {
+        Candidates::behind(self.after.unwrap_or(I::NOBODY))
     }
 
     fn of<V: Clone>(self, things: &OrdMap<I, V>) -> impl Iterator<Item = (&I, &V)> {
@@ -143,9 +153,96 @@ impl State {
     }
 }
 
+/// Where a caller who isn't account admin has a permission, and on what lies below: what a list has to look through for them.
+///
+/// Rather too much than too little, since everything found there is decided one by one. Finding it costs a step for
+/// each organization and space that the caller has a role in, and none for what they have nothing to do with.
+#[derive(Default)]
+struct Reach {
+    /// They are admin of these: nothing in them is kept from them.
+    whole_organizations: Vec<OrganizationId>,
+    /// They may have it in the public spaces of these, by the fallback.
+    fallback_organizations: Vec<OrganizationId>,
+    /// They are admin of these.
+    whole_spaces: Vec<SpaceId>,
+    /// They have it on these by a role of their own, and below on what isn't restricted.
+    held_spaces: Vec<SpaceId>,
+}
+
+impl State {
+    fn reach(&self, context: &Context, permission: Permission) -> Reach {
+        let mut reach = Reach::default();
+        let user = context.user();
+        let Some(principal) = self.access().principal(user) else {
+            return reach;
+        };
+        if !principal.acts_at(context.now) {
+            return reach;
+        }
+        for membership in self.organization_memberships_of(user) {
+            let fallback = membership.role.in_public_spaces().permissions();
+            if membership.role == OrganizationRole::Admin {
+                reach.whole_organizations.push(membership.organization);
+            } else if principal.is_human && fallback.contains(permission) {
+                reach.fallback_organizations.push(membership.organization);
+            }
+        }
+        for space in self.spaces_bound_to(user) {
+            match self.admin_grant(context, space) {
+                // It is found in the whole organization already.
+                Some(Grant::OrganizationAdmin(_)) => {}
+                Some(_) => reach.whole_spaces.push(space),
+                None if self.allows(context, permission, space) => reach.held_spaces.push(space),
+                None => {}
+            }
+        }
+        reach
+    }
+
+    /// The public spaces of these organizations.
+    fn public_spaces_of(&self, organizations: &[OrganizationId]) -> impl Iterator<Item = SpaceId> {
+        let spaces = &self.listing.spaces_of_organization;
+        let public = |id: &OrganizationId| under(spaces, (*id, Privacy::Public), SpaceId::NOBODY);
+        organizations.iter().flat_map(public)
+    }
+
+    /// What of all names matches, for whoever may see everything: one walk over folded texts.
+    ///
+    /// With a filter that matches nothing, this is what a page costs: a look at every text, without an allocation.
+    fn named<'a, I: Id + 'a>(
+        names: &'a OrdMap<I, Arc<str>>,
+        wanted: &'a Substring,
+        slice: Slice<I>,
+    ) -> Box<dyn Iterator<Item = I> + 'a> {
+        let matching = slice
+            .of(names)
+            .filter(|(_, folded)| wanted.matches(folded))
+            .map(|(id, _)| *id);
+        Box::new(matching)
+    }
+
+    /// Candidates whose name matches. With a filter that matches nothing, a page costs a look at each candidate.
+    fn named_among<'a, I: Id + 'a>(
+        names: &'a OrdMap<I, Arc<str>>,
+        wanted: &'a Substring,
+        candidates: Candidates<'a, I>,
+    ) -> Box<dyn Iterator<Item = I> + 'a> {
+        let matches = |id: &I| {
+            wanted.is_everything() || names.get(id).is_some_and(|folded| wanted.matches(folded))
+        };
+        Box::new(candidates.merged().filter(matches))
+    }
+}
+
 /// Lists.
+///
+/// Account admins walk the tables; for others candidates are enumerated by their [`Reach`], in the order of ids from
+/// behind the cursor, and decided like everything else. So a page costs what the caller can reach, the places they have roles in
+/// plus the things on the page, and not what there is. Filters are the exception: what they leave out is looked at.
 impl State {
     /// Bindings of one kind that the caller may read, of one user if wanted. Who may read none gets none.
+    ///
+    /// Of one user, a page looks at that user's bindings of the kind at the most, readable or not.
     pub fn role_bindings(
         &self,
         context: &Context,
@@ -153,27 +250,65 @@ impl State {
         of: Option<UserId>,
         slice: Slice<RoleBindingId>,
     ) -> Result<Page<RoleBinding>, Refusal> {
-        let readable = |binding: &RoleBinding| {
-            self.allows(context, Permission::RoleBindingRead, binding.resource)
-        };
+        if let Some(user) = of {
+            self.live_user(user)?;
+        }
         let table = match kind {
             BindableKind::Space => &self.space_bindings,
             BindableKind::Project => &self.project_bindings,
         };
-        let Some(user) = of else {
+        let readable = |binding: &RoleBinding| {
+            self.allows(context, Permission::RoleBindingRead, binding.resource)
+        };
+        if of.is_none() && self.is_account_admin(context) {
             let all = slice.of(table).map(|(_, binding)| *binding);
             return Ok(slice.page(all.filter(readable)));
-        };
-        self.live_user(user)?;
-        let first = slice.after.map_or(RoleBindingId::NOBODY, |id| {
-            RoleBindingId::new(id.number().saturating_add(1))
-        });
-        let of_user = self
-            .bindings_of_user
-            .range((user, first)..)
-            .take_while(|(holder, _)| *holder == user)
-            .filter_map(|(_, id)| table.get(id).copied());
-        Ok(slice.page(of_user.filter(readable)))
+        }
+        let mut candidates = slice.candidates();
+        match of {
+            Some(user) => candidates.add(&self.listing.bindings_of_user, (user, kind)),
+            None => self.add_readable_bindings(context, kind, &mut candidates),
+        }
+        let bindings = candidates.merged().filter_map(|id| table.get(&id).copied());
+        Ok(slice.page(bindings.filter(readable)))
+    }
+
+    fn add_readable_bindings<'a>(
+        &'a self,
+        context: &Context,
+        kind: BindableKind,
+        candidates: &mut Candidates<'a, RoleBindingId>,
+    ) {
+        let reach = self.reach(context, Permission::RoleBindingRead);
+        let index = &self.listing;
+        for organization in &reach.whole_organizations {
+            candidates.add(&index.bindings_of_organization, (*organization, kind));
+        }
+        let public_spaces = self.public_spaces_of(&reach.fallback_organizations);
+        let held_spaces = reach.held_spaces.iter().copied().chain(public_spaces);
+        match kind {
+            BindableKind::Space => {
+                for space in reach.whole_spaces.iter().copied().chain(held_spaces) {
+                    candidates.add(&index.bindings_of_resource, Bindable::Space(space));
+                }
+            }
+            BindableKind::Project => {
+                let bindings = &index.project_bindings_of_space;
+                for space in &reach.whole_spaces {
+                    candidates.add(bindings, (*space, Marked::Open));
+                    candidates.add(bindings, (*space, Marked::Restricted));
+                }
+                for space in held_spaces {
+                    candidates.add(bindings, (space, Marked::Open));
+                }
+                let bound = &index.bound_projects_of_user;
+                for project in under(bound, context.user(), ProjectId::NOBODY) {
+                    if self.allows(context, Permission::RoleBindingRead, project) {
+                        candidates.add(&index.bindings_of_resource, Bindable::Project(project));
+                    }
+                }
+            }
+        }
     }
 
     /// All roles: predefined ones first, then custom ones, oldest first.
@@ -191,8 +326,8 @@ impl State {
             .filter(|_| is_predefined != Some(false));
         let custom = slice
             .of(&self.roles)
-            .map(|(_, role)| AnyRole::Custom(role))
-            .filter(|_| is_predefined != Some(true));
+            .take_while(|_| is_predefined != Some(true))
+            .map(|(_, role)| AnyRole::Custom(role));
         Ok(slice.page(predefined.chain(custom)))
     }
 
@@ -201,15 +336,32 @@ impl State {
         let manageable = |restriction: &Restriction| {
             self.allows(context, Permission::ProjectRestrict, restriction.project)
         };
-        slice.page(
-            slice
-                .of(&self.restrictions)
-                .map(|(_, one)| *one)
-                .filter(manageable),
-        )
+        if self.is_account_admin(context) {
+            let all = slice.of(&self.restrictions).map(|(_, one)| *one);
+            return slice.page(all.filter(manageable));
+        }
+        let mut candidates = slice.candidates();
+        let (index, reach) = (
+            &self.listing,
+            self.reach(context, Permission::ProjectRestrict),
+        );
+        for organization in &reach.whole_organizations {
+            let prefix = (*organization, Openness::Restricted);
+            candidates.add(&index.projects_of_organization, prefix);
+        }
+        let public_spaces = self.public_spaces_of(&reach.fallback_organizations);
+        let spaces = reach.whole_spaces.iter().chain(&reach.held_spaces);
+        for space in spaces.copied().chain(public_spaces) {
+            candidates.add(&index.projects_of_space, (space, Marked::Restricted));
+        }
+        candidates.add(&index.bound_projects_of_user, context.user());
+        let restrictions = candidates.merged().filter_map(|id| self.restriction(id));
+        slice.page(restrictions.filter(manageable))
     }
 
     /// People, oldest first; the gone and the bots are left out.
+    ///
+    /// A page looks at the people from its beginning on until it is full, so with a filter that matches nothing at all of them.
     pub fn users(
         &self,
         context: &Context,
@@ -218,19 +370,15 @@ impl State {
     ) -> Result<Page<&User>, Refusal> {
         self.authorize(context, Permission::UserRead, Resource::Account)?;
         let wanted = |user: &&User| {
-            let status = user.status(context.now);
-            let has_status = status.is_some_and(|status| {
+            user.status(context.now).is_some_and(|status| {
                 filter.statuses.is_empty() || filter.statuses.contains(&status)
-            });
-            let email = user.email().map(Email::folded);
-            has_status && email.is_some_and(|email| filter.email.matches_folded(&email))
+            })
         };
-        Ok(slice.page(
-            slice
-                .of(&self.users)
-                .map(|(_, user)| user.as_ref())
-                .filter(wanted),
-        ))
+        let people = Self::named(&self.listing.people, &filter.email, slice)
+            .filter_map(|id| self.user(id))
+            .map(AsRef::as_ref)
+            .filter(wanted);
+        Ok(slice.page(people))
     }
 
     /// Organizations that the caller may see.
@@ -240,16 +388,15 @@ impl State {
         name: &Substring,
         slice: Slice<OrganizationId>,
     ) -> Page<&Organization> {
-        let wanted = |organization: &&Organization| {
-            name.matches(organization.name.as_str())
-                && self.visible_organization(context, organization.id).is_ok()
+        let names = &self.listing.organization_names;
+        let ids = if self.is_account_admin(context) {
+            Self::named(names, name, slice)
+        } else {
+            let mut candidates = slice.candidates();
+            candidates.add(&self.organizations_of_user, context.user());
+            Self::named_among(names, name, candidates)
         };
-        slice.page(
-            slice
-                .of(&self.organizations)
-                .map(|(_, one)| one.as_ref())
-                .filter(wanted),
-        )
+        slice.page(ids.filter_map(|id| self.visible_organization(context, id).ok()))
     }
 
     /// Spaces that the caller may see, of one organization if wanted.
@@ -263,23 +410,57 @@ impl State {
         if let Some(organization) = of {
             self.visible_organization(context, organization)?;
         }
-        let wanted = |space: &&Space| {
-            of.is_none_or(|organization| space.organization == organization)
-                && name.matches(space.name.as_str())
-                && self.visible_space(context, space.id).is_ok()
+        let names = &self.listing.space_names;
+        let ids = if of.is_none() && self.is_account_admin(context) {
+            Self::named(names, name, slice)
+        } else {
+            let mut candidates = slice.candidates();
+            self.add_spaces(context, of, &mut candidates);
+            Self::named_among(names, name, candidates)
         };
-        Ok(slice.page(
-            slice
-                .of(&self.spaces)
-                .map(|(_, space)| space.as_ref())
-                .filter(wanted),
-        ))
+        Ok(slice.page(ids.filter_map(|id| self.visible_space(context, id).ok())))
+    }
+
+    fn add_spaces<'a>(
+        &'a self,
+        context: &Context,
+        of: Option<OrganizationId>,
+        candidates: &mut Candidates<'a, SpaceId>,
+    ) {
+        let (user, index) = (context.user(), &self.listing);
+        let spaces = &index.spaces_of_organization;
+        let reach = self.reach(context, Permission::SpaceRead);
+        let admin_of = of.filter(|of| self.admin_grant(context, *of).is_some());
+        let whole = match of {
+            Some(_) => admin_of.as_slice(),
+            None => &reach.whole_organizations,
+        };
+        for organization in whole {
+            for privacy in Privacy::ALL {
+                candidates.add(spaces, (*organization, privacy));
+            }
+        }
+        let is_wanted = move |organization| of.is_none_or(|of| of == organization);
+        let fallback = reach.fallback_organizations.iter().copied();
+        for organization in fallback.filter(|id| is_wanted(*id)) {
+            candidates.add(spaces, (organization, Privacy::Public));
+        }
+        // Who has a seat sees the space, whatever the role.
+        let lies_there = move |id| {
+            of.is_none()
+                || self
+                    .space(id)
+                    .is_some_and(|space| is_wanted(space.organization))
+        };
+        candidates.add_some(&self.spaces_of_user, user, lies_there);
+        candidates.add_some(&index.bound_spaces_of_user, user, lies_there);
     }
 
     /// API keys, oldest first (`contract/authorization.md` §10, `list_api_keys`).
     ///
     /// User keys are their owner's, and account admins'. Service keys are listed by the space they have a place in, for
-    /// whoever may read service keys there, or without a space by who made them.
+    /// whoever may read service keys there, or without a space by who made them. Of a space, a page looks at the keys
+    /// of that space at the most.
     pub fn keys(
         &self,
         context: &Context,
@@ -300,30 +481,23 @@ impl State {
         if let Some(user) = of {
             self.live_user(user)?;
         }
-        let wanted = |key: &&ApiKey| {
-            let is_in_space = |bot| {
-                filter
-                    .space
-                    .is_none_or(|space| self.spaces_bound_to(bot).any(|one| one == space))
-            };
-            let is_of_kind = match (key.owner, filter.kind) {
-                (KeyOwner::User(_), KeyKind::User) => filter.space.is_none(),
-                (KeyOwner::Service(bot), KeyKind::Service) => is_in_space(bot),
-                (KeyOwner::User(_), KeyKind::Service) | (KeyOwner::Service(_), KeyKind::User) => {
-                    false
-                }
-            };
+        let mut candidates = slice.candidates();
+        match (filter.space, of) {
+            (Some(space), _) => candidates.add(&self.listing.service_keys_of_space, space),
             // A user key is made by its owner, so its creator is its owner.
+            (None, Some(creator)) => {
+                let prefix = (creator, filter.kind, Validity::of(filter.is_revoked));
+                candidates.add(&self.listing.keys_of_creator, prefix);
+            }
+            (None, None) => {}
+        }
+        let wanted = |key: &&ApiKey| {
             key.is_revoked == filter.is_revoked
+                && KeyKind::of(key.owner) == filter.kind
                 && of.is_none_or(|user| key.created_by == user)
-                && is_of_kind
         };
-        Ok(slice.page(
-            slice
-                .of(&self.api_keys)
-                .map(|(_, key)| key.as_ref())
-                .filter(wanted),
-        ))
+        let keys = candidates.merged().filter_map(|id| self.api_key(id));
+        Ok(slice.page(keys.map(AsRef::as_ref).filter(wanted)))
     }
 
     /// Projects that the caller may read.
@@ -336,31 +510,79 @@ impl State {
         filter: &ProjectFilter,
         slice: Slice<ProjectId>,
     ) -> Result<Page<&Project>, Refusal> {
-        let readable = |id: ProjectId| self.allows(context, Permission::ProjectRead, id);
+        let visible = |id| self.visible_project(context, id).ok();
         if let Some(space) = filter.space
             && self.visible_space(context, space).is_err()
-            && !self.projects_in(space).any(readable)
         {
-            return Err(Refusal::NotFound(Kind::Space));
+            let mut all = Candidates::behind(ProjectId::NOBODY);
+            self.add_projects_of(context, space, &mut all);
+            if !all.merged().any(|id| visible(id).is_some()) {
+                return Err(Refusal::NotFound(Kind::Space));
+            }
         }
-        let in_space_named = |space: SpaceId| {
+        let names = &self.listing.project_names;
+        let ids = if filter.space.is_none() && self.is_account_admin(context) {
+            Self::named(names, &filter.name, slice)
+        } else {
+            let mut candidates = slice.candidates();
+            match filter.space {
+                Some(space) => self.add_projects_of(context, space, &mut candidates),
+                None => self.add_projects(context, &mut candidates),
+            }
+            Self::named_among(names, &filter.name, candidates)
+        };
+        let space_names = &self.listing.space_names;
+        let in_space_named = |project: &&Project| {
             filter.space_name.is_everything()
-                || self
-                    .space(space)
-                    .is_some_and(|space| filter.space_name.matches(space.name.as_str()))
+                || space_names
+                    .get(&project.space)
+                    .is_some_and(|folded| filter.space_name.matches(folded))
         };
-        let wanted = |project: &&Project| {
-            filter.space.is_none_or(|space| project.space == space)
-                && filter.name.matches(project.name.as_str())
-                && in_space_named(project.space)
-                && readable(project.id)
-        };
-        Ok(slice.page(
-            slice
-                .of(&self.projects)
-                .map(|(_, one)| one.as_ref())
-                .filter(wanted),
-        ))
+        Ok(slice.page(ids.filter_map(visible).filter(in_space_named)))
+    }
+
+    /// Candidates in one space.
+    fn add_projects_of<'a>(
+        &'a self,
+        context: &Context,
+        space: SpaceId,
+        candidates: &mut Candidates<'a, ProjectId>,
+    ) {
+        let projects = &self.listing.projects_of_space;
+        if self.admin_grant(context, space).is_some() {
+            candidates.add(projects, (space, Marked::Open));
+            candidates.add(projects, (space, Marked::Restricted));
+            return;
+        }
+        if self.allows(context, Permission::ProjectRead, space) {
+            candidates.add(projects, (space, Marked::Open));
+        }
+        let lies_there = move |id| self.project(id).is_some_and(|one| one.space == space);
+        let bound = &self.listing.bound_projects_of_user;
+        candidates.add_some(bound, context.user(), lies_there);
+    }
+
+    /// Candidates anywhere, for callers who aren't account admin.
+    fn add_projects<'a>(&'a self, context: &Context, candidates: &mut Candidates<'a, ProjectId>) {
+        let (index, reach) = (&self.listing, self.reach(context, Permission::ProjectRead));
+        for organization in &reach.whole_organizations {
+            for openness in Openness::ALL {
+                let prefix = (*organization, openness);
+                candidates.add(&index.projects_of_organization, prefix);
+            }
+        }
+        for organization in &reach.fallback_organizations {
+            let prefix = (*organization, Openness::Public);
+            candidates.add(&index.projects_of_organization, prefix);
+        }
+        for space in &reach.whole_spaces {
+            candidates.add(&index.projects_of_space, (*space, Marked::Open));
+            candidates.add(&index.projects_of_space, (*space, Marked::Restricted));
+        }
+        for space in &reach.held_spaces {
+            candidates.add(&index.projects_of_space, (*space, Marked::Open));
+        }
+        candidates.add(&index.bound_projects_of_user, context.user());
     }
 }
 
@@ -384,15 +606,6 @@ pub struct KeyFilter {
     pub space: Option<SpaceId>,
     /// Made by this user; without a space, absent means the caller.
     pub user: Option<UserId>,
-}
-
-/// The two kinds of key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyKind {
-    /// Acts as the person who made it.
-    User,
-    /// Acts as a bot of its own.
-    Service,
 }
 
 /// Which projects are wanted; every part must hold.
@@ -424,11 +637,7 @@ impl Substring {
         self.0.is_empty()
     }
 
-    fn matches(&self, name: &str) -> bool {
-        self.is_everything() || self.matches_folded(&name.to_lowercase())
-    }
-
-    fn matches_folded(&self, folded: &str) -> bool {
-        folded.contains(&self.0)
+    fn matches(&self, folded: &str) -> bool {
+        self.is_everything() || folded.contains(&self.0)
     }
 }
