@@ -6,6 +6,7 @@
 )]
 
 mod crash;
+mod deletion;
 mod limits;
 mod start;
 mod support;
