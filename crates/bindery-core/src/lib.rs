@@ -21,6 +21,7 @@ pub mod command;
 pub mod credential;
 pub mod decision;
 pub mod id;
+mod listing;
 pub mod permission;
 pub mod place;
 pub mod query;

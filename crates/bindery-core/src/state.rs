@@ -14,6 +14,7 @@ use crate::id::{
     ApiKeyId, Id, IdKey, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
 };
+use crate::listing::{ListIndex, Marked, Spot};
 use crate::permission::PermissionSet;
 use crate::place::{Account, Organization, Project, Restriction, Space};
 use crate::resource::{Bindable, Resource};
@@ -32,6 +33,7 @@ pub struct State {
     /// The highest number ever given to each kind: numbers are never reused.
     pub(crate) issued: OrdMap<Kind, u32>,
     pub(crate) access: AccessIndex,
+    pub(crate) listing: ListIndex,
 
     pub(crate) users: OrdMap<UserId, Arc<User>>,
     pub(crate) users_by_email: OrdMap<String, UserId>,
@@ -53,7 +55,6 @@ pub struct State {
     pub(crate) space_bindings: OrdMap<RoleBindingId, RoleBinding>,
     pub(crate) project_bindings: OrdMap<RoleBindingId, RoleBinding>,
     pub(crate) bindings_on: OrdMap<(Bindable, UserId), RoleBindingId>,
-    pub(crate) bindings_of_user: OrdSet<(UserId, RoleBindingId)>,
     /// How many bindings use each role; no entry means none.
     pub(crate) uses_of_role: OrdMap<RoleId, u32>,
     pub(crate) api_keys: OrdMap<ApiKeyId, Arc<ApiKey>>,
@@ -71,6 +72,7 @@ impl State {
             account: Arc::new(account),
             issued: OrdMap::new(),
             access: AccessIndex::default(),
+            listing: ListIndex::default(),
             users: OrdMap::new(),
             users_by_email: OrdMap::new(),
             organizations: OrdMap::new(),
@@ -91,7 +93,6 @@ impl State {
             space_bindings: OrdMap::new(),
             project_bindings: OrdMap::new(),
             bindings_on: OrdMap::new(),
-            bindings_of_user: OrdSet::new(),
             uses_of_role: OrdMap::new(),
             api_keys: OrdMap::new(),
             keys_by_secret: OrdMap::new(),
@@ -194,14 +195,8 @@ impl State {
             Change::DeleteSpaceMembership(id) => self.delete_space_membership(*id),
             Change::PutProject(project) => self.put_project(project),
             Change::DeleteProject(id) => self.delete_project(*id),
-            Change::PutRestriction(restriction) => {
-                self.restrictions.insert(restriction.project, *restriction);
-                self.place_project(restriction.project);
-            }
-            Change::DeleteRestriction(id) => {
-                self.restrictions.remove(id);
-                self.place_project(*id);
-            }
+            Change::PutRestriction(restriction) => self.put_restriction(*restriction),
+            Change::DeleteRestriction(id) => self.delete_restriction(*id),
             Change::PutRole(role) => self.put_role(role),
             Change::DeleteRole(id) => self.delete_role(*id),
             Change::PutRoleBinding(binding) => self.put_role_binding(*binding),
@@ -223,8 +218,16 @@ impl State {
         if let Some(email) = user.email() {
             self.users_by_email.insert(email.folded(), user.id);
         }
-        self.users.insert(user.id, Arc::new(user.clone()));
+        self.listing.put_user(user);
+        let old = self.users.insert(user.id, Arc::new(user.clone()));
         self.index_principal(user.id);
+        if let (None, Identity::Bot { key }) = (old, &user.identity) {
+            // While records are loaded, a bot may come after its seats.
+            let spaces: Vec<SpaceId> = self.spaces_bound_to(user.id).collect();
+            for space in spaces {
+                self.listing.set_service_key(space, *key, true);
+            }
+        }
     }
 
     fn put_organization(&mut self, organization: &Organization) {
@@ -236,6 +239,8 @@ impl State {
         self.organizations
             .insert(organization.id, Arc::new(organization.clone()));
         self.access.set_organization(organization.id);
+        self.listing
+            .name_organization(organization.id, Some(&organization.name));
     }
 
     fn delete_organization(&mut self, id: OrganizationId) {
@@ -243,6 +248,7 @@ impl State {
             self.organizations_by_name.remove(&old.name);
         }
         self.access.clear_organization(id);
+        self.listing.name_organization(id, None);
     }
 
     fn put_organization_membership(&mut self, membership: OrganizationMembership) {
@@ -272,6 +278,7 @@ impl State {
     }
 
     fn put_space(&mut self, space: &Space) {
+        let from = self.space_place(space.id);
         if let Some(old) = self.spaces.get(&space.id) {
             self.spaces_by_name
                 .remove(&(old.organization, old.name.clone()));
@@ -279,15 +286,21 @@ impl State {
         self.spaces_by_name
             .insert((space.organization, space.name.clone()), space.id);
         self.spaces.insert(space.id, Arc::new(space.clone()));
-        self.access.set_space(place_of(space));
+        let place = place_of(space);
+        self.access.set_space(place);
+        self.listing.name_space(space.id, Some(&space.name));
+        self.listing.move_space(space.id, from, Some(place));
     }
 
     fn delete_space(&mut self, id: SpaceId) {
+        let from = self.space_place(id);
         if let Some(old) = self.spaces.remove(&id) {
             self.spaces_by_name
                 .remove(&(old.organization, old.name.clone()));
         }
         self.access.clear_space(id);
+        self.listing.name_space(id, None);
+        self.listing.move_space(id, from, None);
     }
 
     fn put_space_membership(&mut self, membership: SpaceMembership) {
@@ -301,6 +314,7 @@ impl State {
         self.members_of_space.insert((space, user), id);
         self.spaces_of_user.insert((user, space));
         self.access.set_space_role(user, space, Some(role));
+        self.list_seat(user, space);
     }
 
     fn delete_space_membership(&mut self, id: SpaceMembershipId) {
@@ -308,24 +322,41 @@ impl State {
             self.members_of_space.remove(&(old.space, old.user));
             self.spaces_of_user.remove(&(old.user, old.space));
             self.access.set_space_role(old.user, old.space, None);
+            self.list_seat(old.user, old.space);
         }
     }
 
     fn put_project(&mut self, project: &Project) {
+        let from = self.spot(project.id);
         if let Some(old) = self.projects.get(&project.id) {
             self.projects_by_name.remove(&(old.space, old.name.clone()));
         }
         self.projects_by_name
             .insert((project.space, project.name.clone()), project.id);
         self.projects.insert(project.id, Arc::new(project.clone()));
-        self.place_project(project.id);
+        self.listing.name_project(project.id, Some(&project.name));
+        self.place_project(project.id, from);
     }
 
     fn delete_project(&mut self, id: ProjectId) {
+        let from = self.spot(id);
         if let Some(old) = self.projects.remove(&id) {
             self.projects_by_name.remove(&(old.space, old.name.clone()));
         }
-        self.place_project(id);
+        self.listing.name_project(id, None);
+        self.place_project(id, from);
+    }
+
+    fn put_restriction(&mut self, restriction: Restriction) {
+        let from = self.spot(restriction.project);
+        self.restrictions.insert(restriction.project, restriction);
+        self.place_project(restriction.project, from);
+    }
+
+    fn delete_restriction(&mut self, id: ProjectId) {
+        let from = self.spot(id);
+        self.restrictions.remove(&id);
+        self.place_project(id, from);
     }
 
     fn put_role(&mut self, role: &Role) {
@@ -359,12 +390,14 @@ impl State {
         }
         self.bindings_on
             .insert((binding.resource, binding.user), binding.id);
-        self.bindings_of_user.insert((binding.user, binding.id));
         self.access.set_bound_role(
             binding.user,
             binding.resource,
             Some((binding.id, binding.role)),
         );
+        if old.is_none() {
+            self.list_binding(&binding, true);
+        }
     }
 
     fn delete_role_binding(&mut self, id: RoleBindingId) {
@@ -375,8 +408,8 @@ impl State {
         if let Some(old) = old {
             self.count_use(old.role, false);
             self.bindings_on.remove(&(old.resource, old.user));
-            self.bindings_of_user.remove(&(old.user, old.id));
             self.access.set_bound_role(old.user, old.resource, None);
+            self.list_binding(&old, false);
         }
     }
 
@@ -395,7 +428,9 @@ impl State {
     }
 
     fn put_api_key(&mut self, key: &ApiKey) {
-        if let Some(old) = self.api_keys.get(&key.id) {
+        let old = self.api_keys.get(&key.id);
+        self.listing.put_key(old.map(AsRef::as_ref), key);
+        if let Some(old) = old {
             self.keys_by_secret.remove(&old.secret.hash);
             if let Some(previous) = old.previous {
                 self.keys_by_secret.remove(&previous.hash);
@@ -434,14 +469,57 @@ impl State {
         }
     }
 
-    fn place_project(&mut self, id: ProjectId) {
-        match self.projects.get(&id) {
-            Some(project) => {
-                let is_restricted = self.restrictions.contains_key(&id);
-                self.access.set_project(id, project.space, is_restricted);
+    /// Both indexes hear where a project is now; `from` is where it was.
+    fn place_project(&mut self, id: ProjectId, from: Option<Spot>) {
+        let to = self.spot(id);
+        match to {
+            Some(spot) => {
+                let is_restricted = spot.mark == Marked::Restricted;
+                self.access.set_project(id, spot.space, is_restricted);
             }
             None => self.access.clear_project(id),
         }
+        self.listing.move_project(id, from, to);
+    }
+
+    fn list_binding(&mut self, binding: &RoleBinding, is_there: bool) {
+        match binding.resource {
+            Bindable::Space(space) => {
+                let place = self.space_place(space);
+                self.listing
+                    .set_space_binding(binding, space, place, is_there);
+                self.list_seat(binding.user, space);
+            }
+            Bindable::Project(project) => {
+                let spot = self.spot(project);
+                self.listing
+                    .set_project_binding(binding, project, spot, is_there);
+            }
+        }
+    }
+
+    /// A seat is a membership or a binding or both: a bot's key is listed in the space while there is either.
+    fn list_seat(&mut self, user: UserId, space: SpaceId) {
+        if let Some(key) = self.key_of_bot(user) {
+            let is_seated = self.spaces_of_user.contains(&(user, space))
+                || self.listing.bound_spaces_of_user.contains(&(user, space));
+            self.listing.set_service_key(space, key, is_seated);
+        }
+    }
+
+    fn space_place(&self, id: SpaceId) -> Option<SpacePlace> {
+        self.space(id).map(|space| place_of(space))
+    }
+
+    fn spot(&self, id: ProjectId) -> Option<Spot> {
+        let space = self.project(id)?.space;
+        let mark = if self.restrictions.contains_key(&id) {
+            Marked::Restricted
+        } else {
+            Marked::Open
+        };
+        let place = self.space_place(space);
+        Some(Spot { space, mark, place })
     }
 }
 
@@ -580,7 +658,7 @@ impl Facts for State {
         match resource {
             Resource::Account => Some(Place::Account),
             Resource::Organization(id) => self.organization(id).map(|_| Place::Organization(id)),
-            Resource::Space(id) => self.space(id).map(|space| Place::Space(place_of(space))),
+            Resource::Space(id) => self.space_place(id).map(Place::Space),
             Resource::Project(id) => {
                 let space = self.space(self.project(id)?.space)?;
                 Some(Place::Project(

@@ -99,14 +99,14 @@ impl Name {
         Ok(Self(trimmed.to_owned()))
     }
 
+    /// What filters compare: the name without its case.
+    pub(crate) fn folded(&self) -> String {
+        self.0.to_lowercase()
+    }
+
     /// As much of a longer kind of name as fits.
     pub(crate) fn cut(name: &str) -> Self {
         Self(name.chars().take(Self::LENGTH_MAX).collect())
-    }
-
-    /// Sorts before every name: where a range over names begins.
-    pub(crate) const fn first() -> Self {
-        Self(String::new())
     }
 }
 

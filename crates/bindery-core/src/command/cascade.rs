@@ -1,10 +1,14 @@
 //! What goes with a thing that is deleted (`contract/authorization.md` §11). Each change is written out, so that applying them
 //! needs no rule of its own.
 
-use crate::api_key::{ApiKey, KeyOwner};
+use std::collections::BTreeSet;
+
+use crate::api_key::ApiKey;
 use crate::change::Change;
-use crate::id::{ApiKeyId, OrganizationId, ProjectId, SpaceId, UserId};
-use crate::resource::Bindable;
+use crate::id::{ApiKeyId, Id as _, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
+use crate::listing::{Candidates, KeyKind, Marked, Privacy, Validity, under};
+use crate::resource::{Bindable, BindableKind};
+use crate::role_binding::RoleBinding;
 use crate::state::State;
 use crate::user::{Identity, Standing, User};
 
@@ -38,10 +42,14 @@ pub(super) fn space(state: &State, id: SpaceId, changes: &mut Vec<Change>) {
 pub(super) fn organization(state: &State, id: OrganizationId, changes: &mut Vec<Change>) {
     let spaces: Vec<SpaceId> = state.spaces_in(id).collect();
     let is_inside = |space: SpaceId| spaces.binary_search(&space).is_ok();
-    // Keys by their bots: those who stand in a space that goes, and in none that stays.
-    for (key, bot) in state.service_keys() {
-        let mut stands_in = state.spaces_bound_to(bot).peekable();
-        if !key.is_revoked && stands_in.peek().is_some() && stands_in.all(is_inside) {
+    // Keys whose bots stand in a space that goes, and in none that stays.
+    let keys: BTreeSet<ApiKeyId> = spaces
+        .iter()
+        .flat_map(|space| state.service_keys_in(*space))
+        .collect();
+    for key in keys.into_iter().filter_map(|key| state.api_key(key)) {
+        let bot = key.principal();
+        if !key.is_revoked && state.spaces_bound_to(bot).all(is_inside) {
             revoke(key, changes);
             retire_bot(state, bot, changes);
         }
@@ -74,7 +82,12 @@ pub(super) fn member(
             changes.push(Change::DeleteRoleBinding(binding.id));
         }
     }
-    for space in state.spaces_in(organization) {
+    let is_inside = |space: &SpaceId| {
+        let space = state.space(*space);
+        space.is_some_and(|space| space.organization == organization)
+    };
+    let seats = under(&state.spaces_of_user, user, SpaceId::NOBODY);
+    for space in seats.filter(is_inside) {
         if let Some(membership) = state.space_membership(space, user) {
             changes.push(Change::DeleteSpaceMembership(membership.id));
         }
@@ -89,15 +102,13 @@ pub(super) fn holdings(state: &State, user: UserId, changes: &mut Vec<Change>) {
     for binding in state.role_bindings_of(user) {
         changes.push(Change::DeleteRoleBinding(binding.id));
     }
-    let spaces = (user, SpaceId::new(FIRST))..=(user, SpaceId::new(LAST));
-    for (_, space) in state.spaces_of_user.range(spaces) {
-        if let Some(membership) = state.space_membership(*space, user) {
+    for space in under(&state.spaces_of_user, user, SpaceId::NOBODY) {
+        if let Some(membership) = state.space_membership(space, user) {
             changes.push(Change::DeleteSpaceMembership(membership.id));
         }
     }
-    let organizations = (user, OrganizationId::new(FIRST))..=(user, OrganizationId::new(LAST));
-    for (_, organization) in state.organizations_of_user.range(organizations) {
-        if let Some(membership) = state.organization_membership(*organization, user) {
+    for organization in under(&state.organizations_of_user, user, OrganizationId::NOBODY) {
+        if let Some(membership) = state.organization_membership(organization, user) {
             changes.push(Change::DeleteOrganizationMembership(membership.id));
         }
     }
@@ -124,15 +135,14 @@ pub(super) fn revoke(key: &ApiKey, changes: &mut Vec<Change>) {
 }
 
 fn bindings_on(state: &State, resource: Bindable, changes: &mut Vec<Change>) {
-    let holders = (resource, UserId::new(FIRST))..=(resource, UserId::new(LAST));
-    for (_, binding) in state.bindings_on.range(holders) {
-        changes.push(Change::DeleteRoleBinding(*binding));
-    }
+    let bindings = &state.listing.bindings_of_resource;
+    let on = under(bindings, resource, RoleBindingId::NOBODY);
+    changes.extend(on.map(Change::DeleteRoleBinding));
 }
 
 /// Deletes reach some things on two ways (a bot's binding, by the bot and by the space): the first one counts.
 fn once_each(changes: &mut Vec<Change>) {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     changes.retain(|change| !change.is_delete() || seen.insert(change.key()));
 }
 
@@ -140,70 +150,60 @@ fn once_each(changes: &mut Vec<Change>) {
 impl State {
     /// The spaces of an organization, by id.
     pub(crate) fn spaces_in(&self, organization: OrganizationId) -> impl Iterator<Item = SpaceId> {
-        let mut spaces: Vec<SpaceId> = self
-            .spaces_by_name
-            .range((organization, crate::text::Name::first())..)
-            .take_while(|((parent, _), _)| *parent == organization)
-            .map(|(_, space)| *space)
-            .collect();
-        spaces.sort_unstable();
-        spaces.into_iter()
+        let mut spaces = Candidates::behind(SpaceId::NOBODY);
+        for privacy in Privacy::ALL {
+            spaces.add(
+                &self.listing.spaces_of_organization,
+                (organization, privacy),
+            );
+        }
+        spaces.merged()
     }
 
     /// The projects of a space, by id.
     pub(crate) fn projects_in(&self, space: SpaceId) -> impl Iterator<Item = ProjectId> {
-        let mut projects: Vec<ProjectId> = self
-            .projects_by_name
-            .range((space, crate::text::Name::first())..)
-            .take_while(|((parent, _), _)| *parent == space)
-            .map(|(_, project)| *project)
-            .collect();
-        projects.sort_unstable();
-        projects.into_iter()
+        let mut projects = Candidates::behind(ProjectId::NOBODY);
+        for mark in Marked::ALL {
+            projects.add(&self.listing.projects_of_space, (space, mark));
+        }
+        projects.merged()
     }
 
-    /// A user's role bindings, by id.
-    pub(crate) fn role_bindings_of(
-        &self,
-        user: UserId,
-    ) -> impl Iterator<Item = crate::role_binding::RoleBinding> {
-        let range = (user, crate::id::RoleBindingId::new(FIRST))..;
-        self.bindings_of_user
-            .range(range)
-            .take_while(move |(holder, _)| *holder == user)
-            .filter_map(|(_, id)| self.role_binding(*id))
+    /// A user's role bindings, those on spaces first, by id.
+    pub(crate) fn role_bindings_of(&self, user: UserId) -> impl Iterator<Item = RoleBinding> {
+        let of_kind = move |kind| {
+            let bindings = &self.listing.bindings_of_user;
+            under(bindings, (user, kind), RoleBindingId::NOBODY)
+        };
+        of_kind(BindableKind::Space)
+            .chain(of_kind(BindableKind::Project))
+            .filter_map(|id| self.role_binding(id))
     }
 
-    /// The spaces in which a user has a membership or a binding, each once.
+    /// The spaces in which a user has a membership or a binding, each once, by id.
     pub fn spaces_bound_to(&self, user: UserId) -> impl Iterator<Item = SpaceId> {
-        let memberships = self
-            .spaces_of_user
-            .range((user, SpaceId::new(FIRST))..=(user, SpaceId::new(LAST)))
-            .map(|(_, space)| *space);
-        let bindings = self
-            .role_bindings_of(user)
-            .filter_map(|binding| match binding.resource {
-                Bindable::Space(space) => Some(space),
-                Bindable::Project(_) => None,
-            });
-        let spaces: std::collections::BTreeSet<SpaceId> = memberships.chain(bindings).collect();
-        spaces.into_iter()
+        let mut spaces = Candidates::behind(SpaceId::NOBODY);
+        spaces.add(&self.spaces_of_user, user);
+        spaces.add(&self.listing.bound_spaces_of_user, user);
+        spaces.merged()
     }
 
-    /// Every service key with its bot user.
-    pub(crate) fn service_keys(&self) -> impl Iterator<Item = (&ApiKey, UserId)> {
-        self.api_keys.values().filter_map(|key| match key.owner {
-            KeyOwner::Service(bot) => Some((key.as_ref(), bot)),
-            KeyOwner::User(_) => None,
-        })
+    /// The service keys whose bots have a seat in a space.
+    pub(crate) fn service_keys_in(&self, space: SpaceId) -> impl Iterator<Item = ApiKeyId> {
+        let keys = &self.listing.service_keys_of_space;
+        under(keys, space, ApiKeyId::NOBODY)
     }
 
-    /// The user keys of a person.
-    pub(crate) fn user_keys_of(&self, user: UserId) -> impl Iterator<Item = &ApiKey> {
-        self.api_keys
-            .values()
-            .map(AsRef::as_ref)
-            .filter(move |key| key.owner == KeyOwner::User(user))
+    /// The user keys of a person that aren't revoked: who makes one owns it.
+    pub(crate) fn valid_user_keys_of(&self, user: UserId) -> impl Iterator<Item = &ApiKey> {
+        let keys = &self.listing.keys_of_creator;
+        under(
+            keys,
+            (user, KeyKind::User, Validity::Valid),
+            ApiKeyId::NOBODY,
+        )
+        .filter_map(|key| self.api_key(key))
+        .map(AsRef::as_ref)
     }
 
     /// The key that a bot lives by.

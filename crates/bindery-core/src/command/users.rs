@@ -233,7 +233,7 @@ impl Command for DeleteUser {
         }
         let mut changes = Vec::new();
         cascade::holdings(state, self.user, &mut changes);
-        for key in state.user_keys_of(self.user).filter(|key| !key.is_revoked) {
+        for key in state.valid_user_keys_of(self.user) {
             cascade::revoke(key, &mut changes);
         }
         let user = User {

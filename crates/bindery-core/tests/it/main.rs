@@ -1,4 +1,5 @@
 //! The promises of the core, at its boundary.
 
 mod decisions;
+mod deletion;
 mod world;

@@ -603,8 +603,17 @@ impl World<'_> {
             }
             _ => {
                 let name = format!("{} {}", kind.noun(), self.serial);
-                Name::parse(&name).expect("a noun and a number")
+                Name::parse(&self.spelled(name)).expect("a noun and a number")
             }
+        }
+    }
+
+    /// Every other text in capitals, for filters that ignore them.
+    fn spelled(&self, text: String) -> String {
+        if self.serial.is_multiple_of(2) {
+            text
+        } else {
+            text.to_uppercase()
         }
     }
 
@@ -632,7 +641,7 @@ impl World<'_> {
 
     fn email(&self, pick: EmailPick) -> Email {
         let taken: Vec<&Email> = self.model.users.iter().filter_map(email_of).collect();
-        let fresh = format!("user-{}@example.com", self.serial);
+        let fresh = self.spelled(format!("user-{}@example.com", self.serial));
         let text = match pick {
             EmailPick::Fresh => fresh,
             EmailPick::Taken(pick) => pick

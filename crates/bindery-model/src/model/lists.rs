@@ -1,13 +1,17 @@
-//! What a caller may see, as lists of ids in the order that is promised: oldest first.
+//! What a caller may see, as lists of ids in the order that is promised: oldest first. A filter on texts asks for a part of
+//! them, ignoring case; the empty one leaves nothing out (`contract/README.md` §5).
 
+use bindery_core::api_key::KeyOwner;
 use bindery_core::command::Context;
 use bindery_core::id::{
-    Id as _, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
+    ApiKeyId, Id as _, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
 };
 use bindery_core::permission::Permission;
-use bindery_core::refusal::Refusal;
+use bindery_core::query::{KeyFilter, KeyKind};
+use bindery_core::refusal::{Forbidden, Refusal};
 use bindery_core::resource::{Bindable, BindableKind, Resource};
 use bindery_core::role::PREDEFINED_ROLES;
+use bindery_core::user::{Identity, Standing, UserStatus};
 
 use super::Model;
 
@@ -71,34 +75,54 @@ impl Model {
         ids
     }
 
-    /// People who aren't gone; 403 without `USER_READ`.
-    pub fn list_users(&self, context: &Context) -> Result<Vec<UserId>, Refusal> {
+    /// People who aren't gone, with this in their address and one of these statuses, or any; 403 without `USER_READ`.
+    pub fn list_users(
+        &self,
+        context: &Context,
+        email: &str,
+        statuses: &[UserStatus],
+    ) -> Result<Vec<UserId>, Refusal> {
         self.require(context, Permission::UserRead, Resource::Account)?;
         let mut ids = Vec::new();
         for user in &self.users {
-            if self.is_user_visible(context.user(), user.id, context.now) {
+            let status = match user.standing {
+                Standing::Active => UserStatus::Active,
+                Standing::Invited { until } if context.now < until => UserStatus::Invited,
+                Standing::Invited { .. } => UserStatus::Expired,
+                Standing::Inactive => continue,
+            };
+            let Identity::Human { email: address } = &user.identity else {
+                continue;
+            };
+            let has_status = statuses.is_empty() || statuses.contains(&status);
+            let is_visible = self.is_user_visible(context.user(), user.id, context.now);
+            if has_status && has_part(address.as_str(), email) && is_visible {
                 ids.push(user.id);
             }
         }
         Ok(ids)
     }
 
-    /// The visible ones.
-    pub fn list_organizations(&self, context: &Context) -> Vec<OrganizationId> {
+    /// The visible ones with this in their name.
+    pub fn list_organizations(&self, context: &Context, name: &str) -> Vec<OrganizationId> {
         let mut ids = Vec::new();
         for organization in &self.organizations {
-            if self.is_organization_visible(context.user(), organization.id, context.now) {
+            let is_wanted = has_part(organization.name.as_str(), name);
+            if is_wanted
+                && self.is_organization_visible(context.user(), organization.id, context.now)
+            {
                 ids.push(organization.id);
             }
         }
         ids
     }
 
-    /// The visible ones, perhaps of one organization; one that isn't visible → 404.
+    /// The visible ones with this in their name, perhaps of one organization; one that isn't visible → 404.
     pub fn list_spaces(
         &self,
         context: &Context,
         of: Option<OrganizationId>,
+        name: &str,
     ) -> Result<Vec<SpaceId>, Refusal> {
         if let Some(organization) = of {
             self.see_organization(context, organization)?;
@@ -106,32 +130,94 @@ impl Model {
         let mut ids = Vec::new();
         for space in &self.spaces {
             let is_inside = of.is_none() || of == Some(space.organization);
-            if is_inside && self.is_space_visible(context.user(), space.id, context.now) {
+            let is_wanted = is_inside && has_part(space.name.as_str(), name);
+            if is_wanted && self.is_space_visible(context.user(), space.id, context.now) {
                 ids.push(space.id);
             }
         }
         Ok(ids)
     }
 
-    /// The readable ones, perhaps of one space; that must be visible or hold a project that the caller can read, else 404.
+    /// The readable ones with this in their name and this in their space's, perhaps of one space; that must be visible or hold
+    /// a project that the caller can read, else 404.
     pub fn list_projects(
         &self,
         context: &Context,
         of: Option<SpaceId>,
+        space_name: &str,
+        name: &str,
     ) -> Result<Vec<ProjectId>, Refusal> {
-        let mut ids = Vec::new();
+        let mut readable = Vec::new();
         for project in &self.projects {
             let is_inside = of.is_none() || of == Some(project.space);
             if is_inside && self.is_project_visible(context.user(), project.id, context.now) {
-                ids.push(project.id);
+                readable.push(project);
             }
         }
         if let Some(space) = of
-            && ids.is_empty()
+            && readable.is_empty()
             && !self.is_space_visible(context.user(), space, context.now)
         {
             return Err(Refusal::NotFound(Kind::Space));
         }
+        let mut ids = Vec::new();
+        for project in readable {
+            let is_in_such_a_space = self
+                .space(project.space)
+                .is_some_and(|space| has_part(space.name.as_str(), space_name));
+            if is_in_such_a_space && has_part(project.name.as_str(), name) {
+                ids.push(project.id);
+            }
+        }
         Ok(ids)
     }
+
+    /// Keys of one kind, revoked or not. Without a space those that `user` made, or the caller: of others only for account
+    /// admins. With one those whose bots stand there, for holders of `SERVICE_KEY_READ`, perhaps of one creator.
+    pub fn list_keys(
+        &self,
+        context: &Context,
+        filter: &KeyFilter,
+    ) -> Result<Vec<ApiKeyId>, Refusal> {
+        let mut creator = filter.user;
+        match filter.space {
+            None => {
+                let user = creator.unwrap_or(context.user());
+                creator = Some(user);
+                if user != context.user() && !self.is_account_admin(context.user(), context.now) {
+                    return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+                }
+            }
+            Some(space) => {
+                if !self.is_space_visible(context.user(), space, context.now) {
+                    return Err(Refusal::NotFound(Kind::Space));
+                }
+                self.require(context, Permission::ServiceKeyRead, space)?;
+            }
+        }
+        if let Some(user) = creator {
+            self.live_user(user)?;
+        }
+        let mut ids = Vec::new();
+        for key in &self.api_keys {
+            let (kind, spaces) = match key.owner {
+                KeyOwner::User(_) => (KeyKind::User, Vec::new()),
+                KeyOwner::Service(bot) => (KeyKind::Service, self.spaces_bound_to(bot)),
+            };
+            let is_in_space = match filter.space {
+                None => true,
+                Some(space) => spaces.contains(&space),
+            };
+            let is_theirs = creator.is_none() || creator == Some(key.created_by);
+            let is_such = kind == filter.kind && key.is_revoked == filter.is_revoked;
+            if is_such && is_in_space && is_theirs {
+                ids.push(key.id);
+            }
+        }
+        Ok(ids)
+    }
+}
+
+fn has_part(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(&part.to_lowercase())
 }

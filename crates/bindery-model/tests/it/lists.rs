@@ -1,153 +1,222 @@
-//! Every list, followed page by page, holds exactly what the model lists, in its order.
+//! Every list, followed page by page, holds exactly what the model lists, in its order, at rest and while commands run.
 
 use std::cell::Cell;
 
 use bindery_core::command::{Caller, Context};
-use bindery_core::id::{ApiKeyId, Id, OrganizationId, SpaceId, UserId};
-use bindery_core::query::{Page, ProjectFilter, Slice, Substring, UserFilter};
-use bindery_core::refusal::Refusal;
+use bindery_core::id::{ApiKeyId, Id as _, UserId};
+use bindery_core::query::Page;
 use bindery_core::resource::BindableKind;
-use bindery_core::role::AnyRole;
-use proptest::prelude::{prop_assert, prop_assert_eq};
-use proptest::test_runner::{TestCaseError, TestCaseResult};
+use bindery_core::role::AccountRole;
+use bindery_core::user::{Identity, User};
+use bindery_model::history::History;
+use bindery_model::model::Model;
+use proptest::test_runner::TestCaseResult;
 
+use crate::planted::assert_caught;
 use crate::play::Play;
 use crate::questions::ever;
 use crate::runner::check;
+use list::List;
+use walk::{Pager, Progress, Walk, page};
 
-const PAGE_SIZES: [usize; 4] = [1, 2, 3, 100];
+mod list;
+mod walk;
+
+const PAGE_SIZES: [usize; 5] = [1, 2, 3, 7, 100];
+
+/// Walks that begin after each command. Enough that most histories have some of each family, caller and page size.
+const BEGINNING: usize = 12;
 
 #[test]
 fn every_list_followed_page_by_page_is_the_models() {
-    let lists = Cell::new(0_u64);
-    check(48, 1..120, |history| {
+    let walks = Cell::new(0_u64);
+    check(64, 1..120, |history| {
         let play = Play::of(history);
-        for user in ever::<UserId>(&play.model) {
-            let context = Context {
-                caller: Caller::Key {
-                    user,
-                    key: ApiKeyId::NOBODY,
-                },
-                now: play.now,
-            };
-            let lister = Lister {
-                play: &play,
-                context,
-                lists: &lists,
-            };
-            lister.check_all()?;
+        let lists: Vec<List> = List::families(&play.model).into_iter().flatten().collect();
+        for caller in ever::<UserId>(&play.model) {
+            for list in &lists {
+                for limit in PAGE_SIZES {
+                    let mut walk = Walk::new(list.clone(), caller, limit);
+                    walk.look(&play);
+                    while walk.step(&play, &page)? == Progress::GoesOn {}
+                    walks.set(walks.get() + 1);
+                }
+            }
         }
         Ok(())
     });
-    println!("{} lists followed", lists.get());
+    println!("{} lists followed", walks.get());
 }
 
-/// Everything that one caller can list.
-struct Lister<'a> {
-    play: &'a Play,
-    context: Context,
-    lists: &'a Cell<u64>,
+#[test]
+fn what_is_there_throughout_a_walk_is_met_once_while_commands_run_between_the_pages() {
+    let tally = Tally::default();
+    check(640, 1..120, |history| {
+        let mut draw = Draw(history.steps.len());
+        let beginning = |model: &Model| (0..BEGINNING).map(|_| draw.walk(model)).collect();
+        walk_amid(history, beginning, &page, &tally)
+    });
+    println!("{tally:?}");
 }
 
-impl Lister<'_> {
-    fn check_all(&self) -> TestCaseResult {
-        let (state, model, context) = (&self.play.state, &self.play.model, &self.context);
-        for kind in [BindableKind::Space, BindableKind::Project] {
-            let everyone = ever::<UserId>(model).into_iter().map(Some);
-            for of in std::iter::once(None).chain(everyone) {
-                self.compare(&model.list_role_bindings(context, kind, of), |slice| {
-                    let page = state.role_bindings(context, kind, of, slice)?;
-                    Ok(ids(page, |binding| binding.id))
-                })?;
-            }
-        }
-        for is_predefined in [None, Some(true), Some(false)] {
-            self.compare(&model.list_roles(context, is_predefined), |slice| {
-                let page = state.roles(context, is_predefined, slice)?;
-                Ok(ids(page, AnyRole::id))
-            })?;
-        }
-        self.compare(&Ok(model.list_restrictions(context)), |slice| {
-            Ok(ids(state.restrictions(context, slice), |one| one.project))
-        })?;
-        self.compare(&model.list_users(context), |slice| {
-            let page = state.users(context, &UserFilter::default(), slice)?;
-            Ok(ids(page, |user| user.id))
-        })?;
-        let any = Substring::default();
-        self.compare(&Ok(model.list_organizations(context)), |slice| {
-            let page = state.organizations(context, &any, slice);
-            Ok(ids(page, |organization| organization.id))
-        })?;
-        let organizations = ever::<OrganizationId>(model).into_iter().map(Some);
-        for of in std::iter::once(None).chain(organizations) {
-            self.compare(&model.list_spaces(context, of), |slice| {
-                let page = state.spaces(context, of, &any, slice)?;
-                Ok(ids(page, |space| space.id))
-            })?;
-        }
-        let spaces = ever::<SpaceId>(model).into_iter().map(Some);
-        for space in std::iter::once(None).chain(spaces) {
-            let filter = ProjectFilter {
-                space,
-                ..ProjectFilter::default()
-            };
-            self.compare(&model.list_projects(context, space), |slice| {
-                let page = state.projects(context, &filter, slice)?;
-                Ok(ids(page, |project| project.id))
-            })?;
-        }
-        Ok(())
-    }
-
-    fn compare<I: Id>(
-        &self,
-        by_model: &Result<Vec<I>, Refusal>,
-        page: impl Fn(Slice<I>) -> Result<Page<I>, Refusal>,
-    ) -> TestCaseResult {
-        for limit in PAGE_SIZES {
-            let followed = follow(limit, &page)?;
-            prop_assert_eq!(
-                &followed,
-                by_model,
-                "engine left, model right; {:?} in pages of {}, after\n{}",
-                self.context,
-                limit,
-                self.play.transcript
-            );
-            self.lists.set(self.lists.get() + 1);
-        }
-        Ok(())
-    }
+/// How much was walked.
+#[derive(Debug, Default)]
+struct Tally {
+    pages: Cell<u64>,
+    arrived: Cell<u64>,
+    /// Those among the arrived that read two pages or more, with a command between them.
+    across_commands: Cell<u64>,
+    refused: Cell<u64>,
+    /// Arrived, by who walked.
+    admins: Cell<u64>,
+    members: Cell<u64>,
+    outsiders: Cell<u64>,
+    bots: Cell<u64>,
 }
 
-/// All pages, one after the other; each full unless it is the last.
-fn follow<I: Id>(
-    limit: usize,
-    page: impl Fn(Slice<I>) -> Result<Page<I>, Refusal>,
-) -> Result<Result<Vec<I>, Refusal>, TestCaseError> {
-    let mut all = Vec::new();
-    let mut after = None;
-    loop {
-        let Page { items, has_more } = match page(Slice { after, limit }) {
-            Ok(page) => page,
-            Err(refusal) => return Ok(Err(refusal)),
+impl Tally {
+    fn count(&self, walk: &Walk, play: &Play, progress: Progress) {
+        let add = |cell: &Cell<u64>| cell.set(cell.get() + 1);
+        add(&self.pages);
+        match progress {
+            Progress::GoesOn => return,
+            Progress::Refused => return add(&self.refused),
+            Progress::Arrived => add(&self.arrived),
+        }
+        if walk.pages > 1 {
+            add(&self.across_commands);
+        }
+        let Some(user) = play.model.user(walk.caller) else {
+            return;
         };
-        prop_assert!(items.len() <= limit);
-        prop_assert!(!has_more || items.len() == limit, "a short page");
-        // A page behind a full one is there for something.
-        prop_assert!(after.is_none() || !items.is_empty(), "an empty page");
-        all.extend(items);
-        if !has_more {
-            return Ok(Ok(all));
+        let mut memberships = play.model.organization_memberships.iter();
+        let is_member = memberships.any(|one| one.user == user.id);
+        match (&user.identity, user.account_role) {
+            (Identity::Bot { .. }, _) => add(&self.bots),
+            (Identity::Human { .. }, AccountRole::Admin) => add(&self.admins),
+            (Identity::Human { .. }, _) if is_member => add(&self.members),
+            (Identity::Human { .. }, _) => add(&self.outsiders),
         }
-        after = all.last().copied();
     }
 }
 
-fn ids<T, I>(page: Page<T>, id: impl Fn(T) -> I) -> Page<I> {
-    Page {
-        items: page.items.into_iter().map(id).collect(),
-        has_more: page.has_more,
+/// Plays the history; after each command some walks begin, and those under way read their next page.
+fn walk_amid(
+    history: &History,
+    mut beginning: impl FnMut(&Model) -> Vec<Walk>,
+    pager: &Pager,
+    tally: &Tally,
+) -> TestCaseResult {
+    let mut walks: Vec<Walk> = Vec::new();
+    let mut play = Play::new(history);
+    play.run(history, |play, _| {
+        walks.extend(beginning(&play.model));
+        for walk in &mut walks {
+            walk.look(play);
+        }
+        step_all(&mut walks, play, pager, tally)
+    })?;
+    while !walks.is_empty() {
+        step_all(&mut walks, &play, pager, tally)?;
     }
+    Ok(())
+}
+
+fn step_all(walks: &mut Vec<Walk>, play: &Play, pager: &Pager, tally: &Tally) -> TestCaseResult {
+    let mut going_on = Vec::new();
+    for mut walk in walks.drain(..) {
+        let progress = walk.step(play, pager)?;
+        tally.count(&walk, play, progress);
+        if progress == Progress::GoesOn {
+            going_on.push(walk);
+        }
+    }
+    *walks = going_on;
+    Ok(())
+}
+
+/// Draws walks, the same ones for the same history.
+struct Draw(usize);
+
+impl Draw {
+    fn walk(&mut self, model: &Model) -> Walk {
+        let mut families = List::families(model);
+        let lists = families.swap_remove(self.below(families.len()));
+        let list = lists[self.below(lists.len())].clone();
+        let callers = ever::<UserId>(model);
+        let caller = callers[self.below(callers.len())];
+        Walk::new(list, caller, PAGE_SIZES[self.below(PAGE_SIZES.len())])
+    }
+
+    /// A step of the generator of Knuth's MMIX; its upper half is random enough to choose by.
+    fn below(&mut self, count: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % count
+    }
+}
+
+#[test]
+fn a_planted_cursor_that_repeats_the_last_is_caught() {
+    assert_pager_caught(&|walk, state, context| {
+        let after = walk.after().map(|number| number - 1);
+        walk.list.page(state, context, after, walk.limit)
+    });
+}
+
+#[test]
+fn a_planted_cursor_that_skips_one_is_caught() {
+    assert_pager_caught(&|walk, state, context| {
+        let after = walk.after().map(|number| number + 1);
+        walk.list.page(state, context, after, walk.limit)
+    });
+}
+
+/// Only what happens between the pages shows it.
+#[test]
+fn a_planted_cursor_that_counts_what_was_read_is_caught() {
+    assert_pager_caught(&|walk, state, context| {
+        let whole = walk.list.page(state, context, None, usize::MAX)?;
+        let mut items = whole.items;
+        items.drain(..walk.seen.len().min(items.len()));
+        let has_more = items.len() > walk.limit;
+        items.truncate(walk.limit);
+        Ok(Page { items, has_more })
+    });
+}
+
+#[test]
+fn a_planted_page_that_is_filtered_after_it_was_cut_is_caught() {
+    assert_pager_caught(&|walk, state, context| {
+        let by_founder = Context {
+            caller: Caller::Key {
+                user: UserId::new(1),
+                key: ApiKeyId::NOBODY,
+            },
+            ..*context
+        };
+        let visible = walk.list.page(state, context, None, usize::MAX)?.items;
+        let mut page = walk
+            .list
+            .page(state, &by_founder, walk.after(), walk.limit)?;
+        page.items.retain(|number| visible.contains(number));
+        Ok(page)
+    });
+}
+
+/// Some lists of everyone, an item a page: what begins depends on the model alone, so that histories shrink well.
+fn plain_walks(model: &Model) -> Vec<Walk> {
+    let lists = [
+        List::RoleBindings(BindableKind::Space, None),
+        List::Organizations { name: "" },
+        List::Spaces { of: None, name: "" },
+    ];
+    let of_user = |user: &User| lists.clone().map(|list| Walk::new(list, user.id, 1));
+    model.users.iter().flat_map(of_user).collect()
+}
+
+fn assert_pager_caught(pager: &Pager) {
+    assert_caught(|history| walk_amid(history, plain_walks, pager, &Tally::default()));
 }

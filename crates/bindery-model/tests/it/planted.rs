@@ -85,7 +85,7 @@ fn is_forgotten(command: &AnyCommand, change: &Change) -> bool {
 }
 
 /// A history must break the property, and the shortest that does must be short.
-fn assert_caught(property: impl Fn(&History) -> TestCaseResult) {
+pub(crate) fn assert_caught(property: impl Fn(&History) -> TestCaseResult) {
     let seed = seed();
     let shortest = (0..ATTEMPTS)
         .map(|attempt| {

@@ -87,7 +87,7 @@ fn patch_without_pause(
     }
 }
 
-fn assert_log_replays_to_the_state(data_dir: &Path) -> usize {
+pub(crate) fn assert_log_replays_to_the_state(data_dir: &Path) -> usize {
     let store = SqliteStore::open(data_dir).unwrap();
     let account = store.accounts().unwrap().remove(0);
     let mut replayed = State::new(account);

@@ -7,6 +7,7 @@
 
 mod audit;
 mod crash;
+mod deletion;
 mod limits;
 mod people;
 mod start;
