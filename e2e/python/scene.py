@@ -43,10 +43,8 @@ class Scene:
         return Wire(self.server, self.keys[name])
 
     def new_user(self, name: str, role: str = "MEMBER", mode: str = "NONE") -> str:
-        return self.admin.ok(
-            "create_user", name=name, email=f"{name}@acme.example", role=predefined(role),
-            invite_mode=mode,
-        )["id"]
+        email = f"{name.replace(' ', '.')}@acme.example"
+        return self.admin.ok("create_user", name=name, email=email, role=predefined(role), invite_mode=mode)["id"]
 
     def furnish(self) -> None:
         ok, names = self.admin.ok, self.names

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from scenarios import Scenario, for_client
-from wire import OPERATIONS, PLURALS, Answer, custom, predefined
+from wire import OPERATIONS, PLURALS, Answer, Wire, custom, predefined
 
 CLIENT = "raw"
 ERRORS = "https://arize.com/docs/ax/rest-reference/errors"
@@ -249,8 +249,8 @@ def test_a_role_from_its_making_to_its_end(scene):
     assert expect(call("get_role", role_id=made["id"]), 200, ROLE) == made
     renamed = expect(call("update_role", role_id=made["id"], name="Raw 2", description=None), 200, ROLE)
     assert "description" not in renamed and renamed["permissions"] == made["permissions"]
-    replaced = expect(call("update_role", role_id=made["id"], permissions=["SPAN_READ"]), 200, ROLE)
-    assert replaced["permissions"] == ["SPAN_READ"] and replaced["updated_at"] > made["updated_at"]
+    replaced = expect(call("update_role", role_id=made["id"], permissions=["MONITOR_READ"]), 200, ROLE)
+    assert replaced["permissions"] == ["MONITOR_READ"] and replaced["updated_at"] > made["updated_at"]
     custom_roles = entries(scene.admin, "list_roles", is_predefined="false")
     assert replaced in custom_roles and not any(role["is_predefined"] for role in custom_roles)
     predefined_roles = entries(scene.admin, "list_roles", is_predefined="true")
@@ -260,7 +260,7 @@ def test_a_role_from_its_making_to_its_end(scene):
     assert entries(scene.admin, "list_roles", limit=100) == predefined_roles + custom_roles
     expect(call("delete_role", role_id=made["id"]), 204)
     check_problem(call("delete_role", role_id=made["id"]), 404)
-    expect(call("create_role", name="Raw 2", permissions=["SPAN_READ"]), 201, ROLE)
+    expect(call("create_role", name="Raw 2", permissions=["MONITOR_READ"]), 201, ROLE)
 
 
 @pytest.mark.covers(*(f"{verb}_resource_restriction{s}: ok" for verb, s in [("list", "s"), ("create", ""), ("delete", "")]))
@@ -395,8 +395,6 @@ def test_a_project_from_its_making_to_its_end(scene):
 
 @pytest.mark.covers("list_api_keys: ok", "create_api_key: ok", "refresh_api_key: ok", "refresh_api_key: ok grace", "revoke_api_key: ok")
 def test_a_users_key_from_its_making_to_its_end(scene):
-    from wire import Wire
-
     def authenticates(key: str) -> int:
         return Wire(scene.server, key).call("list_spaces").status
 
@@ -421,8 +419,6 @@ def test_a_users_key_from_its_making_to_its_end(scene):
 
 @pytest.mark.covers("create_api_key: ok service")
 def test_a_service_key_acts_as_its_bot(scene):
-    from wire import Wire
-
     call, names = scene.admin.call, scene.names
     organizations = [{"org_id": names["acme"], "spaces": [
         {"space_id": names["production"]}, {"space_id": names["closed"], "role": custom(names["reader"])},
@@ -451,7 +447,7 @@ def test_a_service_key_acts_as_its_bot(scene):
 @pytest.mark.covers("list_audit_logs: ok")
 def test_what_was_done_and_what_was_refused_stands_in_the_audit_log(scene):
     names = scene.names
-    role = scene.admin.ok("create_role", name="Audited", permissions=["SPAN_READ"])
+    role = scene.admin.ok("create_role", name="Audited", permissions=["MONITOR_READ"])
     check_problem(scene.caller("member").call("delete_role", role_id=role["id"]), 403)
     newest = entries(scene.admin, "list_audit_logs", operation_type="MUTATION", limit=2)
     assert [(one["operation_name"], one["user_id"]) for one in newest] == [
