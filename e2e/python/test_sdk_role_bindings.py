@@ -1,4 +1,4 @@
-"""Role bindings through the official SDK: the main job, from client to disk."""
+"""Role bindings through the official Python SDK: the main job, from client to disk."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from arize.users.types import InviteMode, PredefinedUserRole, UserRole
 SPACE = RoleBindingResourceType.SPACE
 PROJECT = RoleBindingResourceType.PROJECT
 
+CLIENT = "python"
+
 
 @pytest.fixture(scope="module")
-def scene(admin):
+def here(admin):
     """An organization, a space, a project, two roles and a user, made through the SDK."""
-    organization = admin.organizations.create(name="Acme")
-    space = admin.spaces.create(name="Production", organization_id=organization.id)
-    project = admin.projects.create(name="checkout", space="Production")
+    organization = admin.organizations.create(name="Anvil")
+    space = admin.spaces.create(name="Bindings", organization_id=organization.id)
+    project = admin.projects.create(name="binding checkout", space="Bindings")
     reader = admin.roles.create(
-        name="Reader", permissions=[Permission.PROJECT_READ, Permission.ROLE_BINDING_READ]
+        name="Binding reader", permissions=[Permission.PROJECT_READ, Permission.ROLE_BINDING_READ]
     )
-    other = admin.roles.create(name="Blind", permissions=[Permission.MONITOR_READ])
+    other = admin.roles.create(name="Binding blind", permissions=[Permission.MONITOR_READ])
     return SimpleNamespace(
         organization=organization, space=space, project=project, reader=reader, other=other,
-        user=new_user(admin, "mia@acme.example"),
+        user=new_user(admin, "mia@anvil.example"),
     )
 
 
@@ -39,10 +41,10 @@ def new_user(admin, email):
 
 
 @pytest.fixture
-def binding(admin, scene):
+def binding(admin, here):
     made = admin.role_bindings.create(
-        user_id=scene.user.id, role_id=scene.reader.id, resource_type=PROJECT,
-        resource_id=scene.project.id,
+        user_id=here.user.id, role_id=here.reader.id, resource_type=PROJECT,
+        resource_id=here.project.id,
     )
     yield made
     try:
@@ -51,21 +53,21 @@ def binding(admin, scene):
         pass
 
 
-def test_an_update_changes_the_role_and_nothing_but_the_time_of_it(admin, scene, binding):
-    updated = admin.role_bindings.update(binding_id=binding.id, role_id=scene.other.id)
+def test_an_update_changes_the_role_and_nothing_but_the_time_of_it(admin, here, binding):
+    updated = admin.role_bindings.update(binding_id=binding.id, role_id=here.other.id)
     read = admin.role_bindings.get(binding_id=binding.id)
     assert read == updated
-    assert (read.role_id, read.id) == (scene.other.id, binding.id)
+    assert (read.role_id, read.id) == (here.other.id, binding.id)
     assert read.created_at == binding.created_at and read.updated_at > binding.updated_at
-    same = admin.role_bindings.update(binding_id=binding.id, role_id=scene.other.id)
+    same = admin.role_bindings.update(binding_id=binding.id, role_id=here.other.id)
     assert same == read
 
 
-def test_a_second_binding_conflicts_and_a_deleted_one_is_gone(admin, scene, binding):
+def test_a_second_binding_conflicts_and_a_deleted_one_is_gone(admin, here, binding):
     with pytest.raises(ConflictException):
         admin.role_bindings.create(
-            user_id=scene.user.id, role_id=scene.other.id, resource_type=PROJECT,
-            resource_id=scene.project.id,
+            user_id=here.user.id, role_id=here.other.id, resource_type=PROJECT,
+            resource_id=here.project.id,
         )
     admin.role_bindings.delete(binding_id=binding.id)
     for call in (admin.role_bindings.get, admin.role_bindings.delete):
@@ -73,13 +75,13 @@ def test_a_second_binding_conflicts_and_a_deleted_one_is_gone(admin, scene, bind
             call(binding_id=binding.id)
 
 
-def test_250_bindings_come_in_pages_each_once(admin, scene):
-    user = new_user(admin, "paging@acme.example")
+def test_250_bindings_come_in_pages_each_once(admin, here):
+    user = new_user(admin, "paging@anvil.example")
     made = []
     for number in range(250):
-        project = admin.projects.create(name=f"page {number}", space=scene.space.id)
+        project = admin.projects.create(name=f"page {number}", space=here.space.id)
         made.append(admin.role_bindings.create(
-            user_id=user.id, role_id=scene.reader.id, resource_type=PROJECT,
+            user_id=user.id, role_id=here.reader.id, resource_type=PROJECT,
             resource_id=project.id,
         ).id)
     for limit, sizes in [(100, [100, 100, 50]), (50, [50] * 5), (7, [7] * 35 + [5])]:
@@ -108,22 +110,22 @@ def raw(server, method, path, *, key=None, body=None, headers=None):
     return urllib3.request(method, url, body=body, headers=sent | (headers or {}), retries=False)
 
 
-def test_what_is_wrong_is_refused_with_its_name_and_changes_nothing(server, admin, scene, binding):
+def test_what_is_wrong_is_refused_with_its_name_and_changes_nothing(scene, server, admin, here, binding):
     path = f"/v2/role-bindings/{binding.id}"
-    good = {"role_id": scene.other.id}
+    good = {"role_id": here.other.id}
     forged = admin_id_with_wrong_check(binding.id)
     before = admin.role_bindings.get(binding_id=binding.id)
     cases = [
-        (path, server.admin_key, good | {"user_id": scene.user.id}, 400, "`user_id`"),
-        (path, server.admin_key, {"role_id": scene.space.id}, 400, "`role_id`"),
+        (path, server.admin_key, good | {"user_id": here.user.id}, 400, "`user_id`"),
+        (path, server.admin_key, {"role_id": here.space.id}, 400, "`role_id`"),
         (path, server.admin_key, {"role_id": 7}, 400, "`role_id`"),
         (path, server.admin_key, {"role_id": None}, 400, "`role_id`"),
         (path, server.admin_key, {}, 400, "`role_id`"),
-        (path, server.admin_key, [scene.other.id], 400, "object"),
-        (path, server.admin_key, {"role_id": admin_id_with_wrong_check(scene.other.id)}, 404, "role"),
+        (path, server.admin_key, [here.other.id], 400, "object"),
+        (path, server.admin_key, {"role_id": admin_id_with_wrong_check(here.other.id)}, 404, "role"),
         ("/v2/role-bindings/nonsense", server.admin_key, good, 400, "`binding_id`"),
         (f"/v2/role-bindings/{forged}", server.admin_key, good, 404, "role binding"),
-        (path, server.other_key, good, 404, "role binding"),
+        (path, scene.keys["stranger"], good, 404, "role binding"),
         (path, "ak-" + "x" * 40, good, 401, "Bearer"),
         (path, None, good, 401, "Bearer"),
     ]
@@ -147,9 +149,9 @@ def admin_id_with_wrong_check(text):
     return base64.b64encode((plain[:-1] + swapped).encode()).decode()
 
 
-def test_bad_bodies_and_paths_are_refused(server, scene, binding):
+def test_bad_bodies_and_paths_are_refused(server, here, binding):
     path = f"/v2/role-bindings/{binding.id}"
-    role = json.dumps(scene.other.id)
+    role = json.dumps(here.other.id)
     for body, status in [
         (b"", 400), (b"{", 400), (b'{"role_id":"\xff"}', 400), (b'{"role_id":' + b"[" * 500, 400),
         (f'{{"role_id":{role},"role_id":{role}}}'.encode(), 400),
@@ -166,29 +168,29 @@ def test_bad_bodies_and_paths_are_refused(server, scene, binding):
     assert raw(server, "GET", "/v2/role-bindings", key=server.admin_key).status == 400
 
 
-def test_a_role_counts_from_the_moment_the_change_is_answered(server, admin, scene):
+def test_a_role_counts_from_the_moment_the_change_is_answered(sdk, admin, here):
     """A service key reads a project just while its bot's binding lets it, asked on a connection of its own."""
     from arize.api_keys.types import OrgBinding, SpaceBinding
 
     private = admin.spaces.create(
-        name="Closed", organization_id=scene.organization.id, is_private=True
+        name="Vault", organization_id=here.organization.id, is_private=True
     )
-    elsewhere = admin.spaces.create(name="Elsewhere", organization_id=scene.organization.id)
+    elsewhere = admin.spaces.create(name="Beside", organization_id=here.organization.id)
     project = admin.projects.create(name="secret", space=private.id)
     key = admin.api_keys.create_service_key(
         name="exporter",
         orgs=[OrgBinding(
-            org_id=scene.organization.id, spaces=[SpaceBinding(space=elsewhere.id)]
+            org_id=here.organization.id, spaces=[SpaceBinding(space=elsewhere.id)]
         )],
     )
-    bot = server.client(key.key)
+    bot = sdk(key.key)
     made = admin.role_bindings.create(
-        user_id=key.bot_user.id, role_id=scene.other.id, resource_type=PROJECT,
+        user_id=key.bot_user.id, role_id=here.other.id, resource_type=PROJECT,
         resource_id=project.id,
     )
     for _ in range(20):
         with pytest.raises(NotFoundException):
             bot.projects.get(project=project.id)
-        admin.role_bindings.update(binding_id=made.id, role_id=scene.reader.id)
+        admin.role_bindings.update(binding_id=made.id, role_id=here.reader.id)
         assert bot.projects.get(project=project.id).name == "secret"
-        admin.role_bindings.update(binding_id=made.id, role_id=scene.other.id)
+        admin.role_bindings.update(binding_id=made.id, role_id=here.other.id)

@@ -1,0 +1,82 @@
+"""A real `bindery` on a directory of its own, and the promise that no secret of a run is left in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import string
+import subprocess
+from pathlib import Path
+
+LETTERS = string.ascii_letters + string.digits
+
+
+def new_key() -> str:
+    """A well-formed key that no account knows yet."""
+    return "ak-" + "".join(secrets.choice(LETTERS) for _ in range(40))
+
+
+class Server:
+    """One data directory, served or not."""
+
+    def __init__(self, binary: str, directory: Path) -> None:
+        self.binary = binary
+        self.directory = directory
+        self.admin_key = new_key()
+        self.secrets = {self.admin_key}
+        self.log = directory / "server.log"
+        self.process: subprocess.Popen[str] | None = None
+        self.port = 0
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def saw(self, secret: str) -> str:
+        """Remembers a secret that was shown to a client, for `stop_and_look_for_secrets`."""
+        assert len(secret) >= 8, "too short to look for"
+        self.secrets.add(secret)
+        return secret
+
+    def key_from(self, *words: str) -> str:
+        """The key that an operator's command shows, run while nothing is served."""
+        done = subprocess.run(
+            [self.binary, *words[:2], "--data-dir", str(self.data), *words[2:]],
+            capture_output=True, text=True, timeout=30, check=True,
+        )
+        return self.saw(re.search(r"ak-\w+", done.stdout)[0])
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "BINDERY_ADMIN_KEY": self.admin_key, "RUST_LOG": "debug"},
+            )
+        line = self.process.stdout.readline()
+        found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
+        assert found, f"not the one line that was promised: {line!r}; {self.log.read_text()}"
+        self.port = int(found[1])
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        rest, _ = self.process.communicate(timeout=30)
+        assert (self.process.returncode, rest) == (0, ""), self.log.read_text()
+
+    def stop_and_look_for_secrets(self) -> None:
+        """Data directory and log, byte by byte: every key and password of the run, and none may be there."""
+        self.stop()
+        files = [path for path in self.directory.rglob("*") if path.is_file()]
+        assert self.log in files and len(files) > 1, "there is something to look into"
+        for path in files:
+            content = path.read_bytes()
+            for secret in self.secrets:
+                assert secret.encode() not in content, f"a secret stands in {path.name}"
