@@ -326,6 +326,13 @@ fn forbidden(lack: Forbidden) -> String {
             "developer access is switched off for this user or account; an account admin can switch it on \
              with PATCH /v2/users/{user_id} and `is_developer`"
         }
+        Forbidden::NotYourInvitation => {
+            "the invitation to this address lapsed, and came with more than you can give; ask an account admin to invite them again"
+        }
+        Forbidden::KeyHoldsMore => {
+            "a new secret is handed to whoever asks for it, and the key holds more than you do at one of its places; ask someone \
+             who holds as much, or an account admin"
+        }
         Forbidden::AuditLogsOff => "audit logging is switched off for this account",
         Forbidden::BotMakesUserKey => "a service key can't make user keys; use a user's own key",
         Forbidden::NotYourServiceKey => {
@@ -385,6 +392,10 @@ const fn invalid(rule: Invalid) -> &'static str {
         }
         Invalid::TemporaryPassword => {
             "`new_password`: the password is a temporary one; choose your own here"
+        }
+        Invalid::SwitchesOneselfOff => {
+            "`is_developer`: nobody can switch off their own access, since they could not switch it on again; another account \
+             admin can"
         }
         Invalid::DeletesOneself => {
             "`user_id`: users can't delete themselves; another account admin can"

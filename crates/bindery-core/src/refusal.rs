@@ -35,6 +35,10 @@ pub enum Forbidden {
     NotSpaceAdmin,
     /// Members give the account roles `MEMBER` and `ANNOTATOR` only; others none.
     NotYourRoleToGive,
+    /// The lapsed invitation to this address came with more than the principal may give.
+    NotYourInvitation,
+    /// The key's bot holds more than the principal does at one of its places.
+    KeyHoldsMore,
     /// Predefined roles are the same for everyone.
     PredefinedRole,
     /// `is_developer` is off for the user, or developer access for the account.
@@ -62,6 +66,8 @@ pub enum Invalid {
     NotActive,
     /// Whoever comes in with a temporary password chooses their own.
     TemporaryPassword,
+    /// Nobody switches off their own developer access: they could not switch it on again.
+    SwitchesOneselfOff,
     /// Users can't delete themselves.
     DeletesOneself,
     /// `MEMBER_UI_ONLY` and `ANNOTATOR` are no account roles for keys.

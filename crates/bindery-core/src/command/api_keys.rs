@@ -355,7 +355,7 @@ fn check_within_caller(state: &State, context: &Context, bot: UserId) -> Result<
         }
         Ok(())
     };
-    check().map_err(|_: Refusal| Refusal::Forbidden(Forbidden::NotYourServiceKey))
+    check().map_err(|_: Refusal| Refusal::Forbidden(Forbidden::KeyHoldsMore))
 }
 
 /// Keys are made by people with developer access, and by bots; by nobody when the account has it off (§2).

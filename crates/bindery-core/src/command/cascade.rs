@@ -43,10 +43,14 @@ pub(super) fn organization(state: &State, id: OrganizationId, changes: &mut Vec<
     let spaces: Vec<SpaceId> = state.spaces_in(id).collect();
     let is_inside = |space: SpaceId| spaces.binary_search(&space).is_ok();
     // Keys whose bots stand in a space that goes, and in none that stays.
-    let keys: BTreeSet<ApiKeyId> = spaces
+    let mut keys: BTreeSet<ApiKeyId> = spaces
         .iter()
         .flat_map(|space| state.service_keys_in(*space))
         .collect();
+    // And those whose spaces went before, one by one.
+    let members = (id, UserId::new(FIRST))..=(id, UserId::new(LAST));
+    let bots = state.members_of_organization.range(members);
+    keys.extend(bots.filter_map(|((_, user), _)| key_of_bot(state, *user)));
     for key in keys.into_iter().filter_map(|key| state.api_key(key)) {
         let bot = key.principal();
         if !key.is_revoked && state.spaces_bound_to(bot).all(is_inside) {
@@ -63,6 +67,36 @@ pub(super) fn organization(state: &State, id: OrganizationId, changes: &mut Vec<
     }
     changes.push(Change::DeleteOrganization(id));
     once_each(changes);
+}
+
+/// The key that this user is the bot of.
+fn key_of_bot(state: &State, user: UserId) -> Option<ApiKeyId> {
+    match state.user(user)?.identity {
+        Identity::Bot { key } => Some(key),
+        Identity::Human { .. } => None,
+    }
+}
+
+/// A bot that leaves an organization and has no space in another: its key has nothing left to act on.
+pub(super) fn bot_without_space(
+    state: &State,
+    organization: OrganizationId,
+    user: UserId,
+    changes: &mut Vec<Change>,
+) {
+    let stays_in = |space: SpaceId| {
+        let space = state.space(space);
+        space.is_some_and(|space| space.organization != organization)
+    };
+    let key = key_of_bot(state, user).and_then(|key| state.api_key(key));
+    if let Some(key) = key
+        && !key.is_revoked
+        && !state.spaces_bound_to(user).any(stays_in)
+    {
+        revoke(key, changes);
+        retire_bot(state, user, changes);
+        once_each(changes);
+    }
 }
 
 /// A user's place in an organization: the membership, and everything they hold in its spaces and projects.
@@ -112,6 +146,13 @@ pub(super) fn holdings(state: &State, user: UserId, changes: &mut Vec<Change>) {
             changes.push(Change::DeleteOrganizationMembership(membership.id));
         }
     }
+}
+
+/// Whether [`holdings`] would find anything.
+pub(super) fn holds_anything(state: &State, user: UserId) -> bool {
+    let mut held = Vec::new();
+    holdings(state, user, &mut held);
+    !held.is_empty()
 }
 
 /// A bot whose key is gone: kept for the audit trail, with nothing in its hands.

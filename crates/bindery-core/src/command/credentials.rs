@@ -255,9 +255,14 @@ fn first_key(state: &State, context: &Context, user: &User, secret: &Secret) -> 
         .key_lifetime_max_seconds
         .map_or(SIGN_IN_SECONDS, |max| max.min(SIGN_IN_SECONDS));
     let name = KeyName::parse("sign-in").ok()?;
+    // One that has ended is made good again, so that signing in every day doesn't leave a key a day.
+    let ended = state
+        .valid_user_keys_of(user.id)
+        .find(|key| key.name == name && !key.is_alive(context.now));
+    let id = ended.map_or_else(|| state.numbers().next(), |key| key.id);
     Some(ApiKey {
         expires_at: Some(context.now.plus_seconds(seconds)),
-        ..user_key(user.id, state.numbers().next(), &name, secret, context.now)
+        ..user_key(user.id, id, &name, secret, context.now)
     })
 }
 

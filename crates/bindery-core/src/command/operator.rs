@@ -69,7 +69,8 @@ impl Command for Bootstrap {
     }
 }
 
-/// Gives a person a user key. Other keys of theirs stay.
+/// Gives a person a user key, and developer access if they had none: the key would be good for nothing. Other keys of theirs
+/// stay.
 #[derive(Clone, Debug)]
 pub struct IssueUserKey {
     /// Whose.
@@ -107,8 +108,15 @@ impl Command for IssueUserKey {
             &self.secret,
             context.now,
         );
+        let mut changes = vec![Change::PutApiKey(key.clone())];
+        if !user.is_developer {
+            changes.push(Change::PutUser(User {
+                is_developer: true,
+                ..user.as_ref().clone()
+            }));
+        }
         Ok(Decided {
-            changes: vec![Change::PutApiKey(key.clone())],
+            changes,
             outcome: key,
         })
     }

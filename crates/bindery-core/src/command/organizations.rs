@@ -167,6 +167,7 @@ impl Command for RemoveOrganizationUser {
             .ok_or(Refusal::NotFound(Kind::OrganizationMembership))?;
         let mut changes = Vec::new();
         cascade::member(state, self.organization, self.user, &mut changes);
+        cascade::bot_without_space(state, self.organization, self.user, &mut changes);
         Ok(Decided {
             changes,
             outcome: (),

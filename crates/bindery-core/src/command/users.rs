@@ -86,7 +86,15 @@ impl Command for CreateUser {
                     ),
                 };
             }
-            Some((user, Some(UserStatus::Expired))) => (user.id, user.created_at),
+            Some((user, Some(UserStatus::Expired))) => {
+                // Whoever invites may come to know the way in, so nobody invites to more than they can give.
+                let is_given =
+                    cascade::holds_anything(state, user.id) || !is_for_members(user.account_role);
+                if is_given && !state.is_account_admin(context) {
+                    return Err(Refusal::Forbidden(Forbidden::NotYourInvitation));
+                }
+                (user.id, user.created_at)
+            }
         };
         let until = context.now.plus_seconds(INVITATION_SECONDS);
         let user = User {
@@ -157,13 +165,15 @@ impl CreateUser {
             Assignment::Custom(_) => Err(Refusal::Unprocessable(Unprocessable::CustomRole(
                 Level::Account,
             ))),
-            Assignment::Predefined(role @ (AccountRole::Member | AccountRole::Annotator)) => {
-                Ok(role)
-            }
-            Assignment::Predefined(role) if is_admin => Ok(role),
+            Assignment::Predefined(role) if is_admin || is_for_members(role) => Ok(role),
             Assignment::Predefined(_) => Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive)),
         }
     }
+}
+
+/// The account roles that members may give.
+const fn is_for_members(role: AccountRole) -> bool {
+    matches!(role, AccountRole::Member | AccountRole::Annotator)
 }
 
 /// Renames a person, or lets them use the API or not.
@@ -188,6 +198,9 @@ impl Command for UpdateUser {
         }
         if self.is_developer.is_some() && !state.is_account_admin(context) {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        if self.is_developer == Some(false) && self.user == context.user() {
+            return Err(Refusal::Invalid(Invalid::SwitchesOneselfOff));
         }
         let user = User {
             name: self.name.clone().unwrap_or_else(|| old.name.clone()),

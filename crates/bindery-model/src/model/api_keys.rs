@@ -194,7 +194,7 @@ impl Model {
             .into_iter()
             .any(|(set, place)| self.check_ceiling(context, set, place).is_err());
         if is_gone || is_above {
-            return Err(Refusal::Forbidden(Forbidden::NotYourServiceKey));
+            return Err(Refusal::Forbidden(Forbidden::KeyHoldsMore));
         }
         Ok(())
     }

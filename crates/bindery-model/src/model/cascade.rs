@@ -29,9 +29,15 @@ impl Model {
         self.spaces.retain(|space| space.id != id);
     }
 
-    /// An organization, with memberships and all spaces below; a service key that had spaces and is left with none is
-    /// revoked.
+    /// An organization, with memberships and all spaces below; a service key that had a place there and is left without any
+    /// space is revoked.
     pub(super) fn drop_organization(&mut self, id: OrganizationId) {
+        let mut places_there: Vec<UserId> = Vec::new();
+        for one in &self.organization_memberships {
+            if one.organization == id {
+                places_there.push(one.user);
+            }
+        }
         let bound_before = self.service_keys_with_a_space();
         for space in self.spaces.clone() {
             if space.organization == id {
@@ -44,6 +50,24 @@ impl Model {
         let bound_after = self.service_keys_with_a_space();
         for key in bound_before {
             if !bound_after.contains(&key) {
+                self.revoke(key);
+            }
+        }
+        for user in places_there {
+            self.revoke_without_space(user);
+        }
+    }
+
+    /// The key of a bot that stands in no space any more.
+    pub(super) fn revoke_without_space(&mut self, user: UserId) {
+        if self.spaces_bound_to(user).is_empty() {
+            let mut of_bot = Vec::new();
+            for key in &self.api_keys {
+                if key.owner == KeyOwner::Service(user) {
+                    of_bot.push(key.id);
+                }
+            }
+            for key in of_bot {
                 self.revoke(key);
             }
         }

@@ -1,6 +1,6 @@
 //! Invitations, passwords and signing in (`contract/operations.md`, users; what it leaves open is said at the commands).
 
-use bindery_core::api_key::{Secret, SecretHash};
+use bindery_core::api_key::{KeyOwner, Secret, SecretHash};
 use bindery_core::command::credentials::{
     AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
 };
@@ -10,7 +10,7 @@ use bindery_core::id::{Kind, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Forbidden, Invalid, Refusal};
 use bindery_core::resource::Resource;
-use bindery_core::text::KeyName;
+use bindery_core::text::{Description, KeyName};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Standing, User};
 
@@ -202,9 +202,30 @@ impl Model {
         let longest = self.account.settings.key_lifetime_max_seconds;
         let longest = longest.map_or(i64::MAX, |seconds| seconds.cast_signed() * 1000);
         let name = KeyName::parse("sign-in").expect("a short name");
-        self.give_key(user, &name, secret, context.now);
-        if let Some(key) = self.api_keys.last_mut() {
-            key.expires_at = Some(later(context.now, TWELVE_HOURS_MS.min(longest)));
+        let ended = self.api_keys.iter().find(|key| {
+            key.owner == KeyOwner::User(user)
+                && key.name == name
+                && !key.is_revoked
+                && key.expires_at.is_some_and(|end| end <= context.now)
+        });
+        let expires_at = Some(later(context.now, TWELVE_HOURS_MS.min(longest)));
+        match ended.map(|key| key.id) {
+            // Made good again under its id, as if it were new.
+            Some(id) => {
+                for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
+                    key.secret = secret.clone();
+                    key.previous = None;
+                    key.description = Description::default();
+                    key.created_at = context.now;
+                    key.expires_at = expires_at;
+                }
+            }
+            None => {
+                self.give_key(user, &name, secret, context.now);
+                if let Some(key) = self.api_keys.last_mut() {
+                    key.expires_at = expires_at;
+                }
+            }
         }
     }
 

@@ -196,7 +196,14 @@ impl Model {
             }
         }
         if let Some(user) = creator {
-            self.live_user(user)?;
+            let is_there = match self.user(user).map(|user| user.standing) {
+                None => false,
+                Some(Standing::Inactive) => self.is_account_admin(context.user(), context.now),
+                Some(_) => true,
+            };
+            if !is_there {
+                return Err(Refusal::NotFound(Kind::User));
+            }
         }
         let mut ids = Vec::new();
         for key in &self.api_keys {

@@ -50,6 +50,9 @@ impl Model {
             _ => return Err(Refusal::NotFound(Kind::User)),
         };
         self.give_key(user, &command.key_name, &command.secret, context.now);
+        for one in self.users.iter_mut().filter(|one| one.id == user) {
+            one.is_developer = true;
+        }
         Ok(())
     }
 

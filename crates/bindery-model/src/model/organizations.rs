@@ -116,6 +116,7 @@ impl Model {
             return Err(Refusal::NotFound(Kind::OrganizationMembership));
         }
         self.drop_member(user, organization);
+        self.revoke_without_space(user);
         Ok(())
     }
 

@@ -36,8 +36,18 @@ impl Model {
                     Invitation::None => Err(Refusal::Conflict(Conflict::EmailInvited)),
                 };
             }
-            // Unknown, or EXPIRED and made anew under the same id.
-            None | Some(Standing::Invited { .. }) => {}
+            // EXPIRED and made anew under the same id: by a member only if the person holds nothing that an admin gave.
+            Some(Standing::Invited { .. }) => {
+                let is_admin = self.is_account_admin(context.user(), context.now);
+                if !is_admin
+                    && old
+                        .as_ref()
+                        .is_some_and(|old| self.was_given_something(old))
+                {
+                    return Err(Refusal::Forbidden(Forbidden::NotYourInvitation));
+                }
+            }
+            None => {}
         }
         let (id, created_at) = match old {
             Some(old) => (old.id, old.created_at),
@@ -94,6 +104,17 @@ impl Model {
         Ok(())
     }
 
+    fn was_given_something(&self, user: &User) -> bool {
+        user.account_role == AccountRole::Admin
+            || user.account_role == AccountRole::MemberUiOnly
+            || self
+                .organization_memberships
+                .iter()
+                .any(|one| one.user == user.id)
+            || self.space_memberships.iter().any(|one| one.user == user.id)
+            || self.role_bindings.iter().any(|one| one.user == user.id)
+    }
+
     /// Account admins: any role. Members and UI-only members: `MEMBER` and `ANNOTATOR`. `is_developer`: account admins. A
     /// custom role: 422 for whoever may create users at all.
     fn authorize_create_user(
@@ -140,6 +161,9 @@ impl Model {
         }
         if command.is_developer.is_some() && !self.is_account_admin(context.user(), context.now) {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        if command.is_developer == Some(false) && command.user == context.user() {
+            return Err(Refusal::Invalid(Invalid::SwitchesOneselfOff));
         }
         for user in &mut self.users {
             if user.id == command.user {
