@@ -157,7 +157,12 @@ impl Call {
         let operation = self.operation;
         let answer = match operation.handler {
             Handler::Reads(handler) => handler(&self),
-            Handler::Waits(handler) | Handler::Changes(handler) => handler(self).await,
+            Handler::Waits(handler) => handler(self).await,
+            // By itself: what is begun is brought to its end, letters included, also when the client hangs up.
+            Handler::Changes(handler) => tokio::spawn(handler(self)).await.map_err(|error| {
+                tracing::error!(%error, "a handler did not come to its end");
+                Problem::internal()
+            })?,
             Handler::Open(_) => Err(Problem::internal()),
         }?;
         operation.check_answer(&answer);
@@ -208,6 +213,15 @@ impl Call {
         json::parse(&self.body)
     }
 
+    /// The body, read by `read`.
+    pub(crate) fn read_body<T: 'static>(
+        &self,
+        read: impl FnOnce(&[u8]) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        self.operation.check_body::<T>();
+        read(&self.body)
+    }
+
     /// The paging of a list.
     pub(crate) fn cursors(&self) -> Cursors<'_> {
         Cursors::new(self.ids(), self.operation.id, &self.query)
@@ -256,15 +270,38 @@ impl Call {
 }
 
 /// Bytes of a body that the audit log keeps.
-const AUDITED_TEXT_MAX: usize = 64 * 1024;
+const AUDITED_TEXT_MAX: usize = 16 * 1024;
+/// The same of a request that changed nothing: there may be many of them.
+const NOTED_TEXT_MAX: usize = 2 * 1024;
 
 /// A body as the audit log keeps it: cut to a bound, and without anything that looks like a key.
 pub(crate) fn audited_text(body: &[u8]) -> Option<String> {
     if body.is_empty() {
         return None;
     }
-    let kept = &body[..body.len().min(AUDITED_TEXT_MAX)];
-    Some(redact(&String::from_utf8_lossy(kept)).into_owned())
+    let text = String::from_utf8_lossy(body);
+    // An escape could spell a key so that it isn't seen for one.
+    let plain = if text.contains("\\u") {
+        serde_json::from_str::<serde_json::Value>(&text)
+            .map_or(text, |value| value.to_string().into())
+    } else {
+        text
+    };
+    Some(cut(redact(&plain).into_owned(), AUDITED_TEXT_MAX))
+}
+
+/// What a note keeps of a text.
+pub(crate) fn noted(text: Option<String>) -> Option<String> {
+    text.map(|text| cut(text, NOTED_TEXT_MAX))
+}
+
+/// Cuts between two characters, and says so.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('…');
+    }
+    text
 }
 
 /// Path and query parameters as JSON text; one that repeats is an array.
@@ -298,7 +335,25 @@ mod tests {
         let text = audited_text(format!(r#"{{"name":"{key}"}}"#).as_bytes());
         assert_eq!(text.as_deref(), Some(r#"{"name":"ak-..."}"#));
         let long = audited_text(&vec![b'x'; AUDITED_TEXT_MAX + 1]);
-        assert_eq!(long.map(|text| text.len()), Some(AUDITED_TEXT_MAX));
+        assert_eq!(
+            long.map(|text| text.len()),
+            Some(AUDITED_TEXT_MAX + "…".len())
+        );
+        let escaped = format!(r#"{{"name":"\u0061k-{}"}}"#, "x".repeat(40));
+        assert_eq!(
+            audited_text(escaped.as_bytes()).as_deref(),
+            Some(r#"{"name":"ak-..."}"#)
+        );
+        let at_the_edge = format!("{}{key}", "é".repeat(AUDITED_TEXT_MAX / 2 - 10));
+        let kept = audited_text(at_the_edge.as_bytes()).unwrap_or_default();
+        assert!(
+            kept.ends_with("ak-...…") || kept.ends_with("ak-..."),
+            "no part of a key stays"
+        );
+        assert_eq!(
+            noted(Some("é".repeat(2000))).map(|text| text.len()),
+            Some(2048 + 3)
+        );
         let path = [("user_id", key.clone())];
         let query = [
             ("status", "A"),

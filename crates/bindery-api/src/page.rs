@@ -80,6 +80,8 @@ impl<'a> Cursors<'a> {
             Some(text) => text
                 .parse()
                 .ok()
+                // One way to write each number.
+                .filter(|limit: &usize| limit.to_string() == text)
                 .filter(|limit| (1..=LIMIT_MAX).contains(limit))
                 .ok_or_else(|| {
                     Problem::field(

@@ -25,6 +25,8 @@ pub(crate) struct Problem {
     detail: String,
     allow: Option<String>,
     retry_after_seconds: Option<u64>,
+    /// Whether its type says nothing beyond the status.
+    is_untyped: bool,
     /// Whether the audit log has it already: a command that was decided and refused.
     pub(crate) is_audited: bool,
 }
@@ -45,8 +47,9 @@ impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
-            detail: detail.into(),
+            detail: shorten(detail.into()),
             allow: None,
+            is_untyped: false,
             retry_after_seconds: None,
             is_audited: false,
         }
@@ -79,10 +82,13 @@ impl Problem {
 
     /// 404 for a path that isn't served.
     pub(crate) fn no_such_path() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "nothing is served at this path; check its spelling, slashes included",
-        )
+        Self {
+            is_untyped: true,
+            ..Self::new(
+                StatusCode::NOT_FOUND,
+                "nothing is served at this path; check its spelling, slashes included",
+            )
+        }
     }
 
     /// 405, with what the path does take.
@@ -111,6 +117,14 @@ impl Problem {
     /// 404 for a link that is good for nothing.
     pub(crate) fn dead_link() -> Self {
         Refusal::NotFound(Kind::Credential).into()
+    }
+
+    /// 503: the last change could not be stored.
+    pub(crate) fn not_ready() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the last change could not be stored; what is only read is answered all the same",
+        )
     }
 
     /// 503: what was asked for can't be read now.
@@ -220,7 +234,7 @@ impl Problem {
     pub(crate) fn render(&self, instance: &str, request_id: &str) -> Response<Full<Bytes>> {
         let (title, anchor) = self.title_and_anchor();
         let body = Body {
-            r#type: type_of(anchor),
+            r#type: type_of(anchor.filter(|_| !self.is_untyped)),
             title,
             status: self.status.as_u16(),
             detail: &self.detail,
@@ -235,6 +249,7 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -274,8 +289,20 @@ impl From<ExecuteError> for Problem {
                 ..refusal.into()
             },
             ExecuteError::Unavailable => Self::unavailable(),
+            ExecuteError::Contradiction => Self::internal(),
         }
     }
+}
+
+/// Bytes of a detail: whoever sends a long name gets it back cut.
+const DETAIL_MAX: usize = 1000;
+
+fn shorten(mut detail: String) -> String {
+    if detail.len() > DETAIL_MAX {
+        detail.truncate(detail.floor_char_boundary(DETAIL_MAX));
+        detail.push('…');
+    }
+    detail
 }
 
 /// The status that a refusal is answered with.

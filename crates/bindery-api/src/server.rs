@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use bindery_node::{Account, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,20 +24,24 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 
 use crate::call::{
-    Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables,
+    Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables, noted,
 };
 use crate::mail::Mailer;
 use crate::openapi::pages;
-use crate::operations::{Body, Operation, Route, Router};
+use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::rate::Rate;
 use crate::secret::KeyText;
 use crate::sign_in::Attempts;
+
+/// Bytes of a body that comes without a key.
+const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
@@ -50,6 +55,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of an answer that it asked for.
+    pub write_timeout: Duration,
     /// Connections at once; more wait to be accepted.
     pub connections_max: usize,
     /// How long requests under way may take when the server stops.
@@ -62,6 +69,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             connections_max: 10_000,
             drain_timeout: Duration::from_secs(20),
         }
@@ -171,7 +179,10 @@ impl Server {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(server.limits.header_timeout)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(
+                    TokioIo::new(bounded_writes(stream, server.limits.write_timeout)),
+                    service,
+                );
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -227,7 +238,7 @@ impl Server {
     async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
-        let path = request.uri().path().to_owned();
+        let path = shown(request.uri().path());
         let request_id = request_id(request.headers());
         let answered = AssertUnwindSafe(self.answer(request, peer))
             .catch_unwind()
@@ -256,12 +267,14 @@ impl Server {
         let path = request.uri().path();
         let is_health = matches!(path, "/healthz" | "/readyz");
         if is_health {
+            let takes_writes = path == "/healthz" || self.services.node.takes_writes();
             return match *request.method() {
-                hyper::Method::GET => Ok(render(
+                hyper::Method::GET | hyper::Method::HEAD if takes_writes => Ok(render(
                     200,
                     Answer::json(&serde_json::json!({ "status": "ok" }))?,
                 )),
-                _ => Err(Problem::method_not_allowed("GET")),
+                hyper::Method::GET | hyper::Method::HEAD => Err(Problem::not_ready()),
+                _ => Err(Problem::method_not_allowed("GET, HEAD")),
             };
         }
         if let Some(page) = pages::answer(request.method(), path, request.headers()) {
@@ -271,6 +284,10 @@ impl Server {
         let now = self.services.node.clock().now();
         let bearer = bearer(request.headers());
         let known = bearer.and_then(|key| self.services.node.authenticate(&key.hash(), now));
+        // Never earlier than the last change: a clock that was set back brings nothing back to life.
+        let now = known
+            .as_ref()
+            .map_or(now, |(account, _)| now.max(account.snapshot().latest()));
         if let Some((account, caller)) = &known {
             let key = (account.id(), *caller);
             self.rate.take(&key).map_err(Problem::rate_limited)?;
@@ -309,6 +326,7 @@ impl Server {
             asked.operation.query,
         )?;
         let path = decode_all(asked.parameters)?;
+        self.services.attempts.take_from(&asked.address)?;
         let body = self.read_body(asked.operation, request).await?;
         let operation = asked.operation;
         let answer = handler(OpenCall {
@@ -363,6 +381,8 @@ impl Server {
         };
         let is_wanted = self.audits_reads || kind == AuditKind::Mutation || answered.is_err();
         if is_wanted && !is_audited {
+            note.text = noted(note.text);
+            note.variables = noted(note.variables);
             account.note(note);
         }
         answered
@@ -409,7 +429,15 @@ impl Server {
         if operation.body == Body::Json {
             says_json.clone()?;
         }
-        let max = self.limits.body_bytes_max;
+        let max = match operation.handler {
+            // Nobody knows yet who it is.
+            Handler::Open(_) => OPEN_BODY_BYTES_MAX,
+            _ => self.limits.body_bytes_max,
+        };
+        // What is announced to be too large isn't even asked for.
+        if request.body().size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
+            return Err(Problem::too_large(max));
+        }
         let body = Limited::new(request.into_body(), max).collect();
         match tokio::time::timeout(self.limits.body_timeout, body).await {
             Err(_) => Err(Problem::too_slow()),
@@ -455,14 +483,31 @@ fn forget(node: &Node, retention: Duration) {
     }
 }
 
+/// A path as it may be told and logged: without the token of a link.
+fn shown(path: &str) -> String {
+    let with_token = OPERATIONS
+        .iter()
+        .filter_map(|one| one.path.strip_suffix("{token}"));
+    match with_token
+        .into_iter()
+        .find(|prefix| path.starts_with(prefix))
+    {
+        Some(prefix) => format!("{prefix}…"),
+        None => path.to_owned(),
+    }
+}
+
+/// The same stream for as long as its client takes what it asked for.
+fn bounded_writes(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(timeout));
+    Box::pin(stream)
+}
+
 async fn accept(
     listener: &TcpListener,
     places: &Arc<tokio::sync::Semaphore>,
-) -> std::io::Result<(
-    tokio::net::TcpStream,
-    SocketAddr,
-    tokio::sync::OwnedSemaphorePermit,
-)> {
+) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places)
         .acquire_owned()
         .await

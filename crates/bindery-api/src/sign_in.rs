@@ -41,19 +41,25 @@ impl Attempts {
         }
     }
 
+    /// An attempt from this IP address; taken before anything is read.
+    pub(crate) fn take_from(&self, address: &String) -> Result<(), Problem> {
+        self.by_address
+            .take(address)
+            .map_err(Problem::too_many_sign_ins)
+    }
+
+    /// An attempt on behalf of this e-mail address.
+    fn take_for(&self, email: &Email) -> Result<(), Problem> {
+        self.by_email
+            .take(&email.folded())
+            .map_err(Problem::too_many_sign_ins)
+    }
+
     /// Forgets whoever hasn't tried for a while.
     pub(crate) fn tidy(&self) {
         self.by_email.tidy();
         self.by_address.tidy();
     }
-}
-
-/// An attempt from this address, on behalf of this e-mail address if one is named.
-fn attempt(call: &OpenCall, email: Option<&Email>) -> Result<(), Problem> {
-    let attempts = &call.services.attempts;
-    let by_address = attempts.by_address.take(&call.address);
-    let by_email = email.map_or(Ok(()), |email| attempts.by_email.take(&email.folded()));
-    by_address.and(by_email).map_err(Problem::too_many_sign_ins)
 }
 
 pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem> {
@@ -91,8 +97,12 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
     let new_password = new_password.map(|text| Password::choose("new_password", text));
     let new_password = new_password.transpose()?;
     let offered = Password::offered(&body.password).ok_or_else(Problem::sign_in_refused)?;
-    attempt(&call, Some(&email))?;
-    let (account, user, verified) = verify(&call, &email, offered).await?;
+    call.services.attempts.take_for(&email)?;
+    let verified = verify(&call, &email, offered).await;
+    let (account, user, verified) = verified.inspect_err(|problem| {
+        let status = problem.status();
+        tracing::warn!(address = call.address, status, "a sign-in was refused");
+    })?;
     let new_password = match new_password {
         Some(password) => Some(call.services.passwords.hash(password).await?),
         None => None,
@@ -111,7 +121,6 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
 
 /// The account and person of the link in the path. A link that nobody has costs no hash.
 fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), Problem> {
-    attempt(call, None)?;
     let token = LinkToken::hash_of(call.path_text("token"));
     token
         .and_then(|token| {

@@ -37,13 +37,34 @@ impl Serialize for Moment {
 
 /// Reads a moment: with `Z` or an offset, or with no zone at all, which means UTC (`contract/README.md` §4).
 pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    let civil = || {
+        let text = text.strip_suffix('Z').unwrap_or(text);
+        let civil = text.parse::<DateTime>().ok();
+        civil.filter(|_| !text.contains('['))
+    };
     let with_zone = text.parse::<jiff::Timestamp>().ok();
     let moment = with_zone.or_else(|| {
-        let civil: DateTime = text.parse().ok()?;
-        TimeZone::UTC.to_timestamp(civil).ok()
+        let civil = civil()?;
+        match TimeZone::UTC.to_timestamp(civil) {
+            Ok(moment) => Some(moment),
+            // The last day of the year 9999 is how some write "never".
+            Err(_) if civil.year() == 9999 => Some(jiff::Timestamp::MAX),
+            Err(_) => None,
+        }
     });
+    // A date alone, or one without its separators, is too easily meant otherwise.
+    let is_whole = text.len() >= "2026-05-18T12:00:00".len()
+        && text.as_bytes().get(4) == Some(&b'-')
+        && text.as_bytes().get(13) == Some(&b':');
     moment
-        .map(|moment| Timestamp::from_millis(moment.as_millisecond()))
+        .filter(|_| is_whole)
+        // What is read can be written again: the calendar ends within its last second.
+        .map(|moment| {
+            moment
+                .as_millisecond()
+                .min(jiff::Timestamp::MAX.as_second() * 1000)
+        })
+        .map(Timestamp::from_millis)
         .ok_or_else(|| {
             Problem::field(
                 name,
@@ -65,6 +86,19 @@ pub(crate) fn description(text: &str) -> Result<Description, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_moments_of_the_calendar_are_read() {
+        for text in [
+            "9999-12-31T23:59:59.999Z",
+            "9999-12-31T23:59:59.999999",
+            "9999-12-30T22:00:00.500Z",
+        ] {
+            let moment = moment("expires_at", text).unwrap();
+            let written = serde_json::to_string(&Moment(moment)).unwrap();
+            assert!(written.starts_with(r#""9999-12-30T2"#), "{text}: {written}");
+        }
+    }
 
     #[test]
     fn a_moment_is_read_in_every_form_that_clients_send() {
@@ -91,6 +125,10 @@ mod tests {
             "1747569600",
             "2026-13-01T00:00:00Z",
             "2026-05-18T25:00:00Z",
+            "2026-05-18",
+            "20260518T120000Z",
+            "2026-05-18T12:00:00[Asia/Tokyo]",
+            "9998-13-31T23:59:59.999Z",
         ] {
             assert!(moment("expires_at", text).is_err(), "{text}");
         }

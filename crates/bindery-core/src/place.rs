@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::id::{AccountId, IdKey, OrganizationId, ProjectId, SpaceId};
-use crate::text::{Description, Name};
+use crate::text::{Description, Label, Name};
 use crate::time::Timestamp;
 
 /// The outer wall: nothing of one account is ever visible in another.
@@ -101,16 +101,16 @@ pub struct SpaceSettings {
     pub default_llm_integration: Option<LlmIntegration>,
     /// The integration that agents run on.
     #[n(1)]
-    pub default_agent_runtime: Option<String>,
+    pub default_agent_runtime: Option<Label>,
     /// Whether classic models are shown.
     #[n(2)]
     pub ml_models_enabled: Option<bool>,
     /// A colour.
     #[n(3)]
-    pub gradient_start_color: Option<String>,
+    pub gradient_start_color: Option<Label>,
     /// A colour.
     #[n(4)]
-    pub gradient_end_color: Option<String>,
+    pub gradient_end_color: Option<Label>,
 }
 
 /// A model of an integration.
@@ -118,10 +118,10 @@ pub struct SpaceSettings {
 pub struct LlmIntegration {
     /// The integration's id, unchecked.
     #[n(0)]
-    pub integration_id: String,
+    pub integration_id: Label,
     /// The model's name, unchecked.
     #[n(1)]
-    pub model_name: String,
+    pub model_name: Label,
 }
 
 /// A project of a space.

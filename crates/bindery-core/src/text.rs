@@ -1,9 +1,10 @@
 //! Texts that people give: names, descriptions, e-mail addresses. Parsed once, at the edge.
 //!
-//! Lengths count Unicode code points (`contract/README.md` §4). Control characters are refused everywhere: they
-//! can't be told apart on a screen, and one of them is a way to write two names that look like one.
+//! Lengths count Unicode code points (`contract/README.md` §4). Control characters, and characters that can't be seen, are refused
+//! in names and addresses: each is a way to write two that look like one.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use minicbor::{Decode, Encode};
 
@@ -36,11 +37,33 @@ fn bounded(text: &str, max: usize) -> Result<(), TextError> {
     }
 }
 
-const PRINTABLE: &str = "all characters but control characters";
+const PRINTABLE: &str = "all characters but control characters and ones that can't be seen";
+
+/// Characters that aren't seen, or that turn the direction of what follows: with them two names look like one. The joiners that
+/// some scripts and emoji need are not among them.
+const UNSEEN: [RangeInclusive<char>; 9] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{61c}'..='\u{61c}',
+    '\u{180e}'..='\u{180e}',
+    '\u{200b}'..='\u{200b}',
+    '\u{200e}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{fff9}'..='\u{fffb}',
+];
+
+/// [`UNSEEN`] in a class of a regular expression.
+macro_rules! unseen {
+    () => {
+        r"\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    };
+}
 
 fn printable(text: &str) -> Result<(), TextError> {
-    match text.chars().find(|character| character.is_control()) {
-        Some(control) => Err(TextError::Character(control, PRINTABLE)),
+    let is_unseen = |c: &char| c.is_control() || UNSEEN.iter().any(|range| range.contains(c));
+    match text.chars().find(is_unseen) {
+        Some(character) => Err(TextError::Character(character, PRINTABLE)),
         None => Ok(()),
     }
 }
@@ -76,10 +99,13 @@ text_type! {
 /// trimming takes them away.
 const PRINTABLE_PATTERN: &str = concat!(
     r"^[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*",
-    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
-    r"([^\u0000-\u001f\u007f-\u009f]*",
-    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?",
-    r"[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    unseen!(),
+    r"]([^\u0000-\u001f\u007f-\u009f",
+    unseen!(),
+    r"]*[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    unseen!(),
+    r"])?[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$",
 );
 
 impl Name {
@@ -198,6 +224,28 @@ impl Description {
 }
 
 text_type! {
+    /// A short text that other programs read and Bindery only keeps: a colour, the name of a model, an id elsewhere.
+    Label
+}
+
+impl Label {
+    /// Code points.
+    pub const LENGTH_MAX: usize = 255;
+    /// What it may be made of.
+    pub const PATTERN: &str = PRINTABLE_PATTERN;
+
+    /// Accepts 1 to [`Self::LENGTH_MAX`] characters.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        if text.trim().is_empty() {
+            return Err(TextError::Empty);
+        }
+        bounded(text, Self::LENGTH_MAX)?;
+        printable(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+text_type! {
     /// A person's e-mail address: their identity, compared ignoring case.
     Email
 }
@@ -211,6 +259,7 @@ impl Email {
     pub fn parse(text: &str) -> Result<Self, TextError> {
         let trimmed = text.trim();
         bounded(trimmed, Self::LENGTH_MAX)?;
+        printable(trimmed)?;
         let not_an_email = || TextError::NotAnEmail(trimmed.to_owned());
         let (local, domain) = trimmed.rsplit_once('@').ok_or_else(not_an_email)?;
         let readable = |part: &str| {
@@ -249,6 +298,23 @@ mod tests {
                 max: 255
             })
         );
+        for unseen in [
+            "\u{200b}",
+            "Perf\u{200b}",
+            "\u{202e}Perf",
+            "a\u{feff}b",
+            "a\u{ad}b",
+        ] {
+            assert!(
+                matches!(Name::parse(unseen), Err(TextError::Character(..))),
+                "{unseen:?}"
+            );
+        }
+        assert!(
+            Name::parse("👩\u{200d}🔬").is_ok(),
+            "a joiner is part of an emoji"
+        );
+        assert!(Email::parse("a@x.io\u{200b}").is_err());
         assert!(matches!(
             Name::parse("a\0b"),
             Err(TextError::Character('\0', _))

@@ -1,6 +1,8 @@
 //! One account as the rest of the process sees it: a snapshot to read, and a queue to write.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ pub struct Account {
     id: AccountId,
     snapshot: Arc<ArcSwap<State>>,
     notes: Arc<Notes>,
+    takes_writes: Arc<AtomicBool>,
     queue: Option<mpsc::Sender<Box<dyn Submission>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -48,6 +51,9 @@ pub enum ExecuteError {
     /// Nothing was changed, and a repeat may succeed.
     #[error("the store can't be reached, or too many changes are waiting; nothing was changed")]
     Unavailable,
+    /// Nothing was changed, and a repeat won't succeed: the store found that the change breaks a rule that it guards.
+    #[error("the change contradicts what is stored; nothing was changed")]
+    Contradiction,
 }
 
 impl Account {
@@ -60,6 +66,7 @@ impl Account {
     ) -> std::io::Result<Self> {
         let id = state.account().id;
         let notes = Arc::new(notes);
+        let takes_writes = Arc::new(AtomicBool::new(true));
         let snapshot = Arc::new(ArcSwap::from_pointee(state.clone()));
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let published = Arc::clone(&snapshot);
@@ -70,16 +77,24 @@ impl Account {
             directory,
             published,
             notes: Arc::clone(&notes),
+            takes_writes: Arc::clone(&takes_writes),
             writer: Writer::new(state),
         };
         let AccountId(number) = id;
         let thread = std::thread::Builder::new()
             .name(format!("writer-{number}"))
-            .spawn(move || desk.run(waiting))?;
+            .spawn(move || {
+                // What it was at may be committed or not, and nobody may be told a guess: a new process reads the log.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| desk.run(waiting))).is_err() {
+                    tracing::error!("the writer of an account has panicked; the process ends");
+                    std::process::abort();
+                }
+            })?;
         Ok(Self {
             id,
             snapshot,
             notes,
+            takes_writes,
             queue: Some(queue),
             thread: Some(thread),
         })
@@ -100,6 +115,11 @@ impl Account {
         self.queue
             .as_ref()
             .map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    /// Whether the last change could be stored.
+    pub fn takes_writes(&self) -> bool {
+        self.takes_writes.load(Ordering::Relaxed)
     }
 
     /// Notes a request that changed nothing for the audit log. It is written with the next batch, or within the interval of
@@ -175,6 +195,7 @@ struct Desk {
     directory: Directory,
     published: Arc<ArcSwap<State>>,
     notes: Arc<Notes>,
+    takes_writes: Arc<AtomicBool>,
     writer: Writer,
 }
 
@@ -189,9 +210,19 @@ impl Desk {
             {
                 queue.push(next);
             }
-            let committed = self.commit(&mut queue);
-            for submission in queue.drain(..) {
-                submission.answer(committed);
+            match self.commit(&mut queue) {
+                // One of them is to blame, and the others shall not pay for it.
+                Err(ExecuteError::Contradiction) if queue.len() > 1 => {
+                    for mut submission in queue.drain(..) {
+                        let committed = self.commit(std::slice::from_mut(&mut submission));
+                        submission.answer(committed);
+                    }
+                }
+                committed => {
+                    for submission in queue.drain(..) {
+                        submission.answer(committed);
+                    }
+                }
             }
         }
         // Nobody holds the account any more; what was noted last is still to be written.
@@ -237,12 +268,19 @@ impl Desk {
                     Err(ExecuteError::Unavailable)
                 }
             }
-            Err(error @ (AppendError::Unavailable(_) | AppendError::Contradiction(_))) => {
+            Err(error @ AppendError::Unavailable(_)) => {
                 tracing::error!(%error, "a batch was not committed");
                 self.writer.abandon();
                 Err(ExecuteError::Unavailable)
             }
+            Err(error @ AppendError::Contradiction(_)) => {
+                tracing::error!(%error, "a batch was refused by the store");
+                self.writer.abandon();
+                Err(ExecuteError::Contradiction)
+            }
         };
+        let is_reached = outcome != Err(ExecuteError::Unavailable);
+        self.takes_writes.store(is_reached, Ordering::Relaxed);
         if outcome.is_err() {
             self.notes.put_back(taken);
         }

@@ -17,6 +17,9 @@ use crate::account::Account;
 use crate::clock::Clock;
 use crate::notes::Notes;
 
+/// How far the last change may be ahead of the clock without a word.
+const AHEAD_MS_MAX: i64 = 60_000;
+
 /// How long what was noted beside the changes may wait to be written down.
 pub const NOTES_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -90,11 +93,18 @@ impl Node {
             let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(accounts.get(&id)?)
         };
-        let caller = account.snapshot().authenticate(hash, now)?;
+        let snapshot = account.snapshot();
+        // Never earlier than the last change: a clock that was set back brings no key back to life.
+        let caller = snapshot.authenticate(hash, now.max(snapshot.latest()))?;
         if let Caller::Key { key, .. } = caller {
             account.note_use(key, now);
         }
         Some((account, caller))
+    }
+
+    /// Whether the last change of every account could be stored.
+    pub fn takes_writes(&self) -> bool {
+        self.accounts().iter().all(|account| account.takes_writes())
     }
 
     /// Where the log and the audit log are.
@@ -118,6 +128,14 @@ impl Node {
 
     fn start(&self, id: AccountId) -> Result<Arc<Account>, OpenError> {
         let state = self.store.load(id)?;
+        let ahead_ms = state.latest().as_millis() - self.clock.now().as_millis();
+        if ahead_ms > AHEAD_MS_MAX {
+            tracing::error!(
+                account = id.0,
+                ahead_ms,
+                "the last change is in the future; until then, everything counts as happening at its moment: check the clock"
+            );
+        }
         for key in state.api_keys() {
             self.directory.add(id, key);
         }

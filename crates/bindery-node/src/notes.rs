@@ -1,5 +1,5 @@
 //! What is written down beside the changes: requests that changed nothing, and when keys were last used. Kept in memory until
-//! the writer takes it along with its next batch, within [`NOTES_MAX`] entries and the interval of
+//! the writer takes it along with its next batch, within [`NOTES_MAX`] entries, [`NOTES_BYTES_MAX`] bytes and the interval of
 //! [`Node::keep_notes`](crate::Node::keep_notes); a killed process loses no more than that.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,6 +13,8 @@ use bindery_store::Batch;
 /// How many audit entries may wait. Only a store that is out of reach lets so many gather; then the oldest are given up, and
 /// the log says how many.
 pub(crate) const NOTES_MAX: usize = 65_536;
+/// How many bytes of text they may have.
+const NOTES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many waiting audit entries the writer is woken for.
 pub(crate) const NOTES_WAKE: usize = 1024;
 /// How much later a use of a key must be than the one that is known, to be noted.
@@ -30,6 +32,8 @@ pub(crate) struct Notes {
 struct Waiting {
     audit: VecDeque<AuditEntry>,
     uses: BTreeMap<ApiKeyId, Timestamp>,
+    /// Bytes of the texts in `audit`.
+    bytes: usize,
     /// Given up since the log last said so.
     lost: usize,
 }
@@ -53,6 +57,7 @@ impl Notes {
     /// Notes a request. Returns whether enough have gathered to wake the writer for.
     pub(crate) fn request(&self, entry: AuditEntry) -> bool {
         let mut waiting = lock(&self.waiting);
+        waiting.bytes += bytes_of(&entry);
         waiting.audit.push_back(entry);
         waiting.give_up();
         waiting.audit.len() == NOTES_WAKE
@@ -92,6 +97,7 @@ impl Notes {
             );
             waiting.lost = 0;
         }
+        waiting.bytes = 0;
         Taken {
             audit: std::mem::take(&mut waiting.audit).into(),
             uses: std::mem::take(&mut waiting.uses).into_iter().collect(),
@@ -106,14 +112,18 @@ impl Notes {
         }
         let newer = std::mem::replace(&mut waiting.audit, taken.audit.into());
         waiting.audit.extend(newer);
+        waiting.bytes = waiting.audit.iter().map(bytes_of).sum();
         waiting.give_up();
     }
 }
 
 impl Waiting {
     fn give_up(&mut self) {
-        while self.audit.len() > NOTES_MAX {
-            self.audit.pop_front();
+        while self.audit.len() > NOTES_MAX || self.bytes > NOTES_BYTES_MAX {
+            let Some(oldest) = self.audit.pop_front() else {
+                return;
+            };
+            self.bytes -= bytes_of(&oldest);
             self.lost += 1;
         }
     }
@@ -125,6 +135,12 @@ impl Taken {
         batch.audit.splice(0..0, self.audit.iter().cloned());
         batch.uses.extend(&self.uses);
     }
+}
+
+/// What an entry has of text that a client chose.
+fn bytes_of(entry: &AuditEntry) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    length(&entry.text) + length(&entry.variables)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

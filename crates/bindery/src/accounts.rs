@@ -109,7 +109,7 @@ pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
         Err(ExecuteError::Refused(_)) => {
             bail!("no active user of this account has the address `{email}`")
         }
-        Err(error @ ExecuteError::Unavailable) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

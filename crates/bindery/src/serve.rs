@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// How long the head or the body of a request may take to arrive, and a connection may idle.
+    /// How long the head or the body of a request may take to arrive, an answer may stay untaken, and a connection may idle.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     request_timeout: u64,
     /// How the log on stderr reads.
@@ -41,9 +41,9 @@ pub(crate) struct Arguments {
     /// Whether the audit log has what only reads, too; refused requests and changes are always in it.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     audit_reads: bool,
-    /// How many days audit entries are kept. For good by default.
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
-    audit_retention_days: Option<u64>,
+    /// How many days audit entries are kept; 0 keeps them for good.
+    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u64).range(0..=36_500))]
+    audit_retention_days: u64,
     /// Where clients and people reach this server; links in mails begin with it. By default the address it listens on.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -113,13 +113,13 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         limits: Limits {
             header_timeout: timeout,
             body_timeout: timeout,
+            write_timeout: timeout,
             ..Limits::default()
         },
         rate_limit: arguments.rate_limit,
         audits_reads: arguments.audit_reads,
-        audit_retention: arguments
-            .audit_retention_days
-            .map(|days| Duration::from_secs(days * 86_400)),
+        audit_retention: (arguments.audit_retention_days > 0)
+            .then(|| Duration::from_secs(arguments.audit_retention_days * 86_400)),
         mailer: Mailer::new(settings.as_ref(), &public_url)?,
     })
 }

@@ -64,7 +64,7 @@ pub(crate) async fn revoke(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let body: ApiKeyCreate = call.body()?;
+    let body = call.read_body(ApiKeyCreate::read)?;
     let text = new_text()?;
     match body.parse(text.secret(), call.ids())? {
         NewKey::User(command) => {

@@ -14,12 +14,13 @@ use bindery_core::text::{Description, KeyName, Name};
 use bindery_core::time::Timestamp;
 use bindery_core::user::OrganizationMembership;
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
 use super::schema::{Assigned, AssignedShown, IdText, MomentText, RedactedText, Text, choice_text};
 use super::{Moment, moment};
-use crate::json::{Object, present};
+use crate::json::{self, Object, present};
 use crate::page::Pagination;
 use crate::problem::Problem;
 use crate::secret::KeyText;
@@ -39,36 +40,74 @@ choice_text! { KeyStatusText of STATUSES }
 /// The most organizations of a key, and the most spaces of each.
 const PLACES_MAX: usize = 100;
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(tag = "key_type", deny_unknown_fields)]
+/// A key to make. `key_type` is read first and the rest as what it says, so that an error knows its field.
+#[derive(Debug, JsonSchema)]
+#[serde(tag = "key_type")]
 pub(crate) enum ApiKeyCreate {
     #[serde(rename = "USER")]
-    User {
-        #[schemars(with = "Text<KeyName>")]
-        name: String,
-        #[serde(default)]
-        #[schemars(with = "Option<Text<Description>>")]
-        description: Option<String>,
-        #[serde(default)]
-        #[schemars(with = "Option<MomentText>")]
-        expires_at: Option<String>,
-    },
+    User(UserKeyCreate),
     #[serde(rename = "SERVICE")]
-    Service {
-        #[schemars(with = "Text<KeyName>")]
-        name: String,
-        #[serde(default)]
-        #[schemars(with = "Option<Text<Description>>")]
-        description: Option<String>,
-        #[serde(default)]
-        #[schemars(with = "Option<MomentText>")]
-        expires_at: Option<String>,
-        #[serde(default, deserialize_with = "present")]
-        #[schemars(with = "Assigned<AccountRole>")]
-        account_role: Option<Object<AssignmentRequest>>,
-        #[schemars(with = "Vec<OrganizationOfKey>", length(min = 1, max = PLACES_MAX))]
-        organizations: Vec<Object<OrganizationOfKey>>,
-    },
+    Service(ServiceKeyCreate),
+}
+
+/// Of any key to make: what kind it is to be.
+#[derive(Debug, Deserialize)]
+struct KeyTypeOnly {
+    key_type: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(crate) struct UserKeyCreate {
+    #[serde(rename = "key_type")]
+    #[schemars(skip)]
+    _key_type: IgnoredAny,
+    #[schemars(with = "Text<KeyName>")]
+    name: String,
+    #[serde(default)]
+    #[schemars(with = "Option<Text<Description>>")]
+    description: Option<String>,
+    #[serde(default)]
+    #[schemars(with = "Option<MomentText>")]
+    expires_at: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(crate) struct ServiceKeyCreate {
+    #[serde(rename = "key_type")]
+    #[schemars(skip)]
+    _key_type: IgnoredAny,
+    #[schemars(with = "Text<KeyName>")]
+    name: String,
+    #[serde(default)]
+    #[schemars(with = "Option<Text<Description>>")]
+    description: Option<String>,
+    #[serde(default)]
+    #[schemars(with = "Option<MomentText>")]
+    expires_at: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Assigned<AccountRole>")]
+    account_role: Option<Object<AssignmentRequest>>,
+    #[schemars(with = "Vec<OrganizationOfKey>", length(min = 1, max = PLACES_MAX))]
+    organizations: Vec<Object<OrganizationOfKey>>,
+}
+
+impl ApiKeyCreate {
+    /// Reads a body.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        let KeyTypeOnly { key_type } = json::parse(bytes)?;
+        match key_type.as_str() {
+            "USER" => json::parse(bytes).map(Self::User),
+            "SERVICE" => json::parse(bytes).map(Self::Service),
+            other => Err(Problem::field(
+                "key_type",
+                format!("`{other}` is not one of USER, SERVICE"),
+            )),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -194,11 +233,12 @@ pub(crate) enum NewKey {
 impl ApiKeyCreate {
     pub(crate) fn parse(&self, secret: Secret, ids: &IdKey) -> Result<NewKey, Problem> {
         match self {
-            Self::User {
+            Self::User(UserKeyCreate {
                 name,
                 description,
                 expires_at,
-            } => Ok(NewKey::User(CreateUserKey {
+                ..
+            }) => Ok(NewKey::User(CreateUserKey {
                 name: key_name(name)?,
                 description: wire::description(description.as_deref().unwrap_or_default())?,
                 expires_at: expires_at
@@ -207,13 +247,14 @@ impl ApiKeyCreate {
                     .transpose()?,
                 secret,
             })),
-            Self::Service {
+            Self::Service(ServiceKeyCreate {
                 name,
                 description,
                 expires_at,
                 account_role,
                 organizations,
-            } => Ok(NewKey::Service(CreateServiceKey {
+                ..
+            }) => Ok(NewKey::Service(CreateServiceKey {
                 name: key_name(name)?,
                 description: wire::description(description.as_deref().unwrap_or_default())?,
                 expires_at: expires_at

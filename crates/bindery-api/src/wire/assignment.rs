@@ -6,16 +6,18 @@ use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
 use bindery_core::state::State;
 use serde::{Deserialize, Serialize};
 
+use crate::json::present;
 use crate::problem::Problem;
 
-/// In a request. Both members are required, and nothing beside them is accepted.
+/// In a request: `type`, and the one of the other two that goes with it.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", deny_unknown_fields)]
-pub(crate) enum AssignmentRequest {
-    #[serde(rename = "PREDEFINED")]
-    Predefined { name: String },
-    #[serde(rename = "CUSTOM")]
-    Custom { id: String },
+#[serde(deny_unknown_fields)]
+pub(crate) struct AssignmentRequest {
+    r#type: String,
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    id: Option<String>,
 }
 
 /// In a response.
@@ -35,19 +37,38 @@ impl AssignmentRequest {
         field: &str,
         ids: &IdKey,
     ) -> Result<Assignment<R>, Problem> {
-        match self {
-            Self::Predefined { name } => {
+        let member = |member: &str| format!("{field}.{member}");
+        match (self.r#type.as_str(), &self.name, &self.id) {
+            ("PREDEFINED", Some(name), None) => {
                 R::find(name).map(Assignment::Predefined).ok_or_else(|| {
-                    Problem::field(
-                        &format!("{field}.name"),
-                        format!("`{name}` is not one of {}", R::names().join(", ")),
-                    )
+                    let why = format!("`{name}` is not one of {}", R::names().join(", "));
+                    Problem::field(&member("name"), why)
                 })
             }
-            Self::Custom { id } => ids
+            ("CUSTOM", None, Some(id)) => ids
                 .parse(id)
                 .map(Assignment::Custom)
-                .map_err(|error| Problem::field(&format!("{field}.id"), error)),
+                .map_err(|error| Problem::field(&member("id"), error)),
+            ("PREDEFINED", _, Some(_)) => Err(Problem::field(
+                &member("id"),
+                "goes with the type CUSTOM; leave it out beside PREDEFINED",
+            )),
+            ("PREDEFINED", None, None) => Err(Problem::field(
+                &member("name"),
+                format!("is missing; send one of {}", R::names().join(", ")),
+            )),
+            ("CUSTOM", Some(_), _) => Err(Problem::field(
+                &member("name"),
+                "goes with the type PREDEFINED; leave it out beside CUSTOM",
+            )),
+            ("CUSTOM", None, None) => Err(Problem::field(
+                &member("id"),
+                "is missing; send the id of a role",
+            )),
+            (other, ..) => Err(Problem::field(
+                &member("type"),
+                format!("`{other}` is not one of PREDEFINED, CUSTOM"),
+            )),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use bindery_core::id::{Id, Kind, ProjectId, SpaceId};
 use bindery_core::permission::Permission;
 use bindery_core::query::Substring;
-use bindery_core::text::{Description, Email, KeyName, Name, RoleName};
+use bindery_core::text::{Description, Email, KeyName, Label, Name, RoleName};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -120,6 +120,17 @@ inline_schema!(
         "minLength": 1,
         "maxLength": Name::LENGTH_MAX,
         "pattern": Name::PATTERN,
+    })
+);
+
+inline_schema!(
+    Text<Label>,
+    "Label",
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": Label::LENGTH_MAX,
+        "pattern": Label::PATTERN,
     })
 );
 

@@ -5,12 +5,12 @@ use bindery_core::id::{IdKey, OrganizationId, SpaceId, SpaceMembershipId, UserId
 use bindery_core::place::{self, Space as Place};
 use bindery_core::role::SpaceRole;
 use bindery_core::state::State;
-use bindery_core::text::{Description, Name};
+use bindery_core::text::{Description, Label, Name};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
-use super::schema::{Assigned, AssignedShown, FilledDescription, FreeText, IdText, Text};
+use super::schema::{Assigned, AssignedShown, FilledDescription, IdText, Text};
 use super::{Moment, description, name};
 use crate::json::{Object, Patch, present};
 use crate::page::Pagination;
@@ -52,10 +52,10 @@ pub(crate) struct SpaceUpdate {
     #[schemars(with = "bool")]
     ml_models_enabled: Option<bool>,
     #[serde(default, deserialize_with = "present")]
-    #[schemars(with = "FreeText")]
+    #[schemars(with = "Text<Label>")]
     gradient_start_color: Option<String>,
     #[serde(default, deserialize_with = "present")]
-    #[schemars(with = "FreeText")]
+    #[schemars(with = "Text<Label>")]
     gradient_end_color: Option<String>,
 }
 
@@ -90,26 +90,26 @@ pub(crate) struct Space {
     #[schemars(with = "bool")]
     ml_models_enabled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "FreeText")]
+    #[schemars(with = "Text<Label>")]
     gradient_start_color: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "FreeText")]
+    #[schemars(with = "Text<Label>")]
     gradient_end_color: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LlmIntegration {
-    #[schemars(with = "FreeText")]
+    #[schemars(with = "Text<Label>")]
     integration_id: String,
-    #[schemars(with = "FreeText")]
+    #[schemars(with = "Text<Label>")]
     model_name: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AgentRuntime {
-    #[schemars(with = "FreeText")]
+    #[schemars(with = "Text<Label>")]
     integration_id: String,
 }
 
@@ -143,11 +143,24 @@ impl SpaceCreate {
     }
 }
 
+fn label(field: &str, text: &str) -> Result<Label, Problem> {
+    Label::parse(text).map_err(|error| Problem::field(field, error))
+}
+
 impl SpaceUpdate {
     pub(crate) fn parse(&self, space: SpaceId) -> Result<UpdateSpace, Problem> {
-        let integration = |one: &Object<LlmIntegration>| place::LlmIntegration {
-            integration_id: one.0.integration_id.clone(),
-            model_name: one.0.model_name.clone(),
+        let integration = |Object(one): &Object<LlmIntegration>| {
+            Ok::<_, Problem>(Some(place::LlmIntegration {
+                integration_id: label(
+                    "default_llm_integration.integration_id",
+                    &one.integration_id,
+                )?,
+                model_name: label("default_llm_integration.model_name", &one.model_name)?,
+            }))
+        };
+        let color = |field, text: &Option<String>| {
+            let text = text.as_deref();
+            text.map(|text| label(field, text)).transpose()
         };
         let command = UpdateSpace {
             space,
@@ -163,16 +176,17 @@ impl SpaceUpdate {
                 description(text)
             })?,
             is_private: self.is_private,
-            default_llm_integration: self
-                .default_llm_integration
-                .resolve(|| None, |one| Ok::<_, Problem>(Some(integration(one))))?,
+            default_llm_integration: self.default_llm_integration.resolve(|| None, integration)?,
             default_agent_runtime: self.default_agent_runtime.resolve(
                 || None,
-                |one| Ok::<_, Problem>(Some(one.0.integration_id.clone())),
+                |Object(one)| {
+                    let field = "default_agent_runtime.integration_id";
+                    label(field, &one.integration_id).map(Some)
+                },
             )?,
             ml_models_enabled: self.ml_models_enabled,
-            gradient_start_color: self.gradient_start_color.clone(),
-            gradient_end_color: self.gradient_end_color.clone(),
+            gradient_start_color: color("gradient_start_color", &self.gradient_start_color)?,
+            gradient_end_color: color("gradient_end_color", &self.gradient_end_color)?,
         };
         if command.is_empty() {
             return Err(Problem::changes_nothing(
@@ -208,17 +222,19 @@ impl Space {
             is_private: space.is_private,
             default_llm_integration: settings.default_llm_integration.as_ref().map(|one| {
                 LlmIntegration {
-                    integration_id: one.integration_id.clone(),
-                    model_name: one.model_name.clone(),
+                    integration_id: one.integration_id.to_string(),
+                    model_name: one.model_name.to_string(),
                 }
             }),
             default_agent_runtime: settings
                 .default_agent_runtime
-                .clone()
-                .map(|integration_id| AgentRuntime { integration_id }),
+                .as_ref()
+                .map(|id| AgentRuntime {
+                    integration_id: id.to_string(),
+                }),
             ml_models_enabled: settings.ml_models_enabled,
-            gradient_start_color: settings.gradient_start_color.clone(),
-            gradient_end_color: settings.gradient_end_color.clone(),
+            gradient_start_color: settings.gradient_start_color.as_ref().map(Label::to_string),
+            gradient_end_color: settings.gradient_end_color.as_ref().map(Label::to_string),
         }
     }
 }

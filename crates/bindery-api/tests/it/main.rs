@@ -8,3 +8,4 @@
 mod matrix;
 mod personas;
 mod served;
+mod takeover;

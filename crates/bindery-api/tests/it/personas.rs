@@ -150,14 +150,15 @@ impl Company {
     }
 }
 
-struct Builder {
-    served: Served,
-    admin_key: String,
+/// Makes a company, as the founder of the first of two accounts.
+pub(crate) struct Builder {
+    pub(crate) served: Served,
+    pub(crate) admin_key: String,
     ids: BTreeMap<String, String>,
 }
 
 impl Builder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let served = Served::new();
         let admin_key = found_account(&served, 1, "root@example.com");
         found_account(&served, 2, "stranger@example.com");
@@ -169,7 +170,7 @@ impl Builder {
     }
 
     /// Asks as the founder, who may do everything.
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = body.to_string();
         let (status, answer) = self
             .served
@@ -181,7 +182,7 @@ impl Builder {
         answer
     }
 
-    fn make(&mut self, name: &str, path: &str, body: &Value) -> String {
+    pub(crate) fn make(&mut self, name: &str, path: &str, body: &Value) -> String {
         let made = self.ask("POST", path, body);
         let id = made["id"].as_str().unwrap().to_owned();
         self.ids.insert(name.to_owned(), id.clone());
@@ -301,7 +302,13 @@ impl Builder {
                         self.ask("POST", "/v2/role-bindings", &body);
                     }
                 }
-                Some(self.issue(&email))
+                let key = self.issue(&email);
+                if !person.is_developer {
+                    // With a key from before: the operator's comes with developer access.
+                    let off = json!({"is_developer": false});
+                    self.ask("PATCH", &format!("/v2/users/{user}"), &off);
+                }
+                Some(key)
             }
             Standing::Bot(organization, space) => {
                 let space_id = self.id(persona.space);
@@ -332,7 +339,7 @@ impl Builder {
         }
     }
 
-    fn person(&mut self, name: &str, role: &str, is_developer: bool) -> String {
+    pub(crate) fn person(&mut self, name: &str, role: &str, is_developer: bool) -> String {
         let body = json!({
             "name": name, "email": format!("{name}@example.com"), "invite_mode": "NONE",
             "role": {"type": "PREDEFINED", "name": role}, "is_developer": is_developer,
@@ -356,7 +363,7 @@ impl Builder {
         self.ask("POST", &path, &json!({"user_id": user, "role": role}));
     }
 
-    fn issue(&self, email: &str) -> String {
+    pub(crate) fn issue(&self, email: &str) -> String {
         issue(&self.served, 1, email)
     }
 }

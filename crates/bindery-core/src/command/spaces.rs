@@ -14,7 +14,7 @@ use crate::resource::Bindable;
 use crate::role::SpaceRole;
 use crate::role_binding::RoleBinding;
 use crate::state::State;
-use crate::text::{Description, Name};
+use crate::text::{Description, Label, Name};
 use crate::user::{SpaceMembership, User};
 
 /// Makes a space in an organization. Whoever isn't admin above it becomes its admin: the creator of a private space could
@@ -79,13 +79,13 @@ pub struct UpdateSpace {
     /// Set, or cleared.
     pub default_llm_integration: Option<Option<LlmIntegration>>,
     /// Set, or cleared.
-    pub default_agent_runtime: Option<Option<String>>,
+    pub default_agent_runtime: Option<Option<Label>>,
     /// Set.
     pub ml_models_enabled: Option<bool>,
     /// Set.
-    pub gradient_start_color: Option<String>,
+    pub gradient_start_color: Option<Label>,
     /// Set.
-    pub gradient_end_color: Option<String>,
+    pub gradient_end_color: Option<Label>,
 }
 
 impl UpdateSpace {

@@ -34,7 +34,7 @@ use bindery_core::resource::Bindable;
 use bindery_core::role::{
     AccountRole, CUSTOM_FIRST, OrganizationRole, PREDEFINED_ROLES, SpaceRole,
 };
-use bindery_core::text::{Description, Email, KeyName, Name, RoleName};
+use bindery_core::text::{Description, Email, KeyName, Label, Name, RoleName};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, Standing, User};
 
@@ -702,20 +702,24 @@ impl World<'_> {
             SpaceChange::Color => UpdateSpace {
                 description: Some(self.description()),
                 ml_models_enabled: Some(true),
-                gradient_start_color: Some("red".to_owned()),
-                gradient_end_color: Some("blue".to_owned()),
+                gradient_start_color: Some(label("red")),
+                gradient_end_color: Some(label("blue")),
                 ..nothing
             },
             SpaceChange::Integration(is_set) => UpdateSpace {
                 default_llm_integration: Some(is_set.then(|| LlmIntegration {
-                    integration_id: "integration".to_owned(),
-                    model_name: "model".to_owned(),
+                    integration_id: label("integration"),
+                    model_name: label("model"),
                 })),
-                default_agent_runtime: Some(is_set.then(|| "runtime".to_owned())),
+                default_agent_runtime: Some(is_set.then(|| label("runtime"))),
                 ..nothing
             },
         }
     }
+}
+
+fn label(text: &str) -> Label {
+    Label::parse(text).expect("a short text")
 }
 
 fn account_role(role: Option<AccountRole>) -> Assignment<AccountRole> {

@@ -209,23 +209,20 @@ impl Model {
                 && key.expires_at.is_some_and(|end| end <= context.now)
         });
         let expires_at = Some(later(context.now, TWELVE_HOURS_MS.min(longest)));
-        match ended.map(|key| key.id) {
+        if let Some(id) = ended.map(|key| key.id) {
             // Made good again under its id, as if it were new.
-            Some(id) => {
-                for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
-                    key.secret = secret.clone();
-                    key.previous = None;
-                    key.description = Description::default();
-                    key.created_at = context.now;
-                    key.expires_at = expires_at;
-                }
+            for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
+                key.secret = secret.clone();
+                key.previous = None;
+                key.description = Description::default();
+                key.created_at = context.now;
+                key.expires_at = expires_at;
             }
-            None => {
-                self.give_key(user, &name, secret, context.now);
-                if let Some(key) = self.api_keys.last_mut() {
-                    key.expires_at = expires_at;
-                }
-            }
+            return;
+        }
+        self.give_key(user, &name, secret, context.now);
+        if let Some(key) = self.api_keys.last_mut() {
+            key.expires_at = expires_at;
         }
     }
 

@@ -1,0 +1,123 @@
+//! Ways to get more than one was given, or to lose what one has: each was open once.
+
+use serde_json::{Value, json};
+
+use crate::personas::Builder;
+
+const DAY: i64 = 24 * 3600;
+
+fn role(name: &str) -> Value {
+    json!({"type": "PREDEFINED", "name": name})
+}
+
+fn invite(mode: &str) -> String {
+    json!({
+        "name": "Boss", "email": "boss@example.com", "invite_mode": mode, "role": role("MEMBER"),
+    })
+    .to_string()
+}
+
+#[test]
+fn a_member_can_not_come_in_as_somebody_whose_invitation_lapsed() {
+    let mut builder = Builder::new();
+    let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
+    let boss = builder.ask("POST", "/v2/users", &invite("EMAIL_LINK").parse().unwrap());
+    let seat = json!({"user_id": boss["id"], "role": role("ADMIN")});
+    builder.ask("POST", &format!("/v2/organizations/{acme}/users"), &seat);
+    builder.person("mallory", "MEMBER", true);
+    let mallory = builder.issue("mallory@example.com");
+    builder.served.wait_seconds(8 * DAY);
+    for mode in ["TEMPORARY_PASSWORD", "EMAIL_LINK", "NONE"] {
+        let again = builder
+            .served
+            .send(Some(&mallory), "POST", "/v2/users", Some(&invite(mode)));
+        assert_eq!(again.0, 403, "{mode}: {}", again.1);
+    }
+    let again = builder.ask("POST", "/v2/users", &invite("EMAIL_LINK").parse().unwrap());
+    assert_eq!(
+        again["id"], boss["id"],
+        "an admin can, and the person keeps what they were given"
+    );
+}
+
+#[test]
+fn an_admin_can_not_switch_themselves_off() {
+    let builder = Builder::new();
+    let key = Some(builder.admin_key.as_str());
+    let (_, users) = builder.served.send(key, "GET", "/v2/users", None);
+    let me = users["users"][0]["id"].as_str().unwrap();
+    let off = Some(r#"{"is_developer":false}"#);
+    let (status, refused) = builder
+        .served
+        .send(key, "PATCH", &format!("/v2/users/{me}"), off);
+    assert_eq!(status, 400, "{refused}");
+    builder.ask("GET", "/v2/roles", &Value::Null);
+}
+
+#[test]
+fn a_service_key_does_not_outlive_the_last_of_its_places() {
+    let mut builder = Builder::new();
+    let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
+    let space = json!({"name": "red", "organization_id": acme});
+    let red = builder.make("red", "/v2/spaces", &space);
+    let places = json!([{"org_id": acme, "spaces": [{"space_id": red}]}]);
+    let body = json!({"key_type": "SERVICE", "name": "machine", "organizations": places});
+    let made = builder.ask("POST", "/v2/api-keys", &body);
+    let machine = made["key"].as_str();
+    builder.ask("DELETE", &format!("/v2/spaces/{red}"), &Value::Null);
+    assert_eq!(
+        builder.served.send(machine, "GET", "/v2/users", None).0,
+        200
+    );
+    builder.ask("DELETE", &format!("/v2/organizations/{acme}"), &Value::Null);
+    assert_eq!(
+        builder.served.send(machine, "GET", "/v2/users", None).0,
+        401
+    );
+}
+
+#[test]
+fn errors_in_nested_bodies_name_their_field() {
+    let builder = Builder::new();
+    let key = Some(builder.admin_key.as_str());
+    for (path, body, named) in [
+        ("/v2/api-keys", r#"{"key_type":"USER","name":5}"#, "`name`"),
+        (
+            "/v2/api-keys",
+            r#"{"key_type":"OTHER","name":"x"}"#,
+            "`key_type`",
+        ),
+        ("/v2/api-keys", r#"{"name":"x"}"#, "key_type"),
+        (
+            "/v2/api-keys",
+            r#"{"key_type":"SERVICE","name":"x","organizations":[{"org_id":"x","spaces":[{"space_id":7}]}]}"#,
+            "`organizations[0].spaces[0].space_id`",
+        ),
+        (
+            "/v2/users",
+            r#"{"name":"x","email":"a@x.io","invite_mode":"NONE","role":{"type":"CUSTOM","id":3}}"#,
+            "`role.id`",
+        ),
+        (
+            "/v2/users",
+            r#"{"name":"x","email":"a@x.io","invite_mode":"NONE","role":{"type":"CUSTOM","name":"x"}}"#,
+            "`role.name`",
+        ),
+        (
+            "/v2/users",
+            r#"{"name":"x","email":"a@x.io","invite_mode":"NONE","role":"MEMBER"}"#,
+            "`role`",
+        ),
+    ] {
+        let (status, problem) = builder.served.send(key, "POST", path, Some(body));
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(status, 400, "{body}: {detail}");
+        assert!(detail.contains(named), "{body}: {detail}");
+    }
+    let long = format!(r#"{{"{}":1}}"#, "x".repeat(500_000));
+    let (_, problem) = builder.served.send(key, "POST", "/v2/roles", Some(&long));
+    assert!(
+        problem.to_string().len() < 2_000,
+        "what was sent comes back cut"
+    );
+}
