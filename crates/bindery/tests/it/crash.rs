@@ -7,10 +7,9 @@ use std::time::Duration;
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
 use bindery_store::Store as _;
-use bindery_store::sqlite::SqliteStore;
 use serde_json::json;
 
-use crate::support::{Client, Server, text};
+use crate::support::{Client, OpenStore, Server, text};
 
 const ROUNDS: u64 = 20;
 const CONNECTIONS: usize = 8;
@@ -88,7 +87,7 @@ fn patch_without_pause(
 }
 
 pub(crate) fn assert_log_replays_to_the_state(data_dir: &Path) -> usize {
-    let store = SqliteStore::open(data_dir).unwrap();
+    let store = OpenStore::new(data_dir);
     let account = store.accounts().unwrap().remove(0);
     let mut replayed = State::new(account);
     let mut entries = 0;

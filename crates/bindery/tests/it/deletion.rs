@@ -17,11 +17,10 @@ use bindery_core::state::State;
 use bindery_core::text::{Description, Email, Name};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, OrganizationMembership, Standing, User};
-use bindery_store::sqlite::SqliteStore;
 use bindery_store::{Batch, Store as _};
 
 use crate::crash::assert_log_replays_to_the_state;
-use crate::support::Server;
+use crate::support::{OpenStore, Server};
 
 const ROUNDS: u32 = 8;
 const ACCOUNT: AccountId = AccountId(1);
@@ -91,7 +90,7 @@ fn kill_amid(data_dir: &Path, before: &State, moment: Duration) -> bool {
 
 /// Whether the organization is gone with everything in it; if not, everything must be as it was.
 fn is_gone(data_dir: &Path, before: &State) -> bool {
-    let store = SqliteStore::open(data_dir).unwrap();
+    let store = OpenStore::new(data_dir);
     let state = store.load(ACCOUNT).unwrap();
     if state.organization(GOES).is_some() {
         assert!(state == *before, "a part is gone");
@@ -150,7 +149,7 @@ fn copy(data_dir: &Path) -> tempfile::TempDir {
 
 /// Appends the organizations to the log that the founder's entry began: over HTTP it would take a minute.
 fn fill(data_dir: &Path) -> State {
-    let store = SqliteStore::open(data_dir).unwrap();
+    let store = OpenStore::new(data_dir);
     for changes in world().chunks(10_000) {
         let state = store.load(ACCOUNT).unwrap();
         let revision = state.revision().next();

@@ -2,17 +2,20 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use crate::support::{ADMIN_KEY, Server};
+use crate::support::{ADMIN_KEY, Server, spawn};
 
 fn serve(data_dir: &Path, listen: &str, admin_key: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bindery"))
-        .args(["serve", "--listen", listen, "--data-dir"])
-        .arg(data_dir)
-        .env("BINDERY_ADMIN_KEY", admin_key)
-        .output()
-        .unwrap()
+    let started = spawn(
+        Command::new(env!("CARGO_BIN_EXE_bindery"))
+            .args(["serve", "--listen", listen, "--data-dir"])
+            .arg(data_dir)
+            .env("BINDERY_ADMIN_KEY", admin_key)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    started.wait_with_output().unwrap()
 }
 
 /// One clear line, nothing on stdout, a failing status.

@@ -1,10 +1,13 @@
 //! A running `bindery serve` and a client that keeps its connection.
 
 use std::io::{BufRead as _, BufReader};
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use bindery_store::sqlite::SqliteStore;
 use serde_json::Value;
 
 /// The admin's key in every test.
@@ -23,14 +26,14 @@ impl Server {
 
     /// The same with more arguments.
     pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bindery"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir)
-            .args(arguments)
-            .env("BINDERY_ADMIN_KEY", ADMIN_KEY)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = spawn(
+            Command::new(env!("CARGO_BIN_EXE_bindery"))
+                .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+                .arg(data_dir)
+                .args(arguments)
+                .env("BINDERY_ADMIN_KEY", ADMIN_KEY)
+                .stdout(Stdio::piped()),
+        );
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -62,8 +65,8 @@ impl Server {
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(mut self) {
         let id = self.child.id().to_string();
-        let signalled = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(signalled.unwrap().success());
+        let mut signalled = spawn(Command::new("kill").args(["-TERM", &id]));
+        assert!(signalled.wait().unwrap().success());
         assert!(self.child.wait().unwrap().success());
     }
 
@@ -112,6 +115,41 @@ impl Client {
         let (status, body) = self.try_send("POST", path, Some(body)).unwrap();
         assert_eq!(status, 201, "{path}: {body}");
         body
+    }
+}
+
+/// Held while a process is started, and shared while a store is open in this one: between fork and exec a new process holds
+/// whatever files are open here, the lock of a store too.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Starts a process.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
+/// The store of a directory that nobody serves.
+pub(crate) struct OpenStore {
+    store: SqliteStore,
+    // Declared last: given up when the store is closed.
+    _no_forks: RwLockReadGuard<'static, ()>,
+}
+
+impl OpenStore {
+    pub(crate) fn new(data_dir: &Path) -> Self {
+        let no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            store: SqliteStore::open(data_dir).unwrap(),
+            _no_forks: no_forks,
+        }
+    }
+}
+
+impl Deref for OpenStore {
+    type Target = SqliteStore;
+
+    fn deref(&self) -> &SqliteStore {
+        &self.store
     }
 }
 
