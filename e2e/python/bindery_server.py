@@ -29,6 +29,7 @@ class Server:
         self.log = directory / "server.log"
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
+        self.arguments: list[str] = []
 
     @property
     def data(self) -> Path:
@@ -55,7 +56,7 @@ class Server:
     def start(self) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [self.binary, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0"],
+                [self.binary, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0", *self.arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
