@@ -6,7 +6,7 @@
 use imbl::OrdMap;
 
 use crate::decision::{Facts, Place, Principal, SpacePlace};
-use crate::id::{OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId};
+use crate::id::{OrganizationId, ProjectId, RoleId, SpaceId, UserId};
 use crate::permission::PermissionSet;
 use crate::resource::{Bindable, Resource};
 use crate::role::{OrganizationRole, PredefinedRole, SpaceRole};
@@ -21,7 +21,7 @@ pub struct AccessIndex {
     organization_roles: OrdMap<(UserId, OrganizationId), OrganizationRole>,
     // Invariant: an entry exists only while at least one of the two is there.
     held_on_spaces: OrdMap<(UserId, SpaceId), HeldOnSpace>,
-    held_on_projects: OrdMap<(UserId, ProjectId), (RoleBindingId, RoleId)>,
+    held_on_projects: OrdMap<(UserId, ProjectId), RoleId>,
     custom_roles: OrdMap<RoleId, PermissionSet>,
 }
 
@@ -29,7 +29,7 @@ pub struct AccessIndex {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct HeldOnSpace {
     membership: Option<SpaceRole>,
-    binding: Option<(RoleBindingId, RoleId)>,
+    binding: Option<RoleId>,
 }
 
 impl Facts for AccessIndex {
@@ -60,7 +60,7 @@ impl Facts for AccessIndex {
         self.held_on_spaces.get(&(user, on))?.membership
     }
 
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)> {
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
         match on {
             Bindable::Space(space) => self.held_on_spaces.get(&(user, space))?.binding,
             Bindable::Project(project) => self.held_on_projects.get(&(user, project)).copied(),
@@ -121,12 +121,7 @@ impl AccessIndex {
         self.hold_on_space(user, on, |held| held.membership = role);
     }
 
-    pub(crate) fn set_bound_role(
-        &mut self,
-        user: UserId,
-        on: Bindable,
-        bound: Option<(RoleBindingId, RoleId)>,
-    ) {
+    pub(crate) fn set_bound_role(&mut self, user: UserId, on: Bindable, bound: Option<RoleId>) {
         match (on, bound) {
             (Bindable::Space(space), _) => {
                 self.hold_on_space(user, space, |held| held.binding = bound);

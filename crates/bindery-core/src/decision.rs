@@ -3,7 +3,7 @@
 //! Written once (`contract/authorization.md` §7) over a few facts, and asked of the access index for the present, or of
 //! any state for the past and for changes that were never made. There is no second rule book.
 
-use crate::id::{OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId};
+use crate::id::{OrganizationId, ProjectId, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
 use crate::role::{AccountRole, OrganizationRole, SpaceRole};
@@ -36,7 +36,7 @@ impl Decision {
     }
 }
 
-/// One reason for a yes.
+/// One reason for a yes. A role binding is told by its user and resource; who shows it looks its id up in the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// The principal is account admin.
@@ -49,15 +49,15 @@ pub enum Grant {
     OrganizationRole(OrganizationId, OrganizationRole),
     /// The principal is admin of the space by membership.
     SpaceAdmin(SpaceId),
-    /// The principal is admin of the space by this binding of the predefined role `Admin`.
-    SpaceAdminByBinding(SpaceId, RoleBindingId),
+    /// The principal is admin of the space by a binding of the predefined role `Admin`.
+    SpaceAdminByBinding(SpaceId),
     /// The principal's membership of the space grants it.
     SpaceMembership(SpaceId, SpaceRole),
     /// The space is public, the principal has no role of their own there, and their role in the organization stands for
     /// this space role.
     PublicSpace(SpaceId, OrganizationId, SpaceRole),
     /// A role bound on the space or on the project grants it.
-    RoleBinding(Bindable, RoleBindingId, RoleId),
+    RoleBinding(Bindable, RoleId),
 }
 
 /// Why the answer is no.
@@ -84,7 +84,7 @@ pub enum CutGrant {
     /// A membership of the space.
     SpaceMembership(SpaceRole),
     /// A role bound on the space.
-    RoleBinding(RoleBindingId, RoleId),
+    RoleBinding(RoleId),
     /// The fallback of a public space.
     PublicSpace(SpaceRole),
 }
@@ -144,7 +144,7 @@ pub trait Facts {
     /// The user's predefined role in the space.
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole>;
     /// The role bound to the user on the resource.
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)>;
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId>;
     /// What a role grants; nothing, if it doesn't exist.
     fn permissions(&self, role: RoleId) -> PermissionSet;
 }
@@ -197,8 +197,8 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
             }
             let on = Bindable::Project(project);
             match (facts.bound_role(user, on), inherited) {
-                (Some((binding, role)), _) if facts.permissions(role).contains(permission) => {
-                    Decision::Allowed(Grant::RoleBinding(on, binding, role))
+                (Some(role), _) if facts.permissions(role).contains(permission) => {
+                    Decision::Allowed(Grant::RoleBinding(on, role))
                 }
                 (_, Some(cut)) => Decision::Denied(Lack::Restriction(project, cut)),
                 (_, None) => Decision::Denied(Lack::Grant),
@@ -244,12 +244,8 @@ fn admin_grant(
     if facts.space_role(user, space) == Some(SpaceRole::Admin) {
         return Some(Grant::SpaceAdmin(space));
     }
-    match facts.bound_role(user, Bindable::Space(space)) {
-        Some((binding, role)) if role == SpaceRole::Admin.role() => {
-            Some(Grant::SpaceAdminByBinding(space, binding))
-        }
-        Some(_) | None => None,
-    }
+    let bound = facts.bound_role(user, Bindable::Space(space));
+    (bound == Some(SpaceRole::Admin.role())).then_some(Grant::SpaceAdminByBinding(space))
 }
 
 /// What grants the permission at the level of the space: membership and binding together, or, where there is neither,
@@ -279,8 +275,8 @@ fn space_grant(
         .filter(|role| role.permissions().contains(permission))
         .map(CutGrant::SpaceMembership);
     let by_binding = binding
-        .filter(|(_, role)| facts.permissions(*role).contains(permission))
-        .map(|(binding, role)| CutGrant::RoleBinding(binding, role));
+        .filter(|role| facts.permissions(*role).contains(permission))
+        .map(CutGrant::RoleBinding);
     by_membership.or(by_binding)
 }
 
@@ -289,9 +285,7 @@ impl CutGrant {
     fn on(self, place: SpacePlace) -> Grant {
         match self {
             Self::SpaceMembership(role) => Grant::SpaceMembership(place.space, role),
-            Self::RoleBinding(binding, role) => {
-                Grant::RoleBinding(Bindable::Space(place.space), binding, role)
-            }
+            Self::RoleBinding(role) => Grant::RoleBinding(Bindable::Space(place.space), role),
             Self::PublicSpace(role) => Grant::PublicSpace(place.space, place.organization, role),
         }
     }

@@ -390,11 +390,8 @@ impl State {
         }
         self.bindings_on
             .insert((binding.resource, binding.user), binding.id);
-        self.access.set_bound_role(
-            binding.user,
-            binding.resource,
-            Some((binding.id, binding.role)),
-        );
+        self.access
+            .set_bound_role(binding.user, binding.resource, Some(binding.role));
         if old.is_none() {
             self.list_binding(&binding, true);
         }
@@ -680,9 +677,8 @@ impl Facts for State {
             .map(|membership| membership.role)
     }
 
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)> {
-        self.role_binding_on(on, user)
-            .map(|binding| (binding.id, binding.role))
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
+        self.role_binding_on(on, user).map(|binding| binding.role)
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {
