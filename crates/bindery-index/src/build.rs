@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
 use crate::codes::Codes;
-use crate::index::{BELOW, HOLDERS, Index, PLACE};
+use crate::index::{BELOW, HOLDERS, Index, LARGE_BYTES, PLACE};
 use crate::pool::{Free, Full, Pool, Slot, Table, class_for};
 use crate::record::{Holding, Kind, Place, Principal, Project, Space, UserWord};
 use crate::slab::{Cells, Slab};
@@ -91,6 +91,7 @@ fn build(source: &impl Source) -> Result<Built, Full> {
     index.held = pool;
     let (pool, free_holders) = holders?;
     index.holders = pool;
+    index.is_large = index.bytes().checks > LARGE_BYTES;
     Ok((index, free_held, free_holders, codes, last_end))
 }
 
@@ -225,8 +226,16 @@ fn build_holders(source: &impl Source, index: &Index, codes: &Codes) -> Result<(
             each(organizations + project.space as usize, number, 1);
         });
     });
+    let admins = Sorted::new(1, |each| {
+        source.principals(&mut |user, principal| {
+            if principal.account_role == 0 {
+                each(0, user, 1);
+            }
+        });
+    });
     let mut free = Free::new();
     let mut plan = Plan::default();
+    plan.add(&mut free, admins.of(0), || Ok(&index.admins))?;
     for number in 0..organizations {
         let (there, under) = (holders.of(number), below.of(number));
         plan.add(&mut free, there, || {

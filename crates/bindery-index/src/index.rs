@@ -12,6 +12,8 @@ use crate::slab::{Cells, Slab};
 
 /// How often a read begins anew before it is given up: a change takes a microsecond or so, a batch longer.
 const TRIES: usize = 64;
+/// Caches hold about this much.
+pub(crate) const LARGE_BYTES: usize = 4 << 20;
 
 /// A word of the place, and its tables: who holds something on it, and what lies directly below.
 pub(crate) const PLACE: usize = 0;
@@ -25,6 +27,10 @@ pub struct Index {
     pub(crate) revision: AtomicU64,
     /// Not 0 once something came that doesn't fit: every read is `None` then.
     pub(crate) closed: AtomicU64,
+    pub(crate) latest: AtomicU64,
+    pub(crate) is_large: bool,
+    /// The table of those whose role in the account is 0.
+    pub(crate) admins: AtomicU64,
     pub(crate) users: Slab<AtomicU64>,
     pub(crate) ends: Slab<AtomicU64>,
     pub(crate) organizations: Slab<Cells<4>>,
@@ -60,6 +66,9 @@ impl Index {
             sequence: Sequence::new(),
             revision: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
+            is_large: false,
+            admins: AtomicU64::new(0),
             users: Slab::new(more(users)),
             ends: Slab::new(0),
             organizations: Slab::new(more(organizations)),
@@ -239,6 +248,14 @@ impl View<'_> {
         }
     }
 
+    /// What a role grants, whoever holds it; a look through all codes, for what isn't in a hurry.
+    pub fn permissions(self, role: u32) -> Option<[u64; 3]> {
+        let codes = 1..=u16::MAX;
+        let mut roles = codes.map_while(|code| self.index.roles.get(usize::from(code)));
+        let cells = roles.find(|cells| cells[3].load(Relaxed) == u64::from(role))?;
+        Some([0, 1, 2].map(|word: usize| cells[word].load(Relaxed)))
+    }
+
     /// Whether the role with this code has this permission.
     #[inline]
     pub fn grants(self, code: u16, permission: u8) -> bool {
@@ -277,9 +294,41 @@ impl View<'_> {
         read
     }
 
-    /// How far user numbers go.
-    pub fn users(self) -> u32 {
-        u32::try_from(self.index.users.room()).unwrap_or(u32::MAX)
+    /// Reads ahead a project's word.
+    #[inline]
+    pub fn touch_project(self, project: u32) -> u64 {
+        place(&self.index.projects, project).0
+    }
+
+    /// Whether it outgrows the caches, so that reading ahead is worth its price.
+    #[inline]
+    pub fn is_large(self) -> bool {
+        self.index.is_large
+    }
+
+    /// When the last change was.
+    #[inline]
+    pub fn latest(self) -> i64 {
+        self.index.latest.load(Relaxed).cast_signed()
+    }
+
+    /// How far the numbers of users, organizations, spaces and projects go, and not farther.
+    pub fn room(self) -> [u32; 4] {
+        let index = self.index;
+        let rooms = [
+            index.users.room(),
+            index.organizations.room(),
+            index.spaces.room(),
+            index.projects.room(),
+        ];
+        rooms.map(|room| u32::try_from(room).unwrap_or(u32::MAX))
+    }
+
+    /// Everyone whose role in the account is its first, 0.
+    #[inline]
+    pub fn each_admin(self, mut with: impl FnMut(u32)) {
+        let admins = Table::from_bits(self.index.admins.load(Relaxed));
+        self.index.holders.each(admins, |user, _| with(user));
     }
 
     /// Everything that the user holds, with the code of the role.

@@ -165,6 +165,11 @@ impl World {
             projects.retain(|_, project| project.space == number);
             assert_eq!(below, projects.into_keys().collect());
         }
+        let mut admins = BTreeSet::new();
+        view.each_admin(|user| assert!(admins.insert(user)));
+        let mut principals = plain.principals.clone();
+        principals.retain(|_, principal| principal.account_role == 0);
+        assert_eq!(admins, principals.into_keys().collect());
         let mut all = BTreeMap::new();
         for number in 1..=self.organizations.max(self.spaces).max(self.projects) {
             let mut note = |kind, user, code| {

@@ -83,6 +83,11 @@ impl Changes {
         self.or_close(|changes| changes.try_set_principal(user, principal));
     }
 
+    /// When the last of the changes was.
+    pub fn set_latest(&mut self, latest: i64) {
+        self.index.latest.store(latest.cast_unsigned(), Relaxed);
+    }
+
     /// The organization is there, or is gone.
     pub fn set_organization(&mut self, number: u32, is_there: bool) {
         self.or_close(|changes| {
@@ -167,7 +172,8 @@ impl Changes {
             end.store(until.cast_unsigned(), Relaxed);
         }
         cell.store(word.with_principal(&principal).0, Relaxed);
-        Ok(())
+        let is_admin = u16::from(principal.account_role == 0);
+        self.set_in(&index.admins, user, hash(user), is_admin)
     }
 
     fn try_set_project(&mut self, number: u32, project: Option<Project>) -> Result<(), Full> {
