@@ -81,8 +81,7 @@ class Server:
     def stop_and_look_for_secrets(self) -> None:
         """Data directory and log, byte by byte: every secret of the run, and none may be there."""
         self.stop()  # with the last letters sent
-        self.mailbox.shutdown()
-        self.secrets.update(self.mailbox.tokens())
+        self.secrets.update(self.mailbox.stop())
         files = [path for path in self.directory.rglob("*") if path.is_file()]
         assert self.log in files and len(files) > 1, "there is something to look into"
         for path in files:

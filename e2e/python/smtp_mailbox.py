@@ -1,72 +1,64 @@
-"""A mail server that keeps what it is sent: just enough SMTP for one sender on this machine."""
+"""A real SMTP server that keeps the letters which it is handed."""
 
 from __future__ import annotations
 
 import email
+import email.policy
 import re
-import socketserver
+import socket
 import threading
+from email.message import EmailMessage
+from typing import NamedTuple
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
-class Mailbox(socketserver.ThreadingTCPServer):
-    daemon_threads = True
+class Letter(NamedTuple):
+    to: str
+    message: EmailMessage
 
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """What each link in it is for, and its token."""
+        return re.findall(r"/welcome#([a-z-]+)=(\w+)", self.message.get_content())
+
+
+class Mailbox:
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Conversation)
-        self.letters: list[tuple[str, str]] = []
+        self.letters: list[Letter] = []
         self.arrived = threading.Condition()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self.controller.start()
 
     @property
     def url(self) -> str:
-        return f"smtp://127.0.0.1:{self.server_address[1]}"
+        return f"smtp://127.0.0.1:{self.port}"
 
-    def keep(self, address: str, content: bytes) -> None:
-        text = email.message_from_bytes(content).get_payload(decode=True).decode()
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        letter = Letter(envelope.rcpt_tos[0], message)
         with self.arrived:
-            self.letters.append((address, text))
+            self.letters.append(letter)
             self.arrived.notify_all()
+        if letter.to.startswith("refused@"):
+            return f"550 no such mailbox: {letter.links}"
+        return "250 OK"
 
-    def tokens(self) -> list[str]:
-        """The secret part of every link that was sent."""
-        with self.arrived:
-            return [found for _, text in self.letters for found in links(text)]
+    def stop(self) -> list[str]:
+        """The token of every link that was sent."""
+        self.controller.stop()
+        return [token for letter in self.letters for _, token in letter.links]
 
-    def wait_for(self, address: str, count: int = 1) -> list[str]:
-        """The tokens that went to an address, once there are so many."""
+    def wait_for(self, address: str, count: int = 1) -> list[Letter]:
+        """The letters that went to an address, once there are so many."""
 
-        def sent() -> list[str]:
-            return [found for to, text in self.letters if to.lower() == address.lower() for found in links(text)]
+        def sent() -> list[Letter]:
+            return [letter for letter in self.letters if letter.to == address]
 
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(sent()) >= count, timeout=30), f"no letter for {address}"
             return sent()
-
-
-def links(text: str) -> list[str]:
-    return re.findall(r"/welcome#[a-z-]+=(\S+)", text)
-
-
-class Conversation(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        address = ""
-        self.say("220 ready")
-        while line := self.rfile.readline():
-            word = line[:4].upper()
-            if word == b"RCPT":
-                address = re.search(rb"<(.*?)>", line)[1].decode()
-            if word == b"DATA":
-                self.say("354 go on")
-                self.server.keep(address, self.content())
-            self.say("221 bye" if word == b"QUIT" else "250 fine")
-            if word == b"QUIT":
-                return
-
-    def content(self) -> bytes:
-        lines = []
-        while (line := self.rfile.readline()) not in (b".\r\n", b""):
-            lines.append(line.removeprefix(b"."))
-        return b"".join(lines)
-
-    def say(self, line: str) -> None:
-        self.wfile.write(f"{line}\r\n".encode())

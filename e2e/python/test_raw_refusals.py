@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import pytest
 
 from scenarios import Scenario, filled, for_client
-from test_raw import check_problem, choose_password
+from test_raw import check_problem
 from wire import Wire, custom, predefined
 
 CLIENT = "raw"
@@ -39,9 +40,10 @@ def test_keys_that_have_ended_are_answered_like_one_that_never_was(scene):
     expiring = admin.ok("create_api_key", key_type="USER", name="to expire", expires_at=expires_at)
     email = "raw.leaver@acme.example"
     leaver = admin.ok("create_user", name="Leaver", email=email, role=predefined("MEMBER"), invite_mode="EMAIL_LINK")
-    letter = server.mailbox.wait_for(email)[0]
-    accepted = choose_password(scene, "invitations", letter, "the leaver's password").json()["api_key"]
-    keys = [revoked["key"], server.saw(accepted["key"])]
+    [(_, token)] = server.mailbox.wait_for(email)[0].links
+    body = json.dumps({"password": server.saw("the leaver's password")}).encode()
+    accepted = Wire(server, None).send("POST", f"/bindery/v1/invitations/{token}", body, JSON)
+    keys = [revoked["key"], server.saw(accepted.json()["api_key"]["key"])]
     for key in keys:
         Wire(server, key).ok("list_roles")
     admin.ok("revoke_api_key", api_key_id=revoked["id"])

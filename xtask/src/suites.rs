@@ -101,16 +101,9 @@ fn end_to_end(root: &Path) -> Vec<Outcome> {
         Err(error) => return vec![finish(Outcome::new("end to end"), Err(error))],
     };
     vec![
-        setting.pytest("raw http", &["test_raw.py", "test_raw_refusals.py"]),
-        setting.pytest(
-            "python sdk",
-            &[
-                "test_sdk.py",
-                "test_sdk_refusals.py",
-                "test_sdk_role_bindings.py",
-            ],
-        ),
-        setting.pytest("ax command line", &["test_cli.py"]),
+        setting.pytest("raw http", "test_raw"),
+        setting.pytest("python sdk", "test_sdk"),
+        setting.pytest("ax command line", "test_cli"),
         setting.typescript(),
         setting.coverage(),
     ]
@@ -121,6 +114,8 @@ struct Setting<'root> {
     root: &'root Path,
     python: PathBuf,
     binary: PathBuf,
+    /// Every file of tests in `e2e/python`.
+    tests: Vec<String>,
     /// Where each suite writes which scenarios it has shown.
     coverage: PathBuf,
 }
@@ -137,10 +132,24 @@ impl<'root> Setting<'root> {
             fs::remove_dir_all(&coverage)?;
         }
         fs::create_dir_all(&coverage)?;
+        let mut tests = Vec::new();
+        for entry in fs::read_dir(root.join("e2e/python"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let is_of_a_suite = ["test_raw", "test_sdk", "test_cli"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
+            if is_of_a_suite {
+                tests.push(format!("e2e/python/{name}"));
+            } else if name.starts_with("test_") {
+                bail!("no suite runs e2e/python/{name}");
+            }
+        }
+        tests.sort();
         Ok(Self {
             root,
             python,
             binary: target(root).join("debug/bindery"),
+            tests,
             coverage,
         })
     }
@@ -154,11 +163,12 @@ impl<'root> Setting<'root> {
         command
     }
 
-    fn pytest(&self, suite: &'static str, files: &[&str]) -> Outcome {
+    /// The files in `e2e/python` whose names begin so.
+    fn pytest(&self, suite: &'static str, prefix: &str) -> Outcome {
         let mut outcome = Outcome::new(suite);
         let mut tests =
             self.python(&["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]);
-        tests.args(files.iter().map(|file| format!("e2e/python/{file}")));
+        tests.args(self.tests.iter().filter(|file| file.contains(prefix)));
         let ran = run_and_read(&mut tests, |line| {
             // `12 passed, 1 failed in 3.4s`
             if line.contains(" in ") && (line.contains(" passed") || line.contains(" failed")) {
