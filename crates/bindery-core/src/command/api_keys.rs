@@ -134,10 +134,12 @@ impl CreateServiceKey {
         {
             return Err(Refusal::Invalid(Invalid::AccountRoleOfKey));
         }
-        if has_twice(self.organizations.iter().map(|place| place.organization)) {
-            return Err(Refusal::Invalid(Invalid::OrganizationTwice));
-        }
-        for place in &self.organizations {
+        // In the order of the request: the first thing that is wrong is told.
+        for (place, before) in self.organizations.iter().zip(0_usize..) {
+            let so_far = self.organizations.iter().take(before.saturating_add(1));
+            if has_twice(so_far.map(|place| place.organization)) {
+                return Err(Refusal::Invalid(Invalid::OrganizationTwice));
+            }
             if has_twice(place.spaces.iter().map(|seat| seat.space)) {
                 return Err(Refusal::Invalid(Invalid::SpaceTwice));
             }
