@@ -29,6 +29,8 @@ enum Task {
     },
     /// Install what the tests need, and run every suite.
     Test,
+    /// Send the binary some thirty thousand cases made from its OpenAPI document; takes about five minutes.
+    Schemathesis,
     /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
     /// Make the tables of bindery-core from those in contract/.
@@ -55,6 +57,7 @@ fn run_task(task: Task) -> Result<()> {
     match task {
         Task::Demo { arguments } => suites::demo(root, &arguments),
         Task::Test => suites::test(root),
+        Task::Schemathesis => suites::schemathesis(root),
         Task::Ci => ci::run_all(root),
         Task::Codegen { check } => codegen::run(root, check),
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -14,6 +15,28 @@ struct Outcome {
     failed: u32,
     /// Why it counts as failed although no test did.
     trouble: Option<String>,
+}
+
+impl Outcome {
+    fn new(suite: &'static str) -> Self {
+        Self {
+            suite,
+            passed: 0,
+            failed: 0,
+            trouble: None,
+        }
+    }
+
+    /// Takes the counts out of pytest's last line: `12 passed, 1 failed in 3.4s`.
+    fn read_pytest(&mut self, line: &str) {
+        if line.contains(" in ") && (line.contains(" passed") || line.contains(" failed")) {
+            self.passed = count(line, "passed");
+            self.failed = count(line, "failed") + count(line, "error") + count(line, "errors");
+            if count(line, "skipped") > 0 {
+                self.trouble = Some("tests are skipped".to_owned());
+            }
+        }
+    }
 }
 
 /// Builds and starts the demo; it runs until it is interrupted.
@@ -35,14 +58,27 @@ pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
 
 /// Runs every suite and closes with the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
-    let outcomes = [rust(root), python_sdk(root)];
+    let mut outcomes = vec![rust(root)];
+    outcomes.extend(end_to_end(root));
+    close(&outcomes)
+}
+
+/// Some thirty thousand cases made from the OpenAPI document. Apart from the other suites as long as two runs don't send the
+/// same cases: the ids of a world are checked by a key of its own.
+pub(crate) fn schemathesis(root: &Path) -> Result<()> {
+    let setting = Setting::new(root)?;
+    close(&[setting.schemathesis()])
+}
+
+/// Says what each suite came to, and closes with the counts.
+fn close(outcomes: &[Outcome]) -> Result<()> {
     say("");
     for Outcome {
         suite,
         passed,
         failed,
         trouble,
-    } in &outcomes
+    } in outcomes
     {
         let trouble = trouble
             .as_ref()
@@ -66,12 +102,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
 }
 
 fn rust(root: &Path) -> Outcome {
-    let mut outcome = Outcome {
-        suite: "rust",
-        passed: 0,
-        failed: 0,
-        trouble: None,
-    };
+    let mut outcome = Outcome::new("rust");
     let mut tests = cargo(root, &["test", "--workspace", "--locked", "--no-fail-fast"]);
     let ran = run_and_read(&mut tests, |line| {
         // `test result: ok. 12 passed; 0 failed; 0 ignored; …`
@@ -86,41 +117,151 @@ fn rust(root: &Path) -> Outcome {
     finish(outcome, ran)
 }
 
-/// The official Python SDK, unmodified, against the binary that the Rust suite built.
-fn python_sdk(root: &Path) -> Outcome {
-    let mut outcome = Outcome {
-        suite: "python sdk end to end",
-        passed: 0,
-        failed: 0,
-        trouble: None,
+/// Official clients, unmodified, against the binary; then the scenarios that each has shown against those it has to.
+fn end_to_end(root: &Path) -> Vec<Outcome> {
+    let setting = match Setting::new(root) {
+        Ok(setting) => setting,
+        Err(error) => return vec![finish(Outcome::new("end to end"), Err(error))],
     };
-    let ran = python(root).and_then(|python| {
+    vec![
+        setting.pytest("raw http", "test_raw"),
+        setting.pytest("python sdk", "test_sdk"),
+        setting.pytest("ax command line", "test_cli"),
+        setting.typescript(),
+        setting.coverage(),
+    ]
+}
+
+/// What the end-to-end suites share.
+struct Setting<'root> {
+    root: &'root Path,
+    python: PathBuf,
+    binary: PathBuf,
+    /// Every file of tests in `e2e/python`.
+    tests: Vec<String>,
+    /// Where each suite writes which scenarios it has shown.
+    coverage: PathBuf,
+}
+
+impl<'root> Setting<'root> {
+    fn new(root: &'root Path) -> Result<Self> {
+        let python = python(root, "e2e/python")?;
         run(&mut cargo(
             root,
             &["build", "--locked", "--package", "bindery"],
         ))?;
-        let binary = target(root).join("debug/bindery");
-        let mut tests = program(
+        let coverage = target(root).join("e2e-coverage");
+        if coverage.exists() {
+            fs::remove_dir_all(&coverage)?;
+        }
+        fs::create_dir_all(&coverage)?;
+        let mut tests = Vec::new();
+        for entry in fs::read_dir(root.join("e2e/python"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let is_of_a_suite = ["test_raw", "test_sdk", "test_cli"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
+            if is_of_a_suite {
+                tests.push(format!("e2e/python/{name}"));
+            } else if name.starts_with("test_") {
+                bail!("no suite runs e2e/python/{name}");
+            }
+        }
+        tests.sort();
+        Ok(Self {
             root,
             python,
-            &["-m", "pytest", "-q", "-p", "no:cacheprovider", "e2e/python"],
-        );
-        tests
-            .env("BINDERY_BIN", binary)
+            binary: target(root).join("debug/bindery"),
+            tests,
+            coverage,
+        })
+    }
+
+    fn python(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.root, &self.python, arguments);
+        command
+            .env("BINDERY_BIN", &self.binary)
+            .env("BINDERY_E2E_COVERAGE", &self.coverage)
             .env("PYTHONDONTWRITEBYTECODE", "1");
-        run_and_read(&mut tests, |line| {
-            // `12 passed, 1 failed in 3.4s`
-            if line.contains(" in ") && (line.contains(" passed") || line.contains(" failed")) {
-                outcome.passed = count(line, "passed");
-                outcome.failed =
-                    count(line, "failed") + count(line, "error") + count(line, "errors");
-                if count(line, "skipped") > 0 {
+        command
+    }
+
+    /// The files in `e2e/python` whose names begin so.
+    fn pytest(&self, suite: &'static str, prefix: &str) -> Outcome {
+        let mut outcome = Outcome::new(suite);
+        let mut tests =
+            self.python(&["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]);
+        tests.args(self.tests.iter().filter(|file| file.contains(prefix)));
+        let ran = run_and_read(&mut tests, |line| outcome.read_pytest(line));
+        finish(outcome, ran)
+    }
+
+    fn typescript(&self) -> Outcome {
+        let mut outcome = Outcome::new("typescript client");
+        let home = self.root.join("e2e/typescript");
+        let ran = node_20(self.root).and_then(|()| {
+            run(&mut program(
+                &home,
+                "npm",
+                &["ci", "--no-audit", "--no-fund"],
+            ))?;
+            run(&mut program(&home, "npm", &["run", "--silent", "build"]))?;
+            let mut tests = self.python(&["e2e/python/with_scene.py", "typescript"]);
+            tests.args(["npm", "--prefix", "e2e/typescript", "test", "--silent"]);
+            run_and_read(&mut tests, |line| {
+                // `ℹ pass 12`
+                let told = |what| line.strip_prefix(what)?.trim().parse::<u32>().ok();
+                if let Some(passed) = told("ℹ pass ") {
+                    outcome.passed = passed;
+                } else if let Some(failed) = told("ℹ fail ").or_else(|| told("ℹ cancelled ")) {
+                    outcome.failed += failed;
+                } else if told("ℹ skipped ").or_else(|| told("ℹ todo ")) > Some(0) {
                     outcome.trouble = Some("tests are skipped".to_owned());
                 }
+            })
+        });
+        finish(outcome, ran)
+    }
+
+    /// Thousands of cases made from the OpenAPI document.
+    fn schemathesis(&self) -> Outcome {
+        let mut outcome = Outcome::new("schemathesis");
+        let ran = python(self.root, "e2e/schemathesis").and_then(|python| {
+            let mut tests = program(
+                self.root,
+                &python,
+                &[
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-s",
+                    "--tb=short",
+                    "-p",
+                    "no:cacheprovider",
+                    "e2e/schemathesis",
+                ],
+            );
+            tests
+                .env("BINDERY_BIN", &self.binary)
+                .env("BINDERY_REPORTS", target(self.root))
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            run_and_read(&mut tests, |line| outcome.read_pytest(line))
+        });
+        finish(outcome, ran)
+    }
+
+    /// An operation counts as a test here: passed if every client has shown all that it has to.
+    fn coverage(&self) -> Outcome {
+        let mut outcome = Outcome::new("operations whole in every client");
+        let mut check = self.python(&["e2e/python/coverage_check.py"]);
+        let ran = run_and_read(check.arg(&self.coverage), |line| {
+            if line.ends_with(" failed") && line.contains(" passed, ") {
+                outcome.passed = count(line, "passed");
+                outcome.failed = count(line, "failed");
             }
-        })
-    });
-    finish(outcome, ran)
+        });
+        finish(outcome, ran)
+    }
 }
 
 fn finish(mut outcome: Outcome, ran: Result<bool>) -> Outcome {
@@ -151,11 +292,12 @@ fn count(line: &str, word: &str) -> u32 {
     before.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// A Python with what `e2e/python/requirements.txt` names, in the target folder.
-fn python(root: &Path) -> Result<PathBuf> {
-    let requirements = root.join("e2e/python/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).context("e2e/python/requirements.txt")?;
-    let home = target(root).join("e2e-python");
+/// A Python with what the `requirements.txt` of this folder names, in the target folder.
+fn python(root: &Path, folder: &str) -> Result<PathBuf> {
+    let requirements = root.join(folder).join("requirements.txt");
+    let wanted =
+        fs::read_to_string(&requirements).with_context(|| format!("{folder}/requirements.txt"))?;
+    let home = target(root).join(folder.replace('/', "-"));
     let python = home.join("bin/python");
     let mark = home.join("requirements.installed");
     if fs::read_to_string(&mark).ok().as_deref() == Some(&*wanted) {
@@ -185,6 +327,15 @@ fn python(root: &Path) -> Result<PathBuf> {
     ))?;
     fs::write(mark, wanted)?;
     Ok(python)
+}
+
+fn node_20(root: &Path) -> Result<()> {
+    let check = "process.exit(Number(process.versions.node.split('.')[0]) >= 20 ? 0 : 1)";
+    let is_new = program(root, "node", &["-e", check]).status();
+    if !is_new.is_ok_and(|status| status.success()) {
+        bail!("this takes Node 20 or newer as `node`, with `npm`");
+    }
+    Ok(())
 }
 
 fn is_python_3_11(root: &Path, name: &str) -> bool {
