@@ -357,8 +357,12 @@ fn forbidden(lack: Forbidden) -> String {
             "the invitation to this address lapsed, and came with more than you can give; ask an account admin to invite them again"
         }
         Forbidden::KeyHoldsMore => {
-            "a new secret is handed to whoever asks for it, and the key holds more than you do at one of its places; ask someone \
-             who holds as much, or an account admin"
+            "a new secret is handed to whoever asks for it, and the key holds more than you do at one of its places, or may ask \
+             about more; ask someone who holds as much, or an account admin"
+        }
+        Forbidden::NotYoursToAsk => {
+            "asking about others takes reading the subject, and ROLE_BINDING_READ on the resource; a program that asks on behalf \
+             of everybody takes a key that an account admin has marked with PUT /bindery/v1/enforcement-points/{api_key_id}"
         }
         Forbidden::AuditLogsOff => "audit logging is switched off for this account",
         Forbidden::BotMakesUserKey => "a service key can't make user keys; use a user's own key",

@@ -404,6 +404,7 @@ fn issue(served: &Served, account: u32, email: &str) -> String {
         email: Email::parse(email).unwrap(),
         key_name: KeyName::parse("issued").unwrap(),
         secret: key.secret(),
+        is_enforcement_point: false,
     };
     let account = served.account(account);
     let executed = account.execute(issue, Caller::Operator, None);
