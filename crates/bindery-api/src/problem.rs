@@ -91,6 +91,14 @@ impl Problem {
         }
     }
 
+    /// 404 for what this server would serve if its operator had set it up.
+    pub(crate) fn not_configured(detail: &str) -> Self {
+        Self {
+            is_untyped: true,
+            ..Self::new(StatusCode::NOT_FOUND, detail)
+        }
+    }
+
     /// 405, with what the path does take.
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let detail = format!("this path takes {allowed}");
@@ -197,6 +205,11 @@ impl Problem {
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         self.status.as_u16()
+    }
+
+    /// What was wrong, and how to mend it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     const fn title_and_anchor(&self) -> (&'static str, Option<&'static str>) {

@@ -28,14 +28,17 @@ use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::authzen::{Aliases, Kept};
 use crate::call::{
-    Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables, noted,
+    Answer, Answering, Call, Handler, OpenCall, PublicCall, Services, audited_text,
+    audited_variables, noted,
 };
 use crate::mail::Mailer;
 use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
 use crate::problem::Problem;
+use crate::public_url::PublicUrl;
 use crate::query::Query;
 use crate::rate::Rate;
 use crate::secret::KeyText;
@@ -45,6 +48,7 @@ use crate::sign_in::Attempts;
 const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REVISION: HeaderName = HeaderName::from_static("bindery-revision");
 pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
 
 /// What a client may use up.
@@ -90,10 +94,15 @@ pub struct Options {
     pub audit_retention: Option<Duration>,
     /// How letters leave.
     pub mailer: Mailer,
+    /// Where clients reach this server, for the metadata of its decision point; without it there are none.
+    pub public_url: Option<PublicUrl>,
+    /// Other names on the AuthZEN endpoints.
+    pub aliases: Aliases,
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, and letters that are only mentioned in the log.
+    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata and
+    /// no aliases.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
@@ -101,6 +110,8 @@ impl Options {
             audits_reads: true,
             audit_retention: None,
             mailer,
+            public_url: None,
+            aliases: Aliases::default(),
         }
     }
 }
@@ -120,6 +131,7 @@ pub struct Server {
     router: Router,
     limits: Limits,
     rate: Rate<(AccountId, Caller)>,
+    public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
 }
@@ -133,7 +145,12 @@ impl Server {
                 mailer: options.mailer,
                 passwords: Passwords::new(),
                 attempts: Attempts::new(),
+                aliases: options.aliases,
+                searches: Kept::default(),
             }),
+            public: PublicCall {
+                public_url: options.public_url,
+            },
             router: Router::new(),
             limits: options.limits,
             rate: Rate::per_second(options.rate_limit),
@@ -217,6 +234,9 @@ impl Server {
             interval.tick().await;
             self.rate.tidy();
             self.services.attempts.tidy();
+            self.services
+                .searches
+                .tidy(self.services.node.clock().now());
         }
     }
 
@@ -301,9 +321,8 @@ impl Server {
             let key = (account.id(), *caller);
             self.rate.take(&key).map_err(Problem::rate_limited)?;
         }
-        let is_open = !path.starts_with("/v2/") && path != "/v2";
         let (operation, parameters) = match self.router.find(request.method(), path) {
-            _ if known.is_none() && !is_open => return Err(Problem::unauthenticated()),
+            _ if known.is_none() && is_walled(path) => return Err(Problem::unauthenticated()),
             Route::Found(operation, parameters) => (operation, parameters),
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
@@ -317,6 +336,12 @@ impl Server {
         };
         let answer = match (operation.handler, known) {
             (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
+            (Handler::Public(handler), _) => {
+                Query::parse(request.uri().query().unwrap_or_default(), operation.query)?;
+                let answer = handler(&self.public)?;
+                operation.check_answer(&answer);
+                answer
+            }
             (_, Some((account, caller))) => {
                 self.answer_known(asked, account, caller, request).await?
             }
@@ -360,9 +385,11 @@ impl Server {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Result<Answer, Problem> {
-        let kind = match asked.operation.method {
-            hyper::Method::GET => AuditKind::Query,
-            _ => AuditKind::Mutation,
+        let kind = match asked.operation.handler {
+            Handler::Reads(_) | Handler::Searches(_) | Handler::Waits(_) | Handler::Public(_) => {
+                AuditKind::Query
+            }
+            Handler::Changes(_) | Handler::Open(_) => AuditKind::Mutation,
         };
         let mut note = AuditEntry {
             user: Context {
@@ -494,6 +521,14 @@ fn forget(node: &Node, retention: Duration) {
     }
 }
 
+/// Whether nothing below the path is for those without a key, so that they don't even learn what is there.
+fn is_walled(path: &str) -> bool {
+    ["/v2", "/access"].into_iter().any(|wall| {
+        let below = path.strip_prefix(wall);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 /// A path as it may be told and logged: without the token of a link.
 fn shown(path: &str) -> String {
     let with_token = OPERATIONS
@@ -543,6 +578,9 @@ fn render(success: u16, answer: Answer) -> Response<Full<Bytes>> {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+    }
+    if let Some(revision) = answer.revision {
+        headers.insert(REVISION, HeaderValue::from(revision.0));
     }
     // Answers are about who may do what, and some carry a secret: no cache keeps them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -25,15 +25,15 @@ pub enum Attribute {
 /// The members of an object, each once.
 pub type Members = BTreeMap<String, Attribute>;
 
-/// All that came beside a question. Empty costs nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Attributes {
+/// All that came beside a question, borrowed from its request: defaults of a batch stand behind all of its questions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Attributes<'a> {
     /// `subject.properties`.
-    pub subject: Members,
+    pub subject: Option<&'a Members>,
     /// `action.properties`.
-    pub action: Members,
+    pub action: Option<&'a Members>,
     /// `resource.properties`.
-    pub resource: Members,
+    pub resource: Option<&'a Members>,
     /// `context`.
-    pub context: Members,
+    pub context: Option<&'a Members>,
 }

@@ -25,8 +25,8 @@ mod search;
 pub use search::{Found, SubjectKind};
 
 /// What is asked. Every part may name nothing; the answer is no then.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Inquiry {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Inquiry<'a> {
     /// About whom; [`UserId::NOBODY`] for a name that means nobody.
     pub subject: UserId,
     /// What they would do; `None` for a name that means nothing.
@@ -34,10 +34,10 @@ pub struct Inquiry {
     /// On what; a number that nothing has for a name that means nothing.
     pub resource: Resource,
     /// What conditions are told.
-    pub attributes: Attributes,
+    pub attributes: Attributes<'a>,
 }
 
-impl Inquiry {
+impl Inquiry<'_> {
     /// The question, if there is such a permission.
     pub fn question(&self) -> Option<Question> {
         Some(Question {
@@ -53,7 +53,7 @@ impl State {
     pub fn inquire(
         &self,
         context: &Context,
-        inquiry: &Inquiry,
+        inquiry: &Inquiry<'_>,
     ) -> Result<Option<Decision>, Refusal> {
         self.authorize_inquiry(context, inquiry.subject, inquiry.resource)?;
         let question = inquiry.question();
