@@ -5,6 +5,7 @@
     reason = "a test whose setting can't be made has failed"
 )]
 
+mod authzen;
 mod matrix;
 mod personas;
 mod served;
