@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod codegen;
+mod postgres;
 mod run;
 mod suites;
 
@@ -29,6 +30,12 @@ enum Task {
     },
     /// Install what the tests need, and run every suite.
     Test,
+    /// Run a command with a PostgreSQL of its own in `BINDERY_TEST_POSTGRES`, like `cargo test -p bindery-store`.
+    Postgres {
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<String>,
+    },
     /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
     /// Make the tables of bindery-core from those in contract/.
@@ -55,6 +62,7 @@ fn run_task(task: Task) -> Result<()> {
     match task {
         Task::Demo { arguments } => suites::demo(root, &arguments),
         Task::Test => suites::test(root),
+        Task::Postgres { command } => postgres::run_with(root, &command),
         Task::Ci => ci::run_all(root),
         Task::Codegen { check } => codegen::run(root, check),
     }

@@ -187,6 +187,14 @@ fn python(root: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// Where that Python has its packages.
+pub(crate) fn python_packages(root: &Path) -> Result<PathBuf> {
+    let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let output = program(root, python(root)?, &["-c", ask]).output()?;
+    let path = String::from_utf8(output.stdout)?;
+    Ok(PathBuf::from(path.trim()))
+}
+
 fn is_python_3_11(root: &Path, name: &str) -> bool {
     let check = "import sys; sys.exit(sys.version_info < (3, 11))";
     program(root, name, &["-c", check])

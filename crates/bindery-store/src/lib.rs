@@ -1,6 +1,9 @@
 //! Where the log, the current records and the audit log live. A very small interface, blocking on purpose: a transaction
 //! begins and ends inside one function, no handle to one ever travels, and a simulation can drive it step by step.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
@@ -9,8 +12,12 @@ use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
 pub mod conformance;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod record;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod tables;
 
 /// A store of any number of accounts, each with a log, revisions and an audit log of its own.
 pub trait Store: Send + Sync + 'static {
@@ -37,7 +44,8 @@ pub trait Store: Send + Sync + 'static {
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError>;
 
-    /// Entries after `revision`, in order, at most `limit` of them.
+    /// Entries after `revision`, in order, at most `limit` of them. After an [`AppendError::Unknown`] here, this waits until
+    /// that commit has happened or never will: what it doesn't tell then isn't in the log.
     fn changes_since(
         &self,
         account: AccountId,
@@ -63,6 +71,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// When each key was last used, as far as it was written down.
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError>;
+
+    /// Waits until another process may have appended, at most `timeout`. A wake-up and never the data: it can come for
+    /// nothing and it can be missed, so whoever follows also reads the log now and then. For one thread at a time.
+    fn watch(&self, timeout: Duration) -> Wake;
+}
+
+/// Why [`Store::watch`] returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// No other process can append here: there is nothing to follow, and this was told at once.
+    Alone,
+    /// Nothing was heard until the time was over.
+    Quiet,
+    /// Others have appended to these accounts.
+    Appended(BTreeSet<AccountId>),
+    /// We weren't listening all the time since the call before, so any account may have changed. Told at once after
+    /// listening has begun (again), and when the time is over if it can't begin.
+    Missed,
 }
 
 /// What one append writes.
@@ -142,7 +168,7 @@ pub enum StoreError {
         "`{path}` has format {found}, and this version of bindery reads up to {known}; use a newer bindery"
     )]
     Newer {
-        /// The file.
+        /// The file, or the database.
         path: String,
         /// Its format.
         found: i64,
@@ -151,10 +177,10 @@ pub enum StoreError {
     },
     /// Not a Bindery store, or damaged.
     #[error(
-        "`{path}` can't be read as a bindery store ({why}); restore it from a backup, or choose another data directory"
+        "`{path}` can't be read as a bindery store ({why}); restore it from a backup, or choose another place"
     )]
     Corrupt {
-        /// The file.
+        /// The file, or the database.
         path: String,
         /// What is wrong with it.
         why: String,

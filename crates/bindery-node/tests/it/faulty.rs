@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
@@ -11,7 +12,7 @@ use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
-use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError};
+use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
 
 /// What happens to one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,5 +153,9 @@ impl Store for FaultyStore {
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
         self.inner.key_uses(account)
+    }
+
+    fn watch(&self, timeout: Duration) -> Wake {
+        self.inner.watch(timeout)
     }
 }
