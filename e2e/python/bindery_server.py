@@ -10,6 +10,8 @@ import string
 import subprocess
 from pathlib import Path
 
+from smtp_mailbox import Mailbox
+
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -26,6 +28,7 @@ class Server:
         self.directory = directory
         self.admin_key = new_key()
         self.secrets = {self.admin_key}
+        self.mailbox = Mailbox()
         self.log = directory / "server.log"
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -56,7 +59,10 @@ class Server:
     def start(self) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [self.binary, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0", *self.arguments],
+                [
+                    self.binary, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0",
+                    "--smtp-url", self.mailbox.url, *self.arguments,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -73,8 +79,9 @@ class Server:
         assert (self.process.returncode, rest) == (0, ""), self.log.read_text()
 
     def stop_and_look_for_secrets(self) -> None:
-        """Data directory and log, byte by byte: every key and password of the run, and none may be there."""
-        self.stop()
+        """Data directory and log, byte by byte: every secret of the run, and none may be there."""
+        self.stop()  # with the last letters sent
+        self.secrets.update(self.mailbox.stop())
         files = [path for path in self.directory.rglob("*") if path.is_file()]
         assert self.log in files and len(files) > 1, "there is something to look into"
         for path in files:

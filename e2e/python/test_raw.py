@@ -434,8 +434,8 @@ def test_a_service_key_acts_as_its_bot(scene):
         {"space_id": names["closed"], "role": custom(names["reader"]) | {"name": "Reader"}},
     ]}]
     expect(Wire(scene.server, made["key"]).call("get_project", project_id=names["hidden"]), 200, PROJECT)
-    in_space = entries(scene.admin, "list_api_keys", space_id=names["closed"])
-    assert [one["bot_user"] for one in in_space] == [bot | {"organizations": []}]
+    in_space = {one["id"]: one for one in entries(scene.admin, "list_api_keys", space_id=names["closed"])}
+    assert in_space[made["id"]]["bot_user"] == bot | {"organizations": []}
     created = {one["id"]: one for one in entries(scene.admin, "list_api_keys", key_type="SERVICE")}
     assert created[made["id"]]["bot_user"] == bot
     refreshed = expect(call("refresh_api_key", api_key_id=made["id"]), 200, API_KEY | SECRET)

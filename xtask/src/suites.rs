@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::postgres::{self, Postgres};
 use crate::run::{cargo, program, run, run_and_read, say};
 
 /// What a suite came to.
@@ -14,6 +16,17 @@ struct Outcome {
     failed: u32,
     /// Why it counts as failed although no test did.
     trouble: Option<String>,
+}
+
+impl Outcome {
+    fn new(suite: &'static str) -> Self {
+        Self {
+            suite,
+            passed: 0,
+            failed: 0,
+            trouble: None,
+        }
+    }
 }
 
 /// Builds and starts the demo; it runs until it is interrupted.
@@ -35,7 +48,13 @@ pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
 
 /// Runs every suite and closes with the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
-    let outcomes = [rust(root), python_sdk(root)];
+    let postgres = Postgres::start(root);
+    let url = postgres.as_ref().map(|postgres| postgres.url.as_str()).ok();
+    let mut outcomes = vec![rust(root, url)];
+    outcomes.extend(end_to_end(root, url));
+    if let Err(error) = postgres {
+        outcomes.push(finish(Outcome::new("postgres"), Err(error)));
+    }
     say("");
     for Outcome {
         suite,
@@ -65,14 +84,10 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn rust(root: &Path) -> Outcome {
-    let mut outcome = Outcome {
-        suite: "rust",
-        passed: 0,
-        failed: 0,
-        trouble: None,
-    };
+fn rust(root: &Path, postgres: Option<&str>) -> Outcome {
+    let mut outcome = Outcome::new("rust");
     let mut tests = cargo(root, &["test", "--workspace", "--locked", "--no-fail-fast"]);
+    tests.envs(postgres.map(|url| (postgres::VARIABLE, url)));
     let ran = run_and_read(&mut tests, |line| {
         // `test result: ok. 12 passed; 0 failed; 0 ignored; …`
         if let Some(counts) = line.strip_prefix("test result: ") {
@@ -86,29 +101,94 @@ fn rust(root: &Path) -> Outcome {
     finish(outcome, ran)
 }
 
-/// The official Python SDK, unmodified, against the binary that the Rust suite built.
-fn python_sdk(root: &Path) -> Outcome {
-    let mut outcome = Outcome {
-        suite: "python sdk end to end",
-        passed: 0,
-        failed: 0,
-        trouble: None,
+/// Official clients, unmodified, against the binary; then the scenarios that each has shown against those it has to.
+fn end_to_end(root: &Path, postgres: Option<&str>) -> Vec<Outcome> {
+    let mut setting = match Setting::new(root) {
+        Ok(setting) => setting,
+        Err(error) => return vec![finish(Outcome::new("end to end"), Err(error))],
     };
-    let ran = python(root).and_then(|python| {
+    let mut outcomes = vec![
+        setting.pytest("raw http", "test_raw"),
+        setting.pytest("python sdk", "test_sdk"),
+        setting.pytest("ax command line", "test_cli"),
+        setting.typescript(),
+        setting.coverage(),
+    ];
+    if let Some(url) = postgres {
+        setting.postgres = Some(url.to_owned());
+        outcomes.push(setting.pytest("raw http on PostgreSQL", "test_raw"));
+        outcomes.push(setting.pytest("python sdk on PostgreSQL", "test_sdk"));
+    }
+    outcomes
+}
+
+/// What the end-to-end suites share.
+struct Setting<'root> {
+    root: &'root Path,
+    python: PathBuf,
+    binary: PathBuf,
+    /// Every file of tests in `e2e/python`.
+    tests: Vec<String>,
+    /// Where each suite writes which scenarios it has shown, on SQLite.
+    coverage: PathBuf,
+    /// The server to make databases on, instead of SQLite.
+    postgres: Option<String>,
+}
+
+impl<'root> Setting<'root> {
+    fn new(root: &'root Path) -> Result<Self> {
+        let python = python(root)?;
         run(&mut cargo(
             root,
             &["build", "--locked", "--package", "bindery"],
         ))?;
-        let binary = target(root).join("debug/bindery");
-        let mut tests = program(
+        let coverage = target(root).join("e2e-coverage");
+        if coverage.exists() {
+            fs::remove_dir_all(&coverage)?;
+        }
+        fs::create_dir_all(&coverage)?;
+        let mut tests = Vec::new();
+        for entry in fs::read_dir(root.join("e2e/python"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let is_of_a_suite = ["test_raw", "test_sdk", "test_cli"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
+            if is_of_a_suite {
+                tests.push(format!("e2e/python/{name}"));
+            } else if name.starts_with("test_") {
+                bail!("no suite runs e2e/python/{name}");
+            }
+        }
+        tests.sort();
+        Ok(Self {
             root,
             python,
-            &["-m", "pytest", "-q", "-p", "no:cacheprovider", "e2e/python"],
-        );
-        tests
-            .env("BINDERY_BIN", binary)
+            binary: target(root).join("debug/bindery"),
+            tests,
+            coverage,
+            postgres: None,
+        })
+    }
+
+    fn python(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.root, &self.python, arguments);
+        command
+            .env("BINDERY_BIN", &self.binary)
             .env("PYTHONDONTWRITEBYTECODE", "1");
-        run_and_read(&mut tests, |line| {
+        match &self.postgres {
+            Some(url) => command.env("BINDERY_E2E_STORE", url),
+            None => command.env("BINDERY_E2E_COVERAGE", &self.coverage),
+        };
+        command
+    }
+
+    /// The files in `e2e/python` whose names begin so.
+    fn pytest(&self, suite: &'static str, prefix: &str) -> Outcome {
+        let mut outcome = Outcome::new(suite);
+        let mut tests =
+            self.python(&["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]);
+        tests.args(self.tests.iter().filter(|file| file.contains(prefix)));
+        let ran = run_and_read(&mut tests, |line| {
             // `12 passed, 1 failed in 3.4s`
             if line.contains(" in ") && (line.contains(" passed") || line.contains(" failed")) {
                 outcome.passed = count(line, "passed");
@@ -118,9 +198,49 @@ fn python_sdk(root: &Path) -> Outcome {
                     outcome.trouble = Some("tests are skipped".to_owned());
                 }
             }
-        })
-    });
-    finish(outcome, ran)
+        });
+        finish(outcome, ran)
+    }
+
+    fn typescript(&self) -> Outcome {
+        let mut outcome = Outcome::new("typescript client");
+        let home = self.root.join("e2e/typescript");
+        let ran = node_20(self.root).and_then(|()| {
+            run(&mut program(
+                &home,
+                "npm",
+                &["ci", "--no-audit", "--no-fund"],
+            ))?;
+            run(&mut program(&home, "npm", &["run", "--silent", "build"]))?;
+            let mut tests = self.python(&["e2e/python/with_scene.py", "typescript"]);
+            tests.args(["npm", "--prefix", "e2e/typescript", "test", "--silent"]);
+            run_and_read(&mut tests, |line| {
+                // `ℹ pass 12`
+                let told = |what| line.strip_prefix(what)?.trim().parse::<u32>().ok();
+                if let Some(passed) = told("ℹ pass ") {
+                    outcome.passed = passed;
+                } else if let Some(failed) = told("ℹ fail ").or_else(|| told("ℹ cancelled ")) {
+                    outcome.failed += failed;
+                } else if told("ℹ skipped ").or_else(|| told("ℹ todo ")) > Some(0) {
+                    outcome.trouble = Some("tests are skipped".to_owned());
+                }
+            })
+        });
+        finish(outcome, ran)
+    }
+
+    /// An operation counts as a test here: passed if every client has shown all that it has to.
+    fn coverage(&self) -> Outcome {
+        let mut outcome = Outcome::new("operations whole in every client");
+        let mut check = self.python(&["e2e/python/coverage_check.py"]);
+        let ran = run_and_read(check.arg(&self.coverage), |line| {
+            if line.ends_with(" failed") && line.contains(" passed, ") {
+                outcome.passed = count(line, "passed");
+                outcome.failed = count(line, "failed");
+            }
+        });
+        finish(outcome, ran)
+    }
 }
 
 fn finish(mut outcome: Outcome, ran: Result<bool>) -> Outcome {
@@ -193,6 +313,15 @@ pub(crate) fn python_packages(root: &Path) -> Result<PathBuf> {
     let output = program(root, python(root)?, &["-c", ask]).output()?;
     let path = String::from_utf8(output.stdout)?;
     Ok(PathBuf::from(path.trim()))
+}
+
+fn node_20(root: &Path) -> Result<()> {
+    let check = "process.exit(Number(process.versions.node.split('.')[0]) >= 20 ? 0 : 1)";
+    let is_new = program(root, "node", &["-e", check]).status();
+    if !is_new.is_ok_and(|status| status.success()) {
+        bail!("this takes Node 20 or newer as `node`, with `npm`");
+    }
+    Ok(())
 }
 
 fn is_python_3_11(root: &Path, name: &str) -> bool {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
+use serde_json::Number;
 
 use crate::problem::Problem;
 
@@ -61,6 +62,28 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
+/// The same for whole numbers. JSON knows one kind of number: `274.0` is as whole as `274`.
+pub(crate) fn present_whole<'de, D>(deserializer: D) -> Result<Option<u64>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    /// The first whole number that a float can't hold, nor anything a field takes.
+    const END: f64 = 9_007_199_254_740_992.0;
+    let number = Number::deserialize(deserializer)?;
+    let whole = number.as_u64().or_else(|| {
+        let float = number.as_f64()?;
+        let is_whole = (0.0..END).contains(&float) && float.fract() == 0.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole, not negative, and small enough"
+        )]
+        is_whole.then_some(float as u64)
+    });
+    let refused = || Error::custom(format!("`{number}` is not a whole number from 0 on"));
+    whole.map(Some).ok_or_else(refused)
+}
+
 /// A field of a PATCH that can be cleared: absent keeps, `null` clears.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Patch<T> {
@@ -110,6 +133,8 @@ mod tests {
         note: Option<String>,
         #[serde(default)]
         inner: Option<Object<Inner>>,
+        #[serde(default, deserialize_with = "present_whole")]
+        count: Option<u64>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -128,6 +153,26 @@ mod tests {
         let sample: Sample = parse(br#" {"role_id":"x","inner":{"deep":1}} "#).unwrap();
         assert_eq!((sample.role_id.as_str(), sample.note), ("x", None));
         assert!(sample.inner.is_some());
+    }
+
+    #[test]
+    fn a_whole_number_is_whole_however_it_is_written() {
+        for (text, expected) in [
+            ("274", Some(274)),
+            ("274.0", Some(274)),
+            ("2.74e2", Some(274)),
+            ("0", Some(0)),
+            ("-0.0", Some(0)),
+            ("-1", None),
+            ("0.5", None),
+            ("1e300", None),
+            ("\"7\"", None),
+            ("null", None),
+        ] {
+            let body = format!(r#"{{"role_id":"x","count":{text}}}"#);
+            let count = parse::<Sample>(body.as_bytes()).ok();
+            assert_eq!(count.and_then(|sample| sample.count), expected, "{text}");
+        }
     }
 
     #[test]

@@ -18,9 +18,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
-use super::schema::{Assigned, AssignedShown, IdText, MomentText, RedactedText, Text, choice_text};
+use super::schema::{
+    Assigned, AssignedShown, AssignedToKey, IdText, MomentText, RedactedText, Text, choice_text,
+};
 use super::{Moment, moment};
-use crate::json::{self, Object, present};
+use crate::json::{self, Object, present, present_whole};
 use crate::page::Pagination;
 use crate::problem::Problem;
 use crate::secret::KeyText;
@@ -89,7 +91,7 @@ pub(crate) struct ServiceKeyCreate {
     #[schemars(with = "Option<MomentText>")]
     expires_at: Option<String>,
     #[serde(default, deserialize_with = "present")]
-    #[schemars(with = "Assigned<AccountRole>")]
+    #[schemars(with = "AssignedToKey")]
     account_role: Option<Object<AssignmentRequest>>,
     #[schemars(with = "Vec<OrganizationOfKey>", length(min = 1, max = PLACES_MAX))]
     organizations: Vec<Object<OrganizationOfKey>>,
@@ -137,7 +139,7 @@ pub(crate) struct SpaceOfKey {
 pub(crate) struct ApiKeyRefresh {
     #[schemars(with = "Option<MomentText>")]
     expires_at: Option<String>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present_whole")]
     #[schemars(with = "u64", range(max = RefreshApiKey::GRACE_SECONDS_MAX))]
     grace_period_seconds: Option<u64>,
 }

@@ -6,9 +6,11 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use bindery_core::command::api_keys::CreateServiceKey;
 use bindery_core::id::{Id, Kind, ProjectId, SpaceId};
 use bindery_core::permission::Permission;
 use bindery_core::query::Substring;
+use bindery_core::role::AccountRole;
 use bindery_core::text::{Description, Email, KeyName, Label, Name, RoleName};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -55,10 +57,29 @@ pub(crate) enum FreeText {}
 #[derive(Debug)]
 pub(crate) struct Assigned<R>(PhantomData<R>);
 
+/// The account role of a service key, in a request.
+#[derive(Debug)]
+pub(crate) enum AssignedToKey {}
+
 /// A role assignment in a response, on the level of `R`.
 #[derive(Debug)]
 pub(crate) struct AssignedShown<R>(PhantomData<R>);
 
+/// A schema that stands once in the document, under its name.
+macro_rules! named_schema {
+    ($type:ty, $name:literal, $schema:expr) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                Cow::from($name)
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+/// A schema that is repeated wherever it is used.
 macro_rules! inline_schema {
     ($type:ty, $name:expr, $schema:expr) => {
         impl JsonSchema for $type {
@@ -84,7 +105,7 @@ fn id_schema(kind: Kind) -> Schema {
     json_schema!({
         "type": "string",
         "format": id_format(kind),
-        "description": format!("The id of a {}, as this API returned it.", kind.noun()),
+        "description": "Opaque; as this API returned it.",
     })
 }
 
@@ -112,10 +133,11 @@ inline_schema!(
     })
 );
 
-inline_schema!(
+named_schema!(
     Text<Name>,
     "Name",
     json_schema!({
+        "description": "White space around it is taken away. No control characters. Case counts.",
         "type": "string",
         "minLength": 1,
         "maxLength": Name::LENGTH_MAX,
@@ -123,7 +145,7 @@ inline_schema!(
     })
 );
 
-inline_schema!(
+named_schema!(
     Text<Label>,
     "Label",
     json_schema!({
@@ -134,10 +156,11 @@ inline_schema!(
     })
 );
 
-inline_schema!(
+named_schema!(
     Text<RoleName>,
     "RoleName",
     json_schema!({
+        "description": "White space around it is taken away. ASCII letters, digits, spaces and common punctuation.",
         "type": "string",
         "minLength": 1,
         "maxLength": RoleName::LENGTH_MAX,
@@ -145,10 +168,11 @@ inline_schema!(
     })
 );
 
-inline_schema!(
+named_schema!(
     Text<KeyName>,
     "KeyName",
     json_schema!({
+        "description": "White space around it is taken away. No control characters.",
         "type": "string",
         "minLength": 1,
         "maxLength": KeyName::LENGTH_MAX,
@@ -156,10 +180,11 @@ inline_schema!(
     })
 );
 
-inline_schema!(
+named_schema!(
     Text<Description>,
     "Description",
     json_schema!({
+        "description": "Line ends and tabs are welcome, other control characters are not.",
         "type": "string",
         "maxLength": Description::LENGTH_MAX,
         "pattern": Description::PATTERN,
@@ -255,7 +280,7 @@ inline_schema!(
     })
 );
 
-inline_schema!(
+named_schema!(
     Moment,
     "Moment",
     json_schema!({
@@ -283,27 +308,36 @@ impl<R: Named> JsonSchema for Assigned<R> {
         Cow::from(format!("{}AssignmentRequest", R::LEVEL))
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let custom = json!({"id": id_format(Kind::Role)});
-        let mut custom = variant(
-            "CUSTOM",
-            custom
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(name, format)| (name.as_str(), json!({"type": "string", "format": format}))),
-        );
-        let mut predefined = variant(
-            "PREDEFINED",
-            [("name", json!({"type": "string", "enum": R::names()}))],
-        );
-        for one in [&mut custom, &mut predefined] {
-            one["additionalProperties"] = Value::Bool(false);
-        }
-        json_schema!({
-            "description": format!("A role to give on the level of the {}.", R::LEVEL.to_lowercase()),
-            "oneOf": [predefined, custom],
-        })
+        assigned(R::LEVEL, &R::names())
     }
+}
+
+impl JsonSchema for AssignedToKey {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from("KeyAssignmentRequest")
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        assigned(
+            AccountRole::LEVEL,
+            &CreateServiceKey::ACCOUNT_ROLES.map(AccountRole::name),
+        )
+    }
+}
+
+fn assigned(level: &str, names: &[&str]) -> Schema {
+    let mut predefined = variant(
+        "PREDEFINED",
+        [("name", json!({"type": "string", "enum": names}))],
+    );
+    let role = json!({"type": "string", "format": id_format(Kind::Role)});
+    let mut custom = variant("CUSTOM", [("id", role)]);
+    for one in [&mut predefined, &mut custom] {
+        one["additionalProperties"] = Value::Bool(false);
+    }
+    json_schema!({
+        "description": format!("A role to give on the level of the {}.", level.to_lowercase()),
+        "oneOf": [predefined, custom],
+    })
 }
 
 impl<R: Named> JsonSchema for AssignedShown<R> {
@@ -317,7 +351,7 @@ impl<R: Named> JsonSchema for AssignedShown<R> {
                 variant("PREDEFINED", [("name", json!({"type": "string", "enum": R::names()}))]),
                 variant("CUSTOM", [
                     ("id", json!({"type": "string", "format": id_format(Kind::Role)})),
-                    ("name", json!({"type": "string", "minLength": 1, "maxLength": RoleName::LENGTH_MAX})),
+                    ("name", json!({"description": "White space around it is taken away. ASCII letters, digits, spaces and common punctuation.", "type": "string", "minLength": 1, "maxLength": RoleName::LENGTH_MAX})),
                 ]),
             ],
         })

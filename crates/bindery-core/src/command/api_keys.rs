@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Assignment, Caller, Command, Context, Decided, cascade};
 use crate::api_key::{ApiKey, KeyOwner, PreviousSecret, Secret};
 use crate::change::Change;
-use crate::id::{ApiKeyId, Kind, OrganizationId, RoleId, SpaceId, UserId};
+use crate::id::{ApiKeyId, Id, Kind, OrganizationId, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::refusal::{Forbidden, Invalid, Refusal, Unprocessable};
 use crate::resource::{Bindable, Level, Resource};
@@ -117,20 +117,28 @@ impl Command for CreateServiceKey {
     }
 }
 
+/// Whether something stands in it twice. Ids that name nothing are not the same thing, they are none.
+fn has_twice<I: Id>(ids: impl Iterator<Item = I>) -> bool {
+    let mut seen = BTreeSet::new();
+    ids.filter(|id| *id != I::NOBODY).any(|id| !seen.insert(id))
+}
+
 impl CreateServiceKey {
+    /// The account roles that a service key takes.
+    pub const ACCOUNT_ROLES: [AccountRole; 2] = [AccountRole::Admin, AccountRole::Member];
+
     /// What the request alone shows to be wrong.
     fn check_form(&self) -> Result<(), Refusal> {
-        use AccountRole::{Annotator, MemberUiOnly};
-        if let Assignment::Predefined(Annotator | MemberUiOnly) = self.account_role {
+        if let Assignment::Predefined(role) = self.account_role
+            && !Self::ACCOUNT_ROLES.contains(&role)
+        {
             return Err(Refusal::Invalid(Invalid::AccountRoleOfKey));
         }
-        let mut organizations = BTreeSet::new();
+        if has_twice(self.organizations.iter().map(|place| place.organization)) {
+            return Err(Refusal::Invalid(Invalid::OrganizationTwice));
+        }
         for place in &self.organizations {
-            if !organizations.insert(place.organization) {
-                return Err(Refusal::Invalid(Invalid::OrganizationTwice));
-            }
-            let mut spaces = BTreeSet::new();
-            if !place.spaces.iter().all(|seat| spaces.insert(seat.space)) {
+            if has_twice(place.spaces.iter().map(|seat| seat.space)) {
                 return Err(Refusal::Invalid(Invalid::SpaceTwice));
             }
         }

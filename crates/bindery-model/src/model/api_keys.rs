@@ -5,7 +5,7 @@ use bindery_core::command::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace, RefreshApiKey, RevokeApiKey,
 };
 use bindery_core::command::{Assignment, Caller, Context};
-use bindery_core::id::{Kind, OrganizationId, SpaceId, UserId};
+use bindery_core::id::{Id as _, Kind, OrganizationId, SpaceId, UserId};
 use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::refusal::{Forbidden, Invalid, Refusal, Unprocessable};
 use bindery_core::resource::{Bindable, Level, Resource};
@@ -430,13 +430,16 @@ fn check_form(command: &CreateServiceKey) -> Result<(), Refusal> {
     }
     let mut organizations = Vec::new();
     for place in &command.organizations {
-        if organizations.contains(&place.organization) {
+        // What names nothing isn't the same thing twice: it is not found.
+        if place.organization != OrganizationId::NOBODY
+            && organizations.contains(&place.organization)
+        {
             return Err(Refusal::Invalid(Invalid::OrganizationTwice));
         }
         organizations.push(place.organization);
         let mut spaces = Vec::new();
         for seat in &place.spaces {
-            if spaces.contains(&seat.space) {
+            if seat.space != SpaceId::NOBODY && spaces.contains(&seat.space) {
                 return Err(Refusal::Invalid(Invalid::SpaceTwice));
             }
             spaces.push(seat.space);

@@ -2,86 +2,38 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import json
 import os
-import queue
-import re
-import socket
 from collections.abc import Iterator
-from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from bindery_server import Server
 from wire import Answer, Wire
 
 PASSWORD = "correct horse battery"
-
-
-class Postbox:
-    """An SMTP server that keeps what it is handed."""
-
-    def __init__(self) -> None:
-        self.letters: queue.Queue[Envelope] = queue.Queue()
-        self.tokens: list[str] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.controller = Controller(self, hostname="127.0.0.1", port=self.port)
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        self.tokens += [token for _, token in links(envelope)]
-        if "refused@acme.example" in envelope.rcpt_tos:
-            return f"550 no such mailbox: {self.tokens[-1]}"
-        self.letters.put(envelope)
-        return "250 OK"
-
-    def next_link(self, to: str, subject: str) -> tuple[str, str]:
-        """What the link in the next letter is for, and its token."""
-        envelope = self.letters.get(timeout=20)
-        assert envelope.rcpt_tos == [to]
-        letter = read(envelope)
-        assert letter["From"] == "Keeper <keeper@acme.example>" and subject in letter["Subject"]
-        (link,) = links(envelope)
-        return link
-
-
-def read(envelope: Envelope) -> EmailMessage:
-    return email.message_from_bytes(envelope.content, policy=email.policy.default)
-
-
-def links(envelope: Envelope) -> list[tuple[str, str]]:
-    return re.findall(r"https://bindery\.acme\.example/welcome#([a-z-]+)=(\w+)", read(envelope).get_content())
+CLIENT = "raw"
+PUBLIC_URL = "https://bindery.acme.example"
 
 
 @pytest.fixture(scope="module")
-def postbox() -> Iterator[Postbox]:
-    postbox = Postbox()
-    postbox.controller.start()
-    yield postbox
-    postbox.controller.stop()
-
-
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory, postbox: Postbox) -> Iterator[Server]:
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(os.environ["BINDERY_BIN"], Path(tmp_path_factory.mktemp("office")))
-    server.arguments = [
-        "--smtp-url", f"smtp://127.0.0.1:{postbox.port}",
-        "--mail-from", "Keeper <keeper@acme.example>",
-        "--public-url", "https://bindery.acme.example/",
-    ]
+    server.arguments = ["--mail-from", "Keeper <keeper@acme.example>", "--public-url", f"{PUBLIC_URL}/"]
     server.saw(PASSWORD)
     server.start()
     yield server
-    assert postbox.tokens
-    for token in postbox.tokens:
-        server.saw(token)
     server.stop_and_look_for_secrets()
+
+
+def link_for(office: Server, name: str, subject: str, count: int = 1) -> tuple[str, str]:
+    """What the link is for that a person got last of so many letters, and its token."""
+    letter = office.mailbox.wait_for(f"{name}@acme.example", count)[-1]
+    assert letter.message["From"] == "Keeper <keeper@acme.example>" and subject in letter.message["Subject"]
+    assert f"{PUBLIC_URL}/welcome#" in letter.message.get_content()
+    (link,) = letter.links
+    return link
 
 
 def post(server: Server, path: str, body: object = None, key: str | None = None) -> Answer:
@@ -99,10 +51,10 @@ def invite(server: Server, name: str, mode: str = "EMAIL_LINK") -> dict:
     return answer.json()
 
 
-def test_the_link_of_an_invitation_lets_a_person_in_once(office: Server, postbox: Postbox) -> None:
+def test_the_link_of_an_invitation_lets_a_person_in_once(office: Server) -> None:
     user = invite(office, "ada")
     assert user["status"] == "INVITED" and "temporary_password" not in user
-    purpose, token = postbox.next_link("ada@acme.example", "invited")
+    purpose, token = link_for(office, "ada", "invited")
     assert purpose == "invitation"
     path = f"/bindery/v1/invitations/{office.saw(token)}"
     assert post(office, path, {"password": "short"}).status == 400
@@ -118,24 +70,22 @@ def test_the_link_of_an_invitation_lets_a_person_in_once(office: Server, postbox
     office.saw(again.json()["api_key"]["key"])
 
 
-def test_sending_an_invitation_again_replaces_its_link(office: Server, postbox: Postbox) -> None:
+def test_sending_an_invitation_again_replaces_its_link(office: Server) -> None:
     user = invite(office, "bob")
-    _, first = postbox.next_link("bob@acme.example", "invited")
+    _, first = link_for(office, "bob", "invited")
     assert post(office, f"/v2/users/{user['id']}/resend-invitation", key=office.admin_key).status == 204
-    _, second = postbox.next_link("bob@acme.example", "invited")
+    _, second = link_for(office, "bob", "invited", 2)
     paths = [f"/bindery/v1/invitations/{office.saw(token)}" for token in (first, second)]
     assert [post(office, path, {"password": PASSWORD}).status for path in paths] == [404, 200]
 
 
-def test_a_reset_changes_the_password_and_leaves_the_old_one_good_until_then(
-    office: Server, postbox: Postbox
-) -> None:
+def test_a_reset_changes_the_password_and_leaves_the_old_one_good_until_then(office: Server) -> None:
     user = invite(office, "cleo", "TEMPORARY_PASSWORD")
     temporary = office.saw(user["temporary_password"])
     sign_in = {"email": "cleo@acme.example", "password": temporary, "new_password": PASSWORD}
     office.saw(post(office, "/bindery/v1/sign-in", sign_in).json()["api_key"]["key"])
     assert post(office, f"/v2/users/{user['id']}/reset-password", key=office.admin_key).status == 204
-    purpose, token = postbox.next_link("cleo@acme.example", "new password")
+    purpose, token = link_for(office, "cleo", "new password")
     assert purpose == "password-reset"
     old = {"email": "cleo@acme.example", "password": PASSWORD}
     before = post(office, "/bindery/v1/sign-in", old)
@@ -154,3 +104,4 @@ def test_a_reset_changes_the_password_and_leaves_the_old_one_good_until_then(
 def test_a_refused_letter_is_no_failure_of_the_request_and_its_link_stays_out_of_the_log(office: Server) -> None:
     # The mail server repeats the token in its refusal; the fixture looks for every token in the log.
     assert invite(office, "refused")["status"] == "INVITED"
+    assert office.mailbox.wait_for("refused@acme.example")[0].links

@@ -1,0 +1,210 @@
+"""What Schemathesis can't know from the document: which ids there are, and which ones the run itself lives on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import schemathesis
+from hypothesis import strategies as st
+
+WORLD: dict[str, Any] = json.loads(Path(os.environ["BINDERY_WORLD"]).read_text())
+IDS: dict[str, list[str]] = WORLD["ids"]
+# The run's own user and keys: read at will, never changed.
+OWN = {text.rstrip("=") for text in WORLD["own"]}
+# Who is in an organization, or could be in a space of it.
+MEMBERS: dict[str, list[str]] = {place.rstrip("="): users for place, users in WORLD["members"].items()}
+# The first third of everything is never deleted, so that there is something to meet until the end.
+KEPT = {text.rstrip("=") for texts in IDS.values() for text in texts[: len(texts) // 3]}
+
+TAGS = {
+    "user-id": "User",
+    "role-id": "Role",
+    "role-binding-id": "RoleBinding",
+    "space-id": "Space",
+    "project-id": "Model",
+    "organization-id": "Organization",
+    "api-key-id": "ApiKey",
+    "organization-membership-id": "AccountOrganizationMember",
+    "space-membership-id": "SpaceMember",
+    "audit-log-id": "AuditLog",
+}
+CHECK = st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", min_size=4, max_size=4)
+
+
+def made_up(tag: str, number: int, check: str) -> str:
+    return base64.b64encode(f"{tag}:{number}:{check}".encode()).decode()
+
+
+def ids(kind: str) -> st.SearchStrategy[str]:
+    """Ids of a kind: three of four from the world, the others well-formed and nobody's."""
+    nobodys = st.builds(made_up, st.just(TAGS[kind]), st.integers(0, 2**33), CHECK)
+    if kind not in IDS:
+        return nobodys
+    real = st.sampled_from(IDS[kind])
+    return st.one_of(real, real, real, nobodys)
+
+
+for kind in TAGS:
+    schemathesis.openapi.format(kind, ids(kind))
+
+# Any text; the document gives it a format only to say that it is meant so.
+schemathesis.openapi.format("opaque", st.text(max_size=40))
+# No cursor can be made up: each is bound to its list and filters. Good ones come from answers.
+schemathesis.openapi.format("cursor", st.text(max_size=40))
+
+
+# The cursors that answers gave, by list and filters.
+CURSORS: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+
+
+def bare(text: Any) -> str:
+    """An id without percent-encoding and padding, which no comparison shall hang on."""
+    return unquote(text).rstrip("=") if isinstance(text, str) else ""
+
+
+def losable(kind: str, text: str) -> str:
+    """An id of that kind from the part of the world that may be lost; always the same one for the same text."""
+    texts = IDS[kind][len(IDS[kind]) // 3 :]
+    return texts[zlib.crc32(text.encode()) % len(texts)]
+
+
+def tag_of(text: Any) -> str:
+    """What an id names, or nothing."""
+    try:
+        return base64.b64decode(bare(text) + "==").decode().split(":")[0]
+    except (ValueError, UnicodeDecodeError):
+        return ""
+
+
+def is_positive(case: Any) -> bool:
+    return case.meta is not None and case.meta.generation.mode.is_positive
+
+
+def listed(case: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
+    filters = [(name, str(value)) for name, value in (case.query or {}).items() if name not in ("limit", "cursor")]
+    return case.path, tuple(sorted(filters))
+
+
+@schemathesis.hook
+def filter_case(context: Any, case: Any) -> bool:
+    """Names are trimmed before they are measured. The document's `maxLength` can't say so, and is on the safe side: a name that
+    is too long by its white space alone breaks the document, and is good."""
+    name = case.body.get("name") if isinstance(case.body, dict) else None
+    return not isinstance(name, str) or len(name) <= 255 or len(name.strip()) > 255
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    guard(case)
+    if is_positive(case):
+        mend_path(case)
+        mend_query(case)
+        mend_body(case)
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    if case.method.upper() == "GET" and response.status_code == 200:
+        cursor = response.json().get("pagination", {}).get("next_cursor")
+        if cursor:
+            CURSORS[listed(case)] = cursor
+
+
+# What takes a thing away for good.
+DESTROYS = {
+    "delete_user",
+    "delete_organization",
+    "delete_space",
+    "delete_project",
+    "delete_role",
+    "revoke_api_key",
+}
+
+
+def operation_id(case: Any) -> str:
+    return case.operation.definition.raw["operationId"]
+
+
+def guard(case: Any) -> None:
+    """Keeps the run alive: nothing is done to its own user and keys, and a part of the world stays."""
+    if case.method.upper() == "GET":
+        return
+    destroys = operation_id(case) in DESTROYS
+    for name, kind in formats(case).items():
+        value = bare(case.path_parameters.get(name))
+        if value in OWN or (destroys and value in KEPT):
+            case.path_parameters[name] = losable(kind, value)
+
+
+def formats(case: Any) -> dict[str, str]:
+    """The kind of id that each parameter of the path takes."""
+    parameters = case.operation.definition.raw.get("parameters", [])
+    return {one["name"]: one["schema"]["format"] for one in parameters if one["in"] == "path"}
+
+
+def mend_path(case: Any) -> None:
+    """Schemathesis takes any `id` of an answer for the `org_id` of the next path; the format says what it has to be."""
+    for name, kind in formats(case).items():
+        if tag_of(case.path_parameters.get(name)) != TAGS[kind]:
+            case.path_parameters[name] = losable(kind, str(case.path_parameters.get(name)))
+    meet_member(case, case.path_parameters)
+
+
+def meet_member(case: Any, holder: Any) -> None:
+    """Two users of three are ones that the place can have: of all pairs, few are members."""
+    place = case.path_parameters.get("org_id") or case.path_parameters.get("space_id")
+    members = MEMBERS.get(bare(place), [])
+    user = holder.get("user_id") if isinstance(holder, dict) else None
+    if members and isinstance(user, str) and bare(user) not in OWN:
+        draw = zlib.crc32(user.encode())
+        if draw % 3:
+            holder["user_id"] = members[draw % len(members)]
+
+
+def mend_query(case: Any) -> None:
+    query = case.query or {}
+    case.query = query = whole(query)
+    if "cursor" in query:
+        # No cursor can be made up, and none is good with other filters.
+        cursor = CURSORS.get(listed(case))
+        if cursor:
+            query["cursor"] = cursor
+        else:
+            del query["cursor"]
+    if query.get("key_type") == "USER":
+        # User keys belong to no space; that the two exclude each other is said in words alone.
+        query.pop("space_id", None)
+
+
+def mend_body(case: Any) -> None:
+    if not isinstance(case.body, dict):
+        return
+    case.body = body = whole(case.body)
+    meet_member(case, body)
+    if "resource_type" in body and "resource_id" in body:
+        # The one names the kind of the other.
+        body["resource_type"] = "SPACE" if tag_of(body["resource_id"]) == "Space" else "PROJECT"
+    if "organizations" in body:
+        # Each place at most once; `uniqueItems` would compare whole items, roles included.
+        body["organizations"] = once(body["organizations"], "org_id")
+        for organization in body["organizations"]:
+            organization["spaces"] = once(organization["spaces"], "space_id")
+
+
+def whole(value: Any) -> Any:
+    """The same with percent-encoding taken off ids: Schemathesis hands on from paths as it stands there."""
+    if isinstance(value, dict):
+        return {name: whole(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    return unquote(value) if isinstance(value, str) and tag_of(value) in TAGS.values() else value
+
+
+def once(places: list[dict[str, Any]], member: str) -> list[dict[str, Any]]:
+    return list({bare(place[member]): place for place in places}.values())
