@@ -154,7 +154,7 @@ pub struct AuditQuery {
     pub limit: usize,
 }
 
-/// What a library said, for the log of the operator.
+/// What a library said, for the log of the operator. Part of the messages that carry it, so not their source as well.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a store can't be opened, read, or told of an account. Nothing was written.
@@ -193,7 +193,7 @@ pub enum StoreError {
     AccountExists(AccountId),
     /// The directory or the database can't be reached; trying again may help.
     #[error("the store can't be reached: {0}")]
-    Unavailable(#[source] Cause),
+    Unavailable(Cause),
 }
 
 /// Why nothing was appended, or why we can't tell.
@@ -201,10 +201,10 @@ pub enum StoreError {
 pub enum AppendError {
     /// The connection died around the commit. Read the log before answering anyone.
     #[error("the outcome of the commit is unknown: {0}")]
-    Unknown(#[source] Cause),
+    Unknown(Cause),
     /// Nothing was written; trying again is safe.
     #[error("nothing was written: {0}")]
-    Unavailable(#[source] Cause),
+    Unavailable(Cause),
     /// Nothing was written, and trying again won't help: the batch breaks a rule that the store guards.
     #[error("the batch contradicts what is stored: {0}")]
     Contradiction(String),

@@ -10,5 +10,6 @@ mod crash;
 mod deletion;
 mod limits;
 mod people;
+mod postgres;
 mod start;
 mod support;

@@ -26,14 +26,18 @@ impl Server {
 
     /// The same with more arguments.
     pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = spawn(
-            Command::new(env!("CARGO_BIN_EXE_bindery"))
-                .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-                .arg(data_dir)
-                .args(arguments)
-                .env("BINDERY_ADMIN_KEY", ADMIN_KEY)
-                .stdout(Stdio::piped()),
-        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bindery"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir)
+            .args(arguments);
+        Self::start_command(&mut command)
+    }
+
+    /// The same with all arguments said, `--listen 127.0.0.1:0` among them.
+    pub(crate) fn start_command(command: &mut Command) -> Self {
+        command.env("BINDERY_ADMIN_KEY", ADMIN_KEY);
+        let mut child = spawn(command.stdout(Stdio::piped()));
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
