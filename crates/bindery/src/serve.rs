@@ -259,7 +259,13 @@ fn show_key_once(form: LogForm, key: &KeyText) -> Result<()> {
 /// The log goes to stderr; `RUST_LOG` chooses how much of it.
 pub(crate) fn start_log(form: LogForm) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"))
+        // Whatever else is asked for: it would write down what statements carry, people and hashes of keys.
+        .add_directive(
+            "tokio_postgres::query=info"
+                .parse()
+                .expect("a target with a level"),
+        );
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -8,18 +8,20 @@ use bindery_store::Store;
 use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
 
+const HELP: &str = "Where everything is kept: sqlite:DIR, or a database for any number of servers at once, \
+    postgres://USER[:PASSWORD]@HOST[:PORT][,HOST…]/DATABASE. A host that isn't this machine is reached over TLS, with \
+    ?sslrootcert=FILE for a certificate authority of your own and ?sslmode=disable for none";
+
 /// One of both.
 #[derive(Debug, clap::Args)]
 #[group(id = "place", required = true, multiple = false)]
 pub(crate) struct Arguments {
-    /// Where everything is kept: sqlite:DIR, or a database for any number of servers at once,
-    /// postgres://USER[:PASSWORD]@HOST[:PORT][,HOST…]/DATABASE; a host that isn't this machine is reached over TLS, with
-    /// ?sslrootcert=FILE for a certificate authority of your own and ?sslmode=disable for none.
     #[arg(
         long,
         value_name = "URL",
         env = "BINDERY_STORE",
-        hide_env_values = true
+        hide_env_values = true,
+        help = HELP
     )]
     store: Option<String>,
     /// Short for --store sqlite:DIR: a directory, made if it isn't there, for one process at a time.
