@@ -29,7 +29,7 @@ enum Task {
     },
     /// Install what the tests need, and run every suite.
     Test,
-    /// Send the binary some thirty thousand cases made from its OpenAPI document; takes about five minutes.
+    /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about five minutes.
     Schemathesis,
     /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
