@@ -36,6 +36,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
+    /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about five minutes.
+    Schemathesis,
     /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
     /// Make the tables of bindery-core from those in contract/.
@@ -63,6 +65,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Demo { arguments } => suites::demo(root, &arguments),
         Task::Test => suites::test(root),
         Task::Postgres { command } => postgres::run_with(root, &command),
+        Task::Schemathesis => suites::schemathesis(root),
         Task::Ci => ci::run_all(root),
         Task::Codegen { check } => codegen::run(root, check),
     }

@@ -27,6 +27,17 @@ impl Outcome {
             trouble: None,
         }
     }
+
+    /// Takes the counts out of pytest's last line: `12 passed, 1 failed in 3.4s`.
+    fn read_pytest(&mut self, line: &str) {
+        if line.contains(" in ") && (line.contains(" passed") || line.contains(" failed")) {
+            self.passed = count(line, "passed");
+            self.failed = count(line, "failed") + count(line, "error") + count(line, "errors");
+            if count(line, "skipped") > 0 {
+                self.trouble = Some("tests are skipped".to_owned());
+            }
+        }
+    }
 }
 
 /// Builds and starts the demo; it runs until it is interrupted.
@@ -55,13 +66,24 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     if let Err(error) = postgres {
         outcomes.push(finish(Outcome::new("postgres"), Err(error)));
     }
+    close(&outcomes)
+}
+
+/// Only the cases made from the OpenAPI document.
+pub(crate) fn schemathesis(root: &Path) -> Result<()> {
+    let setting = Setting::new(root)?;
+    close(&[setting.schemathesis()])
+}
+
+/// Says what each suite came to, and closes with the counts.
+fn close(outcomes: &[Outcome]) -> Result<()> {
     say("");
     for Outcome {
         suite,
         passed,
         failed,
         trouble,
-    } in &outcomes
+    } in outcomes
     {
         let trouble = trouble
             .as_ref()
@@ -113,6 +135,7 @@ fn end_to_end(root: &Path, postgres: Option<&str>) -> Vec<Outcome> {
         setting.pytest("ax command line", "test_cli"),
         setting.typescript(),
         setting.coverage(),
+        setting.schemathesis(),
     ];
     if let Some(url) = postgres {
         setting.postgres = Some(url.to_owned());
@@ -137,7 +160,7 @@ struct Setting<'root> {
 
 impl<'root> Setting<'root> {
     fn new(root: &'root Path) -> Result<Self> {
-        let python = python(root)?;
+        let python = python(root, "e2e/python")?;
         run(&mut cargo(
             root,
             &["build", "--locked", "--package", "bindery"],
@@ -188,17 +211,7 @@ impl<'root> Setting<'root> {
         let mut tests =
             self.python(&["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]);
         tests.args(self.tests.iter().filter(|file| file.contains(prefix)));
-        let ran = run_and_read(&mut tests, |line| {
-            // `12 passed, 1 failed in 3.4s`
-            if line.contains(" in ") && (line.contains(" passed") || line.contains(" failed")) {
-                outcome.passed = count(line, "passed");
-                outcome.failed =
-                    count(line, "failed") + count(line, "error") + count(line, "errors");
-                if count(line, "skipped") > 0 {
-                    outcome.trouble = Some("tests are skipped".to_owned());
-                }
-            }
-        });
+        let ran = run_and_read(&mut tests, |line| outcome.read_pytest(line));
         finish(outcome, ran)
     }
 
@@ -225,6 +238,33 @@ impl<'root> Setting<'root> {
                     outcome.trouble = Some("tests are skipped".to_owned());
                 }
             })
+        });
+        finish(outcome, ran)
+    }
+
+    /// Some thirty thousand cases made from the OpenAPI document, the same ones each time but for the day's moments.
+    fn schemathesis(&self) -> Outcome {
+        let mut outcome = Outcome::new("schemathesis");
+        let ran = python(self.root, "e2e/schemathesis").and_then(|python| {
+            let mut tests = program(
+                self.root,
+                &python,
+                &[
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-s",
+                    "--tb=short",
+                    "-p",
+                    "no:cacheprovider",
+                    "e2e/schemathesis",
+                ],
+            );
+            tests
+                .env("BINDERY_BIN", &self.binary)
+                .env("BINDERY_REPORTS", target(self.root))
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            run_and_read(&mut tests, |line| outcome.read_pytest(line))
         });
         finish(outcome, ran)
     }
@@ -271,11 +311,12 @@ fn count(line: &str, word: &str) -> u32 {
     before.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// A Python with what `e2e/python/requirements.txt` names, in the target folder.
-fn python(root: &Path) -> Result<PathBuf> {
-    let requirements = root.join("e2e/python/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).context("e2e/python/requirements.txt")?;
-    let home = target(root).join("e2e-python");
+/// A Python with what the `requirements.txt` of this folder names, in the target folder.
+fn python(root: &Path, folder: &str) -> Result<PathBuf> {
+    let requirements = root.join(folder).join("requirements.txt");
+    let wanted =
+        fs::read_to_string(&requirements).with_context(|| format!("{folder}/requirements.txt"))?;
+    let home = target(root).join(folder.replace('/', "-"));
     let python = home.join("bin/python");
     let mark = home.join("requirements.installed");
     if fs::read_to_string(&mark).ok().as_deref() == Some(&*wanted) {
@@ -310,7 +351,7 @@ fn python(root: &Path) -> Result<PathBuf> {
 /// Where that Python has its packages.
 pub(crate) fn python_packages(root: &Path) -> Result<PathBuf> {
     let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
-    let output = program(root, python(root)?, &["-c", ask]).output()?;
+    let output = program(root, python(root, "e2e/python")?, &["-c", ask]).output()?;
     let path = String::from_utf8(output.stdout)?;
     Ok(PathBuf::from(path.trim()))
 }

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -240,11 +241,18 @@ impl Server {
         let method = request.method().clone();
         let path = shown(request.uri().path());
         let request_id = request_id(request.headers());
-        let answered = AssertUnwindSafe(self.answer(request, peer))
+        let has_body = !request.body().is_end_stream();
+        let body_read = AtomicBool::new(false);
+        let answered = AssertUnwindSafe(self.answer(request, peer, &body_read))
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
         let mut response = answered.unwrap_or_else(|problem| problem.render(&path, &request_id));
+        if has_body && !body_read.load(Ordering::Relaxed) {
+            // What nobody reads would stand before the next request.
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -263,6 +271,7 @@ impl Server {
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
+        body_read: &AtomicBool,
     ) -> Result<Response<Full<Bytes>>, Problem> {
         let path = request.uri().path();
         let is_health = matches!(path, "/healthz" | "/readyz");
@@ -304,6 +313,7 @@ impl Server {
             parameters,
             now,
             address: peer.ip().to_string(),
+            body_read,
         };
         let answer = match (operation.handler, known) {
             (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
@@ -317,7 +327,7 @@ impl Server {
 
     async fn answer_open(
         &self,
-        asked: Asked,
+        asked: Asked<'_>,
         handler: fn(OpenCall) -> Answering,
         request: Request<Incoming>,
     ) -> Result<Answer, Problem> {
@@ -325,9 +335,9 @@ impl Server {
             request.uri().query().unwrap_or_default(),
             asked.operation.query,
         )?;
-        let path = decode_all(asked.parameters)?;
+        let path = decode_all(&asked.parameters)?;
         self.services.attempts.take_from(&asked.address)?;
-        let body = self.read_body(asked.operation, request).await?;
+        let body = self.read_body(&asked, request).await?;
         let operation = asked.operation;
         let answer = handler(OpenCall {
             operation,
@@ -345,7 +355,7 @@ impl Server {
     /// Answers whoever has a key, and notes for the audit log what no command has written there.
     async fn answer_known(
         &self,
-        asked: Asked,
+        asked: Asked<'_>,
         account: Arc<Account>,
         caller: Caller,
         request: Request<Incoming>,
@@ -391,18 +401,18 @@ impl Server {
     /// Reads the request and has it answered; tells `note` what it said, as far as it was read.
     async fn perform(
         &self,
-        asked: Asked,
+        asked: Asked<'_>,
         account: Arc<Account>,
         caller: Caller,
         request: Request<Incoming>,
         note: &mut AuditEntry,
     ) -> Result<Answer, Problem> {
-        let path = decode_all(asked.parameters)?;
+        let path = decode_all(&asked.parameters)?;
         note.variables = audited_variables(&path, std::iter::empty());
         let sent = request.uri().query().unwrap_or_default();
         let query = Query::parse(sent, asked.operation.query)?;
         note.variables = audited_variables(&path, query.pairs());
-        let body = self.read_body(asked.operation, request).await?;
+        let body = self.read_body(&asked, request).await?;
         note.text = audited_text(&body);
         let call = Call {
             operation: asked.operation,
@@ -422,9 +432,10 @@ impl Server {
 
     async fn read_body(
         &self,
-        operation: &Operation,
+        asked: &Asked<'_>,
         request: Request<Incoming>,
     ) -> Result<Bytes, Problem> {
+        let operation = asked.operation;
         let says_json = require_json(request.headers());
         if operation.body == Body::Json {
             says_json.clone()?;
@@ -443,7 +454,7 @@ impl Server {
             Err(_) => Err(Problem::too_slow()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(max)),
             Ok(Err(_)) => Err(Problem::invalid("the body broke off before its end")),
-            Ok(Ok(body)) => match (operation.body, body.to_bytes()) {
+            Ok(Ok(body)) => match (operation.body, asked.took(body.to_bytes())) {
                 (Body::Empty, _) => Ok(Bytes::new()),
                 (Body::Json, body) => Ok(body),
                 (Body::Optional, body) if body.is_empty() => Ok(body),
@@ -579,19 +590,28 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// A request whose operation is known.
-struct Asked {
+struct Asked<'a> {
     operation: &'static Operation,
     parameters: Vec<(&'static str, String)>,
     now: Timestamp,
     address: String,
+    /// Set once the whole body has come.
+    body_read: &'a AtomicBool,
+}
+
+impl Asked<'_> {
+    fn took(&self, body: Bytes) -> Bytes {
+        self.body_read.store(true, Ordering::Relaxed);
+        body
+    }
 }
 
 fn decode_all(
-    parameters: Vec<(&'static str, String)>,
+    parameters: &[(&'static str, String)],
 ) -> Result<Vec<(&'static str, String)>, Problem> {
     parameters
-        .into_iter()
-        .map(|(name, value)| Ok((name, decode(name, &value)?)))
+        .iter()
+        .map(|(name, value)| Ok((*name, decode(name, value)?)))
         .collect()
 }
 

@@ -93,7 +93,7 @@ pub struct Space {
     pub settings: SpaceSettings,
 }
 
-/// Settings of a space that other programs read; stored and returned as given.
+/// Settings of a space that other programs read; kept and returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct SpaceSettings {
     /// The model that new evaluations use.

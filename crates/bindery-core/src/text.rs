@@ -234,14 +234,15 @@ impl Label {
     /// What it may be made of.
     pub const PATTERN: &str = PRINTABLE_PATTERN;
 
-    /// Accepts 1 to [`Self::LENGTH_MAX`] characters.
+    /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        if text.trim().is_empty() {
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
             return Err(TextError::Empty);
         }
-        bounded(text, Self::LENGTH_MAX)?;
-        printable(text)?;
-        Ok(Self(text.to_owned()))
+        bounded(trimmed, Self::LENGTH_MAX)?;
+        printable(trimmed)?;
+        Ok(Self(trimmed.to_owned()))
     }
 }
 

@@ -60,10 +60,12 @@ fn window(call: &Call) -> Result<(Timestamp, Timestamp), Problem> {
         });
         text.map(|text| moment(name, &text)).transpose()
     };
-    let to = time("end_time")?.unwrap_or(call.now);
+    let end = time("end_time")?;
+    let to = end.unwrap_or(call.now);
     let from = time("start_time")?
         .unwrap_or_else(|| Timestamp::from_millis(to.as_millis().saturating_sub(WINDOW_MS)));
-    if from > to {
+    // What begins in the future and has no end of its own is only empty.
+    if end.is_some_and(|end| from > end) {
         return Err(Problem::field("start_time", "is later than `end_time`"));
     }
     Ok((from, to))

@@ -158,3 +158,17 @@ fn a_body_over_one_mebibyte_is_refused_however_it_is_sent() {
     assert_eq!(status(&answer), 400, "{answer}");
     server.kill();
 }
+
+#[test]
+fn an_answer_that_comes_before_the_body_was_read_ends_its_connection_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path());
+    // `exchange` returns when the server has closed: it does so by itself.
+    let unknown = exchange(
+        &server,
+        b"POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+    );
+    assert_eq!(status(&unknown), 401);
+    assert!(unknown.contains("connection: close"), "{unknown}");
+    server.kill();
+}
