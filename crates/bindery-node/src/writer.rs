@@ -70,13 +70,18 @@ impl Writer {
         self.working = self.committed.clone();
     }
 
-    /// The answer of a commit was lost, and this is what the log says after [`Writer::known`]. Takes it in, and tells
-    /// whether the batch with this number is in it.
-    pub(crate) fn resolve(&mut self, log: &[Entry], batch: u64) -> bool {
+    /// Takes in what the log says after [`Writer::known`].
+    pub(crate) fn follow(&mut self, log: &[Entry]) {
         for entry in log {
             self.committed.advance(entry);
         }
         self.working = self.committed.clone();
+    }
+
+    /// The answer of a commit was lost, and this is what the log says after [`Writer::known`]. Takes it in, and tells
+    /// whether the batch with this number is in it.
+    pub(crate) fn resolve(&mut self, log: &[Entry], batch: u64) -> bool {
+        self.follow(log);
         log.iter().any(|entry| entry.batch == batch)
     }
 }

@@ -24,6 +24,9 @@ pub trait Store: Send + Sync + 'static {
     /// Every account, by number.
     fn accounts(&self) -> Result<Vec<Account>, StoreError>;
 
+    /// How far every account has come, by number: what a follower asks now and then, whatever it has heard.
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError>;
+
     /// Keeps a new account at revision 0. Its number must be free: [`Store::accounts`] tells which are taken.
     fn create_account(&self, account: &Account) -> Result<(), StoreError>;
 

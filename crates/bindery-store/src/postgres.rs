@@ -122,6 +122,10 @@ impl Store for PostgresStore {
         self.read(|connection| read::accounts(connection))
     }
 
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+        self.read(|connection| read::heads(connection))
+    }
+
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
         // Not repeated on another connection: an answer that was lost would come back as an account that exists.
         let created = self

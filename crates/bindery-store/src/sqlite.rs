@@ -63,6 +63,10 @@ impl Store for SqliteStore {
         read::accounts(&mut &*self.reader()).map_err(|failure| failure.at(&self.place))
     }
 
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+        read::heads(&mut &*self.reader()).map_err(|failure| failure.at(&self.place))
+    }
+
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
         create_account(&mut &*self.writer(), account).map_err(|failure| failure.at(&self.place))
     }

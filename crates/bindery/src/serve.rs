@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// How many days audit entries are kept; 0 keeps them for good.
     #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u64).range(0..=36_500))]
     audit_retention_days: u64,
+    /// How many seconds a server that is cut off from its store goes on answering from what it knows; without it, for good.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..))]
+    staleness_limit: Option<u64>,
     /// Where clients and people reach this server; links in mails begin with it. By default the address it listens on.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -136,6 +139,7 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         audits_reads: arguments.audit_reads,
         audit_retention: (arguments.audit_retention_days > 0)
             .then(|| Duration::from_secs(arguments.audit_retention_days * 86_400)),
+        staleness_max: arguments.staleness_limit.map(Duration::from_secs),
         mailer: Mailer::new(settings.as_ref(), &public_url)?,
     })
 }

@@ -1,4 +1,5 @@
 //! Promises of an account at work, on a real store whose calls can be held up, made to fail, or made to lose their answer.
 
 mod faulty;
+mod follow;
 mod promises;

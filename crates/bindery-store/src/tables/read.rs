@@ -76,6 +76,17 @@ pub(crate) fn head(database: &mut dyn Database, account: AccountId) -> Result<He
     head.ok_or(Failure::NoAccount(account))
 }
 
+pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, Revision)>, Failure> {
+    let mut heads = Vec::new();
+    let sql = "SELECT id, revision FROM account ORDER BY id";
+    database.query(sql, &[], &mut |row| {
+        let account = AccountId(number(row, 0)?);
+        heads.push((account, Revision(number(row, 1)?)));
+        Ok(())
+    })?;
+    Ok(heads)
+}
+
 pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Failure> {
     let mut accounts = Vec::new();
     database.query(

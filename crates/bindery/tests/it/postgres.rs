@@ -12,7 +12,7 @@ use crate::support::{ADMIN_KEY, Server, spawn};
 const PASSWORD: &str = "pass-never-shown";
 
 /// The URL of a new database on the server that `cargo xtask test` starts.
-fn new_database() -> String {
+pub(crate) fn new_database() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let server = std::env::var("BINDERY_TEST_POSTGRES").expect(
         "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one, and so does \
@@ -28,7 +28,7 @@ fn new_database() -> String {
     format!("{base}/{name}").replacen('@', &format!(":{PASSWORD}@"), 1)
 }
 
-fn serve(url: &str) -> Command {
+pub(crate) fn serve(url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bindery"));
     command
         .args(["serve", "--listen", "127.0.0.1:0"])

@@ -81,6 +81,14 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    /// What a failed test has left running ends with it.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub(crate) struct Client {
     agent: ureq::Agent,
     address: String,
@@ -95,17 +103,35 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Option<(u16, Value)> {
+        let (status, body, _) = self.try_send_at(method, path, body, None)?;
+        Some((status, body))
+    }
+
+    /// The same at this revision at least; the revision of the answer is its last part.
+    pub(crate) fn try_send_at(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        at_least: Option<u64>,
+    ) -> Option<(u16, Value, Option<u64>)> {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address))
             .header("Authorization", format!("Bearer {}", self.key))
             .header("Content-Type", "application/json");
+        let request = match at_least {
+            Some(revision) => request.header("Bindery-At-Least", revision),
+            None => request,
+        };
         let text = body.map(ToString::to_string).unwrap_or_default();
         let mut response = self.agent.run(request.body(text).unwrap()).ok()?;
         let text = response.body_mut().read_to_string().ok()?;
+        let revision = response.headers().get("Bindery-Revision");
         Some((
             response.status().as_u16(),
             serde_json::from_str(&text).unwrap_or(Value::Null),
+            revision.and_then(|revision| revision.to_str().ok()?.parse().ok()),
         ))
     }
 
