@@ -1,169 +1,515 @@
-//! The access index: the facts of decisions, arranged for asking. Derived from the same changes as the entities and never
-//! written apart; a test rebuilds it from scratch to compare.
+//! The access index of an account at work: the facts of its decisions, arranged for asking while one writer goes on.
 //!
-//! This one is plain. What is behind [`Facts`] may become fast without anything else noticing.
+//! `bindery-index` keeps them as dense integers and knows no rule; what they mean, and the one decision procedure over them, is
+//! here and in [`crate::decision`]. A [`State`] answers the same from its entities, more slowly, whenever the index can't.
 
-use imbl::OrdMap;
+use std::hint::black_box;
+use std::sync::Arc;
 
-use crate::decision::{Facts, Place, Principal, SpacePlace};
-use crate::id::{OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId};
-use crate::permission::PermissionSet;
+use bindery_index::{
+    Changes, Holding, Index, Kind, Principal as IndexPrincipal, Project as IndexProject, Source,
+    Space as IndexSpace, View, Where, Writer,
+};
+
+use crate::api_key::KeyOwner;
+use crate::change::Change;
+use crate::decision::{
+    Decision, Facts, Held, HeldRole, Place, Principal, Question, SpacePlace, decide,
+};
+use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
+use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Resource};
-use crate::role::{OrganizationRole, PredefinedRole, SpaceRole};
+use crate::role::{AccountRole, OrganizationRole, PredefinedRole, SpaceRole};
+use crate::state::State;
+use crate::time::Timestamp;
 
-/// The facts of one account, in persistent collections: a clone is O(1).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccessIndex {
-    principals: OrdMap<UserId, Principal>,
-    spaces: OrdMap<SpaceId, SpacePlace>,
-    projects: OrdMap<ProjectId, (SpaceId, bool)>,
-    organizations: OrdMap<OrganizationId, ()>,
-    organization_roles: OrdMap<(UserId, OrganizationId), OrganizationRole>,
-    // Invariant: an entry exists only while at least one of the two is there.
-    held_on_spaces: OrdMap<(UserId, SpaceId), HeldOnSpace>,
-    held_on_projects: OrdMap<(UserId, ProjectId), (RoleBindingId, RoleId)>,
-    custom_roles: OrdMap<RoleId, PermissionSet>,
-}
+mod search;
 
-/// What a user holds on a space: both slots side by side, so that a check finds them together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct HeldOnSpace {
-    membership: Option<SpaceRole>,
-    binding: Option<(RoleBindingId, RoleId)>,
-}
+/// How far the space role that a role in an organization becomes in public spaces is behind it: both stand in the same order.
+const FALLBACK: u16 = 4;
 
-impl Facts for AccessIndex {
-    fn principal(&self, user: UserId) -> Option<Principal> {
-        self.principals.get(&user).copied()
+/// So many questions of a batch are on their way through the memory at once.
+const GROUP: usize = 32;
+
+/// The readers' side. A clone is the same index.
+#[derive(Clone, Debug)]
+pub struct AccessIndex(Arc<Index>);
+
+/// What an index takes, in bytes.
+pub use bindery_index::Bytes;
+
+impl AccessIndex {
+    /// The decision, and the one revision that it was made at. `None` while changes are being made, or if the account has
+    /// outgrown the index: ask the state then.
+    #[inline]
+    pub fn decide(&self, question: &Question, now: Timestamp) -> Option<(Decision, Revision)> {
+        let made = self.0.read(|view| {
+            let facts = IndexFacts(view);
+            decide(&facts, question, facts.clamp(now))
+        });
+        made.map(|(decision, revision)| (decision, Revision(revision)))
     }
 
-    fn place(&self, resource: Resource) -> Option<Place> {
-        match resource {
-            Resource::Account => Some(Place::Account),
-            Resource::Organization(id) => self
-                .organizations
-                .contains_key(&id)
-                .then_some(Place::Organization(id)),
-            Resource::Space(id) => self.spaces.get(&id).copied().map(Place::Space),
-            Resource::Project(id) => {
-                let (space, is_restricted) = *self.projects.get(&id)?;
-                Some(Place::Project(id, *self.spaces.get(&space)?, is_restricted))
+    /// The decisions on all of them in their order, at one revision; they replace what is in `decisions`.
+    pub fn decide_many(
+        &self,
+        questions: &[Question],
+        now: Timestamp,
+        decisions: &mut Vec<Decision>,
+    ) -> Option<Revision> {
+        let made = self.0.read(|view| {
+            decisions.clear();
+            let facts = IndexFacts(view);
+            let now = facts.clamp(now);
+            for group in questions.chunks(GROUP) {
+                if view.is_large() {
+                    facts.read_ahead(group);
+                }
+                decisions.extend(group.iter().map(|question| decide(&facts, question, now)));
+            }
+        });
+        made.map(|((), revision)| Revision(revision))
+    }
+
+    /// What it takes.
+    pub fn bytes(&self) -> Bytes {
+        self.0.bytes()
+    }
+}
+
+/// The one who changes an [`AccessIndex`].
+#[derive(Debug)]
+pub struct AccessWriter(Writer);
+
+impl AccessWriter {
+    /// An index of the state.
+    pub fn new(state: &State) -> Self {
+        let mut writer = Writer::build(state, state.revision().0);
+        let latest = state.latest().as_millis();
+        writer.write(state.revision().0, |changes| changes.set_latest(latest));
+        Self(writer)
+    }
+
+    /// The readers' side.
+    pub fn index(&self) -> AccessIndex {
+        AccessIndex(Arc::clone(self.0.index()))
+    }
+
+    /// Brings the index to where `after` is: everything that was touched since it was there is taken from it anew.
+    ///
+    /// `publish` runs before any reader of the index sees it, so that whoever is sent to the state instead finds the
+    /// same there, and no reader ever goes back.
+    pub fn advance(&mut self, after: &State, touched: &[Touched], publish: impl FnOnce()) {
+        self.0.write(after.revision().0, |changes| {
+            for one in touched {
+                one.tell(after, changes);
+            }
+            changes.set_latest(after.latest().as_millis());
+            publish();
+        });
+    }
+}
+
+/// A fact that a change touches. What it has become, the state after the change says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// A user, or the key that a bot lives by.
+    Principal(UserId),
+    /// Whether an organization is there.
+    Organization(OrganizationId),
+    /// A space's place and mark.
+    Space(SpaceId),
+    /// A project's place and mark.
+    Project(ProjectId),
+    /// What a role grants.
+    Role(RoleId),
+    /// A role in an organization.
+    OrganizationRole(UserId, OrganizationId),
+    /// A membership of a space.
+    SpaceRole(UserId, SpaceId),
+    /// A role binding.
+    BoundRole(UserId, Bindable),
+}
+
+impl Touched {
+    /// What the change touches if it is applied to this state.
+    pub fn by(change: &Change, before: &State) -> Option<Self> {
+        match change {
+            Change::PutUser(user) => Some(Self::Principal(user.id)),
+            Change::PutApiKey(key) => match key.owner {
+                KeyOwner::Service(bot) => Some(Self::Principal(bot)),
+                KeyOwner::User(_) => None,
+            },
+            Change::PutOrganization(organization) => Some(Self::Organization(organization.id)),
+            Change::DeleteOrganization(id) => Some(Self::Organization(*id)),
+            Change::PutSpace(space) => Some(Self::Space(space.id)),
+            Change::DeleteSpace(id) => Some(Self::Space(*id)),
+            Change::PutProject(project) => Some(Self::Project(project.id)),
+            Change::DeleteProject(id) | Change::DeleteRestriction(id) => Some(Self::Project(*id)),
+            Change::PutRestriction(restriction) => Some(Self::Project(restriction.project)),
+            Change::PutRole(role) => Some(Self::Role(role.id)),
+            Change::DeleteRole(id) => Some(Self::Role(*id)),
+            Change::PutOrganizationMembership(put) => {
+                Some(Self::OrganizationRole(put.user, put.organization))
+            }
+            Change::DeleteOrganizationMembership(id) => before
+                .organization_memberships
+                .get(id)
+                .map(|old| Self::OrganizationRole(old.user, old.organization)),
+            Change::PutSpaceMembership(put) => Some(Self::SpaceRole(put.user, put.space)),
+            Change::DeleteSpaceMembership(id) => before
+                .space_memberships
+                .get(id)
+                .map(|old| Self::SpaceRole(old.user, old.space)),
+            Change::PutRoleBinding(put) => Some(Self::BoundRole(put.user, put.resource)),
+            Change::DeleteRoleBinding(id) => before
+                .role_binding(*id)
+                .map(|old| Self::BoundRole(old.user, old.resource)),
+            Change::PutAccount(_) | Change::PutCredential(_) | Change::DeleteCredential(_) => None,
+        }
+    }
+
+    fn tell(self, after: &State, changes: &mut Changes) {
+        match self {
+            Self::Principal(user) => {
+                if let Some(principal) = after.principal(user) {
+                    changes.set_principal(user.number(), packed(&principal));
+                }
+            }
+            Self::Organization(id) => {
+                changes.set_organization(id.number(), after.organization(id).is_some());
+            }
+            Self::Space(id) => changes.set_space(id.number(), space_in(after, id)),
+            Self::Project(id) => changes.set_project(id.number(), project_in(after, id)),
+            Self::Role(id) => {
+                let role = after.roles.get(&id).map(|role| role.permissions.words());
+                changes.set_role(id.number(), role);
+            }
+            Self::OrganizationRole(user, on) => {
+                let role = after
+                    .organization_role(user, on)
+                    .map(OrganizationRole::role);
+                set_held(changes, user, Kind::Organization, on.number(), role);
+            }
+            Self::SpaceRole(user, on) => {
+                let role = after.space_role(user, on).map(SpaceRole::role);
+                set_held(changes, user, Kind::Membership, on.number(), role);
+            }
+            Self::BoundRole(user, on) => {
+                set_held(
+                    changes,
+                    user,
+                    kind_of(on),
+                    on.number(),
+                    after.bound_role(user, on),
+                );
             }
         }
+    }
+}
+
+fn set_held(changes: &mut Changes, user: UserId, kind: Kind, on: u32, role: Option<RoleId>) {
+    changes.set_held(user.number(), kind, on, role.map(RoleId::number));
+}
+
+const fn kind_of(on: Bindable) -> Kind {
+    match on {
+        Bindable::Space(_) => Kind::Binding,
+        Bindable::Project(_) => Kind::OnProject,
+    }
+}
+
+fn packed(principal: &Principal) -> IndexPrincipal {
+    IndexPrincipal {
+        account_role: match principal.account_role {
+            AccountRole::Admin => 0,
+            AccountRole::Member => 1,
+            AccountRole::MemberUiOnly => 2,
+            AccountRole::Annotator => 3,
+        },
+        is_human: principal.is_human,
+        is_active: principal.is_active,
+        until: principal.until.map(Timestamp::as_millis),
+    }
+}
+
+#[inline]
+fn unpacked(principal: IndexPrincipal) -> Principal {
+    Principal {
+        account_role: match principal.account_role {
+            0 => AccountRole::Admin,
+            1 => AccountRole::Member,
+            2 => AccountRole::MemberUiOnly,
+            _ => AccountRole::Annotator,
+        },
+        is_human: principal.is_human,
+        is_active: principal.is_active,
+        until: principal.until.map(Timestamp::from_millis),
+    }
+}
+
+fn space_in(state: &State, id: SpaceId) -> Option<IndexSpace> {
+    state.space(id).map(|space| IndexSpace {
+        organization: space.organization.number(),
+        is_public: !space.is_private,
+    })
+}
+
+fn project_in(state: &State, id: ProjectId) -> Option<IndexProject> {
+    state.project(id).map(|project| IndexProject {
+        space: project.space.number(),
+        is_restricted: state.restriction(id).is_some(),
+    })
+}
+
+/// Everything at once, when an account is loaded.
+impl Source for State {
+    fn principals(&self, with: &mut dyn FnMut(u32, IndexPrincipal)) {
+        for user in self.users.keys() {
+            if let Some(principal) = self.principal(*user) {
+                with(user.number(), packed(&principal));
+            }
+        }
+    }
+
+    fn organizations(&self, with: &mut dyn FnMut(u32)) {
+        for id in self.organizations.keys() {
+            with(id.number());
+        }
+    }
+
+    fn spaces(&self, with: &mut dyn FnMut(u32, IndexSpace)) {
+        for id in self.spaces.keys() {
+            if let Some(space) = space_in(self, *id) {
+                with(id.number(), space);
+            }
+        }
+    }
+
+    fn projects(&self, with: &mut dyn FnMut(u32, IndexProject)) {
+        for id in self.projects.keys() {
+            if let Some(project) = project_in(self, *id) {
+                with(id.number(), project);
+            }
+        }
+    }
+
+    fn roles(&self, with: &mut dyn FnMut(u32, [u64; 3])) {
+        for (id, role) in PredefinedRole::all() {
+            with(id.number(), role.permissions.words());
+        }
+        for role in self.roles.values() {
+            with(role.id.number(), role.permissions.words());
+        }
+    }
+
+    fn holdings(&self, with: &mut dyn FnMut(Holding)) {
+        for held in self.organization_memberships.values() {
+            with(Holding {
+                user: held.user.number(),
+                kind: Kind::Organization,
+                resource: held.organization.number(),
+                role: held.role.role().number(),
+            });
+        }
+        for held in self.space_memberships.values() {
+            with(Holding {
+                user: held.user.number(),
+                kind: Kind::Membership,
+                resource: held.space.number(),
+                role: held.role.role().number(),
+            });
+        }
+        for held in self
+            .space_bindings
+            .values()
+            .chain(self.project_bindings.values())
+        {
+            with(Holding {
+                user: held.user.number(),
+                kind: kind_of(held.resource),
+                resource: held.resource.number(),
+                role: held.role.number(),
+            });
+        }
+    }
+}
+
+/// The facts of decisions from the index, while a read runs.
+#[derive(Clone, Copy, Debug)]
+struct IndexFacts<'a>(View<'a>);
+
+impl IndexFacts<'_> {
+    /// Never earlier than the last change: a clock that was set back brings no key back to life.
+    #[inline]
+    fn clamp(self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp::from_millis(self.0.latest()))
+    }
+
+    /// Has everything that these questions need on its way at once, instead of one after the other.
+    #[inline]
+    fn read_ahead(self, questions: &[Question]) {
+        let mut read = 0;
+        for question in questions {
+            read ^= self.0.touch_user(question.principal.number());
+            read ^= match question.resource {
+                Resource::Project(id) => self.0.touch_project(id.number()),
+                Resource::Account | Resource::Organization(_) | Resource::Space(_) => 0,
+            };
+        }
+        // Else nothing would have to be read.
+        black_box(read);
+        for question in questions {
+            let on = self.way_to(question.resource);
+            read ^= self.0.touch_held(question.principal.number(), on);
+        }
+        black_box(read);
+    }
+
+    fn held_on(self, user: UserId, on: Where) -> bindery_index::Held {
+        self.0.held(user.number(), on)
+    }
+
+    fn role(self, code: u16) -> RoleId {
+        RoleId::new(self.0.role(code))
+    }
+
+    #[inline]
+    fn way_to(self, resource: Resource) -> Where {
+        self.place(resource).map_or(Where::default(), way_to)
+    }
+}
+
+#[inline]
+fn way_to(place: Place) -> Where {
+    let space = place.space();
+    Where {
+        organization: place
+            .organization()
+            .unwrap_or(OrganizationId::NOBODY)
+            .number(),
+        space: space.map_or(SpaceId::NOBODY, |space| space.space).number(),
+        project: place.project().unwrap_or(ProjectId::NOBODY).number(),
+    }
+}
+
+/// Roles and whether they grant, from their codes.
+#[inline]
+fn held(view: View<'_>, codes: bindery_index::Held, permission: Permission) -> Held {
+    let bit = permission.bit();
+    let role = |code: u16| HeldRole {
+        role: RoleId::new(view.role(code)),
+        grants: view.grants(code, bit),
+    };
+    Held {
+        organization: role(codes.organization),
+        membership: role(codes.membership),
+        binding: role(codes.binding),
+        on_project: role(codes.on_project),
+        fallback_grants: codes.organization != 0
+            && view.grants(codes.organization.wrapping_add(FALLBACK), bit),
+    }
+}
+
+impl Facts for IndexFacts<'_> {
+    #[inline]
+    fn principal(&self, user: UserId) -> Option<Principal> {
+        self.0.principal(user.number()).map(unpacked)
+    }
+
+    #[inline]
+    fn place(&self, resource: Resource) -> Option<Place> {
+        let space_at = |id: SpaceId| {
+            self.0.space(id.number()).map(|space| SpacePlace {
+                space: id,
+                organization: OrganizationId::new(space.organization),
+                is_public: space.is_public,
+            })
+        };
+        match resource {
+            Resource::Account => Some(Place::Account),
+            Resource::Organization(id) => {
+                let is_there = self.0.organization(id.number());
+                is_there.then_some(Place::Organization(id))
+            }
+            Resource::Space(id) => space_at(id).map(Place::Space),
+            Resource::Project(id) => {
+                let project = self.0.project(id.number())?;
+                let space = space_at(SpaceId::new(project.space))?;
+                Some(Place::Project(id, space, project.is_restricted))
+            }
+        }
+    }
+
+    #[inline]
+    fn held(&self, user: UserId, place: Place, permission: Permission) -> Held {
+        held(
+            self.0,
+            self.0.held(user.number(), way_to(place)),
+            permission,
+        )
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
-        self.organization_roles.get(&(user, on)).copied()
+        let held = self.held_on(
+            user,
+            Where {
+                organization: on.number(),
+                ..Where::default()
+            },
+        );
+        OrganizationRole::from_role(self.role(held.organization))
     }
 
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
-        self.held_on_spaces.get(&(user, on))?.membership
+        let held = self.held_on(
+            user,
+            Where {
+                space: on.number(),
+                ..Where::default()
+            },
+        );
+        SpaceRole::from_role(self.role(held.membership))
     }
 
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)> {
-        match on {
-            Bindable::Space(space) => self.held_on_spaces.get(&(user, space))?.binding,
-            Bindable::Project(project) => self.held_on_projects.get(&(user, project)).copied(),
-        }
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
+        let code = match on {
+            Bindable::Space(id) => {
+                let space = id.number();
+                self.held_on(
+                    user,
+                    Where {
+                        space,
+                        ..Where::default()
+                    },
+                )
+                .binding
+            }
+            Bindable::Project(id) => {
+                self.held_on(user, self.way_to(Resource::Project(id)))
+                    .on_project
+            }
+        };
+        Some(self.role(code)).filter(|role| *role != RoleId::NOBODY)
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {
-        match PredefinedRole::by_id(role) {
-            Some(predefined) => predefined.permissions,
-            None => self.custom_roles.get(&role).copied().unwrap_or_default(),
-        }
+        self.0
+            .permissions(role.number())
+            .map(PermissionSet::of_words)
+            .unwrap_or_default()
     }
 }
 
-/// What [`crate::state::State::apply`] tells the index; each call sets or clears one fact.
-impl AccessIndex {
-    pub(crate) fn set_principal(&mut self, user: UserId, principal: Principal) {
-        self.principals.insert(user, principal);
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(crate) fn set_organization(&mut self, id: OrganizationId) {
-        self.organizations.insert(id, ());
-    }
-
-    pub(crate) fn clear_organization(&mut self, id: OrganizationId) {
-        self.organizations.remove(&id);
-    }
-
-    pub(crate) fn set_space(&mut self, place: SpacePlace) {
-        self.spaces.insert(place.space, place);
-    }
-
-    pub(crate) fn clear_space(&mut self, id: SpaceId) {
-        self.spaces.remove(&id);
-    }
-
-    pub(crate) fn set_project(&mut self, id: ProjectId, space: SpaceId, is_restricted: bool) {
-        self.projects.insert(id, (space, is_restricted));
-    }
-
-    pub(crate) fn clear_project(&mut self, id: ProjectId) {
-        self.projects.remove(&id);
-    }
-
-    pub(crate) fn set_organization_role(
-        &mut self,
-        user: UserId,
-        on: OrganizationId,
-        role: Option<OrganizationRole>,
-    ) {
-        match role {
-            Some(role) => self.organization_roles.insert((user, on), role),
-            None => self.organization_roles.remove(&(user, on)),
-        };
-    }
-
-    pub(crate) fn set_space_role(&mut self, user: UserId, on: SpaceId, role: Option<SpaceRole>) {
-        self.hold_on_space(user, on, |held| held.membership = role);
-    }
-
-    pub(crate) fn set_bound_role(
-        &mut self,
-        user: UserId,
-        on: Bindable,
-        bound: Option<(RoleBindingId, RoleId)>,
-    ) {
-        match (on, bound) {
-            (Bindable::Space(space), _) => {
-                self.hold_on_space(user, space, |held| held.binding = bound);
-            }
-            (Bindable::Project(project), Some(bound)) => {
-                self.held_on_projects.insert((user, project), bound);
-            }
-            (Bindable::Project(project), None) => {
-                self.held_on_projects.remove(&(user, project));
-            }
-        }
-    }
-
-    pub(crate) fn set_permissions(&mut self, role: RoleId, permissions: PermissionSet) {
-        self.custom_roles.insert(role, permissions);
-    }
-
-    pub(crate) fn clear_role(&mut self, role: RoleId) {
-        self.custom_roles.remove(&role);
-    }
-
-    fn hold_on_space(
-        &mut self,
-        user: UserId,
-        space: SpaceId,
-        change: impl FnOnce(&mut HeldOnSpace),
-    ) {
-        let mut held = self
-            .held_on_spaces
-            .get(&(user, space))
-            .copied()
-            .unwrap_or_default();
-        change(&mut held);
-        if held == HeldOnSpace::default() {
-            self.held_on_spaces.remove(&(user, space));
-        } else {
-            self.held_on_spaces.insert((user, space), held);
+    #[test]
+    fn the_fallback_of_a_role_is_a_step_behind_it() {
+        for role in OrganizationRole::ALL {
+            let behind = role.role().number() + u32::from(FALLBACK);
+            assert_eq!(role.in_public_spaces().role(), RoleId::new(behind));
         }
     }
 }

@@ -140,9 +140,9 @@ impl State {
         }
     }
 
-    /// Answers a question about the present, from the access index.
+    /// Answers a question from the entities. An account at work has an access index for the present.
     pub fn decide(&self, question: &Question, now: Timestamp) -> Decision {
-        decide(self.access(), question, now)
+        decide(self, question, now)
     }
 
     /// Whether the caller may use the permission on the resource.
@@ -183,7 +183,7 @@ impl State {
         context: &Context,
         resource: impl Into<Resource>,
     ) -> Option<Grant> {
-        admin_over(self.access(), context.user(), resource.into(), context.now)
+        admin_over(self, context.user(), resource.into(), context.now)
     }
 
     /// Whether the caller is account admin.

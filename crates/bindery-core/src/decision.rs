@@ -2,8 +2,11 @@
 //!
 //! Written once (`contract/authorization.md` §7) over a few facts, and asked of the access index for the present, or of
 //! any state for the past and for changes that were never made. There is no second rule book.
+//!
+//! It looks at every way to the resource at once and takes the first that is open, instead of trying one after the other:
+//! branches that wait for a fact cost more than the facts do.
 
-use crate::id::{OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId};
+use crate::id::{Id as _, OrganizationId, ProjectId, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
 use crate::role::{AccountRole, OrganizationRole, SpaceRole};
@@ -36,7 +39,7 @@ impl Decision {
     }
 }
 
-/// One reason for a yes.
+/// One reason for a yes. A role binding is told by its user and resource; who shows it looks its id up in the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// The principal is account admin.
@@ -49,15 +52,15 @@ pub enum Grant {
     OrganizationRole(OrganizationId, OrganizationRole),
     /// The principal is admin of the space by membership.
     SpaceAdmin(SpaceId),
-    /// The principal is admin of the space by this binding of the predefined role `Admin`.
-    SpaceAdminByBinding(SpaceId, RoleBindingId),
+    /// The principal is admin of the space by a binding of the predefined role `Admin`.
+    SpaceAdminByBinding(SpaceId),
     /// The principal's membership of the space grants it.
     SpaceMembership(SpaceId, SpaceRole),
     /// The space is public, the principal has no role of their own there, and their role in the organization stands for
     /// this space role.
     PublicSpace(SpaceId, OrganizationId, SpaceRole),
     /// A role bound on the space or on the project grants it.
-    RoleBinding(Bindable, RoleBindingId, RoleId),
+    RoleBinding(Bindable, RoleId),
 }
 
 /// Why the answer is no.
@@ -84,7 +87,7 @@ pub enum CutGrant {
     /// A membership of the space.
     SpaceMembership(SpaceRole),
     /// A role bound on the space.
-    RoleBinding(RoleBindingId, RoleId),
+    RoleBinding(RoleId),
     /// The fallback of a public space.
     PublicSpace(SpaceRole),
 }
@@ -133,6 +136,44 @@ pub struct SpacePlace {
     pub is_public: bool,
 }
 
+/// What a user holds on the way down to a place, as roles ([`RoleId::NOBODY`] where they hold none), and which of it has the
+/// permission that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The role in the organization.
+    pub organization: HeldRole,
+    /// The predefined role in the space.
+    pub membership: HeldRole,
+    /// The role bound on the space.
+    pub binding: HeldRole,
+    /// The role bound on the project.
+    pub on_project: HeldRole,
+    /// Whether the space role that the role in the organization becomes in public spaces has the permission.
+    pub fallback_grants: bool,
+}
+
+/// A role that is held, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldRole {
+    /// Which; [`RoleId::NOBODY`] for none.
+    pub role: RoleId,
+    /// Whether it has the permission.
+    pub grants: bool,
+}
+
+impl HeldRole {
+    /// Nothing is held.
+    pub const NONE: Self = Self {
+        role: RoleId::NOBODY,
+        grants: false,
+    };
+
+    #[inline]
+    fn is(self, role: RoleId) -> bool {
+        self.role == role
+    }
+}
+
 /// All that a decision is made from.
 pub trait Facts {
     /// The user, if they exist.
@@ -144,12 +185,74 @@ pub trait Facts {
     /// The user's predefined role in the space.
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole>;
     /// The role bound to the user on the resource.
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)>;
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId>;
     /// What a role grants; nothing, if it doesn't exist.
     fn permissions(&self, role: RoleId) -> PermissionSet;
+
+    /// All that the user holds on the way down to the place. Who has it side by side says so at once.
+    fn held(&self, user: UserId, place: Place, permission: Permission) -> Held {
+        let held = |role: Option<RoleId>| match role {
+            Some(role) => HeldRole {
+                role,
+                grants: self.permissions(role).contains(permission),
+            },
+            None => HeldRole::NONE,
+        };
+        let space = place.space();
+        let in_organization = place
+            .organization()
+            .and_then(|organization| self.organization_role(user, organization));
+        let fallback = in_organization.map(OrganizationRole::in_public_spaces);
+        Held {
+            organization: held(in_organization.map(OrganizationRole::role)),
+            membership: held(
+                space
+                    .and_then(|on| self.space_role(user, on.space))
+                    .map(SpaceRole::role),
+            ),
+            binding: held(space.and_then(|on| self.bound_role(user, Bindable::Space(on.space)))),
+            on_project: held(
+                place
+                    .project()
+                    .and_then(|project| self.bound_role(user, Bindable::Project(project))),
+            ),
+            fallback_grants: fallback.is_some_and(|role| role.permissions().contains(permission)),
+        }
+    }
+}
+
+impl Place {
+    /// The organization on the way, if there is one.
+    #[inline]
+    pub const fn organization(self) -> Option<OrganizationId> {
+        match self {
+            Self::Account => None,
+            Self::Organization(organization) => Some(organization),
+            Self::Space(space) | Self::Project(_, space, _) => Some(space.organization),
+        }
+    }
+
+    /// The space on the way, if there is one.
+    #[inline]
+    pub const fn space(self) -> Option<SpacePlace> {
+        match self {
+            Self::Account | Self::Organization(_) => None,
+            Self::Space(space) | Self::Project(_, space, _) => Some(space),
+        }
+    }
+
+    /// The project, if it is one.
+    #[inline]
+    pub const fn project(self) -> Option<ProjectId> {
+        match self {
+            Self::Account | Self::Organization(_) | Self::Space(_) => None,
+            Self::Project(project, ..) => Some(project),
+        }
+    }
 }
 
 /// Answers the question from these facts, as of `now` (§7). Deny is the default; there are no negative grants.
+#[inline]
 pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decision {
     let Question {
         principal: user,
@@ -169,41 +272,59 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
     if !resource.level().reaches(lowest) {
         return Decision::Denied(Lack::Level { lowest });
     }
-    if let Some(grant) = admin_grant(facts, user, &principal, place) {
-        return Decision::Allowed(grant);
+    if principal.account_role == AccountRole::Admin {
+        return Decision::Allowed(Grant::AccountAdmin);
     }
-    match place {
-        Place::Account => allow_if(
-            principal.account_role.permissions().contains(permission),
-            Grant::AccountRole(principal.account_role),
-        ),
-        Place::Organization(organization) => match facts.organization_role(user, organization) {
-            Some(role) => allow_if(
+    let (space, project, is_restricted) = match place {
+        Place::Account => {
+            let role = principal.account_role;
+            return allow_if(
                 role.permissions().contains(permission),
-                Grant::OrganizationRole(organization, role),
-            ),
-            None => Decision::Denied(Lack::Grant),
-        },
-        Place::Space(space) => match space_grant(facts, user, &principal, space, permission) {
-            Some(grant) => Decision::Allowed(grant.on(space)),
-            None => Decision::Denied(Lack::Grant),
-        },
-        Place::Project(project, space, is_restricted) => {
-            let inherited = space_grant(facts, user, &principal, space, permission);
-            // Who may manage a restriction from the space keeps that right, and no other (§6).
-            let is_cut = is_restricted && permission != Permission::ProjectRestrict;
-            if let Some(grant) = inherited.filter(|_| !is_cut) {
-                return Decision::Allowed(grant.on(space));
-            }
-            let on = Bindable::Project(project);
-            match (facts.bound_role(user, on), inherited) {
-                (Some((binding, role)), _) if facts.permissions(role).contains(permission) => {
-                    Decision::Allowed(Grant::RoleBinding(on, binding, role))
-                }
-                (_, Some(cut)) => Decision::Denied(Lack::Restriction(project, cut)),
-                (_, None) => Decision::Denied(Lack::Grant),
-            }
+                Grant::AccountRole(role),
+            );
         }
+        Place::Organization(organization) => {
+            return in_organization(facts, user, place, organization, permission);
+        }
+        Place::Space(space) => (space, ProjectId::NOBODY, false),
+        Place::Project(project, space, is_restricted) => (space, project, is_restricted),
+    };
+    let held = facts.held(user, place, permission);
+    // Who may manage a restriction from the space keeps that right, and no other (§6).
+    let is_cut = is_restricted && permission != Permission::ProjectRestrict;
+    let way = Ways::to(&held, &principal, space, is_cut).first();
+    let in_space = |cut: CutGrant| cut.on(space);
+    let cut_by = |cut: CutGrant| Decision::Denied(Lack::Restriction(project, cut));
+    match way {
+        Way::OrganizationAdmin => Decision::Allowed(Grant::OrganizationAdmin(space.organization)),
+        Way::SpaceAdmin => Decision::Allowed(Grant::SpaceAdmin(space.space)),
+        Way::SpaceAdminByBinding => Decision::Allowed(Grant::SpaceAdminByBinding(space.space)),
+        Way::Membership => Decision::Allowed(in_space(held.as_membership())),
+        Way::Binding => Decision::Allowed(in_space(held.as_binding())),
+        Way::Fallback => Decision::Allowed(in_space(held.as_fallback())),
+        Way::OnProject => Decision::Allowed(Grant::RoleBinding(
+            Bindable::Project(project),
+            held.on_project.role,
+        )),
+        Way::CutMembership => cut_by(held.as_membership()),
+        Way::CutBinding => cut_by(held.as_binding()),
+        Way::CutFallback => cut_by(held.as_fallback()),
+        Way::None => Decision::Denied(Lack::Grant),
+    }
+}
+
+fn in_organization(
+    facts: &impl Facts,
+    user: UserId,
+    place: Place,
+    organization: OrganizationId,
+    permission: Permission,
+) -> Decision {
+    let held = facts.held(user, place, permission).organization;
+    match OrganizationRole::from_role(held.role) {
+        Some(OrganizationRole::Admin) => Decision::Allowed(Grant::OrganizationAdmin(organization)),
+        Some(role) => allow_if(held.grants, Grant::OrganizationRole(organization, role)),
+        None => Decision::Denied(Lack::Grant),
     }
 }
 
@@ -218,70 +339,100 @@ pub fn admin_over(
     let principal = facts
         .principal(user)
         .filter(|principal| principal.acts_at(now))?;
-    admin_grant(facts, user, &principal, facts.place(resource)?)
-}
-
-fn admin_grant(
-    facts: &impl Facts,
-    user: UserId,
-    principal: &Principal,
-    place: Place,
-) -> Option<Grant> {
+    let place = facts.place(resource)?;
     if principal.account_role == AccountRole::Admin {
         return Some(Grant::AccountAdmin);
     }
-    let (organization, space) = match place {
-        Place::Account => return None,
-        Place::Organization(organization) => (organization, None),
-        Place::Space(space) | Place::Project(_, space, _) => {
-            (space.organization, Some(space.space))
-        }
-    };
+    let organization = place.organization()?;
     if facts.organization_role(user, organization) == Some(OrganizationRole::Admin) {
         return Some(Grant::OrganizationAdmin(organization));
     }
-    let space = space?;
+    let space = place.space()?.space;
     if facts.space_role(user, space) == Some(SpaceRole::Admin) {
         return Some(Grant::SpaceAdmin(space));
     }
-    match facts.bound_role(user, Bindable::Space(space)) {
-        Some((binding, role)) if role == SpaceRole::Admin.role() => {
-            Some(Grant::SpaceAdminByBinding(space, binding))
+    let bound = facts.bound_role(user, Bindable::Space(space));
+    (bound == Some(SpaceRole::Admin.role())).then_some(Grant::SpaceAdminByBinding(space))
+}
+
+/// The ways to a space or a project, in the order in which they count; the lower ones keep what a restriction cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    OrganizationAdmin,
+    SpaceAdmin,
+    SpaceAdminByBinding,
+    Membership,
+    Binding,
+    Fallback,
+    OnProject,
+    CutMembership,
+    CutBinding,
+    CutFallback,
+    None,
+}
+
+/// A bit for each [`Way`] that is open.
+#[derive(Clone, Copy)]
+struct Ways(u32);
+
+impl Ways {
+    /// Membership and binding count together; where there is neither, the fallback of a public space does (§3, §4).
+    #[inline]
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "a branch would wait for the facts"
+    )]
+    fn to(held: &Held, principal: &Principal, space: SpacePlace, is_cut: bool) -> Self {
+        // An explicit role replaces the fallback, also when it is lower; bots have none.
+        let is_seated = !held.membership.is(RoleId::NOBODY) | !held.binding.is(RoleId::NOBODY);
+        let falls_back = space.is_public & principal.is_human & !is_seated;
+        let inherited = u32::from(held.membership.grants)
+            | u32::from(held.binding.grants) << 1
+            | u32::from(falls_back & held.fallback_grants) << 2;
+        Self(
+            u32::from(held.organization.is(OrganizationRole::Admin.role()))
+                | u32::from(held.membership.is(SpaceRole::Admin.role())) << 1
+                | u32::from(held.binding.is(SpaceRole::Admin.role())) << 2
+                | inherited << if is_cut { 7 } else { 3 }
+                | u32::from(held.on_project.grants) << 6
+                | 1 << 10,
+        )
+    }
+
+    #[inline]
+    fn first(self) -> Way {
+        match self.0.trailing_zeros() {
+            0 => Way::OrganizationAdmin,
+            1 => Way::SpaceAdmin,
+            2 => Way::SpaceAdminByBinding,
+            3 => Way::Membership,
+            4 => Way::Binding,
+            5 => Way::Fallback,
+            6 => Way::OnProject,
+            7 => Way::CutMembership,
+            8 => Way::CutBinding,
+            9 => Way::CutFallback,
+            _ => Way::None,
         }
-        Some(_) | None => None,
     }
 }
 
-/// What grants the permission at the level of the space: membership and binding together, or, where there is neither,
-/// the fallback of a public space (§3, §4).
-fn space_grant(
-    facts: &impl Facts,
-    user: UserId,
-    principal: &Principal,
-    place: SpacePlace,
-    permission: Permission,
-) -> Option<CutGrant> {
-    let membership = facts.space_role(user, place.space);
-    let binding = facts.bound_role(user, Bindable::Space(place.space));
-    if membership.is_none() && binding.is_none() {
-        // An explicit role replaces the fallback, also when it is lower; bots have none.
-        let may_fall_back = place.is_public && principal.is_human;
-        let role = facts
-            .organization_role(user, place.organization)
-            .filter(|_| may_fall_back)?;
-        let role = role.in_public_spaces();
-        return role
-            .permissions()
-            .contains(permission)
-            .then_some(CutGrant::PublicSpace(role));
+/// The same as grants; what isn't held can't have been a way.
+impl Held {
+    fn as_membership(&self) -> CutGrant {
+        let role = SpaceRole::from_role(self.membership.role);
+        CutGrant::SpaceMembership(role.unwrap_or(SpaceRole::Annotator))
     }
-    let by_membership = membership
-        .filter(|role| role.permissions().contains(permission))
-        .map(CutGrant::SpaceMembership);
-    let by_binding = binding
-        .filter(|(_, role)| facts.permissions(*role).contains(permission))
-        .map(|(binding, role)| CutGrant::RoleBinding(binding, role));
-    by_membership.or(by_binding)
+
+    fn as_binding(&self) -> CutGrant {
+        CutGrant::RoleBinding(self.binding.role)
+    }
+
+    fn as_fallback(&self) -> CutGrant {
+        let role = OrganizationRole::from_role(self.organization.role);
+        let role = role.unwrap_or(OrganizationRole::Annotator);
+        CutGrant::PublicSpace(role.in_public_spaces())
+    }
 }
 
 impl CutGrant {
@@ -289,9 +440,7 @@ impl CutGrant {
     fn on(self, place: SpacePlace) -> Grant {
         match self {
             Self::SpaceMembership(role) => Grant::SpaceMembership(place.space, role),
-            Self::RoleBinding(binding, role) => {
-                Grant::RoleBinding(Bindable::Space(place.space), binding, role)
-            }
+            Self::RoleBinding(role) => Grant::RoleBinding(Bindable::Space(place.space), role),
             Self::PublicSpace(role) => Grant::PublicSpace(place.space, place.organization, role),
         }
     }

@@ -23,7 +23,7 @@ impl Permission {
 
     /// The place of its bit in a [`PermissionSet`]. Never stored: it moves when a permission is added.
     #[expect(clippy::as_conversions, reason = "a fieldless enum's own discriminant")]
-    const fn bit(self) -> u8 {
+    pub(crate) const fn bit(self) -> u8 {
         self as u8
     }
 }
@@ -111,6 +111,16 @@ impl PermissionSet {
     /// Whether nothing is in the set.
     pub const fn is_empty(self) -> bool {
         matches!(self.0, [0, 0, 0])
+    }
+
+    /// The set with these words.
+    pub(crate) const fn of_words(words: [u64; 3]) -> Self {
+        Self(words)
+    }
+
+    /// The words, a bit a permission.
+    pub(crate) const fn words(self) -> [u64; 3] {
+        self.0
     }
 
     /// The permissions in the set, sorted by name.

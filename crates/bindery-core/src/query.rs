@@ -81,7 +81,7 @@ impl State {
 impl State {
     /// Whether the caller may act at all: a membership outlives the key of a bot, and shows nothing then.
     fn acts(&self, context: &Context) -> bool {
-        let principal = self.access().principal(context.user());
+        let principal = self.principal(context.user());
         principal.is_some_and(|principal| principal.acts_at(context.now))
     }
 
@@ -103,10 +103,7 @@ impl State {
             .filter(|_| self.acts(context))
             .filter(|_| {
                 self.admin_grant(context, id).is_some()
-                    || self
-                        .access()
-                        .organization_role(context.user(), id)
-                        .is_some()
+                    || self.organization_role(context.user(), id).is_some()
             })
             .map(AsRef::as_ref)
             .ok_or(Refusal::NotFound(Kind::Organization))
@@ -119,7 +116,7 @@ impl State {
             .filter(|_| self.acts(context))
             .filter(|_| {
                 self.allows(context, Permission::SpaceRead, id)
-                    || self.access().space_role(user, id).is_some()
+                    || self.space_role(user, id).is_some()
                     || self.role_binding_on(Bindable::Space(id), user).is_some()
             })
             .map(AsRef::as_ref)

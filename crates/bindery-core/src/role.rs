@@ -128,6 +128,12 @@ macro_rules! assignable {
                 match self { $(Self::$variant => RoleId::new($id),)* }
             }
 
+            /// The one behind this predefined role, if it is one of these.
+            #[inline]
+            pub fn from_role(id: RoleId) -> Option<Self> {
+                Self::ALL.into_iter().find(|role| role.role() == id)
+            }
+
             /// What it grants on its own level.
             pub fn permissions(self) -> PermissionSet {
                 PredefinedRole::by_id(self.role()).map(|role| role.permissions).unwrap_or_default()
@@ -194,13 +200,6 @@ impl OrganizationRole {
             Self::ReadOnly => SpaceRole::ReadOnly,
             Self::Annotator => SpaceRole::Annotator,
         }
-    }
-}
-
-impl SpaceRole {
-    /// The space role behind this predefined role, if it is one.
-    pub fn from_role(id: RoleId) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.role() == id)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::access::AccessIndex;
-use crate::api_key::{ApiKey, KeyOwner, SecretHash};
+use crate::access::Touched;
+use crate::api_key::{ApiKey, SecretHash};
 use crate::change::{Change, Entry};
 use crate::credential::Credential;
 use crate::decision::{Facts, Place, Principal, SpacePlace};
@@ -32,7 +32,6 @@ pub struct State {
     pub(crate) account: Arc<Account>,
     /// The highest number ever given to each kind: numbers are never reused.
     pub(crate) issued: OrdMap<Kind, u32>,
-    pub(crate) access: AccessIndex,
     pub(crate) listing: ListIndex,
 
     pub(crate) users: OrdMap<UserId, Arc<User>>,
@@ -71,7 +70,6 @@ impl State {
             latest: account.created_at,
             account: Arc::new(account),
             issued: OrdMap::new(),
-            access: AccessIndex::default(),
             listing: ListIndex::default(),
             users: OrdMap::new(),
             users_by_email: OrdMap::new(),
@@ -147,11 +145,6 @@ impl State {
         &self.account.id_key
     }
 
-    /// The facts that decisions are made from.
-    pub fn access(&self) -> &AccessIndex {
-        &self.access
-    }
-
     /// The highest numbers ever given.
     pub fn issued(&self) -> impl Iterator<Item = (Kind, u32)> {
         self.issued.iter().map(|(kind, number)| (*kind, *number))
@@ -167,6 +160,16 @@ impl State {
     /// Takes the next entry of the log. It can't fail: whether it may happen was decided when it was made.
     pub fn advance(&mut self, entry: &Entry) {
         for change in &entry.changes {
+            self.apply(change);
+        }
+        self.revision = entry.revision;
+        self.latest = entry.at;
+    }
+
+    /// The same, and notes which facts of decisions it touched, for an [`AccessWriter`](crate::access::AccessWriter).
+    pub fn advance_noting(&mut self, entry: &Entry, touched: &mut Vec<Touched>) {
+        for change in &entry.changes {
+            touched.extend(Touched::by(change, self));
             self.apply(change);
         }
         self.revision = entry.revision;
@@ -220,7 +223,6 @@ impl State {
         }
         self.listing.put_user(user);
         let old = self.users.insert(user.id, Arc::new(user.clone()));
-        self.index_principal(user.id);
         if let (None, Identity::Bot { key }) = (old, &user.identity) {
             // While records are loaded, a bot may come after its seats.
             let spaces: Vec<SpaceId> = self.spaces_bound_to(user.id).collect();
@@ -238,7 +240,6 @@ impl State {
             .insert(organization.name.clone(), organization.id);
         self.organizations
             .insert(organization.id, Arc::new(organization.clone()));
-        self.access.set_organization(organization.id);
         self.listing
             .name_organization(organization.id, Some(&organization.name));
     }
@@ -247,7 +248,6 @@ impl State {
         if let Some(old) = self.organizations.remove(&id) {
             self.organizations_by_name.remove(&old.name);
         }
-        self.access.clear_organization(id);
         self.listing.name_organization(id, None);
     }
 
@@ -256,14 +256,12 @@ impl State {
             id,
             user,
             organization,
-            role,
+            ..
         } = membership;
         self.organization_memberships.insert(id, membership);
         self.members_of_organization
             .insert((organization, user), id);
         self.organizations_of_user.insert((user, organization));
-        self.access
-            .set_organization_role(user, organization, Some(role));
     }
 
     fn delete_organization_membership(&mut self, id: OrganizationMembershipId) {
@@ -272,8 +270,6 @@ impl State {
                 .remove(&(old.organization, old.user));
             self.organizations_of_user
                 .remove(&(old.user, old.organization));
-            self.access
-                .set_organization_role(old.user, old.organization, None);
         }
     }
 
@@ -287,7 +283,6 @@ impl State {
             .insert((space.organization, space.name.clone()), space.id);
         self.spaces.insert(space.id, Arc::new(space.clone()));
         let place = place_of(space);
-        self.access.set_space(place);
         self.listing.name_space(space.id, Some(&space.name));
         self.listing.move_space(space.id, from, Some(place));
     }
@@ -298,22 +293,17 @@ impl State {
             self.spaces_by_name
                 .remove(&(old.organization, old.name.clone()));
         }
-        self.access.clear_space(id);
         self.listing.name_space(id, None);
         self.listing.move_space(id, from, None);
     }
 
     fn put_space_membership(&mut self, membership: SpaceMembership) {
         let SpaceMembership {
-            id,
-            user,
-            space,
-            role,
+            id, user, space, ..
         } = membership;
         self.space_memberships.insert(id, membership);
         self.members_of_space.insert((space, user), id);
         self.spaces_of_user.insert((user, space));
-        self.access.set_space_role(user, space, Some(role));
         self.list_seat(user, space);
     }
 
@@ -321,7 +311,6 @@ impl State {
         if let Some(old) = self.space_memberships.remove(&id) {
             self.members_of_space.remove(&(old.space, old.user));
             self.spaces_of_user.remove(&(old.user, old.space));
-            self.access.set_space_role(old.user, old.space, None);
             self.list_seat(old.user, old.space);
         }
     }
@@ -366,14 +355,12 @@ impl State {
         self.roles_by_name
             .insert(role.name.as_str().to_owned(), role.id);
         self.roles.insert(role.id, Arc::new(role.clone()));
-        self.access.set_permissions(role.id, role.permissions);
     }
 
     fn delete_role(&mut self, id: RoleId) {
         if let Some(old) = self.roles.remove(&id) {
             self.roles_by_name.remove(old.name.as_str());
         }
-        self.access.clear_role(id);
     }
 
     fn put_role_binding(&mut self, binding: RoleBinding) {
@@ -390,11 +377,6 @@ impl State {
         }
         self.bindings_on
             .insert((binding.resource, binding.user), binding.id);
-        self.access.set_bound_role(
-            binding.user,
-            binding.resource,
-            Some((binding.id, binding.role)),
-        );
         if old.is_none() {
             self.list_binding(&binding, true);
         }
@@ -408,7 +390,6 @@ impl State {
         if let Some(old) = old {
             self.count_use(old.role, false);
             self.bindings_on.remove(&(old.resource, old.user));
-            self.access.set_bound_role(old.user, old.resource, None);
             self.list_binding(&old, false);
         }
     }
@@ -441,9 +422,6 @@ impl State {
             self.keys_by_secret.insert(previous.hash, key.id);
         }
         self.api_keys.insert(key.id, Arc::new(key.clone()));
-        if let KeyOwner::Service(bot) = key.owner {
-            self.index_principal(bot);
-        }
     }
 
     fn put_credential(&mut self, credential: &Credential) {
@@ -462,23 +440,9 @@ impl State {
         }
     }
 
-    /// The index hears of a principal when either half of it is put: the user, or the key that a bot lives by.
-    fn index_principal(&mut self, user: UserId) {
-        if let Some(principal) = self.principal(user) {
-            self.access.set_principal(user, principal);
-        }
-    }
-
-    /// Both indexes hear where a project is now; `from` is where it was.
+    /// The list index hears where a project is now; `from` is where it was.
     fn place_project(&mut self, id: ProjectId, from: Option<Spot>) {
         let to = self.spot(id);
-        match to {
-            Some(spot) => {
-                let is_restricted = spot.mark == Marked::Restricted;
-                self.access.set_project(id, spot.space, is_restricted);
-            }
-            None => self.access.clear_project(id),
-        }
         self.listing.move_project(id, from, to);
     }
 
@@ -633,8 +597,8 @@ impl State {
     }
 }
 
-/// The same facts from the entities themselves: what the access index must agree with, and what answers about states
-/// that have no index of their own.
+/// The facts of decisions from the entities themselves: what the access index must agree with, and what answers about states
+/// that have none, the past and the imagined.
 impl Facts for State {
     fn principal(&self, user: UserId) -> Option<Principal> {
         let user = self.users.get(&user)?;
@@ -680,9 +644,13 @@ impl Facts for State {
             .map(|membership| membership.role)
     }
 
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)> {
-        self.role_binding_on(on, user)
-            .map(|binding| (binding.id, binding.role))
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
+        let id = self.bindings_on.get(&(on, user))?;
+        let bindings = match on {
+            Bindable::Space(_) => &self.space_bindings,
+            Bindable::Project(_) => &self.project_bindings,
+        };
+        bindings.get(id).map(|binding| binding.role)
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {

@@ -28,7 +28,7 @@ impl State {
     pub(super) fn reach(&self, context: &Context, permission: Permission) -> Reach {
         let mut reach = Reach::default();
         let user = context.user();
-        let Some(principal) = self.access().principal(user) else {
+        let Some(principal) = self.principal(user) else {
             return reach;
         };
         if !principal.acts_at(context.now) {

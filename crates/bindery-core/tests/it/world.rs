@@ -33,12 +33,11 @@
 
 use std::collections::BTreeMap;
 
+use bindery_core::access::AccessWriter;
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::change::Change;
 use bindery_core::command::{Caller, Command, Context};
-use bindery_core::decision::{
-    CutGrant, Decision, Facts as _, Grant, Lack, Question, admin_over, decide,
-};
+use bindery_core::decision::{CutGrant, Decision, Facts as _, Grant, Lack, Question, admin_over};
 use bindery_core::id::{
     AccountId, ApiKeyId, Id as _, IdKey, OrganizationId, OrganizationMembershipId, ProjectId,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -443,7 +442,7 @@ impl World {
     pub(crate) fn ask_at(&self, now: i64, question: &str) -> String {
         let question = self.question(question);
         match self.decide(&question, Timestamp::from_millis(now)) {
-            Decision::Allowed(grant) => format!("yes: {}", self.grant(grant)),
+            Decision::Allowed(grant) => format!("yes: {}", self.grant(grant, question.principal)),
             Decision::Denied(lack) => format!("no: {}", self.lack(lack, question.principal)),
         }
     }
@@ -453,7 +452,7 @@ impl World {
         match self.decide(&self.question(question), START) {
             Decision::Denied(Lack::Restriction(_, cut)) => match cut {
                 CutGrant::SpaceMembership(role) => space_role_name(role).to_owned(),
-                CutGrant::RoleBinding(_, role) => format!("{}, bound", self.role_name(role)),
+                CutGrant::RoleBinding(role) => format!("{}, bound", self.role_name(role)),
                 CutGrant::PublicSpace(role) => format!("{}, by fallback", space_role_name(role)),
             },
             other => panic!("{question}: {other:?}"),
@@ -477,10 +476,8 @@ impl World {
     /// Whether, and by which grant, `who` is an admin `where`.
     pub(crate) fn admin(&self, who_where: &str) -> String {
         let (user, resource) = self.who_where(who_where);
-        let by_index = admin_over(self.state.access(), user, resource, START);
-        let by_entities = admin_over(&self.state, user, resource, START);
-        assert_eq!(by_index, by_entities, "index and entities on {who_where}");
-        by_index.map_or_else(|| "no".to_owned(), |grant| self.grant(grant))
+        let grant = admin_over(&self.state, user, resource, START);
+        grant.map_or_else(|| "no".to_owned(), |grant| self.grant(grant, user))
     }
 
     /// Whether `who` sees `what`: a user, organization, space or project.
@@ -562,16 +559,22 @@ impl World {
 
     /// Asks the index and the entities, which must agree, reasons included.
     fn decide(&self, question: &Question, now: Timestamp) -> Decision {
-        let by_index = self.state.decide(question, now);
-        let by_entities = decide(&self.state, question, now);
-        assert_eq!(by_index, by_entities, "index and entities on {question:?}");
-        by_index
+        let by_entities = self.state.decide(question, now);
+        let now = now.max(self.state.latest());
+        let by_index = AccessWriter::new(&self.state).index().decide(question, now);
+        let expected = (self.state.decide(question, now), self.state.revision());
+        assert_eq!(
+            by_index,
+            Some(expected),
+            "index and entities on {question:?}"
+        );
+        by_entities
     }
 }
 
 /// Decisions in words.
 impl World {
-    fn grant(&self, grant: Grant) -> String {
+    fn grant(&self, grant: Grant, principal: UserId) -> String {
         match grant {
             Grant::AccountAdmin => "account admin".to_owned(),
             Grant::AccountRole(role) => format!("{} of the account", account_role_name(role)),
@@ -580,8 +583,8 @@ impl World {
                 format!("{} of {}", organization_role_name(role), self.path(id))
             }
             Grant::SpaceAdmin(id) => format!("admin of {}", self.path(id)),
-            Grant::SpaceAdminByBinding(id, binding) => {
-                self.check_binding(binding, id.into(), SpaceRole::Admin.role());
+            Grant::SpaceAdminByBinding(id) => {
+                self.check_binding(principal, Bindable::Space(id), SpaceRole::Admin.role());
                 format!("admin of {}, by a binding", self.path(id))
             }
             Grant::SpaceMembership(id, role) => {
@@ -593,8 +596,8 @@ impl World {
                 self.path(space),
                 self.path(organization)
             ),
-            Grant::RoleBinding(on, binding, role) => {
-                self.check_binding(binding, on.into(), role);
+            Grant::RoleBinding(on, role) => {
+                self.check_binding(principal, on, role);
                 format!("{}, bound on {}", self.role_name(role), self.path(on))
             }
         }
@@ -615,12 +618,10 @@ impl World {
             ),
             Lack::Restriction(project, _) => {
                 match self.state.bound_role(principal, Bindable::Project(project)) {
-                    Some((_, role)) => {
-                        format!(
-                            "restricted, and {} on it is not enough",
-                            self.role_name(role)
-                        )
-                    }
+                    Some(role) => format!(
+                        "restricted, and {} on it is not enough",
+                        self.role_name(role)
+                    ),
                     None => "restricted, and no binding on it".to_owned(),
                 }
             }
@@ -629,12 +630,12 @@ impl World {
     }
 
     /// A reason names the binding that is there, not just its role.
-    fn check_binding(&self, id: RoleBindingId, on: Resource, role: RoleId) {
+    fn check_binding(&self, principal: UserId, on: Bindable, role: RoleId) {
         let binding = self
             .state
-            .role_binding(id)
+            .role_binding_on(on, principal)
             .expect("a grant's binding is there");
-        assert_eq!((Resource::from(binding.resource), binding.role), (on, role));
+        assert_eq!(binding.role, role);
     }
 
     fn path(&self, place: impl Into<Resource>) -> &str {

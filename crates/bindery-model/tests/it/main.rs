@@ -2,6 +2,7 @@
 
 mod agreement;
 mod determinism;
+mod index;
 mod integrity;
 mod lists;
 mod planted;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use bindery_core::change::Change;
 use bindery_core::decision::{Facts, Place, Principal, decide};
-use bindery_core::id::{OrganizationId, RoleBindingId, RoleId, SpaceId, UserId};
+use bindery_core::id::{OrganizationId, RoleId, SpaceId, UserId};
 use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::resource::{Bindable, Resource};
 use bindery_core::role::{OrganizationRole, SpaceRole};
@@ -168,7 +168,7 @@ impl Facts for Mistaken<'_> {
             .map(OrganizationRole::in_public_spaces))
     }
 
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<(RoleBindingId, RoleId)> {
+    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
         self.state.bound_role(user, on)
     }
 

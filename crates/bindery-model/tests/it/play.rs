@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use bindery_core::access::AccessWriter;
 use bindery_core::change::{Change, Entry};
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::Kind;
@@ -18,6 +19,8 @@ use proptest::test_runner::TestCaseResult;
 #[derive(Debug)]
 pub(crate) struct Play {
     pub(crate) state: State,
+    /// The index, brought along change by change.
+    pub(crate) access: AccessWriter,
     pub(crate) model: Model,
     /// The moment of the last command.
     pub(crate) now: Timestamp,
@@ -53,8 +56,10 @@ impl Play {
 
     /// An account that nobody is in.
     pub(crate) fn new(history: &History) -> Self {
+        let state = State::new(history.account());
         Self {
-            state: State::new(history.account()),
+            access: AccessWriter::new(&state),
+            state,
             model: Model::new(history.account()),
             now: START,
             entries: Vec::new(),
@@ -122,7 +127,9 @@ impl Play {
             batch: revision.0,
             changes: changes.to_vec(),
         };
-        self.state.advance(&entry);
+        let mut touched = Vec::new();
+        self.state.advance_noting(&entry, &mut touched);
+        self.access.advance(&self.state, &touched, || {});
         for change in changes {
             fold(&mut self.records, change);
         }

@@ -1,0 +1,124 @@
+//! Codes of roles: 16 bits each, given while a role is there or something holds it, then given again.
+//!
+//! What is held of a role that isn't there (yet) has a code without permissions, so a code never comes to mean another
+//! role under someone who still holds it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::index::Index;
+use crate::pool::Full;
+
+/// Roles below this have their number for a code.
+pub(crate) const FIXED: u16 = 64;
+
+#[derive(Debug, Default)]
+pub(crate) struct Codes {
+    by_role: BTreeMap<u32, Known>,
+    free: Vec<u16>,
+    /// Whose code it is, from the first that isn't fixed; 0 for nobody's.
+    roles: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Known {
+    code: u16,
+    is_defined: bool,
+    uses: u64,
+}
+
+impl Codes {
+    /// The role's code, if it has one.
+    pub(crate) fn of(&self, role: u32) -> Option<u16> {
+        fixed(role).or_else(|| self.by_role.get(&role).map(|code| code.code))
+    }
+
+    /// The role has these permissions from now on, or is gone.
+    pub(crate) fn define(
+        &mut self,
+        index: &Index,
+        role: u32,
+        permissions: Option<[u64; 3]>,
+    ) -> Result<(), Full> {
+        if permissions.is_none() && self.of(role).is_none() {
+            return Ok(());
+        }
+        let code = if let Some(code) = fixed(role) {
+            code
+        } else {
+            let known = self.get(index, role)?;
+            known.is_defined = permissions.is_some();
+            known.code
+        };
+        write(index, code, role, permissions.unwrap_or_default())?;
+        self.drop_unused(role);
+        Ok(())
+    }
+
+    /// The code of a role that is held once more from now on.
+    pub(crate) fn take(&mut self, index: &Index, role: u32) -> Result<u16, Full> {
+        if let Some(code) = fixed(role) {
+            return Ok(code);
+        }
+        let known = self.get(index, role)?;
+        known.uses += 1;
+        Ok(known.code)
+    }
+
+    /// The role with this code is held once less.
+    pub(crate) fn give_back(&mut self, code: u16) {
+        let Some(place) = code.checked_sub(FIXED) else {
+            return;
+        };
+        let role = self.roles.get(usize::from(place)).copied().unwrap_or(0);
+        if let Some(known) = self.by_role.get_mut(&role) {
+            known.uses = known.uses.saturating_sub(1);
+            self.drop_unused(role);
+        }
+    }
+
+    fn get(&mut self, index: &Index, role: u32) -> Result<&mut Known, Full> {
+        if !self.by_role.contains_key(&role) {
+            let code = if let Some(code) = self.free.pop() {
+                code
+            } else {
+                let next = u16::try_from(self.roles.len()).ok();
+                self.roles.push(0);
+                next.and_then(|next| next.checked_add(FIXED)).ok_or(Full)?
+            };
+            self.roles[usize::from(code - FIXED)] = role;
+            write(index, code, role, [0; 3])?;
+            let known = Known {
+                code,
+                is_defined: false,
+                uses: 0,
+            };
+            self.by_role.insert(role, known);
+        }
+        self.by_role.get_mut(&role).ok_or(Full)
+    }
+
+    fn drop_unused(&mut self, role: u32) {
+        if let Some(known) = self.by_role.get(&role)
+            && !known.is_defined
+            && known.uses == 0
+        {
+            self.free.push(known.code);
+            self.roles[usize::from(known.code - FIXED)] = 0;
+            self.by_role.remove(&role);
+        }
+    }
+}
+
+fn fixed(role: u32) -> Option<u16> {
+    u16::try_from(role).ok().filter(|code| *code < FIXED)
+}
+
+fn write(index: &Index, code: u16, role: u32, permissions: [u64; 3]) -> Result<(), Full> {
+    let cells = index.roles.make(usize::from(code)).ok_or(Full)?;
+    for (cell, word) in cells.iter().zip(permissions) {
+        cell.store(word, Relaxed);
+    }
+    cells[3].store(u64::from(role), Relaxed);
+    Ok(())
+}

@@ -1,0 +1,401 @@
+//! The readers' side.
+
+use std::hint::spin_loop;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::atomic::AtomicU64;
+use crate::codes::FIXED;
+use crate::pool::{Pool, Table, hash};
+use crate::record::{Held, Kind, Place, Principal, Project, Space, UserWord, Where};
+use crate::sequence::Sequence;
+use crate::slab::{Cells, Slab};
+
+/// How often a read begins anew before it is given up: a change takes a microsecond or so, a batch longer.
+const TRIES: usize = 64;
+/// Caches hold about this much.
+pub(crate) const LARGE_BYTES: usize = 4 << 20;
+
+/// A word of the place, and its tables: who holds something on it, and what lies directly below.
+pub(crate) const PLACE: usize = 0;
+pub(crate) const HOLDERS: usize = 1;
+pub(crate) const BELOW: usize = 2;
+
+/// The facts of one account. Share it by `Arc`; only its [`Writer`](crate::Writer) changes it.
+#[derive(Debug)]
+pub struct Index {
+    pub(crate) sequence: Sequence,
+    pub(crate) revision: AtomicU64,
+    /// Not 0 once something came that doesn't fit: every read is `None` then.
+    pub(crate) closed: AtomicU64,
+    pub(crate) latest: AtomicU64,
+    pub(crate) is_large: bool,
+    /// The table of those whose role in the account is 0.
+    pub(crate) admins: AtomicU64,
+    pub(crate) users: Slab<AtomicU64>,
+    pub(crate) ends: Slab<AtomicU64>,
+    pub(crate) organizations: Slab<Cells<4>>,
+    pub(crate) spaces: Slab<Cells<4>>,
+    // A project has nothing below: sixteen bytes.
+    pub(crate) projects: Slab<Cells<2>>,
+    /// By code: three words of permissions, and the role.
+    pub(crate) roles: Slab<Cells<4>>,
+    /// What each user holds.
+    pub(crate) held: Pool,
+    /// Who holds something on each place, and what lies below it.
+    pub(crate) holders: Pool,
+}
+
+/// What the index takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// What checks read: users, what they hold, places, roles.
+    pub checks: usize,
+    /// What only searches read: who holds something on a place, and what lies below it.
+    pub searches: usize,
+}
+
+impl Index {
+    /// Nothing yet, and room for this many users, organizations, spaces and projects.
+    pub(crate) fn new(
+        [users, organizations, spaces, projects]: [usize; 4],
+        held: Pool,
+        holders: Pool,
+    ) -> Self {
+        let more = |length: usize| length + length / 64;
+        let index = Self {
+            sequence: Sequence::new(),
+            revision: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
+            is_large: false,
+            admins: AtomicU64::new(0),
+            users: Slab::new(more(users)),
+            ends: Slab::new(0),
+            organizations: Slab::new(more(organizations)),
+            spaces: Slab::new(more(spaces)),
+            projects: Slab::new(more(projects)),
+            roles: Slab::new(128),
+            held,
+            holders,
+        };
+        // Roles whose number is their code have it whether they were told or not.
+        for role in 1..FIXED {
+            if let Some(cells) = index.roles.get(usize::from(role)) {
+                cells[3].store(u64::from(role), Relaxed);
+            }
+        }
+        index
+    }
+
+    /// What the closure makes of the facts, and the revision at which they stood; all of them at one. `None` if the writer
+    /// was at work all the time, or the account has outgrown the index.
+    ///
+    /// The closure may run more than once, and on facts that never were: what it returns is then thrown away.
+    #[inline]
+    pub fn read<T>(&self, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
+        if let Some(begun) = self.sequence.begin_read() {
+            let revision = self.revision.load(Relaxed);
+            let made = with(View { index: self });
+            if self.sequence.is_whole(begun) {
+                return Some((made, revision));
+            }
+        }
+        self.read_again(with)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_again<T>(&self, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
+        for _ in 0..TRIES {
+            if self.closed.load(Relaxed) != 0 {
+                return None;
+            }
+            if let Some(begun) = self.sequence.begin_read() {
+                let revision = self.revision.load(Relaxed);
+                let made = with(View { index: self });
+                if self.sequence.is_whole(begun) {
+                    return Some((made, revision));
+                }
+            }
+            spin_loop();
+        }
+        None
+    }
+
+    /// What a reader that doesn't ask the sequence gets: planted in tests, which must notice.
+    #[cfg(test)]
+    pub(crate) fn read_torn<T>(&self, with: impl FnOnce(View<'_>) -> T) -> T {
+        with(View { index: self })
+    }
+
+    /// What the index takes.
+    pub fn bytes(&self) -> Bytes {
+        Bytes {
+            checks: self.users.bytes()
+                + self.ends.bytes()
+                + self.organizations.room() * 8
+                + self.spaces.room() * 8
+                + self.projects.room() * 8
+                + self.roles.bytes()
+                + self.held.bytes(),
+            searches: self.organizations.room() * 24
+                + self.spaces.room() * 24
+                + self.projects.room() * 8
+                + self.holders.bytes(),
+        }
+    }
+}
+
+/// The facts as they stand while a read runs.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    index: &'a Index,
+}
+
+impl View<'_> {
+    #[inline]
+    fn word(self, user: u32) -> UserWord {
+        let cell = self.index.users.get(user as usize);
+        UserWord(cell.map_or(0, |cell| cell.load(Relaxed)))
+    }
+
+    /// The user, if they exist.
+    #[inline]
+    pub fn principal(self, user: u32) -> Option<Principal> {
+        let word = self.word(user);
+        let mut principal = word.principal();
+        if word.ends() {
+            principal.until = self.end(word);
+        }
+        word.exists().then_some(principal)
+    }
+
+    #[cold]
+    fn end(self, word: UserWord) -> Option<i64> {
+        let cell = self.index.ends.get(word.home() as usize)?;
+        Some(cell.load(Relaxed).cast_signed())
+    }
+
+    /// Whether there is such an organization.
+    #[inline]
+    pub fn organization(self, number: u32) -> bool {
+        place(&self.index.organizations, number).exists()
+    }
+
+    /// The space, if it exists.
+    #[inline]
+    pub fn space(self, number: u32) -> Option<Space> {
+        let place = place(&self.index.spaces, number);
+        place.exists().then_some(Space {
+            organization: place.above(),
+            is_public: place.mark(),
+        })
+    }
+
+    /// The project, if it exists.
+    #[inline]
+    pub fn project(self, number: u32) -> Option<Project> {
+        let place = place(&self.index.projects, number);
+        place.exists().then_some(Project {
+            space: place.above(),
+            is_restricted: place.mark(),
+        })
+    }
+
+    /// What the user holds on the way down: one line of theirs, as a rule.
+    #[inline]
+    pub fn held(self, user: u32, on: Where) -> Held {
+        let word = self.word(user);
+        let table = word.table();
+        let keys = [
+            Kind::Membership.key(on.space),
+            Kind::Binding.key(on.space),
+            Kind::OnProject.key(on.project),
+        ];
+        let [membership, binding, on_project] = self.index.held.find(table, hash(on.space), keys);
+        let mut held = Held {
+            organization: word.role_at_home(on.organization),
+            membership,
+            binding,
+            on_project,
+        };
+        if word.is_spread() && on.project != 0 {
+            let key = [Kind::OnProject.key(on.project)];
+            [held.on_project] = self.index.held.find(table, hash(on.project), key);
+        }
+        if word.has_more() && held.organization == 0 {
+            let key = [Kind::Organization.key(on.organization)];
+            [held.organization] = self.index.held.find(table, hash(on.organization), key);
+        }
+        held
+    }
+
+    /// What the user holds on the way down, asked of the places instead of the user: for many users about one place.
+    #[inline]
+    pub fn held_by(self, user: u32, on: Where) -> Held {
+        let find = |table: Table, kind: Kind| {
+            let [code] = self.index.holders.find(table, hash(user), [kind.key(user)]);
+            code
+        };
+        let space = table(&self.index.spaces, on.space, HOLDERS);
+        let project = table(&self.index.projects, on.project, HOLDERS);
+        let organization = table(&self.index.organizations, on.organization, HOLDERS);
+        Held {
+            organization: find(organization, Kind::Organization),
+            membership: find(space, Kind::Membership),
+            binding: find(space, Kind::Binding),
+            on_project: find(project, Kind::OnProject),
+        }
+    }
+
+    /// What a role grants, whoever holds it; a look through all codes, for what isn't in a hurry.
+    pub fn permissions(self, role: u32) -> Option<[u64; 3]> {
+        let codes = 1..=u16::MAX;
+        let mut roles = codes.map_while(|code| self.index.roles.get(usize::from(code)));
+        let cells = roles.find(|cells| cells[3].load(Relaxed) == u64::from(role))?;
+        Some([0, 1, 2].map(|word: usize| cells[word].load(Relaxed)))
+    }
+
+    /// Whether the role with this code has this permission.
+    #[inline]
+    pub fn grants(self, code: u16, permission: u8) -> bool {
+        let Some(role) = self.index.roles.get(usize::from(code)) else {
+            return false;
+        };
+        let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
+        permission < 192 && word >> (permission & 63) & 1 != 0
+    }
+
+    /// The role with this code; 0 for none.
+    #[inline]
+    pub fn role(self, code: u16) -> u32 {
+        let role = self.index.roles.get(usize::from(code));
+        role.map_or(0, |role| (role[3].load(Relaxed) & 0xffff_ffff) as u32)
+    }
+
+    /// Reads ahead a user's word. What it returns is to be kept until all are read, so that they are.
+    #[inline]
+    pub fn touch_user(self, user: u32) -> u64 {
+        self.word(user).0
+    }
+
+    /// Reads ahead the lines that a check of this user will need.
+    #[inline]
+    pub fn touch_held(self, user: u32, on: Where) -> u64 {
+        let word = self.word(user);
+        let held = &self.index.held;
+        let mut read = held.touch(word.table(), hash(on.space));
+        if word.is_spread() {
+            read ^= held.touch(word.table(), hash(on.project));
+        }
+        if word.has_more() {
+            read ^= held.touch(word.table(), hash(on.organization));
+        }
+        read
+    }
+
+    /// Reads ahead a project's word.
+    #[inline]
+    pub fn touch_project(self, project: u32) -> u64 {
+        place(&self.index.projects, project).0
+    }
+
+    /// Whether it outgrows the caches, so that reading ahead is worth its price.
+    #[inline]
+    pub fn is_large(self) -> bool {
+        self.index.is_large
+    }
+
+    /// When the last change was.
+    #[inline]
+    pub fn latest(self) -> i64 {
+        self.index.latest.load(Relaxed).cast_signed()
+    }
+
+    /// How far the numbers of users, organizations, spaces and projects go, and not farther.
+    pub fn room(self) -> [u32; 4] {
+        let index = self.index;
+        let rooms = [
+            index.users.room(),
+            index.organizations.room(),
+            index.spaces.room(),
+            index.projects.room(),
+        ];
+        rooms.map(|room| u32::try_from(room).unwrap_or(u32::MAX))
+    }
+
+    /// Everyone whose role in the account is its first, 0.
+    #[inline]
+    pub fn each_admin(self, mut with: impl FnMut(u32)) {
+        let admins = Table::from_bits(self.index.admins.load(Relaxed));
+        self.index.holders.each(admins, |user, _| with(user));
+    }
+
+    /// Everything that the user holds, with the code of the role.
+    #[inline]
+    pub fn each_held(self, user: u32, mut with: impl FnMut(Kind, u32, u16)) {
+        let word = self.word(user);
+        if !word.ends() && word.home() != 0 {
+            with(Kind::Organization, word.home(), word.home_role());
+        }
+        self.index.held.each(word.table(), |key, code| {
+            let (kind, resource) = Kind::of_key(key);
+            with(kind, resource, code);
+        });
+    }
+
+    /// Everyone who has a role in the organization, with its code.
+    #[inline]
+    pub fn each_in_organization(self, organization: u32, with: impl FnMut(Kind, u32, u16)) {
+        self.each_holder(
+            table(&self.index.organizations, organization, HOLDERS),
+            with,
+        );
+    }
+
+    /// Everyone who has a membership or a binding of the space: who has both comes twice.
+    #[inline]
+    pub fn each_in_space(self, space: u32, with: impl FnMut(Kind, u32, u16)) {
+        self.each_holder(table(&self.index.spaces, space, HOLDERS), with);
+    }
+
+    /// Everyone who has a binding on the project.
+    #[inline]
+    pub fn each_on_project(self, project: u32, with: impl FnMut(Kind, u32, u16)) {
+        self.each_holder(table(&self.index.projects, project, HOLDERS), with);
+    }
+
+    #[inline]
+    fn each_holder(self, table: Table, mut with: impl FnMut(Kind, u32, u16)) {
+        self.index.holders.each(table, |key, code| {
+            let (kind, user) = Kind::of_key(key);
+            with(kind, user, code);
+        });
+    }
+
+    /// The spaces of an organization, in no order.
+    #[inline]
+    pub fn each_space_of(self, organization: u32, mut with: impl FnMut(u32)) {
+        let below = table(&self.index.organizations, organization, BELOW);
+        self.index.holders.each(below, |space, _| with(space));
+    }
+
+    /// The projects of a space, in no order.
+    #[inline]
+    pub fn each_project_of(self, space: u32, mut with: impl FnMut(u32)) {
+        let below = table(&self.index.spaces, space, BELOW);
+        self.index.holders.each(below, |project, _| with(project));
+    }
+}
+
+#[inline]
+pub(crate) fn place<const N: usize>(of: &Slab<Cells<N>>, number: u32) -> Place {
+    let cells = of.get(number as usize);
+    Place(cells.map_or(0, |cells| cells[PLACE].load(Relaxed)))
+}
+
+#[inline]
+pub(crate) fn table<const N: usize>(of: &Slab<Cells<N>>, number: u32, which: usize) -> Table {
+    let cell = of.get(number as usize).and_then(|cells| cells.get(which));
+    Table::from_bits(cell.map_or(0, |cell| cell.load(Relaxed)))
+}

@@ -1,0 +1,421 @@
+//! Bucket tables: small hash tables of (key u32, code u16) slots in cache lines of ten, a table an owner.
+//!
+//! A hash picks the line, all of its slots are compared without a branch, and a line that is full makes the table move to a
+//! larger one. Owners with five slots or fewer share a line with another, half each. Branches that hang on a missing load,
+//! not the misses, were what made other layouts slow.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::atomic::AtomicU64;
+use crate::compare::find;
+use crate::slab::Slab;
+
+/// Slots in half a line.
+pub(crate) const HALF: usize = 5;
+/// Slots in a line.
+pub(crate) const LINE: usize = 2 * HALF;
+/// Lines of the tables of each class. The classes below are apart: 0 is no table, 1 is half a line.
+const LINES: [u32; 64] = lines();
+/// No more places than this fit into a [`Table`].
+const PLACES_MAX: u32 = 1 << 28;
+const CLASS_MAX: u8 = 57;
+
+const fn lines() -> [u32; 64] {
+    let mut lines = [1; 64];
+    let mut class = 2_u32;
+    while class < 64 {
+        lines[class as usize] = match class {
+            2..=9 => class - 1,
+            10..=41 => (4 + (class - 9) % 4) << ((class - 9) / 4 + 1),
+            _ => 2048 << (class - 41),
+        };
+        class += 1;
+    }
+    lines
+}
+
+/// Half a line: keys 0 to 3, then key 4 and its code, then codes 0 to 3.
+pub(crate) type Words = [u64; 4];
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Line([AtomicU64; 8]);
+
+/// Where an owner's table is: 34 bits, for a word that holds more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// In halves of lines. Place 0 is an empty half that every owner without a table reads.
+    pub(crate) place: u32,
+    pub(crate) class: u8,
+}
+
+impl Table {
+    pub(crate) const BITS: u32 = 34;
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self {
+            place: (bits & 0x0fff_ffff) as u32,
+            class: (bits >> 28 & 0x3f) as u8,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.place as u64 | (self.class as u64) << 28
+    }
+
+    #[inline]
+    fn lines(self) -> u32 {
+        LINES[usize::from(self.class & 63)]
+    }
+
+    #[inline]
+    const fn is_whole(self) -> bool {
+        self.class > 1
+    }
+
+    /// The line in which a key with this hash is.
+    #[inline]
+    fn line(self, hash: u32) -> usize {
+        let within = (u64::from(hash) * u64::from(self.lines())) >> 32;
+        (self.place / 2) as usize + within as usize
+    }
+}
+
+/// Spreads dense numbers over 32 bits, of which the upper ones count.
+#[inline]
+pub(crate) const fn hash(number: u32) -> u32 {
+    number.wrapping_mul(0x9e37_79b1)
+}
+
+/// The lines of all tables of one kind.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    lines: Slab<Line>,
+}
+
+impl Pool {
+    pub(crate) fn new(lines: usize) -> Self {
+        let pool = Self {
+            lines: Slab::new(lines.max(1)),
+        };
+        // Place 0 can be read from the beginning.
+        let _ = pool.lines.make(0);
+        pool
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.lines.bytes()
+    }
+
+    /// Reads ahead what [`Pool::find`] with this hash will need.
+    #[inline]
+    pub(crate) fn touch(&self, table: Table, hash: u32) -> u64 {
+        let line = self.lines.get(table.line(hash));
+        line.map_or(0, |line| line.0[0].load(Relaxed))
+    }
+
+    /// The codes of these keys, all of the same hash; 0 where there is none.
+    #[inline]
+    pub(crate) fn find<const N: usize>(&self, table: Table, hash: u32, keys: [u32; N]) -> [u16; N] {
+        let Some(line) = self.lines.get(table.line(hash)) else {
+            return [0; N];
+        };
+        let half = (table.place as usize & 1) * 4;
+        // The half of a small table is compared twice, which changes nothing and needs no branch.
+        let other = if table.is_whole() { 4 } else { half };
+        find(words(line, half), words(line, other), keys)
+    }
+
+    /// Every slot of the table.
+    #[inline]
+    pub(crate) fn each(&self, table: Table, mut with: impl FnMut(u32, u16)) {
+        for half in 0..halves(table.class) {
+            let place = (table.place + half) as usize;
+            let Some(line) = self.lines.get(place / 2) else {
+                return;
+            };
+            for (key, code) in slots(words(line, (place & 1) * 4)) {
+                if key != 0 {
+                    with(key, code);
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn words(line: &Line, from: usize) -> Words {
+    let word = |at: usize| line.0[(from + at) & 7].load(Relaxed);
+    [word(0), word(1), word(2), word(3)]
+}
+
+const fn low(word: u64) -> u32 {
+    (word & 0xffff_ffff) as u32
+}
+
+const fn code(word: u64, at: u32) -> u16 {
+    (word >> (at * 16) & 0xffff) as u16
+}
+
+#[inline]
+fn slots([a, b, c, d]: Words) -> [(u32, u16); HALF] {
+    [
+        (low(a), code(d, 0)),
+        (low(a >> 32), code(d, 1)),
+        (low(b), code(d, 2)),
+        (low(b >> 32), code(d, 3)),
+        (low(c), code(c, 3)),
+    ]
+}
+
+fn packed(slots: [(u32, u16); HALF]) -> Words {
+    let key = |at: usize| u64::from(slots[at].0);
+    let code = |at: usize| u64::from(slots[at].1);
+    [
+        key(0) | key(1) << 32,
+        key(2) | key(3) << 32,
+        key(4) | code(4) << 48,
+        code(0) | code(1) << 16 | code(2) << 32 | code(3) << 48,
+    ]
+}
+
+/// How many halves a table of this class has.
+fn halves(class: u8) -> u32 {
+    match class {
+        0 => 0,
+        1 => 1,
+        _ => 2 * LINES[usize::from(class)],
+    }
+}
+
+/// A slot with the hash of its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) hash: u32,
+    pub(crate) key: u32,
+    pub(crate) code: u16,
+}
+
+/// No room: an owner with more than fits anywhere, or more tables than can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The smallest class whose lines hold these slots, if one does that is at most `spare` classes larger than it would
+/// have to be if they were spread evenly.
+pub(crate) fn class_for(slots: &[Slot], spare: u8, fill: &mut Vec<u8>) -> Option<u8> {
+    if slots.is_empty() {
+        return Some(0);
+    }
+    if slots.len() <= HALF {
+        return Some(1);
+    }
+    let first =
+        (2..=CLASS_MAX).find(|class| LINES[usize::from(*class)] as usize * LINE >= slots.len())?;
+    (first..=CLASS_MAX.min(first.saturating_add(spare))).find(|class| {
+        let table = Table {
+            place: 0,
+            class: *class,
+        };
+        fill.clear();
+        fill.resize(table.lines() as usize, 0);
+        slots.iter().all(|slot| {
+            let line = &mut fill[table.line(slot.hash)];
+            *line += 1;
+            usize::from(*line) <= LINE
+        })
+    })
+}
+
+/// The writer's side of a pool: what of it is free.
+#[derive(Debug)]
+pub(crate) struct Free {
+    next: u32,
+    by_class: Vec<Vec<u32>>,
+}
+
+impl Free {
+    pub(crate) fn new() -> Self {
+        Self {
+            // Place 0 stays empty, and tables of whole lines begin at even places.
+            next: 2,
+            by_class: vec![Vec::new(); 64],
+        }
+    }
+
+    /// A table of this class, all of it empty.
+    pub(crate) fn take(&mut self, class: u8) -> Result<Table, Full> {
+        if class == 0 {
+            return Ok(Table::default());
+        }
+        if let Some(place) = self.by_class[usize::from(class)].pop() {
+            return Ok(Table { place, class });
+        }
+        let place = self.next;
+        let end = halves(class.max(2)) + place;
+        if end > PLACES_MAX {
+            return Err(Full);
+        }
+        self.next = end;
+        if class == 1 {
+            self.by_class[1].push(place + 1);
+        }
+        Ok(Table { place, class })
+    }
+
+    fn give_back(&mut self, table: Table) {
+        if table.class > 0 {
+            self.by_class[usize::from(table.class)].push(table.place);
+        }
+    }
+
+    /// How many lines were ever taken.
+    pub(crate) fn lines(&self) -> usize {
+        self.next as usize / 2
+    }
+}
+
+impl Pool {
+    fn half(&self, place: usize) -> Result<(&Line, usize), Full> {
+        let line = self.lines.make(place / 2).ok_or(Full)?;
+        Ok((line, (place & 1) * 4))
+    }
+
+    fn store(&self, place: usize, packed: Words) -> Result<(), Full> {
+        let (line, from) = self.half(place)?;
+        for (at, word) in packed.into_iter().enumerate() {
+            line.0[(from + at) & 7].store(word, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The halves in which a key with this hash may be.
+    fn places(table: Table, hash: u32) -> std::ops::Range<usize> {
+        match table.class {
+            0 => 0..0,
+            1 => table.place as usize..table.place as usize + 1,
+            _ => 2 * table.line(hash)..2 * table.line(hash) + 2,
+        }
+    }
+
+    /// Rewrites the one slot for which `wanted` holds; whether there was one.
+    fn rewrite(
+        &self,
+        table: Table,
+        hash: u32,
+        wanted: u32,
+        with: (u32, u16),
+    ) -> Result<bool, Full> {
+        for place in Self::places(table, hash) {
+            let (line, from) = self.half(place)?;
+            let mut there = slots(words(line, from));
+            if let Some(slot) = there.iter_mut().find(|(key, _)| *key == wanted) {
+                *slot = with;
+                self.store(place, packed(there))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts a slot where there is room in its line; whether there was.
+    pub(crate) fn put(&self, table: Table, slot: Slot) -> Result<bool, Full> {
+        let Slot { hash, key, code } = slot;
+        Ok(self.rewrite(table, hash, key, (key, code))?
+            || self.rewrite(table, hash, 0, (key, code))?)
+    }
+
+    /// Takes a slot out, if it is there.
+    pub(crate) fn remove(&self, table: Table, hash: u32, key: u32) -> Result<bool, Full> {
+        self.rewrite(table, hash, key, (0, 0))
+    }
+
+    /// Fills an empty table of a class that [`class_for`] has chosen.
+    pub(crate) fn fill(&self, table: Table, slots: &[Slot]) -> Result<(), Full> {
+        for slot in slots {
+            if !self.put(table, *slot)? {
+                return Err(Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties a table and gives it back.
+    pub(crate) fn clear(&self, table: Table, free: &mut Free) -> Result<(), Full> {
+        for half in 0..halves(table.class) {
+            self.store((table.place + half) as usize, [0; 4])?;
+        }
+        free.give_back(table);
+        Ok(())
+    }
+
+    /// Whether nothing is in the line of this hash.
+    pub(crate) fn is_empty_at(&self, table: Table, hash: u32) -> bool {
+        Self::places(table, hash).all(|place| {
+            let line = self.lines.get(place / 2);
+            line.is_none_or(|line| {
+                let there = slots(words(line, (place & 1) * 4));
+                there.iter().all(|(key, _)| *key == 0)
+            })
+        })
+    }
+
+    /// How many slots a table of this class has.
+    pub(crate) fn slots_of(class: u8) -> usize {
+        halves(class) as usize * HALF
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_grow_by_a_quarter_at_the_most_until_they_double() {
+        assert_eq!(LINES[..12], [1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12]);
+        assert_eq!(LINES[41..44], [2048, 4096, 8192]);
+        assert_eq!(LINES[usize::from(CLASS_MAX)] * 2, PLACES_MAX);
+        for pair in LINES[2..=usize::from(CLASS_MAX)].windows(2) {
+            assert!(pair[0] < pair[1], "{pair:?}");
+        }
+        for class in 0..=CLASS_MAX {
+            let table = Table {
+                place: 0x0abc_def0,
+                class,
+            };
+            assert_eq!(Table::from_bits(table.to_bits()), table);
+            assert!(table.to_bits() < 1 << Table::BITS);
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_found_until_it_is_removed_and_nothing_else_is() {
+        for count in [1_u32, 5, 6, 10, 11, 40, 400, 5_000] {
+            let (pool, mut free) = (Pool::new(0), Free::new());
+            let slots: Vec<Slot> = (1..=count)
+                .map(|key| Slot {
+                    hash: hash(key),
+                    key,
+                    code: u16::try_from(key).unwrap(),
+                })
+                .collect();
+            let class = class_for(&slots, 20, &mut Vec::new()).unwrap();
+            let table = free.take(class).unwrap();
+            pool.fill(table, &slots).unwrap();
+            let mut seen = 0;
+            pool.each(table, |key, code| {
+                assert_eq!(u32::from(code), key);
+                seen += 1;
+            });
+            assert_eq!(seen, count);
+            for slot in &slots {
+                let keys = [slot.key, slot.key + count];
+                assert_eq!(pool.find(table, slot.hash, keys), [slot.code, 0]);
+                assert!(pool.remove(table, slot.hash, slot.key).unwrap());
+                assert_eq!(pool.find(table, slot.hash, keys), [0, 0]);
+            }
+            assert_eq!(pool.find(Table::default(), 7, [7]), [0]);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What is known of users and places, and how it is packed into words.
+
+use crate::pool::{Full, Table};
+
+/// Numbers of users and places must be below this: two bits of a key say what is held.
+pub(crate) const NUMBERS: u32 = 1 << 30;
+
+/// What kind of thing is held on a resource: the top bits of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A role in an organization.
+    Organization,
+    /// A predefined role in a space.
+    Membership,
+    /// A role bound on a space.
+    Binding,
+    /// A role bound on a project.
+    OnProject,
+}
+
+impl Kind {
+    #[inline]
+    pub(crate) const fn key(self, number: u32) -> u32 {
+        (self as u32) << 30 | number
+    }
+
+    #[inline]
+    pub(crate) const fn of_key(key: u32) -> (Self, u32) {
+        let kind = match key >> 30 {
+            0 => Self::Organization,
+            1 => Self::Membership,
+            2 => Self::Binding,
+            _ => Self::OnProject,
+        };
+        (kind, key & (NUMBERS - 1))
+    }
+}
+
+/// What is known of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Their role in the account, 0 to 3.
+    pub account_role: u8,
+    /// Not a bot.
+    pub is_human: bool,
+    /// Whether they may act at all.
+    pub is_active: bool,
+    /// The moment from which on they may not.
+    pub until: Option<i64>,
+}
+
+/// A space's place and mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Its organization.
+    pub organization: u32,
+    /// Its mark.
+    pub is_public: bool,
+}
+
+/// A project's place and mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Its space.
+    pub space: u32,
+    /// Its mark.
+    pub is_restricted: bool,
+}
+
+/// A user's role on something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Who.
+    pub user: u32,
+    /// What.
+    pub kind: Kind,
+    /// On what; its kind says which numbers these are.
+    pub resource: u32,
+    /// Which role.
+    pub role: u32,
+}
+
+/// The way down to a resource; 0 for what is not on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Where {
+    /// The organization.
+    pub organization: u32,
+    /// The space.
+    pub space: u32,
+    /// The project.
+    pub project: u32,
+}
+
+/// What a user holds on the way down to a resource, as codes of roles; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The role in the organization.
+    pub organization: u16,
+    /// The predefined role in the space.
+    pub membership: u16,
+    /// The role bound on the space.
+    pub binding: u16,
+    /// The role bound on the project.
+    pub on_project: u16,
+}
+
+/// A user's word: their table, their marks, and their first organization with the role there, which most checks need
+/// and which is thus found without a second look.
+///
+/// Users whose time ends have the place of their end where others have their first organization.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UserWord(pub(crate) u64);
+
+/// The lowest bit and the width of each part of a [`UserWord`] above its table.
+const EXISTS: u32 = Table::BITS;
+const ACTIVE: u32 = EXISTS + 1;
+const HUMAN: u32 = ACTIVE + 1;
+const ACCOUNT_ROLE: u32 = HUMAN + 1;
+const ENDS: u32 = ACCOUNT_ROLE + 2;
+const SPREAD: u32 = ENDS + 1;
+const MORE: u32 = SPREAD + 1;
+const HOME_ROLE: u32 = MORE + 1;
+const HOME: u32 = HOME_ROLE + 2;
+/// Organizations and ends from here on don't fit into a word.
+const HOMES: u32 = 1 << (64 - HOME);
+/// The code of the first role in an organization; a word holds how far a role is behind it.
+const HOME_ROLE_FIRST: u16 = 5;
+
+impl UserWord {
+    #[inline]
+    const fn bit(self, at: u32) -> bool {
+        self.0 >> at & 1 != 0
+    }
+
+    const fn with(self, at: u32, bits: u32, value: u64) -> Self {
+        let mask = ((1 << bits) - 1) << at;
+        Self(self.0 & !mask | value << at)
+    }
+
+    #[inline]
+    pub(crate) const fn table(self) -> Table {
+        Table::from_bits(self.0)
+    }
+
+    pub(crate) const fn with_table(self, table: Table) -> Self {
+        self.with(0, Table::BITS, table.to_bits())
+    }
+
+    #[inline]
+    pub(crate) const fn exists(self) -> bool {
+        self.bit(EXISTS)
+    }
+
+    #[inline]
+    pub(crate) const fn ends(self) -> bool {
+        self.bit(ENDS)
+    }
+
+    /// All but the end, which is elsewhere.
+    #[inline]
+    pub(crate) const fn principal(self) -> Principal {
+        Principal {
+            account_role: (self.0 >> ACCOUNT_ROLE & 3) as u8,
+            is_human: self.bit(HUMAN),
+            is_active: self.bit(ACTIVE),
+            until: None,
+        }
+    }
+
+    pub(crate) fn with_principal(self, principal: &Principal) -> Self {
+        self.with(EXISTS, 1, 1)
+            .with(ACTIVE, 1, u64::from(principal.is_active))
+            .with(HUMAN, 1, u64::from(principal.is_human))
+            .with(ACCOUNT_ROLE, 2, u64::from(principal.account_role & 3))
+            .with(ENDS, 1, u64::from(principal.until.is_some()))
+    }
+
+    /// Whether project bindings are spread by their project, since too many are in one space.
+    #[inline]
+    pub(crate) const fn is_spread(self) -> bool {
+        self.bit(SPREAD)
+    }
+
+    pub(crate) const fn with_spread(self, is_spread: bool) -> Self {
+        self.with(SPREAD, 1, is_spread as u64)
+    }
+
+    /// Whether there are roles in organizations in the table too.
+    #[inline]
+    pub(crate) const fn has_more(self) -> bool {
+        self.bit(MORE)
+    }
+
+    pub(crate) const fn with_more(self, has_more: bool) -> Self {
+        self.with(MORE, 1, has_more as u64)
+    }
+
+    /// The first organization, or the place of the end.
+    #[inline]
+    pub(crate) const fn home(self) -> u32 {
+        (self.0 >> HOME) as u32
+    }
+
+    #[inline]
+    pub(crate) const fn home_role(self) -> u16 {
+        HOME_ROLE_FIRST + (self.0 >> HOME_ROLE & 3) as u16
+    }
+
+    /// The code of the role in this organization, if that is the first one.
+    #[inline]
+    pub(crate) fn role_at_home(self, organization: u32) -> u16 {
+        let is_home = self.home() == organization && organization != 0 && !self.ends();
+        u16::from(is_home) * self.home_role()
+    }
+
+    pub(crate) fn with_home(self, home: u32, code: u16) -> Self {
+        let role = u64::from(code.saturating_sub(HOME_ROLE_FIRST) & 3);
+        self.with(HOME, 64 - HOME, u64::from(home))
+            .with(HOME_ROLE, 2, role)
+    }
+
+    /// With the place of the user's end.
+    pub(crate) fn with_end(self, place: u32) -> Result<Self, Full> {
+        (place < HOMES)
+            .then_some(self.with_home(place, 0))
+            .ok_or(Full)
+    }
+
+    /// With the first of these roles that is in an organization, if there is one and nothing else is there.
+    pub(crate) fn with_first_home(self, held: &[(u32, u16)]) -> Self {
+        let mut of_organizations = held.iter().filter_map(|(key, code)| {
+            let (kind, number) = Kind::of_key(*key);
+            (kind == Kind::Organization && Self::fits(number, *code)).then_some((number, *code))
+        });
+        match of_organizations.next() {
+            Some((number, code)) if !self.ends() => self.with_home(number, code),
+            _ => self,
+        }
+    }
+
+    /// Whether this role in this organization fits into a word.
+    pub(crate) fn fits(organization: u32, code: u16) -> bool {
+        organization < HOMES && (HOME_ROLE_FIRST..HOME_ROLE_FIRST + 4).contains(&code)
+    }
+}
+
+/// A place's word: where it lies, whether it is there, and its mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place(pub(crate) u64);
+
+impl Place {
+    const EXISTS: u64 = 1 << 30;
+    const MARK: u64 = 1 << 31;
+
+    pub(crate) fn new(above: u32, mark: bool) -> Self {
+        Self(u64::from(above) | Self::EXISTS | if mark { Self::MARK } else { 0 })
+    }
+
+    #[inline]
+    pub(crate) const fn exists(self) -> bool {
+        self.0 & Self::EXISTS != 0
+    }
+
+    #[inline]
+    pub(crate) const fn mark(self) -> bool {
+        self.0 & Self::MARK != 0
+    }
+
+    #[inline]
+    pub(crate) const fn above(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32 & (NUMBERS - 1)
+    }
+}

@@ -1,0 +1,415 @@
+//! The index against plain maps, and against a writer who never rests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{Changes, Held, Holding, Kind, Principal, Project, Source, Space, View, Where, Writer};
+
+/// The same facts, plainly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Plain {
+    principals: BTreeMap<u32, Principal>,
+    organizations: BTreeSet<u32>,
+    spaces: BTreeMap<u32, Space>,
+    projects: BTreeMap<u32, Project>,
+    roles: BTreeMap<u32, [u64; 3]>,
+    held: BTreeMap<(u32, Kind, u32), u32>,
+}
+
+impl Source for Plain {
+    fn principals(&self, with: &mut dyn FnMut(u32, Principal)) {
+        self.principals
+            .iter()
+            .for_each(|(user, one)| with(*user, *one));
+    }
+    fn organizations(&self, with: &mut dyn FnMut(u32)) {
+        self.organizations.iter().for_each(|one| with(*one));
+    }
+    fn spaces(&self, with: &mut dyn FnMut(u32, Space)) {
+        self.spaces
+            .iter()
+            .for_each(|(number, one)| with(*number, *one));
+    }
+    fn projects(&self, with: &mut dyn FnMut(u32, Project)) {
+        self.projects
+            .iter()
+            .for_each(|(number, one)| with(*number, *one));
+    }
+    fn roles(&self, with: &mut dyn FnMut(u32, [u64; 3])) {
+        self.roles.iter().for_each(|(role, one)| with(*role, *one));
+    }
+    fn holdings(&self, with: &mut dyn FnMut(Holding)) {
+        for ((user, kind, resource), role) in &self.held {
+            with(Holding {
+                user: *user,
+                kind: *kind,
+                resource: *resource,
+                role: *role,
+            });
+        }
+    }
+}
+
+/// xorshift: the same numbers every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        u32::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct World {
+    users: u32,
+    organizations: u32,
+    spaces: u32,
+    projects: u32,
+}
+
+impl World {
+    /// One fact, set or cleared.
+    fn step(self, numbers: &mut Numbers, plain: &mut Plain, changes: &mut Changes) {
+        let user = 1 + numbers.below(self.users);
+        let organization = 1 + numbers.below(self.organizations);
+        let space = 1 + numbers.below(self.spaces);
+        let project = 1 + numbers.below(self.projects);
+        let role = match numbers.below(3) {
+            0 => 5 + numbers.below(8),
+            _ => 64 + numbers.below(20),
+        };
+        let is_there = numbers.below(3) > 0;
+        match numbers.below(20) {
+            0 => {
+                let until = (numbers.below(3) == 0).then(|| i64::from(numbers.below(9)) - 4);
+                let principal = Principal {
+                    account_role: u8::try_from(numbers.below(4)).unwrap(),
+                    is_human: numbers.below(2) == 0,
+                    is_active: is_there,
+                    until,
+                };
+                plain.principals.insert(user, principal);
+                changes.set_principal(user, principal);
+            }
+            1 => {
+                set(&mut plain.organizations, organization, is_there);
+                changes.set_organization(organization, is_there);
+            }
+            2 => {
+                let of = Space {
+                    organization,
+                    is_public: numbers.below(2) == 0,
+                };
+                put(&mut plain.spaces, space, is_there.then_some(of));
+                changes.set_space(space, is_there.then_some(of));
+            }
+            3 => {
+                let of = Project {
+                    space,
+                    is_restricted: numbers.below(2) == 0,
+                };
+                put(&mut plain.projects, project, is_there.then_some(of));
+                changes.set_project(project, is_there.then_some(of));
+            }
+            4 => {
+                let word = u64::from(numbers.below(u32::MAX));
+                let permissions = [word, word << 7, !word];
+                put(&mut plain.roles, role, is_there.then_some(permissions));
+                changes.set_role(role, is_there.then_some(permissions));
+            }
+            _ => {
+                let (kind, resource) = match numbers.below(8) {
+                    0 => (Kind::Organization, organization),
+                    1 => (Kind::Membership, space),
+                    2 => (Kind::Binding, space),
+                    _ => (Kind::OnProject, project),
+                };
+                let role = is_there.then_some(role);
+                put(&mut plain.held, (user, kind, resource), role);
+                changes.set_held(user, kind, resource, role);
+            }
+        }
+    }
+
+    fn check(self, plain: &Plain, view: View<'_>) {
+        for user in 0..=self.users + 1 {
+            assert_eq!(view.principal(user), plain.principals.get(&user).copied());
+            let mut held = BTreeMap::new();
+            view.each_held(user, |kind, resource, code| {
+                assert_eq!(held.insert((user, kind, resource), view.role(code)), None);
+            });
+            let of_user = |key: &(u32, Kind, u32)| key.0 == user;
+            let expected = plain.held.iter().filter(|(key, _)| of_user(key));
+            assert_eq!(held, expected.map(|(key, role)| (*key, *role)).collect());
+            for project in 0..=self.projects + 1 {
+                self.check_way(plain, view, user, project);
+            }
+        }
+        for number in 0..=self.organizations + 1 {
+            let expected = plain.organizations.contains(&number);
+            assert_eq!(view.organization(number), expected);
+            let mut below = BTreeSet::new();
+            view.each_space_of(number, |space| assert!(below.insert(space)));
+            let mut spaces = plain.spaces.clone();
+            spaces.retain(|_, space| space.organization == number);
+            assert_eq!(below, spaces.into_keys().collect());
+        }
+        for number in 0..=self.spaces + 1 {
+            assert_eq!(view.space(number), plain.spaces.get(&number).copied());
+            let mut below = BTreeSet::new();
+            view.each_project_of(number, |project| assert!(below.insert(project)));
+            let mut projects = plain.projects.clone();
+            projects.retain(|_, project| project.space == number);
+            assert_eq!(below, projects.into_keys().collect());
+        }
+        let mut admins = BTreeSet::new();
+        view.each_admin(|user| assert!(admins.insert(user)));
+        let mut principals = plain.principals.clone();
+        principals.retain(|_, principal| principal.account_role == 0);
+        assert_eq!(admins, principals.into_keys().collect());
+        let mut all = BTreeMap::new();
+        for number in 1..=self.organizations.max(self.spaces).max(self.projects) {
+            let mut note = |kind, user, code| {
+                all.insert((user, kind, number), view.role(code));
+            };
+            view.each_in_organization(number, &mut note);
+            view.each_in_space(number, &mut note);
+            view.each_on_project(number, &mut note);
+        }
+        assert_eq!(all, plain.held);
+    }
+
+    fn check_way(self, plain: &Plain, view: View<'_>, user: u32, project: u32) {
+        let found = plain.projects.get(&project).copied();
+        assert_eq!(view.project(project), found);
+        let space = found.map_or(1 + project % self.spaces, |project| project.space);
+        // Only for a project that is there does a check ask about it.
+        let on = Where {
+            organization: 1 + project % self.organizations,
+            space,
+            project: found.map_or(0, |_| project),
+        };
+        let role = |kind, resource| {
+            plain
+                .held
+                .get(&(user, kind, resource))
+                .copied()
+                .unwrap_or(0)
+        };
+        let expected = [
+            role(Kind::Organization, on.organization),
+            role(Kind::Membership, on.space),
+            role(Kind::Binding, on.space),
+            role(Kind::OnProject, on.project),
+        ];
+        for held in [view.held(user, on), view.held_by(user, on)] {
+            let codes = codes(held);
+            assert_eq!(codes.map(|code| view.role(code)), expected, "{user} {on:?}");
+            for (code, role) in codes.into_iter().zip(expected) {
+                let permissions = plain.roles.get(&role).copied().unwrap_or_default();
+                for permission in [0, 1, 63, 64, 100, 191, 192, 255] {
+                    let word = permissions.get(usize::from(permission) / 64);
+                    let expected = word.is_some_and(|word| word >> (permission % 64) & 1 != 0);
+                    assert_eq!(view.grants(code, permission), expected && code != 0);
+                }
+            }
+        }
+    }
+}
+
+fn codes(held: Held) -> [u16; 4] {
+    [
+        held.organization,
+        held.membership,
+        held.binding,
+        held.on_project,
+    ]
+}
+
+fn set(of: &mut BTreeSet<u32>, number: u32, is_there: bool) {
+    if is_there {
+        of.insert(number);
+    } else {
+        of.remove(&number);
+    }
+}
+
+fn put<K: Ord, V>(of: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => of.insert(key, value),
+        None => of.remove(&key),
+    };
+}
+
+#[test]
+fn the_index_holds_what_was_told_it_change_by_change_and_built_at_once() {
+    // Few users with much, many with little, and projects that crowd into one space.
+    for (users, spaces, projects, steps) in [(3, 9, 60, 6000), (40, 5, 20, 4000), (2, 1, 300, 5000)]
+    {
+        let world = World {
+            users,
+            organizations: 5,
+            spaces,
+            projects,
+        };
+        let mut numbers = Numbers(u64::from(users) << 32 | 0x9e37_79b9);
+        let mut plain = Plain::default();
+        let mut writer = Writer::build(&plain, 0);
+        for revision in 1..=steps {
+            writer.write(revision, |changes| {
+                world.step(&mut numbers, &mut plain, changes);
+            });
+            if revision % 500 == 0 {
+                let checked = writer.index().read(|view| world.check(&plain, view));
+                assert_eq!(checked, Some(((), revision)));
+                let built = Writer::build(&plain, revision);
+                let checked = built.index().read(|view| world.check(&plain, view));
+                assert_eq!(checked, Some(((), revision)));
+            }
+        }
+        // Changes go on as well on one that was built at once.
+        let mut built = Writer::build(&plain, 0);
+        for revision in 1..=500 {
+            built.write(revision, |changes| {
+                world.step(&mut numbers, &mut plain, changes);
+            });
+        }
+        built
+            .index()
+            .read(|view| world.check(&plain, view))
+            .unwrap();
+        // And everything can go.
+        let held = std::mem::take(&mut plain.held);
+        built.write(501, |changes| {
+            for (user, kind, resource) in held.into_keys() {
+                changes.set_held(user, kind, resource, None);
+            }
+        });
+        built
+            .index()
+            .read(|view| world.check(&plain, view))
+            .unwrap();
+    }
+}
+
+#[test]
+fn codes_are_given_again_and_never_under_somebody_who_holds_one() {
+    let mut writer = Writer::build(&Plain::default(), 0);
+    let everything = Some([u64::MAX; 3]);
+    writer.write(1, |changes| {
+        changes.set_role(100, everything);
+        changes.set_held(1, Kind::Binding, 1, Some(100));
+        // Gone while it is held: it grants nothing any more, and nothing that comes later either.
+        changes.set_role(100, None);
+        for role in 200..300_000 {
+            changes.set_role(role, everything);
+            changes.set_role(role, None);
+        }
+        changes.set_role(101, everything);
+    });
+    let on = Where {
+        organization: 0,
+        space: 1,
+        project: 0,
+    };
+    let seen = writer.index().read(|view| {
+        let code = view.held(1, on).binding;
+        (view.role(code), view.grants(code, 3))
+    });
+    assert_eq!(seen, Some(((100, false), 1)));
+}
+
+#[test]
+fn what_does_not_fit_closes_the_index_for_good() {
+    type Breaks = fn(&mut Changes);
+    let breaks: [Breaks; 4] = [
+        |changes| (64..64 + (1 << 16)).for_each(|role| changes.set_role(role, Some([1; 3]))),
+        |changes| changes.set_held(1 << 30, Kind::Binding, 1, Some(64)),
+        |changes| changes.set_held(1, Kind::OnProject, 1 << 30, Some(64)),
+        |changes| changes.set_organization(0, true),
+    ];
+    for does in breaks {
+        let mut writer = Writer::build(&Plain::default(), 0);
+        assert_eq!(writer.index().read(|_| ()), Some(((), 0)));
+        writer.write(1, does);
+        assert_eq!(writer.index().read(|_| ()), None);
+        writer.write(2, |changes| changes.set_organization(1, true));
+        assert_eq!(writer.index().read(|_| ()), None);
+    }
+}
+
+/// A writer moves a role to and fro between two projects, so that exactly one of them has it at each revision, and makes the
+/// tables around it grow and shrink. How many reads of both were made, and how many saw none or two.
+fn race(read: impl Fn(&crate::Index) -> Option<(bool, bool)> + Sync) -> (u32, u32) {
+    const READS: u32 = 200_000;
+    let mut plain = Plain::default();
+    plain.held.insert((1, Kind::OnProject, 1), 64);
+    for project in 1..=64 {
+        let of = Project {
+            space: project,
+            is_restricted: false,
+        };
+        plain.projects.insert(project, of);
+    }
+    let mut writer = Writer::build(&plain, 0);
+    let index = std::sync::Arc::clone(writer.index());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut revision = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                revision += 1;
+                let (from, to) = if revision % 2 == 1 { (1, 2) } else { (2, 1) };
+                writer.write(revision, |changes| {
+                    changes.set_held(1, Kind::OnProject, from, None);
+                    let other = 3 + u32::try_from(revision % 61).unwrap();
+                    let is_there = revision / 61 % 2 == 0;
+                    changes.set_held(1, Kind::OnProject, other, is_there.then_some(65));
+                    changes.set_held(1, Kind::OnProject, to, Some(64));
+                });
+                // Long enough for a read now and then, and too short for most.
+                for _ in 0..revision % 64 {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        let (mut reads, mut torn, mut tries) = (0, 0, 0_u64);
+        while reads < READS && tries < u64::from(READS) {
+            tries += 1;
+            if let Some((one, other)) = read(&index) {
+                reads += 1;
+                torn += u32::from(one == other);
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        (reads, torn)
+    })
+}
+
+fn both(view: View<'_>) -> (bool, bool) {
+    let holds = |project| {
+        let on = Where {
+            organization: 0,
+            space: project,
+            project,
+        };
+        view.role(view.held(1, on).on_project) == 64
+    };
+    (holds(1), holds(2))
+}
+
+#[test]
+fn a_read_sees_one_revision_while_the_writer_hardly_rests() {
+    let (reads, torn) = race(|index| index.read(both).map(|(seen, _)| seen));
+    assert!(reads > 10_000, "{reads} reads");
+    assert_eq!(torn, 0, "torn among {reads}");
+}
+
+#[test]
+fn a_reader_that_does_not_ask_the_sequence_is_caught() {
+    let (reads, torn) = race(|index| Some(index.read_torn(both)));
+    assert!(torn > 0, "not one torn among {reads}");
+}

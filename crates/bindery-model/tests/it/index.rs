@@ -1,0 +1,169 @@
+//! The access index says what the entities say: after every change, built at once, of many questions, and searched.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use bindery_core::access::{AccessIndex, AccessWriter, Touched};
+use bindery_core::decision::Question;
+use bindery_core::id::UserId;
+use bindery_core::permission::Permission;
+use bindery_core::resource::{Level, Resource};
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+use bindery_model::history::History;
+use proptest::prelude::{prop_assert, prop_assert_eq};
+use proptest::test_runner::TestCaseResult;
+
+use crate::planted::assert_caught;
+use crate::play::Play;
+use crate::questions::{ends_of_bots, ever, every_question, permissions};
+use crate::runner::check;
+
+/// A few of each kind of rule.
+const ASKED: [Permission; 4] = [
+    Permission::ProjectRead,
+    Permission::ProjectRestrict,
+    Permission::SpaceUpdate,
+    Permission::OrganizationRead,
+];
+
+#[test]
+fn the_index_says_what_the_entities_say_after_every_change() {
+    check(48, 1..120, |history| {
+        let mut play = Play::new(history);
+        play.run(history, |play, turn| {
+            if turn
+                .engine
+                .as_ref()
+                .is_ok_and(|changes| !changes.is_empty())
+            {
+                let questions: Vec<Question> = every_question(&play.model, &ASKED).collect();
+                compare(&play.access.index(), &play.state, &questions, play.now)?;
+            }
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn an_index_built_at_once_says_what_one_says_that_came_along() {
+    check(96, 1..200, |history| {
+        let play = Play::of(history);
+        let asked = permissions(history);
+        let questions: Vec<Question> = every_question(&play.model, &asked).collect();
+        let built = AccessWriter::new(&play.state).index();
+        let mut moments = vec![play.now];
+        moments.extend(ends_of_bots(&play.model).into_iter().map(|(_, end)| end));
+        for now in moments {
+            if now >= play.state.latest() {
+                compare(&built, &play.state, &questions, now)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_search_finds_what_checks_allow_and_nothing_else() {
+    let found_ever = RefCell::new(0_usize);
+    check(96, 1..200, |history| {
+        let play = Play::of(history);
+        let index = play.access.index();
+        let mut asked = permissions(history);
+        asked.truncate(12);
+        let questions: Vec<Question> = every_question(&play.model, &asked).collect();
+        let allowed: BTreeSet<(UserId, Resource, Permission)> = questions
+            .iter()
+            .filter(|question| play.state.decide(question, play.now).is_allowed())
+            .map(|question| (question.principal, question.resource, question.permission))
+            .collect();
+        *found_ever.borrow_mut() += allowed.len();
+        let users: Vec<UserId> = ever(&play.model);
+        let (mut resources, mut people) = (Vec::new(), Vec::new());
+        for permission in asked {
+            let mut found = BTreeSet::new();
+            let levels = [
+                Level::Account,
+                Level::Organization,
+                Level::Space,
+                Level::Project,
+            ];
+            for (user, level) in users
+                .iter()
+                .flat_map(|user| levels.map(|level| (*user, level)))
+            {
+                let at = index.resources_of(user, permission, level, play.now, &mut resources);
+                prop_assert_eq!(at, Some(play.state.revision()));
+                for resource in &resources {
+                    prop_assert!(found.insert((user, *resource, permission)), "twice");
+                }
+            }
+            let expected = allowed.iter().filter(|(.., of)| *of == permission);
+            prop_assert_eq!(&found, &expected.copied().collect(), "{}", play.transcript);
+            let mut found = BTreeSet::new();
+            let everything: BTreeSet<Resource> =
+                questions.iter().map(|question| question.resource).collect();
+            for resource in everything {
+                let at = index.users_of(resource, permission, play.now, &mut people);
+                prop_assert_eq!(at, Some(play.state.revision()));
+                for user in &people {
+                    prop_assert!(found.insert((*user, resource, permission)), "twice");
+                }
+            }
+            let expected = allowed.iter().filter(|(.., of)| *of == permission);
+            prop_assert_eq!(&found, &expected.copied().collect(), "{}", play.transcript);
+        }
+        Ok(())
+    });
+    assert!(*found_ever.borrow() > 10_000, "{found_ever:?}");
+}
+
+#[test]
+fn an_index_that_misses_a_restriction_is_caught() {
+    assert_caught(|history| without(history, |one| matches!(one, Touched::Project(_))));
+}
+
+#[test]
+fn an_index_that_misses_a_role_that_was_bound_is_caught() {
+    assert_caught(|history| without(history, |one| matches!(one, Touched::BoundRole(..))));
+}
+
+/// The index hears of all facts but these.
+fn without(history: &History, is_missed: impl Fn(&Touched) -> bool) -> TestCaseResult {
+    let play = Play::of(history);
+    let mut state = State::new(history.account());
+    let mut access = AccessWriter::new(&state);
+    for entry in &play.entries {
+        let mut touched = Vec::new();
+        state.advance_noting(entry, &mut touched);
+        touched.retain(|one| !is_missed(one));
+        access.advance(&state, &touched, || {});
+    }
+    let questions: Vec<Question> = every_question(&play.model, &ASKED).collect();
+    compare(&access.index(), &state, &questions, play.now)
+}
+
+/// One by one and all at once, reasons included.
+fn compare(
+    index: &AccessIndex,
+    state: &State,
+    questions: &[Question],
+    now: Timestamp,
+) -> TestCaseResult {
+    let mut decisions = Vec::new();
+    let at = index.decide_many(questions, now, &mut decisions);
+    prop_assert_eq!(at, Some(state.revision()));
+    prop_assert_eq!(decisions.len(), questions.len());
+    for (question, decision) in questions.iter().zip(&decisions) {
+        let by_entities = state.decide(question, now);
+        prop_assert_eq!(*decision, by_entities, "{:?}", question);
+        let alone = index.decide(question, now);
+        prop_assert_eq!(
+            alone,
+            Some((by_entities, state.revision())),
+            "{:?}",
+            question
+        );
+    }
+    Ok(())
+}
