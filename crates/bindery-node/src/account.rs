@@ -7,8 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bindery_core::access::{AccessIndex, AccessWriter};
 use bindery_core::audit::AuditEntry;
 use bindery_core::command::{Caller, Command};
+use bindery_core::decision::{Decision, Question};
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::refusal::Refusal;
 use bindery_core::state::State;
@@ -36,6 +38,7 @@ const LOG_PAGE: usize = 1000;
 pub struct Account {
     id: AccountId,
     published: Arc<Published>,
+    access: AccessIndex,
     notes: Arc<Notes>,
     takes_writes: Arc<AtomicBool>,
     /// Whether the writer has been called to catch up and hasn't begun.
@@ -70,11 +73,7 @@ impl Published {
 
     fn publish(&self, state: &State) {
         self.snapshot.store(Arc::new(state.clone()));
-        self.revision.send_if_modified(|revision| {
-            let is_later = *revision != state.revision();
-            *revision = state.revision();
-            is_later
-        });
+        self.revision.send_replace(state.revision());
     }
 }
 
@@ -106,6 +105,8 @@ impl Account {
         let is_called = Arc::new(AtomicBool::new(false));
         let published = Arc::new(Published::new(&state));
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let access_writer = AccessWriter::new(&state);
+        let access = access_writer.index();
         let desk = Desk {
             id,
             store,
@@ -115,6 +116,7 @@ impl Account {
             notes: Arc::clone(&notes),
             takes_writes: Arc::clone(&takes_writes),
             is_called: Arc::clone(&is_called),
+            access: access_writer,
             writer: Writer::new(state),
         };
         let AccountId(number) = id;
@@ -130,6 +132,7 @@ impl Account {
         Ok(Self {
             id,
             published,
+            access,
             notes,
             takes_writes,
             is_called,
@@ -146,6 +149,37 @@ impl Account {
     /// The newest committed state. Never waits.
     pub fn snapshot(&self) -> Arc<State> {
         self.published.snapshot.load_full()
+    }
+
+    /// What may be done, by everything that is committed, and the revision that says so. Never waits: while changes are put
+    /// into the index, the snapshot answers.
+    #[inline]
+    pub fn decide(&self, question: &Question, now: Timestamp) -> (Decision, Revision) {
+        self.access.decide(question, now).unwrap_or_else(|| {
+            let snapshot = self.snapshot();
+            (snapshot.decide(question, now), snapshot.revision())
+        })
+    }
+
+    /// The same for many questions, in their order and at one revision; the decisions replace what is in `decisions`.
+    pub fn decide_many(
+        &self,
+        questions: &[Question],
+        now: Timestamp,
+        decisions: &mut Vec<Decision>,
+    ) -> Revision {
+        let decided = self.access.decide_many(questions, now, decisions);
+        decided.unwrap_or_else(|| {
+            let snapshot = self.snapshot();
+            decisions.clear();
+            decisions.extend(questions.iter().map(|one| snapshot.decide(one, now)));
+            snapshot.revision()
+        })
+    }
+
+    /// The facts of decisions, for what asks many of them at one revision.
+    pub fn access(&self) -> &AccessIndex {
+        &self.access
     }
 
     /// Has the writer read what others have appended to this account. Returns at once.
@@ -256,6 +290,7 @@ struct Desk {
     notes: Arc<Notes>,
     takes_writes: Arc<AtomicBool>,
     is_called: Arc<AtomicBool>,
+    access: AccessWriter,
     writer: Writer,
 }
 
@@ -352,8 +387,20 @@ impl Desk {
         if outcome.is_err() {
             self.notes.put_back(taken);
         }
-        self.published.publish(self.writer.committed());
+        self.publish();
         outcome
+    }
+
+    /// Lets every reader see what is committed. The snapshot goes first, while readers of the index wait for it to be whole:
+    /// whoever is sent to the snapshot finds no less than the index says.
+    fn publish(&mut self) {
+        let touched = self.writer.take_touched();
+        let state = self.writer.committed();
+        if state.revision() == self.published.snapshot.load().revision() {
+            return;
+        }
+        self.access
+            .advance(state, &touched, || self.published.publish(state));
     }
 
     /// Takes in what others have appended, as far as the log can be read now.
@@ -364,7 +411,7 @@ impl Desk {
                 Ok(entries) => {
                     self.directory.learn(self.id, &entries);
                     self.writer.follow(&entries);
-                    self.published.publish(self.writer.committed());
+                    self.publish();
                     if entries.len() < LOG_PAGE {
                         return;
                     }
