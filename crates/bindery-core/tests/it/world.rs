@@ -557,16 +557,25 @@ impl World {
         (self.user(who), self.place(place))
     }
 
-    /// Asks the index and the entities, which must agree, reasons included.
+    /// Asks the index and the entities, which must agree, reasons included; and a search finds whoever is allowed.
     fn decide(&self, question: &Question, now: Timestamp) -> Decision {
         let by_entities = self.state.decide(question, now);
         let now = now.max(self.state.latest());
-        let by_index = AccessWriter::new(&self.state).index().decide(question, now);
+        let index = AccessWriter::new(&self.state).index();
+        let by_index = index.decide(question, now);
         let expected = (self.state.decide(question, now), self.state.revision());
         assert_eq!(
             by_index,
             Some(expected),
             "index and entities on {question:?}"
+        );
+        let mut found = Vec::new();
+        index.users_of(question.resource, question.permission, now, &mut found);
+        let is_found = found.contains(&question.principal);
+        assert_eq!(
+            is_found,
+            expected.0.is_allowed(),
+            "search and check on {question:?}"
         );
         by_entities
     }
