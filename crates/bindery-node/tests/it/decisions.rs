@@ -13,10 +13,10 @@ use bindery_core::command::projects::CreateProject;
 use bindery_core::command::role_bindings::CreateRoleBinding;
 use bindery_core::command::roles::{CreateRole, UpdateRole};
 use bindery_core::command::spaces::CreateSpace;
-use bindery_core::command::users::{CreateUser, Invitation};
+use bindery_core::command::users::{CreateUser, CreatedUser, Invitation};
 use bindery_core::command::{Assignment, Caller, Command};
 use bindery_core::decision::Question;
-use bindery_core::id::{Id as _, ProjectId, Revision, RoleId, UserId};
+use bindery_core::id::{ProjectId, Revision, RoleId, UserId};
 use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::resource::{Bindable, Level, Resource};
 use bindery_core::role::{AccountRole, OrganizationRole};
@@ -80,7 +80,10 @@ impl Scene {
                 invitation: Invitation::None,
                 is_developer: None,
             };
-            let user = execute(&account, caller, user).await.user.id;
+            let CreatedUser::Created(user) = execute(&account, caller, user).await else {
+                continue;
+            };
+            let user = user.id;
             let member = AddOrganizationUser {
                 organization: organization.id,
                 user,
@@ -170,7 +173,10 @@ async fn watch(scene: Arc<Scene>, look: fn(&Scene) -> bool) {
     is_over.store(true, Ordering::Relaxed);
     for reader in readers {
         let [denied, allowed] = reader.join().unwrap();
-        assert!(denied > 0 && allowed > 0, "it saw both: {denied} and {allowed}");
+        assert!(
+            denied > 0 && allowed > 0,
+            "it saw both: {denied} and {allowed}"
+        );
     }
 }
 
