@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod codegen;
+mod instructions;
 mod postgres;
 mod run;
 mod suites;
@@ -38,6 +39,12 @@ enum Task {
     },
     /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about five minutes.
     Schemathesis,
+    /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
+    Instructions {
+        /// Store what was counted.
+        #[arg(long)]
+        update: bool,
+    },
     /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
     /// Make the tables of bindery-core from those in contract/.
@@ -66,6 +73,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Test => suites::test(root),
         Task::Postgres { command } => postgres::run_with(root, &command),
         Task::Schemathesis => suites::schemathesis(root),
+        Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Codegen { check } => codegen::run(root, check),
     }
