@@ -4,6 +4,8 @@
 mod authzen;
 mod call;
 mod enforcement_points;
+mod freshness;
+mod health;
 mod json;
 mod mail;
 mod openapi;

@@ -43,11 +43,17 @@ impl AccessIndex {
     /// outgrown the index: ask the state then.
     #[inline]
     pub fn decide(&self, question: &Question, now: Timestamp) -> Option<(Decision, Revision)> {
-        let made = self.0.read(|view| {
-            let facts = IndexFacts(view);
-            decide(&facts, question, facts.clamp(now))
-        });
+        let made = self.0.read(|view| IndexFacts(view).decide(question, now));
         made.map(|(decision, revision)| (decision, Revision(revision)))
+    }
+
+    /// What the closure makes of any number of decisions, all at the one revision.
+    ///
+    /// It may run more than once, and on facts that never were: what it comes to is then thrown away. `None` as in
+    /// [`AccessIndex::decide`].
+    pub fn read<T>(&self, mut with: impl FnMut(IndexFacts<'_>) -> T) -> Option<(T, Revision)> {
+        let made = self.0.read(|view| with(IndexFacts(view)));
+        made.map(|(made, revision)| (made, Revision(revision)))
     }
 
     /// The decisions on all of them in their order, at one revision; they replace what is in `decisions`.
@@ -335,11 +341,17 @@ impl Source for State {
     }
 }
 
-/// The facts of decisions from the index, while a read runs.
+/// The facts of decisions from the index at one revision, while a read runs.
 #[derive(Clone, Copy, Debug)]
-struct IndexFacts<'a>(View<'a>);
+pub struct IndexFacts<'a>(View<'a>);
 
 impl IndexFacts<'_> {
+    /// The decision.
+    #[inline]
+    pub fn decide(self, question: &Question, now: Timestamp) -> Decision {
+        decide(&self, question, self.clamp(now))
+    }
+
     /// Never earlier than the last change: a clock that was set back brings no key back to life.
     #[inline]
     fn clamp(self, now: Timestamp) -> Timestamp {

@@ -181,9 +181,12 @@ fn for_each_candidate(
         }
     });
     let is_public = place.space().is_some_and(|space| space.is_public);
-    view.each_in_organization(organization, |_, user, code| {
+    let may_reach = |code: u16| {
         let falls_back = is_public && view.grants(code.wrapping_add(FALLBACK), permission.bit());
-        if falls_back || may_grant(view, code, permission) {
+        falls_back || may_grant(view, code, permission)
+    };
+    view.each_in_organization(organization, |_, user, code| {
+        if may_reach(code) {
             let codes = view.held_by(user, on);
             if codes.on_project == 0 && codes.membership == 0 && codes.binding == 0 {
                 with(user, codes);
@@ -192,7 +195,11 @@ fn for_each_candidate(
     });
     view.each_admin(|user| {
         let codes = view.held_by(user, on);
-        if codes == bindery_index::Held::default() {
+        let came = codes.on_project != 0
+            || codes.membership != 0
+            || codes.binding != 0
+            || codes.organization != 0 && may_reach(codes.organization);
+        if !came {
             with(user, codes);
         }
     });

@@ -558,16 +558,30 @@ impl World {
         (self.user(who), self.place(place))
     }
 
-    /// Asks the index and the entities, which must agree, reasons included.
+    /// Asks the index and the entities, which must agree, reasons included; and searches find whoever is allowed, and where.
     fn decide(&self, question: &Question, now: Timestamp) -> Decision {
         let by_entities = self.state.decide(question, now);
         let now = now.max(self.state.latest());
-        let by_index = AccessWriter::new(&self.state).index().decide(question, now);
+        let index = AccessWriter::new(&self.state).index();
+        let by_index = index.decide(question, now);
         let expected = (self.state.decide(question, now), self.state.revision());
         assert_eq!(
             by_index,
             Some(expected),
             "index and entities on {question:?}"
+        );
+        let Question {
+            principal,
+            permission,
+            resource,
+        } = *question;
+        let (mut users, mut resources) = (Vec::new(), Vec::new());
+        index.users_of(resource, permission, now, &mut users);
+        index.resources_of(principal, permission, resource.level(), now, &mut resources);
+        assert_eq!(
+            (users.contains(&principal), resources.contains(&resource)),
+            (expected.0.is_allowed(), expected.0.is_allowed()),
+            "searches and check on {question:?}"
         );
         by_entities
     }

@@ -37,6 +37,19 @@ fn an_account_admin_may_do_everything_that_means_something_anywhere() {
 }
 
 #[test]
+fn an_account_admin_is_one_whatever_lower_role_they_hold_besides() {
+    let world = World::parse(
+        "
+        acme/attic/trunk
+        acme/attic  private
+        ada is Admin
+        ada is Read-only of acme
+        ",
+    );
+    assert_snapshot!(world.ask("ada PROJECT_DELETE acme/attic/trunk"), @"yes: account admin");
+}
+
+#[test]
 fn an_account_member_reads_users_and_roles_and_that_is_all() {
     let world = World::parse(
         "
