@@ -12,7 +12,7 @@
 use crate::api_key::{ApiKey, KeyOwner};
 use crate::attribute::Attributes;
 use crate::command::{Caller, Context};
-use crate::decision::{Decision, Question};
+use crate::decision::Question;
 use crate::id::{Id as _, UserId};
 use crate::permission::Permission;
 use crate::refusal::{Forbidden, Refusal};
@@ -49,17 +49,6 @@ impl Inquiry<'_> {
 }
 
 impl State {
-    /// Answers, or refuses a caller who may not ask. `None` is a no, for want of such a permission.
-    pub fn inquire(
-        &self,
-        context: &Context,
-        inquiry: &Inquiry<'_>,
-    ) -> Result<Option<Decision>, Refusal> {
-        self.authorize_inquiry(context, inquiry.subject, inquiry.resource)?;
-        let question = inquiry.question();
-        Ok(question.map(|question| self.decide(&question, context.now)))
-    }
-
     /// Refuses a caller who may not ask about this subject and resource.
     pub fn authorize_inquiry(
         &self,
@@ -91,7 +80,7 @@ impl State {
         is_marked || self.is_account_admin(context)
     }
 
-    fn reads_bindings_on(&self, context: &Context, resource: Resource) -> bool {
+    pub(crate) fn reads_bindings_on(&self, context: &Context, resource: Resource) -> bool {
         self.allows(context, Permission::RoleBindingRead, resource)
     }
 

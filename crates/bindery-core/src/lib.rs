@@ -21,6 +21,7 @@ pub mod change;
 pub mod command;
 pub mod credential;
 pub mod decision;
+pub mod explain;
 pub mod id;
 pub mod inquiry;
 mod listing;

@@ -2,4 +2,5 @@
 
 mod decisions;
 mod deletion;
+mod explanations;
 mod world;
