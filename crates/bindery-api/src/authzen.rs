@@ -1,4 +1,5 @@
-//! OpenID AuthZEN Authorization API 1.0: evaluations, searches, and where to find them (`docs/authzen.md`).
+//! OpenID AuthZEN Authorization API 1.0: evaluations, searches, and where to find them (`docs/authzen.md`). Beside it explanations,
+//! which are asked for in the same words.
 //!
 //! Handlers are thin here too: who may ask, and what is allowed, the core says. What names mean is in `names.rs`, other names for
 //! them in `aliases.rs`, the pages of searches in `pages.rs`. A body says the same whenever it is made of the same: what moves, the
@@ -19,6 +20,7 @@ use crate::wire::authzen::{
     EvaluationsRequest, PageAnswer, Parts, ResourceSearch, SearchAnswer, SearchRequest, Semantic,
     SubjectSearch,
 };
+use crate::wire::explanations::{Explained, Reasons, Teller};
 
 mod aliases;
 mod names;
@@ -33,10 +35,46 @@ use pages::{Keeper, Search, SearchKey, SearchPage};
 pub(crate) fn evaluation(call: &Call) -> Result<Answer, Problem> {
     let request = call.read_body(EvaluationRequest::read)?;
     let asked = request.asked()?;
-    request.explains()?;
+    let explains = request.explains()?;
     let context = call.admit()?;
-    let (evaluated, revision) = evaluate(call, &context, &asked)?;
+    let (evaluated, revision) = if explains {
+        let explained = told(|| explain_one(call, &context, &asked))?;
+        (explained, call.state.revision())
+    } else {
+        evaluate(call, &context, &asked)?
+    };
     Ok(Answer::json(&evaluated)?.at(revision))
+}
+
+/// Explaining looks at every role: whoever else is served on this thread is served on another.
+fn told<T>(explain: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(explain)
+}
+
+fn explain_one(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Evaluated, Problem> {
+    let Some(question) = permitted(call, context, asked)? else {
+        return Ok(Evaluated::explained(false, Reasons::unknown_action()));
+    };
+    let explanation = call.state.explain_to(context, &question);
+    let teller = Teller::new(&call.state, question, context);
+    let reasons = Reasons::new(&explanation, &teller);
+    Ok(Evaluated::explained(explanation.is_allowed(), reasons))
+}
+
+/// `POST /bindery/v1/explain`.
+pub(crate) fn explain(call: &Call) -> Result<Answer, Problem> {
+    let request = call.read_body(EvaluationRequest::read)?;
+    let asked = request.asked()?;
+    let context = call.admit()?;
+    let explained = match permitted(call, &context, &asked)? {
+        None => Explained::unknown_action(),
+        Some(question) => {
+            let explanation = call.state.explain_to(&context, &question);
+            let teller = Teller::new(&call.state, question, &context);
+            Explained::new(&explanation, &teller)
+        }
+    };
+    Ok(Answer::json(&explained)?.at(call.state.revision()))
 }
 
 fn evaluate(
@@ -70,22 +108,35 @@ pub(crate) fn evaluations(call: &Call) -> Result<Answer, Problem> {
     let request = call.read_body(EvaluationsRequest::read)?;
     let defaults = request.defaults()?;
     let semantic = request.semantic()?;
-    request.explains()?;
+    let explains = request.explains()?;
     let items = request.items()?;
     let context = call.admit()?;
     if items.is_empty() {
-        let (evaluated, revision) = evaluate(call, &context, &defaults.whole()?)?;
+        let asked = defaults.whole()?;
+        let (evaluated, revision) = if explains {
+            let explained = told(|| explain_one(call, &context, &asked))?;
+            (explained, call.state.revision())
+        } else {
+            evaluate(call, &context, &asked)?
+        };
         return Ok(Answer::json(&EvaluationsAnswer::Single(evaluated))?.at(revision));
     }
-    let items: Vec<Result<Option<Question>, Problem>> = items
+    let parts = items
         .iter()
-        .map(|item| permitted(call, &context, &Parts::of_item(item, &defaults)?.whole()?))
-        .collect();
-    let (evaluations, revision) = decide_all(call, items, semantic);
+        .map(|item| Parts::of_item(item, &defaults)?.whole());
+    let (evaluations, revision) = if explains {
+        let explained = parts.map(|asked| explain_one(call, &context, &asked?));
+        let explained = explained.map(|one| one.unwrap_or_else(|one| Evaluated::failed(&one)));
+        let explained = told(|| up_to_the_last(explained, semantic));
+        (explained, call.state.revision())
+    } else {
+        let questions = parts.map(|asked| permitted(call, &context, &asked?));
+        decide_all(call, questions.collect(), semantic)
+    };
     Ok(Answer::json(&EvaluationsAnswer::Batch { evaluations })?.at(revision))
 }
 
-/// All at one revision, as far as the semantic goes.
+/// All at one revision.
 fn decide_all(
     call: &Call,
     items: Vec<Result<Option<Question>, Problem>>,
@@ -97,24 +148,32 @@ fn decide_all(
         .account
         .decide_many(&questions, call.now, &mut decisions);
     let mut decisions = decisions.into_iter();
-    let mut evaluations = Vec::with_capacity(items.len());
-    for item in items {
-        let evaluated = match item {
-            Ok(Some(_)) => Evaluated::plain(decisions.next().is_some_and(Decision::is_allowed)),
-            Ok(None) => Evaluated::plain(false),
-            Err(problem) => Evaluated::failed(&problem),
-        };
+    let evaluated = items.into_iter().map(|item| match item {
+        Ok(Some(_)) => Evaluated::plain(decisions.next().is_some_and(Decision::is_allowed)),
+        Ok(None) => Evaluated::plain(false),
+        Err(problem) => Evaluated::failed(&problem),
+    });
+    (up_to_the_last(evaluated, semantic), revision)
+}
+
+/// As far as the semantic goes.
+fn up_to_the_last(
+    evaluated: impl Iterator<Item = Evaluated>,
+    semantic: Semantic,
+) -> Vec<Evaluated> {
+    let mut told = Vec::new();
+    for one in evaluated {
         let is_last = match semantic {
             Semantic::ExecuteAll => false,
-            Semantic::DenyOnFirstDeny => !evaluated.decision,
-            Semantic::PermitOnFirstPermit => evaluated.decision,
+            Semantic::DenyOnFirstDeny => !one.decision,
+            Semantic::PermitOnFirstPermit => one.decision,
         };
-        evaluations.push(evaluated);
+        told.push(one);
         if is_last {
             break;
         }
     }
-    (evaluations, revision)
+    told
 }
 
 /// `POST /access/v1/search/subject`.

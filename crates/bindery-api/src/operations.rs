@@ -107,7 +107,7 @@ macro_rules! operation {
 
 /// Every operation of `/v2`, of `/access/v1` with its metadata, and of `/bindery/v1`.
 #[rustfmt::skip]
-pub(crate) static OPERATIONS: [Operation; 56] = [
+pub(crate) static OPERATIONS: [Operation; 57] = [
     operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
     operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body Json),
     operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body Empty),
@@ -158,6 +158,7 @@ pub(crate) static OPERATIONS: [Operation; 56] = [
     operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: reads enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
     operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: enforcement_points::mark, 204, query [], body Empty),
     operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: enforcement_points::unmark, 204, query [], body Empty),
+    operation!(POST "/bindery/v1/explain" explain_access: searches authzen::explain, 200, query [], body Json),
     operation!(POST "/access/v1/evaluation" access_evaluation: reads authzen::evaluation, 200, query [], body Json),
     operation!(POST "/access/v1/evaluations" access_evaluations: reads authzen::evaluations, 200, query [], body Json),
     operation!(POST "/access/v1/search/subject" search_subject: searches authzen::search_subject, 200, query [], body Json),

@@ -15,6 +15,7 @@ pub(crate) mod assignment;
 pub(crate) mod audit_logs;
 pub(crate) mod authzen;
 pub(crate) mod enforcement_points;
+pub(crate) mod explanations;
 pub(crate) mod organizations;
 pub(crate) mod projects;
 pub(crate) mod resource_restrictions;

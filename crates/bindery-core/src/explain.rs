@@ -369,6 +369,31 @@ fn lacks(held: HeldRole) -> Outcome {
     }
 }
 
+impl Grant {
+    /// The role that grants it.
+    pub fn role(self) -> RoleId {
+        match self {
+            Self::AccountAdmin => AccountRole::Admin.role(),
+            Self::AccountRole(role) => role.role(),
+            Self::OrganizationAdmin(_) => OrganizationRole::Admin.role(),
+            Self::OrganizationRole(_, role) => role.role(),
+            Self::SpaceAdmin(_) | Self::SpaceAdminByBinding(_) => SpaceRole::Admin.role(),
+            Self::SpaceMembership(_, role) | Self::PublicSpace(_, _, role) => role.role(),
+            Self::RoleBinding(_, role) => role,
+        }
+    }
+}
+
+impl CutGrant {
+    /// The role that would grant it.
+    pub fn role(self) -> RoleId {
+        match self {
+            Self::SpaceMembership(role) | Self::PublicSpace(role) => role.role(),
+            Self::RoleBinding(role) => role,
+        }
+    }
+}
+
 impl Explanation {
     /// Whether the answer is yes.
     pub const fn is_allowed(&self) -> bool {

@@ -6,12 +6,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::json;
 
+use super::explanations::Reasons;
 use super::schema::FreeText;
 use crate::json;
 use crate::problem::Problem;
 
 /// The most items of a batch.
 pub(crate) const EVALUATIONS_MAX: usize = 1000;
+/// The most items of a batch whose reasons are asked for: each takes a look at every role.
+const EXPLAINED_MAX: usize = 100;
 
 /// `{subject, action, resource, context?, options?}`.
 #[derive(Debug)]
@@ -138,9 +141,14 @@ impl EvaluationsRequest {
             Some(Attribute::List(items)) => items,
             Some(_) => return Err(Problem::field("evaluations", "an array is expected")),
         };
-        if items.len() > EVALUATIONS_MAX {
+        let (max, with) = if self.explains()? {
+            (EXPLAINED_MAX, " with `options.explain`")
+        } else {
+            (EVALUATIONS_MAX, "")
+        };
+        if items.len() > max {
             let why = format!(
-                "has {} items; at most {EVALUATIONS_MAX} are accepted",
+                "has {} items; at most {max} are accepted{with}",
                 items.len()
             );
             return Err(Problem::field("evaluations", why));
@@ -392,7 +400,7 @@ pub(crate) struct Evaluated {
     pub(crate) decision: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "EvaluatedContext")]
-    pub(crate) context: Option<EvaluatedContext>,
+    pub(crate) context: Option<Box<EvaluatedContext>>,
 }
 
 /// What is told beside a decision.
@@ -401,7 +409,11 @@ pub(crate) struct EvaluatedContext {
     /// Why this item of a batch could not be decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ItemError")]
-    pub(crate) error: Option<ItemError>,
+    error: Option<ItemError>,
+    /// Why, if that was asked for.
+    #[serde(flatten)]
+    #[schemars(with = "Option<Reasons>")]
+    reasons: Option<Reasons>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -437,7 +449,21 @@ impl Evaluated {
         };
         Self {
             decision: false,
-            context: Some(EvaluatedContext { error: Some(error) }),
+            context: Some(Box::new(EvaluatedContext {
+                error: Some(error),
+                reasons: None,
+            })),
+        }
+    }
+
+    /// A decision with its reasons.
+    pub(crate) fn explained(decision: bool, reasons: Reasons) -> Self {
+        Self {
+            decision,
+            context: Some(Box::new(EvaluatedContext {
+                error: None,
+                reasons: Some(reasons),
+            })),
         }
     }
 }
@@ -629,7 +655,7 @@ described!(EvaluationsRequest, "AccessEvaluationsRequest", {
             "evaluations": {
                 "type": "array",
                 "maxItems": EVALUATIONS_MAX,
-                "description": "Questions. What an item has replaces the default beside `evaluations`; of that only an absent `type`, `id` or `name` is taken from the default. Without items the defaults are the question.",
+                "description": "Questions, at most 100 if reasons are asked for. What an item has replaces the default beside `evaluations`; of that only an absent `type`, `id` or `name` is taken from the default. Without items the defaults are the question.",
                 "items": {
                     "type": "object",
                     "properties": {

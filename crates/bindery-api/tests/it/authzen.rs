@@ -11,6 +11,7 @@ mod asking;
 mod certification;
 mod forms;
 mod pages;
+mod reasons;
 mod todos;
 
 pub(crate) const PUBLIC_URL: &str = "https://pdp.example.com";

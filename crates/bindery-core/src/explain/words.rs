@@ -8,7 +8,7 @@ use crate::command::Context;
 use crate::decision::{CutGrant, Decision, Grant, Lack, Question};
 use crate::id::RoleId;
 use crate::resource::{Level, Resource};
-use crate::role::{AccountRole, OrganizationRole, PredefinedRole, SpaceRole};
+use crate::role::{PredefinedRole, SpaceRole};
 use crate::state::State;
 use crate::user::Identity;
 
@@ -240,12 +240,12 @@ impl<'a> Words<'a> {
         };
         match path.outcome {
             Outcome::Allows(grant) => {
-                let role = role_of(grant);
+                let role = grant.role();
                 format!("{} grants {permission} in it", held(role))
             }
             Outcome::Cut(project, cut) => format!(
                 "{} grants {permission} in it, and stops at {}, which is restricted",
-                held(role_of_cut(cut)),
+                held(cut.role()),
                 self.place(Resource::Project(project))
             ),
             Outcome::Lacks(role) => format!("{} does not grant {permission}", held(role)),
@@ -269,11 +269,11 @@ impl<'a> Words<'a> {
         };
         match outcome {
             Outcome::Allows(grant) => {
-                format!("{}, which grants {permission}", counts(role_of(grant)))
+                format!("{}, which grants {permission}", counts(grant.role()))
             }
             Outcome::Cut(project, cut) => format!(
                 "{}, which grants {permission}, and stops at {}, which is restricted",
-                counts(role_of_cut(cut)),
+                counts(cut.role()),
                 self.place(Resource::Project(project))
             ),
             Outcome::Lacks(role) => {
@@ -303,7 +303,7 @@ impl<'a> Words<'a> {
         match path.outcome {
             Outcome::Allows(grant) => format!(
                 "{}, bound to {who} on {place}, grants {permission}",
-                self.role(role_of(grant))
+                self.role(grant.role())
             ),
             Outcome::Lacks(role) => format!(
                 "{}, bound to {who} on {place}, does not grant {permission}",
@@ -441,26 +441,6 @@ impl<'a> Words<'a> {
             Some(name) => format!("the {level} `{name}`"),
             None => format!("the {level}"),
         }
-    }
-}
-
-/// The role behind a grant that is one of a role's.
-fn role_of(grant: Grant) -> RoleId {
-    match grant {
-        Grant::AccountAdmin => AccountRole::Admin.role(),
-        Grant::AccountRole(role) => role.role(),
-        Grant::OrganizationAdmin(_) => OrganizationRole::Admin.role(),
-        Grant::OrganizationRole(_, role) => role.role(),
-        Grant::SpaceAdmin(_) | Grant::SpaceAdminByBinding(_) => SpaceRole::Admin.role(),
-        Grant::SpaceMembership(_, role) | Grant::PublicSpace(_, _, role) => role.role(),
-        Grant::RoleBinding(_, role) => role,
-    }
-}
-
-fn role_of_cut(cut: CutGrant) -> RoleId {
-    match cut {
-        CutGrant::SpaceMembership(role) | CutGrant::PublicSpace(role) => role.role(),
-        CutGrant::RoleBinding(role) => role,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::wire::authzen::{
     ActionFound, ActionSearch, Configuration, EntityFound, Evaluated, EvaluationRequest,
     EvaluationsAnswer, EvaluationsRequest, ResourceSearch, SearchAnswer, SubjectSearch,
 };
+use crate::wire::explanations::Explained;
 
 const WHO_MAY_ASK: &str = "Anyone asks about themselves, account admins and enforcement points about everything, others about \
 whom they may read on resources whose role bindings they may read.";
@@ -17,6 +18,22 @@ fn question() -> serde_json::Value {
         "action": {"name": "PROJECT_READ"},
         "resource": {"type": "project", "id": "TW9kZWw6MTphYmNk"},
     })
+}
+
+pub(crate) fn explain_access() -> Described {
+    Described::new(
+        "Explain a decision",
+        "Every way on which the permission could come to the subject, in the order in which they count, each with what became of \
+         it; then the smallest grants that would be enough. What the caller may not read elsewhere is left out.",
+    )
+    .takes::<EvaluationRequest>()
+    .example(question())
+    .at_revision()
+    .answers::<Explained>("The decision and how it came about.")
+    .refuses(
+        403,
+        "The caller may not ask about this subject and resource, whether they are there or not.",
+    )
 }
 
 pub(crate) fn access_evaluation() -> Described {
