@@ -27,8 +27,10 @@ use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::authzen::{Aliases, Kept};
 use crate::call::{
-    Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables, noted,
+    Answer, Answering, Call, Handler, OpenCall, PublicCall, Services, audited_text,
+    audited_variables, noted,
 };
 use crate::freshness::{self, Frame};
 use crate::health::Health;
@@ -37,6 +39,7 @@ use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
 use crate::problem::Problem;
+use crate::public_url::PublicUrl;
 use crate::query::Query;
 use crate::rate::Rate;
 use crate::secret::KeyText;
@@ -93,10 +96,15 @@ pub struct Options {
     pub staleness_max: Option<Duration>,
     /// How letters leave.
     pub mailer: Mailer,
+    /// Where clients reach this server, for the metadata of its decision point; without it there are none.
+    pub public_url: Option<PublicUrl>,
+    /// Other names on the AuthZEN endpoints.
+    pub aliases: Aliases,
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, and letters that are only mentioned in the log.
+    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata and
+    /// no aliases.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
@@ -105,6 +113,8 @@ impl Options {
             audit_retention: None,
             staleness_max: None,
             mailer,
+            public_url: None,
+            aliases: Aliases::default(),
         }
     }
 }
@@ -124,6 +134,7 @@ pub struct Server {
     router: Router,
     limits: Limits,
     rate: Rate<(AccountId, Caller)>,
+    public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
     health: Health,
@@ -138,7 +149,12 @@ impl Server {
                 mailer: options.mailer,
                 passwords: Passwords::new(),
                 attempts: Attempts::new(),
+                aliases: options.aliases,
+                searches: Kept::default(),
             }),
+            public: PublicCall {
+                public_url: options.public_url,
+            },
             router: Router::new(),
             limits: options.limits,
             rate: Rate::per_second(options.rate_limit),
@@ -226,6 +242,9 @@ impl Server {
             interval.tick().await;
             self.rate.tidy();
             self.services.attempts.tidy();
+            self.services
+                .searches
+                .tidy(self.services.node.clock().now());
         }
     }
 
@@ -312,9 +331,8 @@ impl Server {
             self.rate.take(&key).map_err(Problem::rate_limited)?;
             wanted?;
         }
-        let is_open = !path.starts_with("/v2/") && path != "/v2";
         let (operation, parameters) = match self.router.find(request.method(), path) {
-            _ if known.is_none() && !is_open => return Err(Problem::unauthenticated()),
+            _ if known.is_none() && is_walled(path) => return Err(Problem::unauthenticated()),
             Route::Found(operation, parameters) => (operation, parameters),
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
@@ -328,6 +346,12 @@ impl Server {
         };
         let answer = match (operation.handler, known) {
             (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
+            (Handler::Public(handler), _) => {
+                Query::parse(request.uri().query().unwrap_or_default(), operation.query)?;
+                let answer = handler(&self.public)?;
+                operation.check_answer(&answer);
+                answer
+            }
             (_, Some((account, caller))) => {
                 self.answer_known(asked, account, caller, request).await?
             }
@@ -371,9 +395,11 @@ impl Server {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Result<Answer, Problem> {
-        let kind = match asked.operation.method {
-            hyper::Method::GET => AuditKind::Query,
-            _ => AuditKind::Mutation,
+        let kind = match asked.operation.handler {
+            Handler::Reads(_) | Handler::Searches(_) | Handler::Waits(_) | Handler::Public(_) => {
+                AuditKind::Query
+            }
+            Handler::Changes(_) | Handler::Open(_) => AuditKind::Mutation,
         };
         let mut note = AuditEntry {
             user: Context {
@@ -396,6 +422,13 @@ impl Server {
         if matches!(operation.handler, Handler::Changes(_)) {
             // The one at which it was made, or a later one.
             frame.answer_at(account.snapshot().revision());
+        }
+        if let Ok(Answer {
+            revision: Some(revision),
+            ..
+        }) = &answered
+        {
+            frame.answer_at(*revision);
         }
         let is_audited = match &answered {
             Ok(_) => matches!(operation.handler, Handler::Changes(_)),
@@ -509,6 +542,14 @@ fn forget(node: &Node, retention: Duration) {
             );
         }
     }
+}
+
+/// Whether nothing below the path is for those without a key, so that they don't even learn what is there.
+fn is_walled(path: &str) -> bool {
+    ["/v2", "/access"].into_iter().any(|wall| {
+        let below = path.strip_prefix(wall);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// A path as it may be told and logged: without the token of a link.

@@ -262,6 +262,7 @@ impl World {
                 redacted: String::new(),
             },
             previous: None,
+            is_enforcement_point: false,
         }));
     }
 
