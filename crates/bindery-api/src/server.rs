@@ -15,6 +15,7 @@ use bindery_core::time::Timestamp;
 use bindery_node::{Account, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -34,6 +35,7 @@ use crate::call::{
 };
 use crate::freshness::{self, Frame};
 use crate::health::Health;
+use crate::hot::{Asking, Form};
 use crate::mail::Mailer;
 use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
@@ -395,10 +397,25 @@ impl Server {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Result<Answer, Problem> {
-        let kind = match asked.operation.handler {
-            Handler::Reads(_) | Handler::Searches(_) | Handler::Waits(_) | Handler::Public(_) => {
-                AuditKind::Query
+        let sent = request.uri().query().unwrap_or_default().to_owned();
+        let body = self.read_body(&asked, request);
+        let body = if let (Handler::Decides(form, _), true) = (asked.operation.handler, sent.is_empty()) {
+            let body = body.await;
+            if let Ok(body) = &body
+                && let Some(answer) = self.decide(&asked, form, &account, caller, body)
+            {
+                return Ok(answer);
             }
+            Either::Left(std::future::ready(body))
+        } else {
+            Either::Right(body)
+        };
+        let kind = match asked.operation.handler {
+            Handler::Reads(_)
+            | Handler::Decides(..)
+            | Handler::Searches(_)
+            | Handler::Waits(_)
+            | Handler::Public(_) => AuditKind::Query,
             Handler::Changes(_) | Handler::Open(_) => AuditKind::Mutation,
         };
         let mut note = AuditEntry {
@@ -417,7 +434,7 @@ impl Server {
         };
         let (operation, frame) = (asked.operation, asked.frame);
         let answered = self
-            .perform(asked, Arc::clone(&account), caller, request, &mut note)
+            .perform(&asked, Arc::clone(&account), caller, &sent, body, &mut note)
             .await;
         if matches!(operation.handler, Handler::Changes(_)) {
             // The one at which it was made, or a later one.
@@ -431,7 +448,7 @@ impl Server {
             frame.answer_at(*revision);
         }
         let is_audited = match &answered {
-            Ok(_) => matches!(operation.handler, Handler::Changes(_)),
+            Ok(_) => matches!(operation.handler, Handler::Changes(_) | Handler::Decides(..)),
             Err(problem) => {
                 note.status = problem.status();
                 problem.is_audited
@@ -446,21 +463,49 @@ impl Server {
         answered
     }
 
+    /// Answers on the hot path, if it can.
+    fn decide(
+        &self,
+        asked: &Asked<'_>,
+        form: Form,
+        account: &Account,
+        caller: Caller,
+        body: &[u8],
+    ) -> Option<Answer> {
+        let asking = Asking {
+            account,
+            state: &account.snapshot(),
+            aliases: &self.services.aliases,
+            context: Context {
+                caller,
+                now: asked.now,
+            },
+        };
+        let (json, revision) = asking.answer(form, body)?;
+        asked.frame.answer_at(revision);
+        Some(Answer {
+            status: None,
+            json: Some(json),
+            of: None,
+            revision: Some(revision),
+        })
+    }
+
     /// Reads the request and has it answered; tells `note` what it said, as far as it was read.
     async fn perform(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         account: Arc<Account>,
         caller: Caller,
-        request: Request<Incoming>,
+        sent: &str,
+        body: impl Future<Output = Result<Bytes, Problem>>,
         note: &mut AuditEntry,
     ) -> Result<Answer, Problem> {
         let path = decode_all(&asked.parameters)?;
         note.variables = audited_variables(&path, std::iter::empty());
-        let sent = request.uri().query().unwrap_or_default();
         let query = Query::parse(sent, asked.operation.query)?;
         note.variables = audited_variables(&path, query.pairs());
-        let body = self.read_body(&asked, request).await?;
+        let body = body.await?;
         note.text = audited_text(&body);
         // After the body has come: what is read is as new as can be.
         let state = account.snapshot();
@@ -472,7 +517,7 @@ impl Server {
             account,
             caller,
             now: asked.now,
-            address: asked.address,
+            address: asked.address.clone(),
             path,
             query,
             body,

@@ -1,7 +1,5 @@
 //! Who may ask about whom is what the model says, and a search finds exactly what may be asked and is allowed.
 
-#![expect(clippy::print_stdout, reason = "the numbers say what was tested")]
-
 use std::cell::Cell;
 
 use bindery_core::command::{Caller, Context};
