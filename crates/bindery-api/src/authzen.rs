@@ -24,7 +24,7 @@ mod pages;
 pub use aliases::{Aliases, AliasesError};
 pub(crate) use names::Names;
 pub(crate) use pages::Kept;
-use pages::{Search, SearchKey, SearchPage};
+use pages::{Search, SearchKey, SearchPage, Standing};
 
 /// `POST /access/v1/evaluation`.
 pub(crate) fn evaluation(call: &Call) -> Result<Answer, Problem> {
@@ -157,16 +157,20 @@ fn turn(
     let context = call.admit()?;
     let key = SearchKey::new(call.caller, call.operation.id, request.members());
     let (kept, account, ids) = (&call.services.searches, call.account.id(), call.ids());
-    match page.token {
-        Some(token) => kept.go_on(account, ids, key, token, page.limit, call.now),
-        None => {
-            let search = Search {
-                found: search(&context).into(),
-                revision: call.state.revision(),
-            };
-            Ok(kept.begin(account, ids, key, search, page.limit, call.now))
-        }
+    let about_everything = call.state.asks_about_everything(&context);
+    if let Some(token) = page.token {
+        let standing = Standing {
+            now: call.now,
+            about_everything,
+        };
+        return kept.go_on(account, ids, key, token, page.limit, standing);
     }
+    let search = Search {
+        found: search(&context).into(),
+        revision: call.state.revision(),
+        about_everything,
+    };
+    Ok(kept.begin(account, ids, key, search, page.limit, call.now))
 }
 
 fn answer<T>(page: &SearchPage, results: Vec<T>) -> Result<Answer, Problem>

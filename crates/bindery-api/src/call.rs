@@ -136,7 +136,7 @@ pub(crate) struct Answer {
     pub(crate) json: Option<Vec<u8>>,
     /// The type of the body, to compare with what is described.
     pub(crate) of: Option<TypeId>,
-    /// The revision that it was answered at, where the answer says so.
+    /// The revision that it was answered at, where that need not be the snapshot's.
     pub(crate) revision: Option<Revision>,
 }
 

@@ -16,6 +16,7 @@ use bindery_node::Account;
 use serde::Deserialize;
 
 use crate::authzen::{Aliases, Names};
+use crate::json::{self, Object};
 use crate::wire::authzen::{Asked, EVALUATIONS_MAX, Named, NamedAction};
 
 /// What a request asks for.
@@ -60,36 +61,36 @@ struct Action<'a> {
 #[serde(deny_unknown_fields)]
 struct One<'a> {
     #[serde(borrow)]
-    subject: Entity<'a>,
+    subject: Object<Entity<'a>>,
     #[serde(borrow)]
-    action: Action<'a>,
+    action: Object<Action<'a>>,
     #[serde(borrow)]
-    resource: Entity<'a>,
+    resource: Object<Entity<'a>>,
 }
 
 /// An item of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Item<'a> {
-    #[serde(borrow)]
-    subject: Option<Entity<'a>>,
-    #[serde(borrow)]
-    action: Option<Action<'a>>,
-    #[serde(borrow)]
-    resource: Option<Entity<'a>>,
+    #[serde(borrow, default, deserialize_with = "json::present")]
+    subject: Option<Object<Entity<'a>>>,
+    #[serde(borrow, default, deserialize_with = "json::present")]
+    action: Option<Object<Action<'a>>>,
+    #[serde(borrow, default, deserialize_with = "json::present")]
+    resource: Option<Object<Entity<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Many<'a> {
+    #[serde(borrow, default, deserialize_with = "json::present")]
+    subject: Option<Object<Entity<'a>>>,
+    #[serde(borrow, default, deserialize_with = "json::present")]
+    action: Option<Object<Action<'a>>>,
+    #[serde(borrow, default, deserialize_with = "json::present")]
+    resource: Option<Object<Entity<'a>>>,
     #[serde(borrow)]
-    subject: Option<Entity<'a>>,
-    #[serde(borrow)]
-    action: Option<Action<'a>>,
-    #[serde(borrow)]
-    resource: Option<Entity<'a>>,
-    #[serde(borrow)]
-    evaluations: Vec<Item<'a>>,
+    evaluations: Vec<Object<Item<'a>>>,
 }
 
 impl Asking<'_> {
@@ -103,11 +104,11 @@ impl Asking<'_> {
     }
 
     fn evaluate(&self, body: &[u8]) -> Option<(Vec<u8>, Revision)> {
-        let one: One<'_> = read(body)?;
+        let Object(one): Object<One<'_>> = read(body)?;
         let question = self.question(&one.subject, &one.action, &one.resource)?;
-        let is_askable =
-            self.state
-                .may_ask(&self.context, question.principal, question.resource);
+        let is_askable = self
+            .state
+            .may_ask(&self.context, question.principal, question.resource);
         if !is_askable {
             return None;
         }
@@ -121,13 +122,13 @@ impl Asking<'_> {
     }
 
     fn evaluate_all(&self, body: &[u8]) -> Option<(Vec<u8>, Revision)> {
-        let many: Many<'_> = read(body)?;
+        let Object(many): Object<Many<'_>> = read(body)?;
         if many.evaluations.is_empty() || many.evaluations.len() > EVALUATIONS_MAX {
             return None;
         }
         let asks_about_everything = self.state.asks_about_everything(&self.context);
         let mut questions = Vec::with_capacity(many.evaluations.len());
-        for item in &many.evaluations {
+        for Object(item) in &many.evaluations {
             let question = self.question(
                 item.subject.as_ref().or(many.subject.as_ref())?,
                 item.action.as_ref().or(many.action.as_ref())?,
@@ -165,9 +166,9 @@ impl Asking<'_> {
     /// `None` also for a permission that there isn't.
     fn question(
         &self,
-        subject: &Entity<'_>,
-        action: &Action<'_>,
-        resource: &Entity<'_>,
+        Object(subject): &Object<Entity<'_>>,
+        Object(action): &Object<Action<'_>>,
+        Object(resource): &Object<Entity<'_>>,
     ) -> Option<Question> {
         let names = Names {
             aliases: self.aliases,
@@ -197,10 +198,44 @@ fn named<'a>(entity: &'a Entity<'_>) -> Named<'a> {
 
 /// Fails for anything that isn't exactly of this form; why, the handlers find out.
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    // Serde would take an array for an object.
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first != Some(&b'{') {
-        return None;
-    }
     serde_json::from_slice(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_requests_take_the_hot_path_and_others_do_not() {
+        let subject = r#""subject":{"type":"user","id":"\u0061"}"#;
+        let action = r#""action":{"name":"PROJECT_READ"}"#;
+        let resource = r#""resource":{"id":"x","type":"project"}"#;
+        let one = format!("{{{subject},{action},{resource}}}");
+        assert!(read::<Object<One<'_>>>(one.as_bytes()).is_some());
+        let many = format!("{{{subject},\"evaluations\":[{{{action},{resource}}}]}}");
+        assert!(read::<Object<Many<'_>>>(many.as_bytes()).is_some());
+        for other in [
+            format!("{{{subject},{action},{resource},{resource}}}"),
+            format!("{{{subject},{action},{resource},\"context\":{{}}}}"),
+            format!("{{{subject},{action}}}"),
+            format!("{one}{one}"),
+            format!("[{one}]"),
+            r#"[{"type":"user","id":"a"},{"name":"a"},{"type":"a","id":"a"}]"#.to_owned(),
+            one.replace(r#"{"name":"PROJECT_READ"}"#, r#"["PROJECT_READ"]"#),
+            one.replace("\"x\"", "7"),
+            one.replace("\"x\"", "null"),
+        ] {
+            assert!(
+                read::<Object<One<'_>>>(other.as_bytes()).is_none(),
+                "{other}"
+            );
+        }
+        for item in ["null", "[]", r#"{"subject":null}"#, r#"{"action":[]}"#] {
+            let other = format!("{{{subject},\"evaluations\":[{item}]}}");
+            assert!(
+                read::<Object<Many<'_>>>(other.as_bytes()).is_none(),
+                "{other}"
+            );
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -269,7 +270,7 @@ impl Server {
     async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
-        let path = shown(request.uri().path());
+        let uri = request.uri().clone();
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
@@ -277,7 +278,8 @@ impl Server {
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
-        let mut response = answered.unwrap_or_else(|problem| problem.render(&path, &request_id));
+        let mut response =
+            answered.unwrap_or_else(|problem| problem.render(&shown(uri.path()), &request_id));
         if has_body && !frame.is_body_read() {
             // What nobody reads would stand before the next request.
             let headers = response.headers_mut();
@@ -288,11 +290,13 @@ impl Server {
             response.headers_mut().insert(REQUEST_ID, value);
         }
         let status = response.status().as_u16();
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         if status >= 500 {
+            let (path, micros) = (shown(uri.path()), micros());
             tracing::error!(%method, path, status, micros, request_id, "request");
-        } else {
+        } else if tracing::enabled!(tracing::Level::DEBUG) {
             // Who did what stands in the audit log; this is for looking closely.
+            let (path, micros) = (shown(uri.path()), micros());
             tracing::debug!(%method, path, status, micros, request_id, "request");
         }
         response
@@ -399,17 +403,18 @@ impl Server {
     ) -> Result<Answer, Problem> {
         let sent = request.uri().query().unwrap_or_default().to_owned();
         let body = self.read_body(&asked, request);
-        let body = if let (Handler::Decides(form, _), true) = (asked.operation.handler, sent.is_empty()) {
-            let body = body.await;
-            if let Ok(body) = &body
-                && let Some(answer) = self.decide(&asked, form, &account, caller, body)
-            {
-                return Ok(answer);
-            }
-            Either::Left(std::future::ready(body))
-        } else {
-            Either::Right(body)
-        };
+        let body =
+            if let (Handler::Decides(form, _), true) = (asked.operation.handler, sent.is_empty()) {
+                let body = body.await;
+                if let Ok(body) = &body
+                    && let Some(answer) = self.decide(&asked, form, &account, caller, body)
+                {
+                    return Ok(answer);
+                }
+                Either::Left(std::future::ready(body))
+            } else {
+                Either::Right(body)
+            };
         let kind = match asked.operation.handler {
             Handler::Reads(_)
             | Handler::Decides(..)
@@ -448,7 +453,10 @@ impl Server {
             frame.answer_at(*revision);
         }
         let is_audited = match &answered {
-            Ok(_) => matches!(operation.handler, Handler::Changes(_) | Handler::Decides(..)),
+            Ok(_) => matches!(
+                operation.handler,
+                Handler::Changes(_) | Handler::Decides(..)
+            ),
             Err(problem) => {
                 note.status = problem.status();
                 problem.is_audited
@@ -522,7 +530,11 @@ impl Server {
             query,
             body,
         };
-        call.answer().await
+        let answer = call.answer().await?;
+        if let Some(revision) = answer.revision {
+            asked.frame.answer_at(revision);
+        }
+        Ok(answer)
     }
 
     async fn read_body(
@@ -673,10 +685,16 @@ fn request_id(headers: &HeaderMap) -> String {
         (1..=REQUEST_ID_LENGTH_MAX).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    sent.filter(is_good).map_or_else(
-        || format!("{:016x}", getrandom::u64().unwrap_or_default()),
-        ToOwned::to_owned,
-    )
+    sent.filter(is_good)
+        .map_or_else(new_request_id, ToOwned::to_owned)
+}
+
+/// Tells requests apart, of this process and of others; nothing depends on its being hard to guess.
+fn new_request_id() -> String {
+    static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{:08x}{number:08x}", *PROCESS)
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

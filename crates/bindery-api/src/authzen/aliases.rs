@@ -197,12 +197,16 @@ fn things<T>(
     known: &[(&str, T)],
 ) -> Result<BTreeMap<String, Names>, AliasesError> {
     let is_known = |name: &str| known.iter().any(|(one, _)| *one == name);
+    // An address is a subject's name already.
+    let is_of_subjects = member == "subjects";
     let mut read = BTreeMap::new();
     for (kind, names) in things {
         check_known(member, &kind, &kind, &list(known), is_known)?;
         let member = format!("{member}.{kind}");
         for alias in names.keys() {
-            check_free(&member, alias, means_something)?;
+            check_free(&member, alias, |alias| {
+                means_something(alias) || (is_of_subjects && alias.contains('@'))
+            })?;
         }
         let names = Names::new(&member, names)?;
         read.insert(kind, names);
@@ -210,10 +214,10 @@ fn things<T>(
     Ok(read)
 }
 
-/// Whether a text is an address, an id of any account, or the account itself.
+/// Whether a text is an id of any account, or the account itself.
 fn means_something(text: &str) -> bool {
     let reader = IdKey::new([0; 16]);
-    text.contains('@') || text == super::names::ACCOUNT_ID || reader.parse_any(text).is_some()
+    text == super::names::ACCOUNT_ID || reader.parse_any(text).is_some()
 }
 
 fn list<T>(known: &[(&str, T)]) -> String {

@@ -45,6 +45,8 @@ pub(crate) struct SearchKey {
 pub(crate) struct Search {
     pub(crate) found: Arc<Found>,
     pub(crate) revision: Revision,
+    /// Whether the caller could ask about everything then. Who no longer can begins anew with what they can ask about now.
+    pub(crate) about_everything: bool,
 }
 
 /// Where a page of a search begins, and what comes after it.
@@ -55,6 +57,13 @@ pub(crate) struct SearchPage {
     pub(crate) count: usize,
     /// Empty at the end.
     pub(crate) next_token: String,
+}
+
+/// When a page is asked for, and whether its caller may ask about everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) now: Timestamp,
+    pub(crate) about_everything: bool,
 }
 
 /// Searches whose pages are not all read.
@@ -170,7 +179,7 @@ impl Kept {
         key: SearchKey,
         token: &str,
         limit: Option<usize>,
-        now: Timestamp,
+        standing: Standing,
     ) -> Result<SearchPage, Problem> {
         let place = key.read(ids, token).ok_or_else(|| {
             Problem::field(
@@ -181,12 +190,16 @@ impl Kept {
         let found = {
             let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let of_account = accounts.get_mut(&account);
-            of_account.and_then(|of_account| of_account.find(&key, place, now))
+            of_account.and_then(|of_account| of_account.find(&key, place, standing.now))
         };
+        let found = found.filter(|found| standing.about_everything || !found.about_everything);
         let search = found.ok_or_else(|| {
             Problem::field(
                 "page.token",
-                format!("its search is no longer kept (it is for {KEPT_SECONDS} s after a page); begin anew, without `page.token`"),
+                format!(
+                    "its search is no longer kept (it is for {KEPT_SECONDS} s after a page, and as long as you may ask as much); \
+                     begin anew, without `page.token`"
+                ),
             )
         })?;
         let first = usize::try_from(place.first).unwrap_or(usize::MAX);
@@ -384,4 +397,341 @@ fn add_text(hasher: &mut Sha256, text: &str) {
 
 fn count(number: usize) -> [u8; 8] {
     u64::try_from(number).unwrap_or(u64::MAX).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_core::change::Entry;
+    use bindery_core::command::Context;
+    use bindery_core::decision::Question;
+    use bindery_core::id::{ApiKeyId, UserId};
+    use bindery_core::inquiry::SubjectKind;
+    use bindery_core::permission::Permission;
+    use bindery_core::resource::Level;
+    use bindery_core::state::State;
+    use bindery_model::history::{History, START, histories};
+    use bindery_model::model::Model;
+    use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+    use super::*;
+
+    const STANDING: Standing = Standing {
+        now: START,
+        about_everything: true,
+    };
+
+    const LIMITS: [usize; 7] = [1, 2, 3, 5, 7, 40, LIMIT_MAX];
+
+    /// A search of a caller's, being read page by page.
+    struct Walk {
+        key: SearchKey,
+        limit: usize,
+        token: String,
+        met: Vec<u64>,
+        /// All of it at the revision of its first page.
+        expected: Vec<u64>,
+        revision: Revision,
+        pages: usize,
+    }
+
+    #[test]
+    fn pages_while_changes_go_on_are_the_brute_force_at_the_first_ones_revision() {
+        let seed = std::env::var("BINDERY_SEED").ok();
+        let seed = seed.and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| getrandom::u64().unwrap());
+        let mut runner = TestRunner::new(Config {
+            cases: 96,
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(seed),
+            ..Config::default()
+        });
+        let tally = std::cell::Cell::new((0_usize, 0_usize));
+        let outcome = runner.run(&histories(1..120), |history| {
+            let (walked, across) = walk_amid(&history);
+            let (all, all_across) = tally.get();
+            tally.set((all + walked, all_across + across));
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "BINDERY_SEED={seed}: {outcome:?}");
+        let (walked, across) = tally.get();
+        println!("{walked} searches read to their end, {across} of them across changes");
+        assert!(walked > 2000 && across > 200);
+    }
+
+    /// Plays a history; after each command a search begins, and those under way read their next page.
+    fn walk_amid(history: &History) -> (usize, usize) {
+        let kept = Kept::default();
+        let mut state = State::new(history.account());
+        let mut model = Model::new(history.account());
+        let mut now = START;
+        let mut walks: Vec<Walk> = Vec::new();
+        let (mut walked, mut across) = (0, 0);
+        let founding = history.founding();
+        let steps = std::iter::once(None).chain(history.steps.iter().map(Some));
+        for (step, serial) in steps.zip(0_u32..) {
+            let (context, command) = match step {
+                None => founding.clone(),
+                Some(step) => {
+                    now = Timestamp::from_millis(now.as_millis() + i64::from(step.wait_ms));
+                    step.resolve(&model, now, serial)
+                }
+            };
+            let changes = command.run_on(&state, &context).unwrap_or_default();
+            let _ = model.run(&context, &command);
+            if !changes.is_empty() {
+                let entry = Entry {
+                    revision: state.revision().next(),
+                    at: now,
+                    by: None,
+                    key: None,
+                    operation: command.operation().to_owned(),
+                    batch: 0,
+                    changes,
+                };
+                state.advance(&entry);
+            }
+            let draw = usize::try_from(serial).unwrap() + history.steps.len();
+            // Fewer than are kept for one caller.
+            if walks.len() < KEPT_OF_CALLER_MAX {
+                walks.push(begin(&kept, &state, &model, now, draw));
+            }
+            let (done, under_way) = walks.into_iter().partition(|walk| walk.token.is_empty());
+            walks = under_way;
+            for walk in &mut walks {
+                go_on(&kept, &state, walk);
+            }
+            walked += finish(done, &mut across);
+        }
+        while let Some(mut walk) = walks.pop() {
+            while !walk.token.is_empty() {
+                go_on(&kept, &state, &mut walk);
+            }
+            walked += finish(vec![walk], &mut across);
+        }
+        (walked, across)
+    }
+
+    fn finish(done: Vec<Walk>, across: &mut usize) -> usize {
+        let count = done.len();
+        for walk in done {
+            assert_eq!(walk.met, walk.expected, "limit {}", walk.limit);
+            *across += usize::from(walk.pages > 1);
+        }
+        count
+    }
+
+    fn begin(kept: &Kept, state: &State, model: &Model, now: Timestamp, draw: usize) -> Walk {
+        // The founder and everyone else by turns.
+        let keys: Vec<&bindery_core::api_key::ApiKey> = model.api_keys.iter().collect();
+        let place = if draw.is_multiple_of(3) { 0 } else { draw };
+        let key = keys.get(place % keys.len().max(1)).copied();
+        let caller = key.map_or(Caller::Operator, |key| Caller::Key {
+            user: key.principal(),
+            key: key.id,
+        });
+        let context = Context { caller, now };
+        let permission = [
+            Permission::ProjectRead,
+            Permission::SpaceRead,
+            Permission::UserRead,
+        ][draw % 3];
+        let operation = ["users", "keys", "projects", "permissions"][draw % 4];
+        let subject = model.users.get(draw % model.users.len().max(1));
+        let subject = subject.map_or(UserId::NOBODY, |user| user.id);
+        let resource = model
+            .projects
+            .get(draw % model.projects.len().max(1))
+            .map_or(Resource::Account, |project| project.id.into());
+        let found = match operation {
+            "users" | "keys" => {
+                let kind = if operation == "users" {
+                    SubjectKind::User
+                } else {
+                    SubjectKind::ServiceKey
+                };
+                let users = state.users_of(permission, resource, now);
+                state.askable_subjects(&context, kind, resource, users)
+            }
+            "projects" => {
+                let resources = state.resources_of(subject, permission, Level::Project, now);
+                state.askable_resources(&context, subject, resources)
+            }
+            _ => state.askable_permissions(&context, subject, resource),
+        };
+        let may = |subject, permission, resource| {
+            let question = Question {
+                principal: subject,
+                permission,
+                resource,
+            };
+            model.may(&question, now) && model.may_ask(&context, subject, resource)
+        };
+        let expected: Vec<u64> = match operation {
+            "users" => {
+                let all = model.users.iter().map(|user| user.id);
+                let all = all.filter(|user| may(*user, permission, resource));
+                all.map(|user| user.number().into()).collect()
+            }
+            "keys" => {
+                let all = model.api_keys.iter().filter(|key| {
+                    let bot = key.principal();
+                    state.key_of_bot(bot) == Some(key.id) && may(bot, permission, resource)
+                });
+                all.map(|key| key.id.number().into()).collect()
+            }
+            "projects" => {
+                let all = model.projects.iter().map(|project| project.id);
+                let all = all.filter(|project| may(subject, permission, (*project).into()));
+                all.map(|project| project.number().into()).collect()
+            }
+            _ => {
+                let all = Permission::ALL.into_iter().zip(0_u64..);
+                let all = all.filter(|(permission, _)| may(subject, *permission, resource));
+                all.map(|(_, place)| place).collect()
+            }
+        };
+        let limit = LIMITS[draw % LIMITS.len()];
+        // A request of its own for each walk.
+        let body = Members::from([(
+            "walk".to_owned(),
+            Attribute::Integer(i128::try_from(draw).unwrap()),
+        )]);
+        let key = SearchKey::new(caller, operation, &body);
+        let search = Search {
+            found: found.into(),
+            revision: state.revision(),
+            about_everything: true,
+        };
+        let page = kept.begin(AccountId(1), state.ids(), key, search, Some(limit), START);
+        Walk {
+            key,
+            limit,
+            token: page.next_token.clone(),
+            met: numbers(&page),
+            expected,
+            revision: state.revision(),
+            pages: 1,
+        }
+    }
+
+    fn go_on(kept: &Kept, state: &State, walk: &mut Walk) {
+        let limit = Some(walk.limit);
+        let page = kept.go_on(
+            AccountId(1),
+            state.ids(),
+            walk.key,
+            &walk.token,
+            limit,
+            STANDING,
+        );
+        let page = page.unwrap();
+        assert_eq!(page.search.revision, walk.revision);
+        assert!(page.count > 0 && page.count <= walk.limit);
+        walk.met.extend(numbers(&page));
+        walk.token = page.next_token;
+        walk.pages += 1;
+    }
+
+    fn numbers(page: &SearchPage) -> Vec<u64> {
+        let all: Vec<u64> = match &*page.search.found {
+            Found::Users(users) => users.iter().map(|user| user.number().into()).collect(),
+            Found::ServiceKeys(keys) => keys.iter().map(|key| key.number().into()).collect(),
+            Found::Resources(resources) => resources
+                .iter()
+                .map(|resource| match resource {
+                    Resource::Project(id) => id.number().into(),
+                    _ => 0,
+                })
+                .collect(),
+            Found::Permissions(permissions) => permissions
+                .iter()
+                .map(|one| {
+                    let place = Permission::ALL.iter().position(|other| other == one);
+                    u64::try_from(place.unwrap()).unwrap()
+                })
+                .collect(),
+        };
+        all[page.first..page.first + page.count].to_vec()
+    }
+
+    #[test]
+    fn bodies_are_the_same_request_only_if_they_say_the_same() {
+        let read = |text: &str| digest(&crate::json::parse_open(text.as_bytes()).unwrap());
+        let same = [
+            r#"{"a":"x","b":1}"#,
+            r#" {"b":1, "\u0061":"x"} "#,
+            r#"{"a":"x","b":1,"page":{}}"#,
+            r#"{"a":"x","b":1,"page":{"token":"t","limit":3}}"#,
+        ];
+        for text in same {
+            assert_eq!(read(text), read(same[0]), "{text}");
+        }
+        let different = [
+            same[0],
+            "{}",
+            r#"{"a":"x"}"#,
+            r#"{"a":"x1","b":1}"#,
+            r#"{"ax":"","b":1}"#,
+            r#"{"a":"x","b":"1"}"#,
+            r#"{"a":"x","b":1.5}"#,
+            r#"{"a":"x","b":true}"#,
+            r#"{"a":"x","b":[1]}"#,
+            r#"{"a":"x","b":[]}"#,
+            r#"{"a":"x","b":{}}"#,
+            r#"{"a":"x","b":[[],1]}"#,
+            r#"{"a":"x","b":[[1]]}"#,
+            r#"{"a":"x","b":{"c":1}}"#,
+            r#"{"a":"x","b":1,"c":null}"#,
+            r#"{"a":"x","b":1,"token":"t"}"#,
+            r#"{"a":"x","b":1,"page":{"properties":{}}}"#,
+        ];
+        for (place, one) in different.iter().enumerate() {
+            for other in &different[place + 1..] {
+                assert_ne!(read(one), read(other), "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_account_never_pushes_out_anothers_searches() {
+        let kept = Kept::default();
+        let ids = IdKey::new([1; 16]);
+        let begin = |account: u32, key: u32, number: i128, results: u32| {
+            let body = Members::from([("n".to_owned(), Attribute::Integer(number))]);
+            let caller = Caller::Key {
+                user: UserId::new(1),
+                key: ApiKeyId::new(key),
+            };
+            let key = SearchKey::new(caller, "search", &body);
+            let search = Search {
+                found: Found::Users((0..results).map(UserId::new).collect()).into(),
+                revision: Revision(1),
+                about_everything: false,
+            };
+            let page = kept.begin(AccountId(account), &ids, key, search, Some(1), START);
+            (key, page.next_token)
+        };
+        let is_kept = |account: u32, (key, token): &(SearchKey, String)| {
+            let page = kept.go_on(AccountId(account), &ids, *key, token, Some(1), STANDING);
+            page.is_ok()
+        };
+        let mine = begin(1, 1, 0, 3);
+        for key in 0..400 {
+            begin(2, key, 0, 3);
+        }
+        assert!(is_kept(1, &mine));
+        assert!(!is_kept(2, &mine), "nor is it another account's");
+        // Within an account there is a bound on all of it; what is asked for now is kept whatever its size.
+        let huge = begin(1, 2, 0, u32::try_from(RESULTS_OF_ACCOUNT_MAX).unwrap() + 1);
+        assert!(is_kept(1, &huge) && !is_kept(1, &mine));
+        let small = begin(1, 1, 1, 3);
+        assert!(is_kept(1, &small) && !is_kept(1, &huge));
+        let searches: usize = {
+            let accounts = kept.0.lock().unwrap();
+            accounts.values().map(|of| of.searches.len()).sum()
+        };
+        assert_eq!(searches, KEPT_OF_ACCOUNT_MAX + 1);
+        kept.tidy(START.plus_seconds(KEPT_SECONDS));
+        assert!(kept.0.lock().unwrap().is_empty());
+    }
 }

@@ -417,7 +417,12 @@ fn found_account(served: &Served, number: u32, email: &str) -> String {
     key.reveal().to_owned()
 }
 
-fn issue(served: &Served, account: u32, email: &str, is_enforcement_point: bool) -> String {
+pub(crate) fn issue(
+    served: &Served,
+    account: u32,
+    email: &str,
+    is_enforcement_point: bool,
+) -> String {
     let key = KeyText::generate().unwrap();
     let issue = IssueUserKey {
         email: Email::parse(email).unwrap(),
