@@ -4,15 +4,18 @@
 //! them in `aliases.rs`, the pages of searches in `pages.rs`. A body says the same whenever it is made of the same: what moves, the
 //! revision, stands in a header.
 
+use std::sync::Arc;
+
 use bindery_core::command::Context;
-use bindery_core::decision::Decision;
+use bindery_core::decision::{Decision, Question};
 use bindery_core::id::Revision;
 use bindery_core::inquiry::Found;
+use bindery_core::state::State;
 
 use crate::call::{Answer, Call, PublicCall};
 use crate::problem::Problem;
 use crate::wire::authzen::{
-    ActionSearch, Configuration, Evaluated, EvaluationRequest, EvaluationsAnswer,
+    ActionSearch, Asked, Configuration, Evaluated, EvaluationRequest, EvaluationsAnswer,
     EvaluationsRequest, PageAnswer, Parts, ResourceSearch, SearchAnswer, SearchRequest, Semantic,
     SubjectSearch,
 };
@@ -24,7 +27,7 @@ mod pages;
 pub use aliases::{Aliases, AliasesError};
 pub(crate) use names::Names;
 pub(crate) use pages::Kept;
-use pages::{Search, SearchKey, SearchPage, Standing};
+use pages::{Keeper, Search, SearchKey, SearchPage};
 
 /// `POST /access/v1/evaluation`.
 pub(crate) fn evaluation(call: &Call) -> Result<Answer, Problem> {
@@ -32,9 +35,34 @@ pub(crate) fn evaluation(call: &Call) -> Result<Answer, Problem> {
     let asked = request.asked()?;
     request.explains()?;
     let context = call.admit()?;
-    let inquiry = call.names().inquiry(&asked);
-    let decided = call.state.inquire(&context, &inquiry)?;
-    Ok(Answer::json(&Evaluated::plain(is_allowed(decided)))?.at(call.state.revision()))
+    let (evaluated, revision) = evaluate(call, &context, &asked)?;
+    Ok(Answer::json(&evaluated)?.at(revision))
+}
+
+fn evaluate(
+    call: &Call,
+    context: &Context,
+    asked: &Asked<'_>,
+) -> Result<(Evaluated, Revision), Problem> {
+    let question = permitted(call, context, asked)?;
+    // A permission that there isn't, nobody has.
+    let decided = question.map(|question| call.account.decide(&question, call.now));
+    Ok(decided.map_or(
+        (Evaluated::plain(false), call.state.revision()),
+        |(decision, revision)| (Evaluated::plain(decision.is_allowed()), revision),
+    ))
+}
+
+/// The question, if the caller may ask it; nothing for a permission that there isn't.
+fn permitted(
+    call: &Call,
+    context: &Context,
+    asked: &Asked<'_>,
+) -> Result<Option<Question>, Problem> {
+    let inquiry = call.names().inquiry(asked);
+    call.state
+        .authorize_inquiry(context, inquiry.subject, inquiry.resource)?;
+    Ok(inquiry.question())
 }
 
 /// `POST /access/v1/evaluations`.
@@ -45,62 +73,82 @@ pub(crate) fn evaluations(call: &Call) -> Result<Answer, Problem> {
     request.explains()?;
     let items = request.items()?;
     let context = call.admit()?;
-    let answer = if items.is_empty() {
-        EvaluationsAnswer::Single(evaluate(call, &context, defaults)?)
-    } else {
-        let mut evaluations = Vec::with_capacity(items.len());
-        for item in items {
-            let parts = Parts::of_item(item, &defaults);
-            let evaluated = parts.and_then(|parts| evaluate(call, &context, parts));
-            let evaluated = evaluated.unwrap_or_else(|problem| Evaluated::failed(&problem));
-            let is_last = match semantic {
-                Semantic::ExecuteAll => false,
-                Semantic::DenyOnFirstDeny => !evaluated.decision,
-                Semantic::PermitOnFirstPermit => evaluated.decision,
-            };
-            evaluations.push(evaluated);
-            if is_last {
-                break;
-            }
+    if items.is_empty() {
+        let (evaluated, revision) = evaluate(call, &context, &defaults.whole()?)?;
+        return Ok(Answer::json(&EvaluationsAnswer::Single(evaluated))?.at(revision));
+    }
+    let items: Vec<Result<Option<Question>, Problem>> = items
+        .iter()
+        .map(|item| permitted(call, &context, &Parts::of_item(item, &defaults)?.whole()?))
+        .collect();
+    let (evaluations, revision) = decide_all(call, items, semantic);
+    Ok(Answer::json(&EvaluationsAnswer::Batch { evaluations })?.at(revision))
+}
+
+/// All at one revision, as far as the semantic goes.
+fn decide_all(
+    call: &Call,
+    items: Vec<Result<Option<Question>, Problem>>,
+    semantic: Semantic,
+) -> (Vec<Evaluated>, Revision) {
+    let questions: Vec<Question> = items.iter().flatten().copied().flatten().collect();
+    let mut decisions = Vec::with_capacity(questions.len());
+    let revision = call
+        .account
+        .decide_many(&questions, call.now, &mut decisions);
+    let mut decisions = decisions.into_iter();
+    let mut evaluations = Vec::with_capacity(items.len());
+    for item in items {
+        let evaluated = match item {
+            Ok(Some(_)) => Evaluated::plain(decisions.next().is_some_and(Decision::is_allowed)),
+            Ok(None) => Evaluated::plain(false),
+            Err(problem) => Evaluated::failed(&problem),
+        };
+        let is_last = match semantic {
+            Semantic::ExecuteAll => false,
+            Semantic::DenyOnFirstDeny => !evaluated.decision,
+            Semantic::PermitOnFirstPermit => evaluated.decision,
+        };
+        evaluations.push(evaluated);
+        if is_last {
+            break;
         }
-        EvaluationsAnswer::Batch { evaluations }
-    };
-    // All at one revision: that of the snapshot of this call.
-    Ok(Answer::json(&answer)?.at(call.state.revision()))
-}
-
-fn evaluate(call: &Call, context: &Context, parts: Parts<'_>) -> Result<Evaluated, Problem> {
-    let inquiry = call.names().inquiry(&parts.whole()?);
-    let decided = call.state.inquire(context, &inquiry)?;
-    Ok(Evaluated::plain(is_allowed(decided)))
-}
-
-fn is_allowed(decided: Option<Decision>) -> bool {
-    decided.is_some_and(Decision::is_allowed)
+    }
+    (evaluations, revision)
 }
 
 /// `POST /access/v1/search/subject`.
 pub(crate) fn search_subject(call: &Call) -> Result<Answer, Problem> {
     let SubjectSearch(request) =
         call.read_body(|bytes| SearchRequest::read(bytes).map(SubjectSearch))?;
-    let (kind, _) = request.searched("subject")?;
+    let (sent_kind, _) = request.searched("subject")?;
     let (action, resource) = (request.action()?, request.resource()?);
     request.context()?;
+    let names = call.names();
+    let kind = names.subject_kind(sent_kind);
+    let permission = names.permission(action.name);
+    let resource = names.resource(resource.kind, resource.id);
     let page = turn(call, &request, |context| {
-        let names = call.names();
-        let permission = names.permission(action.name);
-        let resource = names.resource(resource.kind, resource.id);
-        match (names.subject_kind(kind), permission) {
-            (Some(kind), Some(permission)) => {
-                let users = call.state.users_of(permission, resource, context.now);
-                call.state.askable_subjects(context, kind, resource, users)
-            }
-            _ => Found::Users(Vec::new()),
-        }
+        let (Some(kind), Some(permission)) = (kind, permission) else {
+            return nothing(call, Found::Users(Vec::new()));
+        };
+        let mut users = Vec::new();
+        let access = call.account.access();
+        let state = at_one_revision(call, || {
+            access.users_of(resource, permission, call.now, &mut users)
+        });
+        let (state, users) = state.map_or_else(
+            || {
+                let state = call.account.snapshot();
+                let users = state.users_of(permission, resource, call.now);
+                (state, users)
+            },
+            |state| (state, std::mem::take(&mut users)),
+        );
+        let found = state.askable_subjects(context, kind, resource, users);
+        (found, state)
     })?;
-    let results = call
-        .names()
-        .entities(&page.search.found, kind, page.first, page.count);
+    let results = names.entities(&page.search.found, sent_kind, page.first, page.count);
     answer(&page, results)
 }
 
@@ -111,21 +159,30 @@ pub(crate) fn search_resource(call: &Call) -> Result<Answer, Problem> {
     let (subject, action) = (request.subject()?, request.action()?);
     let (kind, _) = request.searched("resource")?;
     request.context()?;
+    let names = call.names();
+    let subject = names.subject(subject.kind, subject.id);
+    let (level, permission) = (names.level(kind), names.permission(action.name));
     let page = turn(call, &request, |context| {
-        let names = call.names();
-        let subject = names.subject(subject.kind, subject.id);
-        match (names.level(kind), names.permission(action.name)) {
-            (Some(level), Some(permission)) => {
-                let state = &call.state;
-                let resources = state.resources_of(subject, permission, level, context.now);
-                state.askable_resources(context, subject, resources)
-            }
-            _ => Found::Resources(Vec::new()),
-        }
+        let (Some(level), Some(permission)) = (level, permission) else {
+            return nothing(call, Found::Resources(Vec::new()));
+        };
+        let mut resources = Vec::new();
+        let access = call.account.access();
+        let state = at_one_revision(call, || {
+            access.resources_of(subject, permission, level, call.now, &mut resources)
+        });
+        let (state, resources) = state.map_or_else(
+            || {
+                let state = call.account.snapshot();
+                let resources = state.resources_of(subject, permission, level, call.now);
+                (state, resources)
+            },
+            |state| (state, std::mem::take(&mut resources)),
+        );
+        let found = state.askable_resources(context, subject, resources);
+        (found, state)
     })?;
-    let results = call
-        .names()
-        .entities(&page.search.found, kind, page.first, page.count);
+    let results = names.entities(&page.search.found, kind, page.first, page.count);
     answer(&page, results)
 }
 
@@ -135,49 +192,75 @@ pub(crate) fn search_action(call: &Call) -> Result<Answer, Problem> {
         call.read_body(|bytes| SearchRequest::read(bytes).map(ActionSearch))?;
     let (subject, resource) = (request.subject()?, request.resource()?);
     request.context()?;
+    let names = call.names();
+    let subject = names.subject(subject.kind, subject.id);
+    let resource = names.resource(resource.kind, resource.id);
     let page = turn(call, &request, |context| {
-        let names = call.names();
-        let subject = names.subject(subject.kind, subject.id);
-        let resource = names.resource(resource.kind, resource.id);
-        call.state.askable_permissions(context, subject, resource)
+        let state = Arc::clone(&call.state);
+        (state.askable_permissions(context, subject, resource), state)
     })?;
-    let results = call
-        .names()
-        .actions(&page.search.found, page.first, page.count);
+    let results = names.actions(&page.search.found, page.first, page.count);
     answer(&page, results)
 }
 
-/// The page that is asked for: the first of what `search` finds, or one of a search that is kept.
+/// How often the index is searched again because a change came between it and the snapshot.
+const SEARCHES_MAX: usize = 4;
+
+/// The state at whose revision the index was searched: what the caller may ask about is told by the same. `None` if the index
+/// could not be caught at rest.
+fn at_one_revision(
+    call: &Call,
+    mut search: impl FnMut() -> Option<Revision>,
+) -> Option<Arc<State>> {
+    (0..SEARCHES_MAX).find_map(|_| {
+        let revision = search()?;
+        let state = call.account.snapshot();
+        (state.revision() == revision).then_some(state)
+    })
+}
+
+fn nothing(call: &Call, found: Found) -> (Found, Arc<State>) {
+    (found, Arc::clone(&call.state))
+}
+
+/// The page that is asked for: the first of what `search` finds, or one of a search that is kept. What isn't kept here is found again
+/// if nothing has changed since: another server, or the one before a restart, may have begun it.
 fn turn(
     call: &Call,
     request: &SearchRequest,
-    search: impl FnOnce(&Context) -> Found,
+    search: impl FnOnce(&Context) -> (Found, Arc<State>),
 ) -> Result<SearchPage, Problem> {
     let page = request.page()?;
     let context = call.admit()?;
     let key = SearchKey::new(call.caller, call.operation.id, request.members());
-    let (kept, account, ids) = (&call.services.searches, call.account.id(), call.ids());
-    let about_everything = call.state.asks_about_everything(&context);
-    if let Some(token) = page.token {
-        let standing = Standing {
-            now: call.now,
-            about_everything,
-        };
-        return kept.go_on(account, ids, key, token, page.limit, standing);
-    }
-    let search = Search {
-        found: search(&context).into(),
-        revision: call.state.revision(),
-        about_everything,
+    let kept = Keeper {
+        kept: &call.services.searches,
+        account: call.account.id(),
+        ids: call.ids(),
+        key,
+        now: call.now,
     };
-    Ok(kept.begin(account, ids, key, search, page.limit, call.now))
+    let search = || {
+        let (found, state) = search(&context);
+        Search {
+            found: found.into(),
+            revision: state.revision(),
+            about_everything: state.asks_about_everything(&context),
+        }
+    };
+    match page.token {
+        None => Ok(kept.begin(search(), page.limit)),
+        Some(token) => {
+            let about_everything = call.state.asks_about_everything(&context);
+            kept.go_on(token, page.limit, about_everything, search)
+        }
+    }
 }
 
 fn answer<T>(page: &SearchPage, results: Vec<T>) -> Result<Answer, Problem>
 where
     SearchAnswer<T>: serde::Serialize + 'static,
 {
-    let revision: Revision = page.search.revision;
     let answer = SearchAnswer {
         page: PageAnswer {
             next_token: page.next_token.clone(),
@@ -186,7 +269,7 @@ where
         },
         results,
     };
-    Ok(Answer::json(&answer)?.at(revision))
+    Ok(Answer::json(&answer)?.at(page.search.revision))
 }
 
 /// `GET /.well-known/authzen-configuration`: from what the operator says where this server is, never from what a request says.

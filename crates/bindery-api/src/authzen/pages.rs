@@ -59,11 +59,14 @@ pub(crate) struct SearchPage {
     pub(crate) next_token: String,
 }
 
-/// When a page is asked for, and whether its caller may ask about everything.
+/// What is kept, as one request sees it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct Keeper<'a> {
+    pub(crate) kept: &'a Kept,
+    pub(crate) account: AccountId,
+    pub(crate) ids: &'a IdKey,
+    pub(crate) key: SearchKey,
     pub(crate) now: Timestamp,
-    pub(crate) about_everything: bool,
 }
 
 /// Searches whose pages are not all read.
@@ -145,65 +148,90 @@ impl SearchKey {
     }
 }
 
-impl Kept {
+impl Keeper<'_> {
     /// The first page of a search, which is kept if there are more.
-    pub(crate) fn begin(
-        &self,
-        account: AccountId,
-        ids: &IdKey,
-        key: SearchKey,
-        search: Search,
-        limit: Option<usize>,
-        now: Timestamp,
-    ) -> SearchPage {
-        let content = content(ids, &search.found);
-        let page = page(ids, &key, content, search, 0, limit);
-        if !page.next_token.is_empty() {
-            let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_account = accounts.entry(account).or_default();
-            of_account.keep(Keeping {
-                key,
-                content,
-                search: page.search.clone(),
-                used_at: now,
-            });
-        }
-        page
+    pub(crate) fn begin(&self, search: Search, limit: Option<usize>) -> SearchPage {
+        let content = content(self.ids, &search.found);
+        self.page(content, search, 0, limit)
     }
 
-    /// The page that this token is for.
+    /// The page that this token is for. `again` finds what there is now, for a search that isn't kept.
     pub(crate) fn go_on(
         &self,
-        account: AccountId,
-        ids: &IdKey,
-        key: SearchKey,
         token: &str,
         limit: Option<usize>,
-        standing: Standing,
+        about_everything: bool,
+        again: impl FnOnce() -> Search,
     ) -> Result<SearchPage, Problem> {
-        let place = key.read(ids, token).ok_or_else(|| {
+        let place = self.key.read(self.ids, token).ok_or_else(|| {
             Problem::field(
                 "page.token",
                 "is not a token of this search; take `page.next_token` as it is, and change nothing but `page.limit`",
             )
         })?;
-        let found = {
-            let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_account = accounts.get_mut(&account);
-            of_account.and_then(|of_account| of_account.find(&key, place, standing.now))
-        };
-        let found = found.filter(|found| standing.about_everything || !found.about_everything);
-        let search = found.ok_or_else(|| {
-            Problem::field(
-                "page.token",
-                format!(
-                    "its search is no longer kept (it is for {KEPT_SECONDS} s after a page, and as long as you may ask as much); \
-                     begin anew, without `page.token`"
-                ),
-            )
-        })?;
+        let found = self.kept.find(self, place);
+        let found = found.filter(|found| about_everything || !found.about_everything);
+        let search = found
+            .or_else(|| {
+                let search = again();
+                let is_same = search.revision == place.revision
+                    && content(self.ids, &search.found) == place.content;
+                is_same.then_some(search)
+            })
+            .ok_or_else(|| {
+                Problem::field(
+                    "page.token",
+                    format!(
+                        "there were changes, and its search is no longer kept (it is for {KEPT_SECONDS} s after a page, by the \
+                         server that began it, and as long as you may ask as much); begin anew, without `page.token`"
+                    ),
+                )
+            })?;
         let first = usize::try_from(place.first).unwrap_or(usize::MAX);
-        Ok(page(ids, &key, place.content, search, first, limit))
+        Ok(self.page(place.content, search, first, limit))
+    }
+
+    /// A part of the search, which is kept if there are more behind it.
+    fn page(&self, content: u64, search: Search, first: usize, limit: Option<usize>) -> SearchPage {
+        let total = search.found.len();
+        let rest = total.saturating_sub(first);
+        let count = rest.min(limit.unwrap_or(LIMIT_MAX).min(LIMIT_MAX));
+        let mut next_token = String::new();
+        if count < rest {
+            let place = Place {
+                revision: search.revision,
+                content,
+                first: u64::try_from(first + count).unwrap_or(u64::MAX),
+            };
+            next_token = self.key.write(self.ids, place);
+            self.kept.keep(self, content, search.clone());
+        }
+        SearchPage {
+            search,
+            first,
+            count,
+            next_token,
+        }
+    }
+}
+
+impl Kept {
+    fn keep(&self, keeper: &Keeper<'_>, content: u64, search: Search) {
+        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_account = accounts.entry(keeper.account).or_default();
+        of_account.keep(Keeping {
+            key: keeper.key,
+            content,
+            search,
+            used_at: keeper.now,
+        });
+    }
+
+    fn find(&self, keeper: &Keeper<'_>, place: Place) -> Option<Search> {
+        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts
+            .get_mut(&keeper.account)?
+            .find(&keeper.key, place, keeper.now)
     }
 
     /// Forgets what nobody has asked for in a while.
@@ -265,35 +293,6 @@ impl OfAccount {
     fn forget(&mut self, now: Timestamp) {
         self.searches
             .retain(|one| now < one.used_at.plus_seconds(KEPT_SECONDS));
-    }
-}
-
-fn page(
-    ids: &IdKey,
-    key: &SearchKey,
-    content: u64,
-    search: Search,
-    first: usize,
-    limit: Option<usize>,
-) -> SearchPage {
-    let total = search.found.len();
-    let rest = total.saturating_sub(first);
-    let count = rest.min(limit.unwrap_or(LIMIT_MAX).min(LIMIT_MAX));
-    let next_token = if count < rest {
-        let place = Place {
-            revision: search.revision,
-            content,
-            first: u64::try_from(first + count).unwrap_or(u64::MAX),
-        };
-        key.write(ids, place)
-    } else {
-        String::new()
-    };
-    SearchPage {
-        search,
-        first,
-        count,
-        next_token,
     }
 }
 
@@ -415,10 +414,24 @@ mod tests {
 
     use super::*;
 
-    const STANDING: Standing = Standing {
-        now: START,
-        about_everything: true,
-    };
+    fn keeper<'a>(kept: &'a Kept, account: u32, ids: &'a IdKey, key: SearchKey) -> Keeper<'a> {
+        Keeper {
+            kept,
+            account: AccountId(account),
+            ids,
+            key,
+            now: START,
+        }
+    }
+
+    /// Nothing is looked for again.
+    fn elsewhere() -> Search {
+        Search {
+            found: Found::Users(Vec::new()).into(),
+            revision: Revision(u64::MAX),
+            about_everything: true,
+        }
+    }
 
     const LIMITS: [usize; 7] = [1, 2, 3, 5, 7, 40, LIMIT_MAX];
 
@@ -602,7 +615,7 @@ mod tests {
             revision: state.revision(),
             about_everything: true,
         };
-        let page = kept.begin(AccountId(1), state.ids(), key, search, Some(limit), START);
+        let page = keeper(kept, 1, state.ids(), key).begin(search, Some(limit));
         Walk {
             key,
             limit,
@@ -616,14 +629,8 @@ mod tests {
 
     fn go_on(kept: &Kept, state: &State, walk: &mut Walk) {
         let limit = Some(walk.limit);
-        let page = kept.go_on(
-            AccountId(1),
-            state.ids(),
-            walk.key,
-            &walk.token,
-            limit,
-            STANDING,
-        );
+        let keeper = keeper(kept, 1, state.ids(), walk.key);
+        let page = keeper.go_on(&walk.token, limit, true, elsewhere);
         let page = page.unwrap();
         assert_eq!(page.search.revision, walk.revision);
         assert!(page.count > 0 && page.count <= walk.limit);
@@ -708,12 +715,12 @@ mod tests {
                 revision: Revision(1),
                 about_everything: false,
             };
-            let page = kept.begin(AccountId(account), &ids, key, search, Some(1), START);
+            let page = keeper(&kept, account, &ids, key).begin(search, Some(1));
             (key, page.next_token)
         };
         let is_kept = |account: u32, (key, token): &(SearchKey, String)| {
-            let page = kept.go_on(AccountId(account), &ids, *key, token, Some(1), STANDING);
-            page.is_ok()
+            let keeper = keeper(&kept, account, &ids, *key);
+            keeper.go_on(token, Some(1), true, elsewhere).is_ok()
         };
         let mine = begin(1, 1, 0, 3);
         for key in 0..400 {

@@ -198,6 +198,17 @@ fn a_search_that_is_no_longer_kept_says_to_begin_anew() {
         let detail = answer.body["detail"].as_str().unwrap_or_default();
         answer.status == 400 && detail.contains("begin anew, without `page.token`")
     };
+    let change = |number: usize| {
+        let user = add_reader(&scenario, number);
+        let path = format!("/v2/users/{user}");
+        let deleted = scenario
+            .served
+            .send(Some(&scenario.admin_key), "DELETE", &path, None);
+        assert_eq!(deleted.0, 204);
+    };
+    // It is found again for as long as nothing has changed, and kept when something has.
+    change(100);
+    assert_eq!(scenario.ask(PATH, &next).status, 200);
     scenario.served.wait_seconds(599);
     assert_eq!(
         scenario.ask(PATH, &next).status,
@@ -209,11 +220,13 @@ fn a_search_that_is_no_longer_kept_says_to_begin_anew() {
     scenario.served.wait_seconds(600);
     assert!(is_gone(&scenario.ask(PATH, &next)));
     // Of one caller, the one that was used longest ago makes room.
-    let told = scenario.told(PATH, &with_page(readers(), json!({"limit": 2})));
-    assert_eq!(
-        told, first,
-        "nothing has changed, so the token is the same too"
-    );
+    let begin = || {
+        let told = scenario.told(PATH, &with_page(readers(), json!({"limit": 2})));
+        let token = told["page"]["next_token"].as_str().unwrap();
+        with_page(readers(), json!({"token": token, "limit": 2}))
+    };
+    let next = begin();
+    change(101);
     assert_eq!(scenario.ask(PATH, &next).status, 200);
     for number in 0..16 {
         let mut other = readers();
@@ -221,34 +234,61 @@ fn a_search_that_is_no_longer_kept_says_to_begin_anew() {
         scenario.told(PATH, &with_page(other, json!({"limit": 2})));
     }
     assert!(is_gone(&scenario.ask(PATH, &next)));
-    scenario.told(PATH, &with_page(readers(), json!({"limit": 2})));
-    assert_eq!(scenario.ask(PATH, &next).status, 200);
     // Whoever may ask about less than before begins anew.
-    let mark = |method: &str, id: &str| {
+    let next = begin();
+    let mark = |method: &str| {
+        let (_, keys) = scenario
+            .served
+            .send(Some(&scenario.key), "GET", "/v2/api-keys", None);
+        let id = keys["api_keys"][0]["id"].as_str().unwrap();
         let path = format!("/bindery/v1/enforcement-points/{id}");
         scenario
             .served
             .send(Some(&scenario.admin_key), method, &path, None)
             .0
     };
-    let (_, keys) = scenario
-        .served
-        .send(Some(&scenario.key), "GET", "/v2/api-keys", None);
-    let id = keys["api_keys"][0]["id"].as_str().unwrap();
-    assert_eq!(mark("DELETE", id), 204);
+    assert_eq!(mark("DELETE"), 204);
     assert!(is_gone(&scenario.ask(PATH, &next)));
     assert_eq!(scenario.told(PATH, &readers())["page"]["total"], 0);
-    assert_eq!(mark("PUT", id), 204);
-    let told = scenario.told(PATH, &with_page(readers(), json!({"limit": 2})));
-    let token = told["page"]["next_token"].as_str().unwrap().to_owned();
-    // Another process keeps nothing, and takes no token for another's.
-    let Scenario { served, key, .. } = scenario;
-    let served = served.again(|_| ());
-    let body = json!({
-        "subject": {"type": "user"}, "action": {"name": "read"}, "resource": {"type": "record", "id": "record-1"},
-        "page": {"token": token, "limit": 2},
+    assert_eq!(mark("PUT"), 204);
+}
+
+#[test]
+fn another_process_goes_on_with_a_search_while_nothing_has_changed() {
+    let scenario = crowd();
+    let whole = scenario.told(PATH, &readers());
+    let first = scenario.told(PATH, &with_page(readers(), json!({"limit": 4})));
+    let token = first["page"]["next_token"].as_str().unwrap();
+    let next = with_page(readers(), json!({"token": token, "limit": 100})).to_string();
+    let Scenario {
+        served,
+        key,
+        ids,
+        admin_key,
+    } = scenario;
+    let aliases = json!({
+        "resource_types": {"record": "project"},
+        "actions": {"read": "PROJECT_READ"},
+        "resources": {"project": {"record-1": ids["record-1"]}},
+        "subjects": {"user": {"alice": ids["alice"], "bob": ids["bob"]}},
     });
-    assert!(is_gone(&post(&served, &key, PATH, &body.to_string())));
+    let aliases = bindery_api::Aliases::parse(&aliases.to_string()).unwrap();
+    let served = served.again(|options| options.aliases = aliases);
+    let answer = post(&served, &key, PATH, &next);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let mut both = self::ids(&first);
+    both.extend(self::ids(&answer.body));
+    assert_eq!(both, self::ids(&whole));
+    let body = json!({"name": "another", "permissions": ["PROJECT_READ"]}).to_string();
+    assert_eq!(
+        served
+            .send(Some(&admin_key), "POST", "/v2/roles", Some(&body))
+            .0,
+        201
+    );
+    let answer = post(&served, &key, PATH, &next);
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    assert!(answer.text.contains("begin anew"), "{}", answer.text);
 }
 
 #[test]
