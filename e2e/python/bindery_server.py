@@ -1,4 +1,4 @@
-"""A real `bindery` on a directory of its own, and the promise that no secret of a run is left in it."""
+"""A real `bindery` on a store of its own, and the promise that no secret of a run is left in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import string
 import subprocess
 from pathlib import Path
 
+from bindery_store import new_store
 from smtp_mailbox import Mailbox
 
 LETTERS = string.ascii_letters + string.digits
@@ -21,11 +22,12 @@ def new_key() -> str:
 
 
 class Server:
-    """One data directory, served or not."""
+    """One store, served or not."""
 
     def __init__(self, binary: str, directory: Path) -> None:
         self.binary = binary
         self.directory = directory
+        self.store = new_store(directory)
         self.admin_key = new_key()
         self.secrets = {self.admin_key}
         self.mailbox = Mailbox()
@@ -33,10 +35,6 @@ class Server:
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
         self.arguments: list[str] = []
-
-    @property
-    def data(self) -> Path:
-        return self.directory / "data"
 
     @property
     def url(self) -> str:
@@ -51,7 +49,7 @@ class Server:
     def key_from(self, *words: str) -> str:
         """The key that an operator's command shows, run while nothing is served."""
         done = subprocess.run(
-            [self.binary, *words[:2], "--data-dir", str(self.data), *words[2:]],
+            [self.binary, *words[:2], *self.store.arguments, *words[2:]],
             capture_output=True, text=True, timeout=30, check=True,
         )
         return self.saw(re.search(r"ak-\w+", done.stdout)[0])
@@ -60,7 +58,7 @@ class Server:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [
-                    self.binary, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0",
+                    self.binary, "serve", *self.store.arguments, "--listen", "127.0.0.1:0",
                     "--smtp-url", self.mailbox.url, *self.arguments,
                 ],
                 stdout=subprocess.PIPE,
@@ -79,12 +77,11 @@ class Server:
         assert (self.process.returncode, rest) == (0, ""), self.log.read_text()
 
     def stop_and_look_for_secrets(self) -> None:
-        """Data directory and log, byte by byte: every secret of the run, and none may be there."""
+        """Store and log, byte by byte: every secret of the run, and none may be there."""
         self.stop()  # with the last letters sent
         self.secrets.update(self.mailbox.stop())
-        files = [path for path in self.directory.rglob("*") if path.is_file()]
-        assert self.log in files and len(files) > 1, "there is something to look into"
-        for path in files:
-            content = path.read_bytes()
+        contents = self.store.contents()
+        assert contents, "there is something to look into"
+        for name, content in {**contents, self.log.name: self.log.read_bytes()}.items():
             for secret in self.secrets:
-                assert secret.encode() not in content, f"a secret stands in {path.name}"
+                assert secret.encode() not in content, f"a secret stands in {name}"

@@ -12,9 +12,11 @@ from urllib.parse import unquote
 
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis.core import NotSet
 
 WORLD: dict[str, Any] = json.loads(Path(os.environ["BINDERY_WORLD"]).read_text())
 IDS: dict[str, list[str]] = WORLD["ids"]
+TRANSCRIPT = Path(os.environ["BINDERY_TRANSCRIPT"])
 # The run's own user and keys: read at will, never changed.
 OWN = {text.rstrip("=") for text in WORLD["own"]}
 # Who is in an organization, or could be in a space of it.
@@ -70,18 +72,32 @@ def bare(text: Any) -> str:
     return unquote(text).rstrip("=") if isinstance(text, str) else ""
 
 
+def draw_from(text: str) -> int:
+    """A number that always comes out the same for the same text. Of an id, its check is left out: it differs from one world to
+    the next, and two runs shall send the same cases."""
+    decoded = plain(text)
+    tag, _, rest = decoded.partition(":")
+    steady = decoded.rpartition(":")[0] if tag in TAGS.values() and rest else text
+    return zlib.crc32(steady.encode())
+
+
 def losable(kind: str, text: str) -> str:
     """An id of that kind from the part of the world that may be lost; always the same one for the same text."""
     texts = IDS[kind][len(IDS[kind]) // 3 :]
-    return texts[zlib.crc32(text.encode()) % len(texts)]
+    return texts[draw_from(text) % len(texts)]
+
+
+def plain(text: Any) -> str:
+    """What an id says, or nothing."""
+    try:
+        return base64.b64decode(bare(text) + "==").decode()
+    except (ValueError, UnicodeDecodeError):
+        return ""
 
 
 def tag_of(text: Any) -> str:
     """What an id names, or nothing."""
-    try:
-        return base64.b64decode(bare(text) + "==").decode().split(":")[0]
-    except (ValueError, UnicodeDecodeError):
-        return ""
+    return plain(text).split(":")[0]
 
 
 def is_positive(case: Any) -> bool:
@@ -108,6 +124,25 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         mend_path(case)
         mend_query(case)
         mend_body(case)
+    write_down(case)
+
+
+def write_down(case: Any) -> None:
+    """A line a case, ids without their checks: what two runs are compared by."""
+    sent = [operation_id(case), case.method, steady(case.path_parameters), steady(case.query), steady(case.body)]
+    with TRANSCRIPT.open("a") as transcript:
+        transcript.write(repr(sent) + "\n")
+
+
+def steady(value: Any) -> Any:
+    """The same without what differs from one world to the next."""
+    if isinstance(value, dict):
+        return {str(name): "..." if name == "cursor" else steady(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [steady(item) for item in value]
+    if tag_of(value) in TAGS.values():
+        return plain(value).rpartition(":")[0]
+    return "nothing" if isinstance(value, NotSet) else str(value)
 
 
 @schemathesis.hook
@@ -165,7 +200,7 @@ def meet_member(case: Any, holder: Any) -> None:
     members = MEMBERS.get(bare(place), [])
     user = holder.get("user_id") if isinstance(holder, dict) else None
     if members and isinstance(user, str) and bare(user) not in OWN:
-        draw = zlib.crc32(user.encode())
+        draw = draw_from(user)
         if draw % 3:
             holder["user_id"] = members[draw % len(members)]
 

@@ -42,8 +42,10 @@ def world(tmp_path: Path):
     server.stop()
 
 
-def run(server: Server, key: str, tmp_path: Path) -> tuple[int, str]:
+def run(server: Server, who: str, key: str, tmp_path: Path) -> tuple[int, str]:
     told = tmp_path / "world.json"
+    transcript = REPORTS / f"schemathesis-{who}.cases"
+    transcript.unlink(missing_ok=True)
     world = server.world
     told.write_text(
         json.dumps({"ids": world.ids, "members": world.members, "own": own_ids(server.address, key)})
@@ -62,7 +64,13 @@ def run(server: Server, key: str, tmp_path: Path) -> tuple[int, str]:
             EXAMPLES,
         ],
         cwd=HERE,
-        env={**os.environ, "BINDERY_KEY": key, "BINDERY_WORLD": str(told)},
+        env={
+            **os.environ,
+            "BINDERY_KEY": key,
+            "BINDERY_WORLD": str(told),
+            "BINDERY_TRANSCRIPT": str(transcript),
+            "PYTHONHASHSEED": "0",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -73,7 +81,7 @@ def run(server: Server, key: str, tmp_path: Path) -> tuple[int, str]:
 @pytest.mark.parametrize("who", ["admin", "member"])
 def test_no_case_finds_anything(world: Server, tmp_path: Path, who: str) -> None:
     key = {"admin": world.admin_key, "member": world.member_key}[who]
-    code, told = run(world, key, tmp_path)
+    code, told = run(world, who, key, tmp_path)
     (REPORTS / f"schemathesis-{who}.txt").write_text(told)
     found = re.search(r"(\d[\d,]*) generated", told)
     assert found, told

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::run::{cargo, run};
-use crate::{codegen, suites};
+use crate::{codegen, instructions, suites};
 
 /// Runs all of it; the first thing that fails ends it, and the tests come last.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
@@ -28,5 +28,6 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         root,
         &["deny", "--locked", "check", "bans", "licenses", "sources"],
     ))?;
+    instructions::run(root, false)?;
     suites::test(root)
 }

@@ -10,6 +10,8 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod codegen;
+mod instructions;
+mod postgres;
 mod run;
 mod suites;
 
@@ -30,8 +32,20 @@ enum Task {
     },
     /// Install what the tests need, and run every suite.
     Test,
-    /// Send the binary some thirty thousand cases made from its OpenAPI document; takes about five minutes.
+    /// Run a command with a PostgreSQL of its own in `BINDERY_TEST_POSTGRES`, like `cargo test -p bindery-store`.
+    Postgres {
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about five minutes.
     Schemathesis,
+    /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
+    Instructions {
+        /// Store what was counted.
+        #[arg(long)]
+        update: bool,
+    },
     /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
     /// Build Bindery with its peers, measure both, and write the tables of docs/performance.md.
@@ -67,7 +81,9 @@ fn run_task(task: Task) -> Result<()> {
     match task {
         Task::Demo { arguments } => suites::demo(root, &arguments),
         Task::Test => suites::test(root),
+        Task::Postgres { command } => postgres::run_with(root, &command),
         Task::Schemathesis => suites::schemathesis(root),
+        Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),
         Task::Codegen { check } => codegen::run(root, check),

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::postgres::{self, Postgres};
 use crate::run::{cargo, program, run, run_and_read, say};
 
 /// What a suite came to.
@@ -58,13 +59,17 @@ pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
 
 /// Runs every suite and closes with the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
-    let mut outcomes = vec![rust(root)];
-    outcomes.extend(end_to_end(root));
+    let postgres = Postgres::start(root);
+    let url = postgres.as_ref().map(|postgres| postgres.url.as_str()).ok();
+    let mut outcomes = vec![rust(root, url)];
+    outcomes.extend(end_to_end(root, url));
+    if let Err(error) = postgres {
+        outcomes.push(finish(Outcome::new("postgres"), Err(error)));
+    }
     close(&outcomes)
 }
 
-/// Some thirty thousand cases made from the OpenAPI document. Apart from the other suites as long as two runs don't send the
-/// same cases: the ids of a world are checked by a key of its own.
+/// Only the cases made from the OpenAPI document.
 pub(crate) fn schemathesis(root: &Path) -> Result<()> {
     let setting = Setting::new(root)?;
     close(&[setting.schemathesis()])
@@ -101,9 +106,10 @@ fn close(outcomes: &[Outcome]) -> Result<()> {
     Ok(())
 }
 
-fn rust(root: &Path) -> Outcome {
+fn rust(root: &Path, postgres: Option<&str>) -> Outcome {
     let mut outcome = Outcome::new("rust");
     let mut tests = cargo(root, &["test", "--workspace", "--locked", "--no-fail-fast"]);
+    tests.envs(postgres.map(|url| (postgres::VARIABLE, url)));
     let ran = run_and_read(&mut tests, |line| {
         // `test result: ok. 12 passed; 0 failed; 0 ignored; …`
         if let Some(counts) = line.strip_prefix("test result: ") {
@@ -118,18 +124,25 @@ fn rust(root: &Path) -> Outcome {
 }
 
 /// Official clients, unmodified, against the binary; then the scenarios that each has shown against those it has to.
-fn end_to_end(root: &Path) -> Vec<Outcome> {
-    let setting = match Setting::new(root) {
+fn end_to_end(root: &Path, postgres: Option<&str>) -> Vec<Outcome> {
+    let mut setting = match Setting::new(root) {
         Ok(setting) => setting,
         Err(error) => return vec![finish(Outcome::new("end to end"), Err(error))],
     };
-    vec![
+    let mut outcomes = vec![
         setting.pytest("raw http", "test_raw"),
         setting.pytest("python sdk", "test_sdk"),
         setting.pytest("ax command line", "test_cli"),
         setting.typescript(),
         setting.coverage(),
-    ]
+        setting.schemathesis(),
+    ];
+    if let Some(url) = postgres {
+        setting.postgres = Some(url.to_owned());
+        outcomes.push(setting.pytest("raw http on PostgreSQL", "test_raw"));
+        outcomes.push(setting.pytest("python sdk on PostgreSQL", "test_sdk"));
+    }
+    outcomes
 }
 
 /// What the end-to-end suites share.
@@ -139,8 +152,10 @@ struct Setting<'root> {
     binary: PathBuf,
     /// Every file of tests in `e2e/python`.
     tests: Vec<String>,
-    /// Where each suite writes which scenarios it has shown.
+    /// Where each suite writes which scenarios it has shown, on SQLite.
     coverage: PathBuf,
+    /// The server to make databases on, instead of SQLite.
+    postgres: Option<String>,
 }
 
 impl<'root> Setting<'root> {
@@ -174,6 +189,7 @@ impl<'root> Setting<'root> {
             binary: target(root).join("debug/bindery"),
             tests,
             coverage,
+            postgres: None,
         })
     }
 
@@ -181,8 +197,11 @@ impl<'root> Setting<'root> {
         let mut command = program(self.root, &self.python, arguments);
         command
             .env("BINDERY_BIN", &self.binary)
-            .env("BINDERY_E2E_COVERAGE", &self.coverage)
             .env("PYTHONDONTWRITEBYTECODE", "1");
+        match &self.postgres {
+            Some(url) => command.env("BINDERY_E2E_STORE", url),
+            None => command.env("BINDERY_E2E_COVERAGE", &self.coverage),
+        };
         command
     }
 
@@ -223,7 +242,7 @@ impl<'root> Setting<'root> {
         finish(outcome, ran)
     }
 
-    /// Thousands of cases made from the OpenAPI document.
+    /// Some thirty thousand cases made from the OpenAPI document, the same ones each time but for the day's moments.
     fn schemathesis(&self) -> Outcome {
         let mut outcome = Outcome::new("schemathesis");
         let ran = python(self.root, "e2e/schemathesis").and_then(|python| {
@@ -327,6 +346,14 @@ fn python(root: &Path, folder: &str) -> Result<PathBuf> {
     ))?;
     fs::write(mark, wanted)?;
     Ok(python)
+}
+
+/// Where that Python has its packages.
+pub(crate) fn python_packages(root: &Path) -> Result<PathBuf> {
+    let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let output = program(root, python(root, "e2e/python")?, &["-c", ask]).output()?;
+    let path = String::from_utf8(output.stdout)?;
+    Ok(PathBuf::from(path.trim()))
 }
 
 fn node_20(root: &Path) -> Result<()> {

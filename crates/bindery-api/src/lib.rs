@@ -2,6 +2,8 @@
 //! and no SQL.
 
 mod call;
+mod freshness;
+mod health;
 mod json;
 mod mail;
 mod openapi;

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use bindery_core::id::Kind;
+use bindery_core::id::{Kind, Revision};
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
 
 use bindery_node::ExecuteError;
@@ -119,12 +119,28 @@ impl Problem {
         Refusal::NotFound(Kind::Credential).into()
     }
 
-    /// 503: the last change could not be stored.
-    pub(crate) fn not_ready() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the last change could not be stored; what is only read is answered all the same",
-        )
+    /// 503: a revision that was asked for hasn't come here yet.
+    pub(crate) fn not_reached(wanted: Revision, reached: Revision) -> Self {
+        let detail = format!(
+            "`Bindery-At-Least`: this server is at revision {reached} and has waited in vain for {wanted}; try again, or ask \
+            without it"
+        );
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+
+    /// 503: what is known here is older than it may be.
+    pub(crate) fn too_stale(seconds: u64) -> Self {
+        let detail = format!(
+            "this server has been cut off from its store for {seconds} s, longer than it may answer from what it knows; \
+            ask another server, or try again"
+        );
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
     }
 
     /// 503: what was asked for can't be read now.

@@ -6,7 +6,6 @@ use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -31,6 +30,8 @@ use tokio_io_timeout::TimeoutStream;
 use crate::call::{
     Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables, noted,
 };
+use crate::freshness::{self, Frame};
+use crate::health::Health;
 use crate::mail::Mailer;
 use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
@@ -88,6 +89,8 @@ pub struct Options {
     pub audits_reads: bool,
     /// How long audit entries are kept; for good, if absent.
     pub audit_retention: Option<Duration>,
+    /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
+    pub staleness_max: Option<Duration>,
     /// How letters leave.
     pub mailer: Mailer,
 }
@@ -100,6 +103,7 @@ impl Options {
             rate_limit: None,
             audits_reads: true,
             audit_retention: None,
+            staleness_max: None,
             mailer,
         }
     }
@@ -122,6 +126,7 @@ pub struct Server {
     rate: Rate<(AccountId, Caller)>,
     audits_reads: bool,
     audit_retention: Option<Duration>,
+    health: Health,
 }
 
 impl Server {
@@ -139,6 +144,9 @@ impl Server {
             rate: Rate::per_second(options.rate_limit),
             audits_reads: options.audits_reads,
             audit_retention: options.audit_retention,
+            health: Health {
+                staleness_max: options.staleness_max,
+            },
         }
     }
 
@@ -152,6 +160,7 @@ impl Server {
             async move {
                 tokio::join!(
                     server.services.node.keep_notes(),
+                    Arc::clone(&server.services.node).follow(),
                     server.keep_tidy(),
                     server.keep_audit_short(),
                 )
@@ -242,17 +251,18 @@ impl Server {
         let path = shown(request.uri().path());
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
-        let body_read = AtomicBool::new(false);
-        let answered = AssertUnwindSafe(self.answer(request, peer, &body_read))
+        let frame = Frame::default();
+        let answered = AssertUnwindSafe(self.answer(request, peer, &frame))
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
         let mut response = answered.unwrap_or_else(|problem| problem.render(&path, &request_id));
-        if has_body && !body_read.load(Ordering::Relaxed) {
+        if has_body && !frame.is_body_read() {
             // What nobody reads would stand before the next request.
             let headers = response.headers_mut();
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        frame.say(self.services.node.staleness(), response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -271,35 +281,36 @@ impl Server {
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-        body_read: &AtomicBool,
+        frame: &Frame,
     ) -> Result<Response<Full<Bytes>>, Problem> {
         let path = request.uri().path();
-        let is_health = matches!(path, "/healthz" | "/readyz");
-        if is_health {
-            let takes_writes = path == "/healthz" || self.services.node.takes_writes();
-            return match *request.method() {
-                hyper::Method::GET | hyper::Method::HEAD if takes_writes => Ok(render(
-                    200,
-                    Answer::json(&serde_json::json!({ "status": "ok" }))?,
-                )),
-                hyper::Method::GET | hyper::Method::HEAD => Err(Problem::not_ready()),
-                _ => Err(Problem::method_not_allowed("GET, HEAD")),
-            };
+        if let Some(answer) = self
+            .health
+            .answer(&self.services.node, request.method(), path)
+        {
+            return answer;
         }
         if let Some(page) = pages::answer(request.method(), path, request.headers()) {
             return page;
         }
+        self.health.check(&self.services.node)?;
         // Before anything else about the request: whoever isn't known learns nothing, not even which paths there are.
+        let key = bearer(request.headers()).map(|key| key.hash());
+        let wanted = freshness::wanted(request.headers());
+        if let Ok(Some(revision)) = wanted {
+            freshness::wait(&self.services.node, key.as_ref(), revision).await?;
+        }
         let now = self.services.node.clock().now();
-        let bearer = bearer(request.headers());
-        let known = bearer.and_then(|key| self.services.node.authenticate(&key.hash(), now));
+        let known = key.and_then(|key| self.services.node.authenticate(&key, now));
         // Never earlier than the last change: a clock that was set back brings nothing back to life.
         let now = known
             .as_ref()
             .map_or(now, |(account, _)| now.max(account.snapshot().latest()));
         if let Some((account, caller)) = &known {
             let key = (account.id(), *caller);
+            frame.answer_at(account.snapshot().revision());
             self.rate.take(&key).map_err(Problem::rate_limited)?;
+            wanted?;
         }
         let is_open = !path.starts_with("/v2/") && path != "/v2";
         let (operation, parameters) = match self.router.find(request.method(), path) {
@@ -313,7 +324,7 @@ impl Server {
             parameters,
             now,
             address: peer.ip().to_string(),
-            body_read,
+            frame,
         };
         let answer = match (operation.handler, known) {
             (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
@@ -378,10 +389,14 @@ impl Server {
             status: asked.operation.success,
             at: asked.now,
         };
-        let operation = asked.operation;
+        let (operation, frame) = (asked.operation, asked.frame);
         let answered = self
             .perform(asked, Arc::clone(&account), caller, request, &mut note)
             .await;
+        if matches!(operation.handler, Handler::Changes(_)) {
+            // The one at which it was made, or a later one.
+            frame.answer_at(account.snapshot().revision());
+        }
         let is_audited = match &answered {
             Ok(_) => matches!(operation.handler, Handler::Changes(_)),
             Err(problem) => {
@@ -414,11 +429,13 @@ impl Server {
         note.variables = audited_variables(&path, query.pairs());
         let body = self.read_body(&asked, request).await?;
         note.text = audited_text(&body);
+        // After the body has come: what is read is as new as can be.
+        let state = account.snapshot();
+        asked.frame.answer_at(state.revision());
         let call = Call {
             operation: asked.operation,
             services: Arc::clone(&self.services),
-            // After the body has come: what is read is as new as can be.
-            state: account.snapshot(),
+            state,
             account,
             caller,
             now: asked.now,
@@ -595,13 +612,12 @@ struct Asked<'a> {
     parameters: Vec<(&'static str, String)>,
     now: Timestamp,
     address: String,
-    /// Set once the whole body has come.
-    body_read: &'a AtomicBool,
+    frame: &'a Frame,
 }
 
 impl Asked<'_> {
     fn took(&self, body: Bytes) -> Bytes {
-        self.body_read.store(true, Ordering::Relaxed);
+        self.frame.has_read_body();
         body
     }
 }

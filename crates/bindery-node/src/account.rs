@@ -7,14 +7,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bindery_core::access::{AccessIndex, AccessWriter};
 use bindery_core::audit::AuditEntry;
 use bindery_core::command::{Caller, Command};
-use bindery_core::id::{AccountId, ApiKeyId};
+use bindery_core::decision::{Decision, Question};
+use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::refusal::Refusal;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_store::{AppendError, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::node::Directory;
@@ -35,11 +37,44 @@ const LOG_PAGE: usize = 1000;
 #[derive(Debug)]
 pub struct Account {
     id: AccountId,
-    snapshot: Arc<ArcSwap<State>>,
+    published: Arc<Published>,
+    access: AccessIndex,
     notes: Arc<Notes>,
     takes_writes: Arc<AtomicBool>,
-    queue: Option<mpsc::Sender<Box<dyn Submission>>>,
+    /// Whether the writer has been called to catch up and hasn't begun.
+    is_called: Arc<AtomicBool>,
+    queue: Option<mpsc::Sender<Errand>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the writer is asked for.
+enum Errand {
+    /// Deciding and committing this.
+    Commit(Box<dyn Submission>),
+    /// Reading what others have appended.
+    CatchUp,
+}
+
+/// What every reader sees.
+#[derive(Debug)]
+struct Published {
+    snapshot: ArcSwap<State>,
+    /// Its revision, to wait for.
+    revision: watch::Sender<Revision>,
+}
+
+impl Published {
+    fn new(state: &State) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(state.clone()),
+            revision: watch::Sender::new(state.revision()),
+        }
+    }
+
+    fn publish(&self, state: &State) {
+        self.snapshot.store(Arc::new(state.clone()));
+        self.revision.send_replace(state.revision());
+    }
 }
 
 /// Why a command brought nothing, or why we can't tell.
@@ -67,17 +102,21 @@ impl Account {
         let id = state.account().id;
         let notes = Arc::new(notes);
         let takes_writes = Arc::new(AtomicBool::new(true));
-        let snapshot = Arc::new(ArcSwap::from_pointee(state.clone()));
+        let is_called = Arc::new(AtomicBool::new(false));
+        let published = Arc::new(Published::new(&state));
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let published = Arc::clone(&snapshot);
+        let access_writer = AccessWriter::new(&state);
+        let access = access_writer.index();
         let desk = Desk {
             id,
             store,
             clock,
             directory,
-            published,
+            published: Arc::clone(&published),
             notes: Arc::clone(&notes),
             takes_writes: Arc::clone(&takes_writes),
+            is_called: Arc::clone(&is_called),
+            access: access_writer,
             writer: Writer::new(state),
         };
         let AccountId(number) = id;
@@ -92,9 +131,11 @@ impl Account {
             })?;
         Ok(Self {
             id,
-            snapshot,
+            published,
+            access,
             notes,
             takes_writes,
+            is_called,
             queue: Some(queue),
             thread: Some(thread),
         })
@@ -107,7 +148,59 @@ impl Account {
 
     /// The newest committed state. Never waits.
     pub fn snapshot(&self) -> Arc<State> {
-        self.snapshot.load_full()
+        self.published.snapshot.load_full()
+    }
+
+    /// What may be done, by everything that is committed, and the revision that says so. Never waits: while changes are put
+    /// into the index, the snapshot answers.
+    #[inline]
+    pub fn decide(&self, question: &Question, now: Timestamp) -> (Decision, Revision) {
+        self.access.decide(question, now).unwrap_or_else(|| {
+            let snapshot = self.snapshot();
+            (snapshot.decide(question, now), snapshot.revision())
+        })
+    }
+
+    /// The same for many questions, in their order and at one revision; the decisions replace what is in `decisions`.
+    pub fn decide_many(
+        &self,
+        questions: &[Question],
+        now: Timestamp,
+        decisions: &mut Vec<Decision>,
+    ) -> Revision {
+        let decided = self.access.decide_many(questions, now, decisions);
+        decided.unwrap_or_else(|| {
+            let snapshot = self.snapshot();
+            decisions.clear();
+            decisions.extend(questions.iter().map(|one| snapshot.decide(one, now)));
+            snapshot.revision()
+        })
+    }
+
+    /// The facts of decisions, for what asks many of them at one revision.
+    pub fn access(&self) -> &AccessIndex {
+        &self.access
+    }
+
+    /// Has the writer read what others have appended to this account. Returns at once.
+    pub fn catch_up(&self) {
+        if let Some(queue) = &self.queue
+            && !self.is_called.swap(true, Ordering::AcqRel)
+            && queue.try_send(Errand::CatchUp).is_err()
+        {
+            // The queue is full: whoever commits the next batch reads what others have appended as well.
+            self.is_called.store(false, Ordering::Release);
+        }
+    }
+
+    /// Waits until readers see this revision, for as long as the caller likes.
+    pub async fn reach(&self, revision: Revision) {
+        let mut published = self.published.revision.subscribe();
+        if *published.borrow_and_update() < revision {
+            self.catch_up();
+            // It ends only with the account, which the caller holds.
+            let _ = published.wait_for(|reached| *reached >= revision).await;
+        }
     }
 
     /// How many commands wait for the writer: how far it is behind.
@@ -130,7 +223,7 @@ impl Account {
         {
             // A full queue is as good a reason for a batch.
             let (flush, _) = Flush::new();
-            let _ = queue.try_send(Box::new(flush));
+            let _ = queue.try_send(Errand::Commit(Box::new(flush)));
         }
     }
 
@@ -152,7 +245,7 @@ impl Account {
         let (flush, answer) = Flush::new();
         let queue = self.queue.as_ref().ok_or(ExecuteError::Unavailable)?;
         queue
-            .try_send(Box::new(flush))
+            .try_send(Errand::Commit(Box::new(flush)))
             .map_err(|_| ExecuteError::Unavailable)?;
         answer.await.unwrap_or(Err(ExecuteError::Unavailable))
     }
@@ -171,7 +264,7 @@ impl Account {
         let (pending, answer) = Pending::new(command, caller, audit);
         let queue = self.queue.as_ref().ok_or(ExecuteError::Unavailable)?;
         queue
-            .try_send(Box::new(pending))
+            .try_send(Errand::Commit(Box::new(pending)))
             .map_err(|_| ExecuteError::Unavailable)?;
         answer.await.unwrap_or(Err(ExecuteError::Unavailable))
     }
@@ -193,23 +286,33 @@ struct Desk {
     store: Arc<dyn Store>,
     clock: Clock,
     directory: Directory,
-    published: Arc<ArcSwap<State>>,
+    published: Arc<Published>,
     notes: Arc<Notes>,
     takes_writes: Arc<AtomicBool>,
+    is_called: Arc<AtomicBool>,
+    access: AccessWriter,
     writer: Writer,
 }
 
 impl Desk {
-    fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Submission>>) {
+    fn run(mut self, mut waiting: mpsc::Receiver<Errand>) {
         let mut queue = Vec::new();
         while let Some(first) = waiting.blocking_recv() {
-            queue.push(first);
+            let mut next = Some(first);
             // Whatever queued while the last commit ran goes into this one.
-            while queue.len() < BATCH_MAX
-                && let Ok(next) = waiting.try_recv()
-            {
-                queue.push(next);
+            while let Some(errand) = next {
+                match errand {
+                    Errand::Commit(submission) => queue.push(submission),
+                    Errand::CatchUp => self.is_called.store(false, Ordering::Release),
+                }
+                let has_room = queue.len() < BATCH_MAX;
+                next = has_room.then(|| waiting.try_recv().ok()).flatten();
             }
+            if queue.is_empty() {
+                self.catch_up();
+                continue;
+            }
+            // An append catches up as well.
             match self.commit(&mut queue) {
                 // One of them is to blame, and the others shall not pay for it.
                 Err(ExecuteError::Contradiction) if queue.len() > 1 => {
@@ -284,9 +387,41 @@ impl Desk {
         if outcome.is_err() {
             self.notes.put_back(taken);
         }
-        self.published
-            .store(Arc::new(self.writer.committed().clone()));
+        self.publish();
         outcome
+    }
+
+    /// Lets every reader see what is committed. The snapshot goes first, while readers of the index wait for it to be whole:
+    /// whoever is sent to the snapshot finds no less than the index says.
+    fn publish(&mut self) {
+        let touched = self.writer.take_touched();
+        let state = self.writer.committed();
+        if state.revision() == self.published.snapshot.load().revision() {
+            return;
+        }
+        self.access
+            .advance(state, &touched, || self.published.publish(state));
+    }
+
+    /// Takes in what others have appended, as far as the log can be read now.
+    fn catch_up(&mut self) {
+        loop {
+            let known = self.writer.known();
+            match self.store.changes_since(self.id, known, LOG_PAGE) {
+                Ok(entries) => {
+                    self.directory.learn(self.id, &entries);
+                    self.writer.follow(&entries);
+                    self.publish();
+                    if entries.len() < LOG_PAGE {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what others have changed can't be read yet");
+                    return;
+                }
+            }
+        }
     }
 
     /// Reads the log until it answers. Nobody is told anything before that: a guess could be a lie.
@@ -299,6 +434,7 @@ impl Desk {
             {
                 Ok(entries) if entries.is_empty() => return is_in,
                 Ok(entries) => {
+                    self.directory.learn(self.id, &entries);
                     is_in |= self.writer.resolve(&entries, batch);
                 }
                 Err(error) => {

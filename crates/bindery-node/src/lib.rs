@@ -5,6 +5,7 @@
 
 mod account;
 mod clock;
+mod follow;
 mod node;
 mod notes;
 mod submission;
@@ -12,5 +13,6 @@ mod writer;
 
 pub use account::{Account, ExecuteError};
 pub use clock::Clock;
+pub use follow::FOLLOW_INTERVAL;
 pub use node::{NOTES_INTERVAL, Node, OpenError};
 pub use submission::Audit;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bindery_core::api_key::{ApiKey, SecretHash};
@@ -15,6 +15,7 @@ use bindery_store::{Store, StoreError};
 
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::follow::Freshness;
 use crate::notes::Notes;
 
 /// How far the last change may be ahead of the clock without a word.
@@ -29,6 +30,9 @@ pub struct Node {
     clock: Clock,
     directory: Directory,
     accounts: RwLock<BTreeMap<AccountId, Arc<Account>>>,
+    /// Held while an account is put to work, so that none is twice.
+    starting: Mutex<()>,
+    freshness: Freshness,
 }
 
 impl fmt::Debug for Node {
@@ -58,6 +62,8 @@ impl Node {
             clock,
             directory: Directory::default(),
             accounts: RwLock::default(),
+            starting: Mutex::default(),
+            freshness: Freshness::new(),
         };
         for account in node.store.accounts()? {
             node.start(account.id)?;
@@ -77,6 +83,12 @@ impl Node {
         accounts.values().cloned().collect()
     }
 
+    /// The account with this number, if it is at work.
+    pub fn account(&self, id: AccountId) -> Option<Arc<Account>> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.get(&id).cloned()
+    }
+
     /// What tells the time here.
     pub fn clock(&self) -> &Clock {
         &self.clock
@@ -89,10 +101,7 @@ impl Node {
         now: Timestamp,
     ) -> Option<(Arc<Account>, Caller)> {
         let id = self.directory.find(hash)?;
-        let account = {
-            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(accounts.get(&id)?)
-        };
+        let account = self.account(id)?;
         let snapshot = account.snapshot();
         // Never earlier than the last change: a clock that was set back brings no key back to life.
         let caller = snapshot.authenticate(hash, now.max(snapshot.latest()))?;
@@ -105,6 +114,21 @@ impl Node {
     /// Whether the last change of every account could be stored.
     pub fn takes_writes(&self) -> bool {
         self.accounts().iter().all(|account| account.takes_writes())
+    }
+
+    /// How long ago this process had surely read everything that was in the store: nothing while nobody else can write there,
+    /// at most about [`FOLLOW_INTERVAL`](crate::FOLLOW_INTERVAL) while [`Node::follow`] runs and the store can be reached.
+    pub fn staleness(&self) -> Duration {
+        self.freshness.staleness()
+    }
+
+    /// Whether other processes may append to the same store; known once [`Node::follow`] runs.
+    pub fn has_others(&self) -> bool {
+        self.freshness.has_others()
+    }
+
+    pub(crate) fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// Where the log and the audit log are.
@@ -126,7 +150,11 @@ impl Node {
         }
     }
 
-    fn start(&self, id: AccountId) -> Result<Arc<Account>, OpenError> {
+    pub(crate) fn start(&self, id: AccountId) -> Result<Arc<Account>, OpenError> {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = self.account(id) {
+            return Ok(account);
+        }
         let state = self.store.load(id)?;
         let ahead_ms = state.latest().as_millis() - self.clock.now().as_millis();
         if ahead_ms > AHEAD_MS_MAX {

@@ -1,6 +1,7 @@
 //! The writer's decisions, without IO: what a batch is made of, and what a commit whose answer was lost came to. The
 //! thread around it only moves things between the queue, the store and the readers.
 
+use bindery_core::access::Touched;
 use bindery_core::change::Entry;
 use bindery_core::id::Revision;
 use bindery_core::state::State;
@@ -13,6 +14,10 @@ use crate::submission::Submission;
 pub(crate) struct Writer {
     committed: State,
     working: State,
+    /// Which facts of decisions have changed since [`Writer::take_touched`].
+    touched: Vec<Touched>,
+    /// Which more change by what is worked on.
+    touched_by_work: Vec<Touched>,
 }
 
 impl Writer {
@@ -20,12 +25,19 @@ impl Writer {
         Self {
             committed: state.clone(),
             working: state,
+            touched: Vec::new(),
+            touched_by_work: Vec::new(),
         }
     }
 
     /// The newest committed state.
     pub(crate) fn committed(&self) -> &State {
         &self.committed
+    }
+
+    /// Which facts of decisions have changed since the last time this was asked.
+    pub(crate) fn take_touched(&mut self) -> Vec<Touched> {
+        std::mem::take(&mut self.touched)
     }
 
     /// The revision that the next append builds on, as far as this writer knows.
@@ -42,17 +54,15 @@ impl Writer {
         clock: Timestamp,
         batch: u64,
     ) -> Batch {
-        for entry in appended {
-            self.committed.advance(entry);
-        }
-        self.working = self.committed.clone();
+        self.follow(appended);
         let mut made = Batch::default();
         for submission in queue {
             // A clock that was set back doesn't take the order of the log with it.
             let now = clock.max(self.working.latest());
             let decided = submission.decide(&self.working, now, batch);
             if let Some(entry) = decided.entry {
-                self.working.advance(&entry);
+                self.working
+                    .advance_noting(&entry, &mut self.touched_by_work);
                 made.entries.push(entry);
             }
             made.audit.extend(decided.audit);
@@ -63,20 +73,27 @@ impl Writer {
     /// The batch is safe: what was worked on is what is committed.
     pub(crate) fn commit(&mut self) {
         self.committed = self.working.clone();
+        self.touched.append(&mut self.touched_by_work);
     }
 
     /// Nothing of the batch was written.
     pub(crate) fn abandon(&mut self) {
         self.working = self.committed.clone();
+        self.touched_by_work.clear();
+    }
+
+    /// Takes in what the log says after [`Writer::known`].
+    pub(crate) fn follow(&mut self, log: &[Entry]) {
+        for entry in log {
+            self.committed.advance_noting(entry, &mut self.touched);
+        }
+        self.abandon();
     }
 
     /// The answer of a commit was lost, and this is what the log says after [`Writer::known`]. Takes it in, and tells
     /// whether the batch with this number is in it.
     pub(crate) fn resolve(&mut self, log: &[Entry], batch: u64) -> bool {
-        for entry in log {
-            self.committed.advance(entry);
-        }
-        self.working = self.committed.clone();
+        self.follow(log);
         log.iter().any(|entry| entry.batch == batch)
     }
 }

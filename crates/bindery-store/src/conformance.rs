@@ -20,9 +20,10 @@ const FIRST: AccountId = AccountId(1);
 const SECOND: AccountId = AccountId(2);
 
 /// Every check; its name is the promise.
-const CHECKS: [fn(&dyn Store); 22] = [
+const CHECKS: [fn(&dyn Store); 23] = [
     log::accounts_are_made_once_and_listed_by_number,
     log::what_is_appended_is_loaded,
+    log::how_far_each_account_has_come_is_told,
     log::a_batch_of_many_entries_is_loaded,
     log::the_log_is_read_in_order_and_in_pages,
     log::decide_is_handed_what_it_missed,

@@ -1,6 +1,9 @@
 //! Where the log, the current records and the audit log live. A very small interface, blocking on purpose: a transaction
 //! begins and ends inside one function, no handle to one ever travels, and a simulation can drive it step by step.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
@@ -9,13 +12,20 @@ use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
 pub mod conformance;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod record;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod tables;
 
 /// A store of any number of accounts, each with a log, revisions and an audit log of its own.
 pub trait Store: Send + Sync + 'static {
     /// Every account, by number.
     fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    /// How far every account has come, by number: what a follower asks now and then, whatever it has heard.
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError>;
 
     /// Keeps a new account at revision 0. Its number must be free: [`Store::accounts`] tells which are taken.
     fn create_account(&self, account: &Account) -> Result<(), StoreError>;
@@ -37,7 +47,8 @@ pub trait Store: Send + Sync + 'static {
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError>;
 
-    /// Entries after `revision`, in order, at most `limit` of them.
+    /// Entries after `revision`, in order, at most `limit` of them. After an [`AppendError::Unknown`] here, this waits until
+    /// that commit has happened or never will: what it doesn't tell then isn't in the log.
     fn changes_since(
         &self,
         account: AccountId,
@@ -63,6 +74,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// When each key was last used, as far as it was written down.
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError>;
+
+    /// Waits until another process may have appended, at most `timeout`. A wake-up and never the data: it can come for
+    /// nothing and it can be missed, so whoever follows also reads the log now and then. For one thread at a time.
+    fn watch(&self, timeout: Duration) -> Wake;
+}
+
+/// Why [`Store::watch`] returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// No other process can append here: there is nothing to follow, and this was told at once.
+    Alone,
+    /// Nothing was heard until the time was over.
+    Quiet,
+    /// Others have appended to these accounts.
+    Appended(BTreeSet<AccountId>),
+    /// We weren't listening all the time since the call before, so any account may have changed. Told at once after
+    /// listening has begun (again), and when the time is over if it can't begin.
+    Missed,
 }
 
 /// What one append writes.
@@ -128,7 +157,7 @@ pub struct AuditQuery {
     pub limit: usize,
 }
 
-/// What a library said, for the log of the operator.
+/// What a library said, for the log of the operator. Part of the messages that carry it, so not their source as well.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a store can't be opened, read, or told of an account. Nothing was written.
@@ -142,7 +171,7 @@ pub enum StoreError {
         "`{path}` has format {found}, and this version of bindery reads up to {known}; use a newer bindery"
     )]
     Newer {
-        /// The file.
+        /// The file, or the database.
         path: String,
         /// Its format.
         found: i64,
@@ -151,10 +180,10 @@ pub enum StoreError {
     },
     /// Not a Bindery store, or damaged.
     #[error(
-        "`{path}` can't be read as a bindery store ({why}); restore it from a backup, or choose another data directory"
+        "`{path}` can't be read as a bindery store ({why}); restore it from a backup, or choose another place"
     )]
     Corrupt {
-        /// The file.
+        /// The file, or the database.
         path: String,
         /// What is wrong with it.
         why: String,
@@ -167,7 +196,7 @@ pub enum StoreError {
     AccountExists(AccountId),
     /// The directory or the database can't be reached; trying again may help.
     #[error("the store can't be reached: {0}")]
-    Unavailable(#[source] Cause),
+    Unavailable(Cause),
 }
 
 /// Why nothing was appended, or why we can't tell.
@@ -175,10 +204,10 @@ pub enum StoreError {
 pub enum AppendError {
     /// The connection died around the commit. Read the log before answering anyone.
     #[error("the outcome of the commit is unknown: {0}")]
-    Unknown(#[source] Cause),
+    Unknown(Cause),
     /// Nothing was written; trying again is safe.
     #[error("nothing was written: {0}")]
-    Unavailable(#[source] Cause),
+    Unavailable(Cause),
     /// Nothing was written, and trying again won't help: the batch breaks a rule that the store guards.
     #[error("the batch contradicts what is stored: {0}")]
     Contradiction(String),

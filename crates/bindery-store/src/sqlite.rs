@@ -1,12 +1,13 @@
 //! The store on one embedded SQLite file, for one process: `bindery.db` in the data directory, beside `bindery.lock`.
 //!
 //! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One connection writes, another reads, so that
-//! readers don't wait for the writer. The statements are plain enough to run on PostgreSQL as well; what is SQLite's own
-//! (opening, pragmas, what a failed commit means) is in `file`, `schema` and `append`.
+//! readers don't wait for the writer. What it shares with PostgreSQL is in `tables`; what is SQLite's own (opening, pragmas,
+//! row by row writing, what a failed commit means) is here.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
@@ -14,20 +15,22 @@ use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
-use crate::{AppendError, AuditQuery, Batch, Store, StoreError};
+use crate::tables::append::create_account;
+use crate::tables::{Failure, audit, read};
+use crate::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
 
 mod append;
-mod audit;
+mod connection;
 mod file;
-mod read;
 mod schema;
 
 /// An open data directory. Whoever else opens it meanwhile is told [`StoreError::InUse`].
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
+    /// The file, for messages.
+    place: String,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     // Declared last: the lock is let go of after the connections are closed.
@@ -57,15 +60,19 @@ fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
 
 impl Store for SqliteStore {
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        read::accounts(&self.reader()).map_err(|failure| failure.at(&self.path))
+        read::accounts(&mut &*self.reader()).map_err(|failure| failure.at(&self.place))
+    }
+
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+        read::heads(&mut &*self.reader()).map_err(|failure| failure.at(&self.place))
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        append::create_account(&self.writer(), account).map_err(|failure| failure.at(&self.path))
+        create_account(&mut &*self.writer(), account).map_err(|failure| failure.at(&self.place))
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        read::load(&mut self.reader(), account).map_err(|failure| failure.at(&self.path))
+        load(&mut self.reader(), account).map_err(|failure| failure.at(&self.place))
     }
 
     fn append(
@@ -74,7 +81,7 @@ impl Store for SqliteStore {
         known: Revision,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
-        append::append(&mut self.writer(), &self.path, account, known, decide)
+        append::append(&mut self.writer(), &self.place, account, known, decide)
     }
 
     fn changes_since(
@@ -83,8 +90,8 @@ impl Store for SqliteStore {
         revision: Revision,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        read::changes_since(&self.reader(), account, revision, limit)
-            .map_err(|failure| failure.at(&self.path))
+        read::changes_since(&mut &*self.reader(), account, revision, limit)
+            .map_err(|failure| failure.at(&self.place))
     }
 
     fn audit(
@@ -92,7 +99,7 @@ impl Store for SqliteStore {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        audit::find(&self.reader(), account, query).map_err(|failure| failure.at(&self.path))
+        audit::find(&mut &*self.reader(), account, query).map_err(|failure| failure.at(&self.place))
     }
 
     fn forget_audit(
@@ -101,57 +108,21 @@ impl Store for SqliteStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        audit::forget(&self.writer(), account, before, limit)
-            .map_err(|failure| failure.at(&self.path))
+        audit::forget(&mut &*self.writer(), account, before, limit)
+            .map_err(|failure| failure.at(&self.place))
     }
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
-        read::key_uses(&self.reader(), account).map_err(|failure| failure.at(&self.path))
+        read::key_uses(&mut &*self.reader(), account).map_err(|failure| failure.at(&self.place))
+    }
+
+    fn watch(&self, _timeout: Duration) -> Wake {
+        Wake::Alone
     }
 }
 
-/// What can go wrong inside, before it is known which file it happened to.
-#[derive(Debug)]
-enum Failure {
-    Sqlite(rusqlite::Error),
-    /// Something stored can't be what we wrote; says what.
-    Damaged(String),
-    NoAccount(AccountId),
-    AccountExists(AccountId),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Failure {
-    /// The same for whoever called the store.
-    fn at(self, path: &Path) -> StoreError {
-        let corrupt = |why| StoreError::Corrupt {
-            path: path.display().to_string(),
-            why,
-        };
-        match self {
-            Self::Sqlite(error) if is_damage(&error) => corrupt(error.to_string()),
-            Self::Sqlite(error) => StoreError::Unavailable(error.into()),
-            Self::Damaged(why) => corrupt(why),
-            Self::NoAccount(account) => StoreError::NoAccount(account),
-            Self::AccountExists(account) => StoreError::AccountExists(account),
-        }
-    }
-}
-
-/// Whether SQLite, or the type of what it found, says that the file is damaged.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    match error {
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::InvalidColumnType(..) => true,
-        other => matches!(
-            other.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        ),
-    }
+/// All of it in one transaction, so at one revision.
+fn load(connection: &mut Connection, account: AccountId) -> Result<State, Failure> {
+    let transaction = connection.transaction()?;
+    read::load(&mut &*transaction, account)
 }

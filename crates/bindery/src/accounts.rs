@@ -1,7 +1,6 @@
-//! `bindery account` and `bindery key`: for the owner of a data directory, while no server uses it.
+//! `bindery account` and `bindery key`: for the owner of a store, while no server uses it.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -14,14 +13,14 @@ use bindery_node::{Account, ExecuteError, Node};
 use clap::Subcommand;
 
 use crate::open::{self, Founder};
+use crate::store;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
     /// Make an account with an admin, and show the admin's key once.
     Create {
-        /// The data directory.
-        #[arg(long, value_name = "DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        store: store::Arguments,
         /// What to call the account.
         #[arg(long)]
         name: String,
@@ -31,9 +30,8 @@ pub(crate) enum AccountCommand {
     },
     /// List the accounts: number, revision and name.
     List {
-        /// The data directory.
-        #[arg(long, value_name = "DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        store: store::Arguments,
     },
 }
 
@@ -41,9 +39,8 @@ pub(crate) enum AccountCommand {
 pub(crate) enum KeyCommand {
     /// Make an API key for a person, and show it once: the way back in when a key is lost.
     Issue {
-        /// The data directory.
-        #[arg(long, value_name = "DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        store: store::Arguments,
         /// The person's e-mail address.
         #[arg(long)]
         email: String,
@@ -59,11 +56,11 @@ pub(crate) enum KeyCommand {
 pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
     match command {
         AccountCommand::Create {
-            data_dir,
+            store,
             name,
             admin_email,
         } => {
-            let node = open::node(data_dir)?;
+            let node = open::node(store.open()?)?;
             let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
             let founder = Founder::parse(name, "Admin", admin_email, key.clone())?;
             let account = open::found(&node, &open::runtime()?, founder)?;
@@ -73,8 +70,8 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
                 key.reveal()
             ))
         }
-        AccountCommand::List { data_dir } => {
-            let node = open::node(existing(data_dir)?)?;
+        AccountCommand::List { store } => {
+            let node = open::node(store.open_existing()?)?;
             for account in node.accounts() {
                 let state = account.snapshot();
                 let AccountId(number) = account.id();
@@ -91,12 +88,12 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
 
 pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
     let KeyCommand::Issue {
-        data_dir,
+        store,
         email,
         account,
         name,
     } = command;
-    let node = open::node(existing(data_dir)?)?;
+    let node = open::node(store.open_existing()?)?;
     let account = find(&node, AccountId(*account))?;
     let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
     let issue = IssueUserKey {
@@ -120,17 +117,6 @@ fn find(node: &Node, id: AccountId) -> Result<Arc<Account>> {
     found.ok_or_else(|| {
         anyhow!("there is no account {number}; `bindery account list` shows which there are")
     })
-}
-
-/// Commands that only look don't make a data directory.
-fn existing(data_dir: &Path) -> Result<&Path> {
-    if data_dir.is_dir() {
-        return Ok(data_dir);
-    }
-    bail!(
-        "`{}` is not a directory; name the one that the server uses",
-        data_dir.display()
-    )
 }
 
 fn say(line: &str) -> Result<()> {

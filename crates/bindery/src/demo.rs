@@ -22,6 +22,7 @@ use bindery_core::resource::Bindable;
 use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
 use bindery_core::text::{Description, Email, KeyName, Name, RoleName};
 use bindery_node::Account;
+use bindery_store::sqlite::SqliteStore;
 use tokio::runtime::Runtime;
 
 use crate::open::{self, Founder};
@@ -56,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .prefix("bindery-demo-")
         .tempdir()
         .context("no throw-away directory can be made")?;
-    let node = Arc::new(open::node(directory.path())?);
+    let node = Arc::new(open::node(Arc::new(SqliteStore::open(directory.path())?))?);
     let company = Company::found(&node, &runtime)?;
     let address = listener
         .local_addr()

@@ -1,4 +1,4 @@
-//! The `bindery` command: one binary that serves, and that looks after the data directory it serves from.
+//! The `bindery` command: one binary that serves, and that looks after the store it serves from.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ mod accounts;
 mod demo;
 mod open;
 mod serve;
+mod store;
 
 /// The book of who may do what: an access-control server.
 #[derive(Debug, Parser)]
@@ -21,14 +22,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API from a data directory.
+    /// Serve the API from a directory or a database.
     Serve(serve::Arguments),
     /// Serve a small sample company from a throw-away directory, with commands to paste.
     Demo(demo::Arguments),
-    /// Look after the accounts of a data directory that no server is using.
+    /// Look after the accounts of a store that no server is using.
     #[command(subcommand)]
     Account(accounts::AccountCommand),
-    /// Give a person an API key, in a data directory that no server is using.
+    /// Give a person an API key, in a store that no server is using.
     #[command(subcommand)]
     Key(accounts::KeyCommand),
     /// Print the OpenAPI document of the API that this binary serves.

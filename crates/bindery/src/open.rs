@@ -1,6 +1,5 @@
-//! From a data directory to accounts at work, and the first account of an empty one.
+//! From a store to accounts at work, and the first account of an empty one.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -10,14 +9,13 @@ use bindery_core::command::operator::Bootstrap;
 use bindery_core::id::{AccountId, IdKey};
 use bindery_core::place::{Account as AccountRecord, AccountSettings};
 use bindery_core::text::{Email, KeyName, Name};
-use bindery_node::{Account, Clock, Node};
-use bindery_store::sqlite::SqliteStore;
+use bindery_node::{Account, Clock, ExecuteError, Node, OpenError};
+use bindery_store::{Store, StoreError};
 use tokio::runtime::Runtime;
 
-/// Opens the data directory and starts its accounts.
-pub(crate) fn node(data_dir: &Path) -> Result<Node> {
-    let store = SqliteStore::open(data_dir)?;
-    Ok(Node::open(Arc::new(store), Clock::system())?)
+/// Starts the accounts of a store.
+pub(crate) fn node(store: Arc<dyn Store>) -> Result<Node> {
+    Ok(Node::open(store, Clock::system())?)
 }
 
 /// The threads that serve.
@@ -75,4 +73,14 @@ pub(crate) fn admit_founder(account: &Account, runtime: &Runtime, founder: Found
     };
     runtime.block_on(account.execute(bootstrap, Caller::Operator, None))?;
     Ok(())
+}
+
+/// Whether an account wasn't made or given its admin because another server on the same database had done so just before.
+pub(crate) fn others_were_first(error: &anyhow::Error) -> bool {
+    let exists = matches!(
+        error.downcast_ref(),
+        Some(OpenError::Store(StoreError::AccountExists(_)))
+    );
+    let has_admin = matches!(error.downcast_ref(), Some(ExecuteError::Refused(_)));
+    exists || has_admin
 }

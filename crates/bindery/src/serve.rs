@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +16,15 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::open::{self, Founder};
+use crate::store;
 
 /// The key that a first start gives the admin, instead of making one.
 const ADMIN_KEY_VARIABLE: &str = "BINDERY_ADMIN_KEY";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where everything is kept; made if it isn't there. One process at a time.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    store: store::Arguments,
     /// Where to listen; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
@@ -44,6 +43,9 @@ pub(crate) struct Arguments {
     /// How many days audit entries are kept; 0 keeps them for good.
     #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u64).range(0..=36_500))]
     audit_retention_days: u64,
+    /// How many seconds a server that is cut off from its store goes on answering from what it knows; without it, for good.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..))]
+    staleness_limit: Option<u64>,
     /// Where clients and people reach this server; links in mails begin with it. By default the address it listens on.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -89,11 +91,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .local_addr()
         .context("the listener has no address")?;
     let options = options(arguments, address)?;
-    let node = Arc::new(open::node(&arguments.data_dir)?);
-    make_first_account(&node, &runtime, arguments, given_key)?;
+    let node = Arc::new(node(&runtime, arguments, given_key.as_ref())?);
     writeln!(std::io::stdout(), "listening on http://{address}").context("stdout is closed")?;
     serve_until_stopped(&runtime, node, listener, options, stop);
     Ok(())
+}
+
+/// The accounts of the store at work; one at least.
+fn node(runtime: &Runtime, arguments: &Arguments, given_key: Option<&KeyText>) -> Result<Node> {
+    let store = arguments.store.open()?;
+    let node = open::node(Arc::clone(&store))?;
+    match make_first_account(&node, runtime, arguments, given_key) {
+        Ok(()) => Ok(node),
+        // Servers that share a new database may start at once.
+        Err(error) if open::others_were_first(&error) => {
+            let node = open::node(store)?;
+            match make_first_account(&node, runtime, arguments, given_key) {
+                Err(error) if !open::others_were_first(&error) => Err(error),
+                _ => Ok(node),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
@@ -120,6 +139,7 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         audits_reads: arguments.audit_reads,
         audit_retention: (arguments.audit_retention_days > 0)
             .then(|| Duration::from_secs(arguments.audit_retention_days * 86_400)),
+        staleness_max: arguments.staleness_limit.map(Duration::from_secs),
         mailer: Mailer::new(settings.as_ref(), &public_url)?,
     })
 }
@@ -187,7 +207,7 @@ fn make_first_account(
     node: &Node,
     runtime: &Runtime,
     arguments: &Arguments,
-    given_key: Option<KeyText>,
+    given_key: Option<&KeyText>,
 ) -> Result<()> {
     let accounts = node.accounts();
     let unfinished = accounts
@@ -201,7 +221,7 @@ fn make_first_account(
     }
     let is_made = given_key.is_none();
     let key = match given_key {
-        Some(key) => key,
+        Some(key) => key.clone(),
         None => KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?,
     };
     let founder = Founder::parse(
@@ -243,7 +263,13 @@ fn show_key_once(form: LogForm, key: &KeyText) -> Result<()> {
 /// The log goes to stderr; `RUST_LOG` chooses how much of it.
 pub(crate) fn start_log(form: LogForm) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"))
+        // Whatever else is asked for: it would write down what statements carry, people and hashes of keys.
+        .add_directive(
+            "tokio_postgres::query=info"
+                .parse()
+                .expect("a target with a level"),
+        );
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -117,10 +117,9 @@ impl Command for CreateServiceKey {
     }
 }
 
-/// Whether something stands in it twice. Ids that name nothing are not the same thing, they are none.
-fn has_twice<I: Id>(ids: impl Iterator<Item = I>) -> bool {
-    let mut seen = BTreeSet::new();
-    ids.filter(|id| *id != I::NOBODY).any(|id| !seen.insert(id))
+/// Whether it was there before. Ids that name nothing are not the same thing twice: they are not found.
+fn is_again<I: Id>(seen: &mut BTreeSet<I>, id: I) -> bool {
+    !seen.insert(id) && id != I::NOBODY
 }
 
 impl CreateServiceKey {
@@ -134,13 +133,13 @@ impl CreateServiceKey {
         {
             return Err(Refusal::Invalid(Invalid::AccountRoleOfKey));
         }
-        // In the order of the request: the first thing that is wrong is told.
-        for (place, before) in self.organizations.iter().zip(0_usize..) {
-            let so_far = self.organizations.iter().take(before.saturating_add(1));
-            if has_twice(so_far.map(|place| place.organization)) {
+        let mut organizations = BTreeSet::new();
+        for place in &self.organizations {
+            if is_again(&mut organizations, place.organization) {
                 return Err(Refusal::Invalid(Invalid::OrganizationTwice));
             }
-            if has_twice(place.spaces.iter().map(|seat| seat.space)) {
+            let mut spaces = BTreeSet::new();
+            if (place.spaces.iter()).any(|seat| is_again(&mut spaces, seat.space)) {
                 return Err(Refusal::Invalid(Invalid::SpaceTwice));
             }
         }

@@ -557,7 +557,7 @@ impl World {
         (self.user(who), self.place(place))
     }
 
-    /// Asks the index and the entities, which must agree, reasons included; and a search finds whoever is allowed.
+    /// Asks the index and the entities, which must agree, reasons included; and searches find whoever is allowed, and where.
     fn decide(&self, question: &Question, now: Timestamp) -> Decision {
         let by_entities = self.state.decide(question, now);
         let now = now.max(self.state.latest());
@@ -569,13 +569,18 @@ impl World {
             Some(expected),
             "index and entities on {question:?}"
         );
-        let mut found = Vec::new();
-        index.users_of(question.resource, question.permission, now, &mut found);
-        let is_found = found.contains(&question.principal);
+        let Question {
+            principal,
+            permission,
+            resource,
+        } = *question;
+        let (mut users, mut resources) = (Vec::new(), Vec::new());
+        index.users_of(resource, permission, now, &mut users);
+        index.resources_of(principal, permission, resource.level(), now, &mut resources);
         assert_eq!(
-            is_found,
-            expected.0.is_allowed(),
-            "search and check on {question:?}"
+            (users.contains(&principal), resources.contains(&resource)),
+            (expected.0.is_allowed(), expected.0.is_allowed()),
+            "searches and check on {question:?}"
         );
         by_entities
     }

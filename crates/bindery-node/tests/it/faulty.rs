@@ -1,8 +1,10 @@
-//! SQLite behind a gate: each append takes the next fault off a list, and can be held until the test lets it go.
+//! SQLite behind a gate: each append takes the next fault off a list, and can be held until the test lets it go. Several
+//! nodes can share one, each behind a gate of its own, and be cut off from it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
@@ -11,7 +13,7 @@ use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
-use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError};
+use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
 
 /// What happens to one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,11 @@ impl Gate {
 
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
-    pub(crate) inner: SqliteStore,
+    pub(crate) inner: Arc<SqliteStore>,
+    /// Whether other nodes share it. They are never heard: whoever follows has to ask.
+    pub(crate) is_shared: bool,
+    /// Whether nothing can be reached.
+    pub(crate) is_cut_off: AtomicBool,
     pub(crate) faults: Mutex<VecDeque<Fault>>,
     pub(crate) gate: Gate,
     pub(crate) appends: AtomicUsize,
@@ -65,11 +71,36 @@ pub(crate) struct FaultyStore {
 impl FaultyStore {
     pub(crate) fn new(inner: SqliteStore) -> Self {
         Self {
-            inner,
+            inner: Arc::new(inner),
+            is_shared: false,
+            is_cut_off: AtomicBool::new(false),
             faults: Mutex::default(),
             gate: Gate::default(),
             appends: AtomicUsize::new(0),
         }
+    }
+
+    /// A gate of another node's to the same store.
+    pub(crate) fn share(inner: &Arc<SqliteStore>) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            is_shared: true,
+            is_cut_off: AtomicBool::new(false),
+            faults: Mutex::default(),
+            gate: Gate::default(),
+            appends: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn cut_off(&self, is_cut_off: bool) {
+        self.is_cut_off.store(is_cut_off, Ordering::SeqCst);
+    }
+
+    fn reach(&self) -> Result<&SqliteStore, StoreError> {
+        if self.is_cut_off.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("cut off on purpose".into()));
+        }
+        Ok(&self.inner)
     }
 
     pub(crate) fn next(&self, fault: Fault) {
@@ -83,15 +114,19 @@ fn lost() -> AppendError {
 
 impl Store for FaultyStore {
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.inner.accounts()
+        self.reach()?.accounts()
+    }
+
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+        self.reach()?.heads()
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        self.inner.create_account(account)
+        self.reach()?.create_account(account)
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        self.inner.load(account)
+        self.reach()?.load(account)
     }
 
     fn append(
@@ -101,6 +136,9 @@ impl Store for FaultyStore {
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         self.appends.fetch_add(1, Ordering::SeqCst);
+        if self.is_cut_off.load(Ordering::SeqCst) {
+            return Err(AppendError::Unavailable("cut off on purpose".into()));
+        }
         let fault = self.faults.lock().expect("the list").pop_front();
         match fault {
             None => self.inner.append(account, known, decide),
@@ -130,7 +168,7 @@ impl Store for FaultyStore {
         revision: Revision,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.inner.changes_since(account, revision, limit)
+        self.reach()?.changes_since(account, revision, limit)
     }
 
     fn audit(
@@ -138,7 +176,7 @@ impl Store for FaultyStore {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        self.inner.audit(account, query)
+        self.reach()?.audit(account, query)
     }
 
     fn forget_audit(
@@ -147,10 +185,18 @@ impl Store for FaultyStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.inner.forget_audit(account, before, limit)
+        self.reach()?.forget_audit(account, before, limit)
     }
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
-        self.inner.key_uses(account)
+        self.reach()?.key_uses(account)
+    }
+
+    fn watch(&self, timeout: Duration) -> Wake {
+        if !self.is_shared {
+            return self.inner.watch(timeout);
+        }
+        std::thread::sleep(timeout);
+        Wake::Quiet
     }
 }

@@ -1,4 +1,6 @@
 //! Promises of an account at work, on a real store whose calls can be held up, made to fail, or made to lose their answer.
 
+mod decisions;
 mod faulty;
+mod follow;
 mod promises;

@@ -28,11 +28,11 @@ use crate::faulty::{Fault, FaultyStore};
 
 const ACCOUNT: AccountId = AccountId(1);
 
-struct World {
+pub(crate) struct World {
     store: Arc<FaultyStore>,
     node: Node,
-    account: Arc<Account>,
-    caller: Caller,
+    pub(crate) account: Arc<Account>,
+    pub(crate) caller: Caller,
     clock: Arc<AtomicI64>,
     _directory: tempfile::TempDir,
 }
@@ -44,7 +44,7 @@ fn secret(byte: u8) -> Secret {
     }
 }
 
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(FaultyStore::new(
         SqliteStore::open(directory.path()).unwrap(),

@@ -49,6 +49,20 @@ pub(super) fn what_is_appended_is_loaded(store: &dyn Store) {
     );
 }
 
+pub(super) fn how_far_each_account_has_come_is_told(store: &dyn Store) {
+    assert_eq!(store.heads().expect("nothing is wrong"), []);
+    store
+        .create_account(&account(2))
+        .expect("the number is free");
+    found(store);
+    commit(store, 0, &history());
+    let newest = history().last().expect("it has entries").revision;
+    assert_eq!(
+        store.heads().expect("nothing is wrong"),
+        [(FIRST, newest), (SECOND, Revision(0))]
+    );
+}
+
 pub(super) fn a_batch_of_many_entries_is_loaded(store: &dyn Store) {
     found(store);
     let mut entries = history();

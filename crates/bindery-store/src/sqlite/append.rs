@@ -1,89 +1,42 @@
 //! The one transaction that changes anything, begun and ended in [`append`].
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, ApiKeyId, Id as _, Revision};
-use bindery_core::place::Account;
 use bindery_core::time::Timestamp;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::read::{Head, changes_since, head};
-use super::{Failure, audit};
-use crate::record::number_of;
+use super::connection::is_taken;
+use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
+use crate::tables::bounded;
+use crate::tables::read::{Head, head};
 use crate::{AppendError, Batch};
-
-pub(super) fn create_account(connection: &Connection, account: &Account) -> Result<(), Failure> {
-    let inserted = connection.execute(
-        "INSERT INTO account (id, revision, latest, audit_head, audit_latest, body)
-        VALUES ($1, 0, $2, 0, 0, $3)",
-        (
-            account.id.0,
-            account.created_at.as_millis(),
-            Change::PutAccount(account.clone()).encode(),
-        ),
-    );
-    match inserted {
-        Ok(_) => Ok(()),
-        Err(error) if is_taken(&error) => Err(Failure::AccountExists(account.id)),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// [`crate::Store::append`]. Whatever returns before the commit drops the transaction, which rolls it back.
 pub(super) fn append(
     connection: &mut Connection,
-    path: &Path,
+    place: &str,
     account: AccountId,
     known: Revision,
     decide: &mut dyn FnMut(&[Entry]) -> Batch,
 ) -> Result<Revision, AppendError> {
-    let refuse = |failure: Failure| match failure {
-        Failure::NoAccount(_) => AppendError::Contradiction(failure.at(path).to_string()),
-        other => AppendError::Unavailable(other.at(path).into()),
-    };
     // Takes the place of the account's row lock: one writer in the whole file, from here on.
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(|error| refuse(error.into()))?;
-    let old = head(&transaction, account).map_err(refuse)?;
-    if known > old.revision {
-        let newest = old.revision;
-        let message = format!("revision {known} is not in the log, which ends at {newest}");
-        return Err(AppendError::Contradiction(message));
-    }
-    let appended = missed(&transaction, account, known, old.revision).map_err(refuse)?;
+        .map_err(|error| refuse(error.into(), place))?;
+    let mut database: &Connection = &transaction;
+    let old = head(&mut database, account).map_err(|failure| refuse(failure, place))?;
+    let appended = missed(&mut database, place, account, known, &old)?;
     let batch = decide(&appended);
     if batch.is_empty() {
         return Ok(old.revision);
     }
     let revision = batch.check(account, old.revision)?;
     write(&transaction, account, &batch, &old).map_err(|error| match error {
-        WriteError::Contradiction(message) => AppendError::Contradiction(message),
-        WriteError::Sqlite(error) => refuse(error.into()),
+        WriteError::Refused(error) => error,
+        WriteError::Sqlite(error) => refuse(error.into(), place),
     })?;
     commit(&transaction)?;
     Ok(revision)
-}
-
-/// The entries after `known` up to `newest`: every one of them, or it is damage.
-fn missed(
-    transaction: &Transaction<'_>,
-    account: AccountId,
-    known: Revision,
-    newest: Revision,
-) -> Result<Vec<Entry>, Failure> {
-    if known == newest {
-        return Ok(Vec::new());
-    }
-    let entries = changes_since(transaction, account, known, usize::MAX)?;
-    if entries.last().map(|entry| entry.revision) != Some(newest) {
-        return Err(Failure::Damaged(format!(
-            "revision {newest} is missing from the log"
-        )));
-    }
-    Ok(entries)
 }
 
 fn commit(transaction: &Transaction<'_>) -> Result<(), AppendError> {
@@ -100,13 +53,19 @@ fn commit(transaction: &Transaction<'_>) -> Result<(), AppendError> {
 }
 
 enum WriteError {
-    Contradiction(String),
+    Refused(AppendError),
     Sqlite(rusqlite::Error),
 }
 
 impl From<rusqlite::Error> for WriteError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
+    }
+}
+
+impl From<AppendError> for WriteError {
+    fn from(error: AppendError) -> Self {
+        Self::Refused(error)
     }
 }
 
@@ -122,7 +81,7 @@ fn write(
         write_record(transaction, account, change)?;
     }
     write_issued(transaction, account, &batch.entries)?;
-    audit::write(transaction, account, &batch.audit, old)?;
+    write_audit(transaction, account, batch, old)?;
     write_uses(transaction, account, &batch.uses)?;
     write_head(transaction, account, batch, old)
 }
@@ -135,7 +94,7 @@ fn write_log(
     let mut insert = transaction
         .prepare_cached("INSERT INTO log (account, revision, body) VALUES ($1, $2, $3)")?;
     for entry in entries {
-        insert.execute((account.0, entry.revision.0, entry.encode()))?;
+        insert.execute((account.0, bounded(entry.revision.0), entry.encode()))?;
     }
     Ok(())
 }
@@ -152,9 +111,7 @@ fn write_record(
         return Ok(());
     }
     let (kind, number) = change.key();
-    let stored = number_of(kind).ok_or_else(|| {
-        WriteError::Contradiction(format!("there is no place to keep a {}", kind.noun()))
-    })?;
+    let stored = stored(kind)?;
     if change.is_delete() {
         let mut delete = transaction.prepare_cached(
             "DELETE FROM record WHERE account = $1 AND kind = $2 AND number = $3",
@@ -170,37 +127,53 @@ fn write_record(
     let key = change.natural_key();
     match put.execute((account.0, stored, number, &key, change.encode())) {
         Ok(_) => Ok(()),
-        Err(error) if is_taken(&error) => Err(WriteError::Contradiction(format!(
-            "there is another {} with the natural key `{}`",
-            kind.noun(),
-            key.unwrap_or_default()
-        ))),
+        Err(error) if is_taken(&error) => Err(taken(kind, &key.unwrap_or_default()).into()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Remembers the highest number of each kind that was put, as [`bindery_core::state::State::apply`] does in memory.
 fn write_issued(
     transaction: &Transaction<'_>,
     account: AccountId,
     entries: &[Entry],
-) -> rusqlite::Result<()> {
-    let puts = entries
-        .iter()
-        .flat_map(|entry| &entry.changes)
-        .filter(|change| !change.is_delete());
-    let mut highest = BTreeMap::new();
-    for (kind, number) in puts.map(Change::key) {
-        let known = highest.entry(number_of(kind)).or_insert(number);
-        *known = number.max(*known);
-    }
+) -> Result<(), WriteError> {
     let mut put = transaction.prepare_cached(
         "INSERT INTO issued (account, kind, number) VALUES ($1, $2, $3)
         ON CONFLICT (account, kind)
         DO UPDATE SET number = excluded.number WHERE issued.number < excluded.number",
     )?;
-    for (stored, number) in highest {
+    for (stored, number) in issued(entries)? {
         put.execute((account.0, stored, number))?;
+    }
+    Ok(())
+}
+
+/// Writes audit entries with the numbers after the last one.
+fn write_audit(
+    transaction: &Transaction<'_>,
+    account: AccountId,
+    batch: &Batch,
+    old: &Head,
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO audit (account, number, user_number, at, latest, status, kind, operation,
+            address, text, variables)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )?;
+    for (number, latest, entry) in old.audited(&batch.audit) {
+        insert.execute((
+            account.0,
+            number,
+            entry.user.number(),
+            entry.at.as_millis(),
+            latest.as_millis(),
+            entry.status,
+            entry.kind.name(),
+            &entry.operation,
+            &entry.address,
+            &entry.text,
+            &entry.variables,
+        ))?;
     }
     Ok(())
 }
@@ -215,7 +188,7 @@ fn write_uses(
         ON CONFLICT (account, key_number)
         DO UPDATE SET at = excluded.at WHERE key_use.at < excluded.at",
     )?;
-    for (key, at) in uses {
+    for (key, at) in last_uses(uses) {
         put.execute((account.0, key.number(), at.as_millis()))?;
     }
     Ok(())
@@ -234,25 +207,18 @@ fn write_head(
         WHERE id = $5 AND revision = $6",
     )?;
     let moved = update.execute((
-        new.revision.0,
+        bounded(new.revision.0),
         new.latest.as_millis(),
-        new.audit,
+        bounded(new.audit),
         new.audit_latest.as_millis(),
         account.0,
-        old.revision.0,
+        bounded(old.revision.0),
     ))?;
     if moved == 1 {
         return Ok(());
     }
-    Err(WriteError::Contradiction(format!(
-        "the account has left revision {}",
-        old.revision
-    )))
-}
-
-/// Whether a row with one of its unique keys is there already.
-fn is_taken(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+    let message = format!("the account has left revision {}", old.revision);
+    Err(AppendError::Contradiction(message).into())
 }
 
 #[cfg(test)]

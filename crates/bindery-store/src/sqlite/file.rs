@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::schema::{APPLICATION_ID, FORMAT, format_of, migrate};
-use super::{Failure, SqliteStore};
+use super::SqliteStore;
+use super::schema::{APPLICATION_ID, format_of, migrate};
 use crate::StoreError;
+use crate::tables::Failure;
+use crate::tables::schema::FORMAT;
 
 const DATABASE: &str = "bindery.db";
 /// Where SQLite keeps what isn't in the database yet.
@@ -36,9 +38,10 @@ pub(super) fn open(data_dir: &Path) -> Result<SqliteStore, StoreError> {
         Err(error) => return Err(unavailable(&path, &error)),
     }
     let writer = open_writer(&path)?;
-    let reader = open_reader(&path).map_err(|error| Failure::from(error).at(&path))?;
+    let reader =
+        open_reader(&path).map_err(|error| Failure::from(error).at(&path.display().to_string()))?;
     Ok(SqliteStore {
-        path,
+        place: path.display().to_string(),
         writer: Mutex::new(writer),
         reader: Mutex::new(reader),
         _lock: lock,
@@ -155,7 +158,7 @@ fn create(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
         .create_new(true)
         .open(&draft)
         .map_err(|error| unavailable(&draft, &error))?;
-    fill(&draft).map_err(|error| Failure::from(error).at(&draft))?;
+    fill(&draft).map_err(|error| Failure::from(error).at(&draft.display().to_string()))?;
     File::open(&draft)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&draft, path))
@@ -182,7 +185,7 @@ fn sync_directory(data_dir: &Path) -> io::Result<()> {
 }
 
 fn open_writer(path: &Path) -> Result<Connection, StoreError> {
-    let explain = |error| Failure::from(error).at(path);
+    let explain = |error| Failure::from(error).at(&path.display().to_string());
     let mut connection = connect(path).map_err(explain)?;
     // Once more: the header in the file may be older than the one in the WAL.
     let found = format_of(&connection).map_err(explain)?;

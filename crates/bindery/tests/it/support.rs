@@ -26,14 +26,18 @@ impl Server {
 
     /// The same with more arguments.
     pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = spawn(
-            Command::new(env!("CARGO_BIN_EXE_bindery"))
-                .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-                .arg(data_dir)
-                .args(arguments)
-                .env("BINDERY_ADMIN_KEY", ADMIN_KEY)
-                .stdout(Stdio::piped()),
-        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bindery"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir)
+            .args(arguments);
+        Self::start_command(&mut command)
+    }
+
+    /// The same with all arguments said, `--listen 127.0.0.1:0` among them.
+    pub(crate) fn start_command(command: &mut Command) -> Self {
+        command.env("BINDERY_ADMIN_KEY", ADMIN_KEY);
+        let mut child = spawn(command.stdout(Stdio::piped()));
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -77,6 +81,14 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    /// What a failed test has left running ends with it.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub(crate) struct Client {
     agent: ureq::Agent,
     address: String,
@@ -91,17 +103,35 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Option<(u16, Value)> {
+        let (status, body, _) = self.try_send_at(method, path, body, None)?;
+        Some((status, body))
+    }
+
+    /// The same at this revision at least; the revision of the answer is its last part.
+    pub(crate) fn try_send_at(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        at_least: Option<u64>,
+    ) -> Option<(u16, Value, Option<u64>)> {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address))
             .header("Authorization", format!("Bearer {}", self.key))
             .header("Content-Type", "application/json");
+        let request = match at_least {
+            Some(revision) => request.header("Bindery-At-Least", revision),
+            None => request,
+        };
         let text = body.map(ToString::to_string).unwrap_or_default();
         let mut response = self.agent.run(request.body(text).unwrap()).ok()?;
         let text = response.body_mut().read_to_string().ok()?;
+        let revision = response.headers().get("Bindery-Revision");
         Some((
             response.status().as_u16(),
             serde_json::from_str(&text).unwrap_or(Value::Null),
+            revision.and_then(|revision| revision.to_str().ok()?.parse().ok()),
         ))
     }
 

@@ -1,0 +1,143 @@
+//! How new an answer is. Each says the revision that it was given at; a request can ask for one that is at least as new as an
+//! answer it has seen, from whichever server; and a server that is cut off from its store says how far it may be behind.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bindery_core::api_key::SecretHash;
+use bindery_core::id::Revision;
+use bindery_node::{FOLLOW_INTERVAL, Node};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::problem::Problem;
+
+/// Of an answer: the revision of the account that it was given at. Of a change: one at which it is made.
+const REVISION: HeaderName = HeaderName::from_static("bindery-revision");
+/// Of a request: the revision that the answer shall at least be given at.
+const AT_LEAST: HeaderName = HeaderName::from_static("bindery-at-least");
+/// Of an answer: seconds since this server last knew everything that is in its store; only when it is cut off.
+const STALENESS: HeaderName = HeaderName::from_static("bindery-staleness");
+
+/// How long a request waits for a revision.
+const AT_LEAST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a key that isn't known yet is looked for, while another server may just have made it.
+const KEY_PAUSE: Duration = Duration::from_millis(10);
+/// From here on a server counts as cut off.
+pub(crate) const STALE_AFTER: Duration = Duration::from_secs(2);
+
+/// What the frame around an answer learns while it is made.
+#[derive(Debug, Default)]
+pub(crate) struct Frame {
+    body_read: AtomicBool,
+    /// 0 while there is none.
+    revision: AtomicU64,
+}
+
+impl Frame {
+    /// The whole body has come.
+    pub(crate) fn has_read_body(&self) {
+        self.body_read.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub(crate) fn is_body_read(&self) -> bool {
+        self.body_read.load(Ordering::Relaxed)
+    }
+
+    /// The answer is given at this revision.
+    pub(crate) fn answer_at(&self, revision: Revision) {
+        self.revision.store(revision.0, Ordering::Relaxed);
+    }
+
+    /// Says how new the answer is.
+    pub(crate) fn say(&self, staleness: Duration, headers: &mut HeaderMap) {
+        let revision = self.revision.load(Ordering::Relaxed);
+        if revision > 0 {
+            headers.insert(REVISION, HeaderValue::from(revision));
+        }
+        if staleness > STALE_AFTER {
+            headers.insert(STALENESS, HeaderValue::from(staleness.as_secs()));
+        }
+    }
+}
+
+/// The revision that the answer shall at least be given at.
+pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
+    let mut values = headers.get_all(AT_LEAST).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(revision) if is_plain && values.next().is_none() => Ok(Some(Revision(revision))),
+        _ => Err(Problem::field(
+            "Bindery-At-Least",
+            "send one whole number, the `Bindery-Revision` of an earlier answer",
+        )),
+    }
+}
+
+/// Waits until the key is known and its account has come so far, within bounds. A key that stays unknown is no error here.
+pub(crate) async fn wait(
+    node: &Node,
+    key: Option<&SecretHash>,
+    revision: Revision,
+) -> Result<(), Problem> {
+    let Some(key) = key else {
+        return Ok(());
+    };
+    let found = tokio::time::timeout(FOLLOW_INTERVAL, find(node, key)).await;
+    let Ok(Some(account)) = found else {
+        return Ok(());
+    };
+    let reached = tokio::time::timeout(AT_LEAST_TIMEOUT, account.reach(revision)).await;
+    reached.map_err(|_| Problem::not_reached(revision, account.snapshot().revision()))
+}
+
+async fn find(node: &Node, key: &SecretHash) -> Option<std::sync::Arc<bindery_node::Account>> {
+    loop {
+        let now = node.clock().now();
+        if let Some((account, _)) = node.authenticate(key, now) {
+            return Some(account);
+        }
+        if !node.has_others() {
+            return None;
+        }
+        tokio::time::sleep(KEY_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&'static str]) -> Result<Option<u64>, ()> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AT_LEAST, HeaderValue::from_static(value));
+        }
+        let wanted = wanted(&headers).map_err(|_| ())?;
+        Ok(wanted.map(|Revision(revision)| revision))
+    }
+
+    #[test]
+    fn a_wanted_revision_is_one_whole_number() {
+        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&["0"]), Ok(Some(0)));
+        assert_eq!(of(&["18446744073709551615"]), Ok(Some(u64::MAX)));
+        for bad in [
+            "",
+            "-1",
+            "+1",
+            "1.0",
+            " ",
+            "1,2",
+            "x",
+            "18446744073709551616",
+        ] {
+            assert_eq!(of(&[bad]), Err(()), "{bad}");
+        }
+        assert_eq!(of(&["1", "1"]), Err(()));
+    }
+}

@@ -1,0 +1,202 @@
+//! Following what other processes append to the same store: woken by the store where it can, and by asking how far every
+//! account has come where it can't. A wake-up that is missed costs time and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bindery_core::id::{AccountId, Revision};
+use bindery_store::{StoreError, Wake};
+
+use crate::node::Node;
+
+/// How often the store is asked how far every account has come, whatever was heard in between.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
+
+impl Node {
+    /// Follows what others append, for as long as it is polled. Ends by itself if nobody else can.
+    pub async fn follow(self: Arc<Self>) {
+        self.freshness().expect_others();
+        let mut follower = Follower::new(Arc::clone(&self));
+        drop(self);
+        loop {
+            // The store blocks.
+            let stepped = tokio::task::spawn_blocking(move || {
+                let is_over = follower.step();
+                (follower, is_over)
+            });
+            match stepped.await {
+                Ok((_, true)) => return,
+                Ok((next, false)) => follower = next,
+                Err(error) => {
+                    tracing::error!(%error, "what others change is not followed any more");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// One process's follower, step by step.
+struct Follower {
+    node: Arc<Node>,
+    /// When every account's revision was last asked for.
+    asked: Option<Instant>,
+    /// What that brought, as long as not every account has come so far.
+    wanted: Vec<(AccountId, Revision)>,
+    /// Whether the store was out of reach.
+    is_cut_off: bool,
+}
+
+impl Follower {
+    fn new(node: Arc<Node>) -> Self {
+        Self {
+            node,
+            asked: None,
+            wanted: Vec::new(),
+            is_cut_off: false,
+        }
+    }
+
+    /// Waits for a wake-up, at most [`FOLLOW_INTERVAL`], and has the accounts catch up. Whether there is nothing to follow.
+    fn step(&mut self) -> bool {
+        let since = self.asked.map(|asked| asked.elapsed());
+        let left = FOLLOW_INTERVAL.saturating_sub(since.unwrap_or(FOLLOW_INTERVAL));
+        match self.node.store().watch(left) {
+            Wake::Alone => {
+                self.node.freshness().expect_nobody();
+                return true;
+            }
+            Wake::Quiet => {}
+            Wake::Appended(accounts) => self.call(&accounts),
+            Wake::Missed => self.asked = None,
+        }
+        self.settle();
+        if self
+            .asked
+            .is_none_or(|asked| asked.elapsed() >= FOLLOW_INTERVAL)
+        {
+            self.ask();
+        }
+        false
+    }
+
+    fn call(&self, accounts: &BTreeSet<AccountId>) {
+        for id in accounts {
+            match self.node.account(*id) {
+                Some(account) => account.catch_up(),
+                None => self.start(*id),
+            }
+        }
+    }
+
+    /// Asks how far every account has come, and has those catch up that are behind.
+    fn ask(&mut self) {
+        let asked = Instant::now();
+        let heads = self.node.store().heads();
+        self.asked = Some(Instant::now());
+        match heads {
+            Ok(heads) => {
+                if self.is_cut_off {
+                    tracing::info!("the store can be reached again");
+                }
+                self.is_cut_off = false;
+                self.wanted = heads;
+                let behind = self.behind().map(|(id, _)| id).collect();
+                self.call(&behind);
+                self.node
+                    .freshness()
+                    .seen(asked, self.behind().next().is_none());
+            }
+            Err(error) => self.mourn(&error),
+        }
+    }
+
+    /// Notes when everything that was asked for has come.
+    fn settle(&self) {
+        if self.behind().next().is_none() {
+            self.node.freshness().settle();
+        }
+    }
+
+    fn behind(&self) -> impl Iterator<Item = (AccountId, Revision)> {
+        self.wanted.iter().copied().filter(|(id, head)| {
+            let account = self.node.account(*id);
+            account.is_none_or(|account| account.snapshot().revision() < *head)
+        })
+    }
+
+    fn start(&self, id: AccountId) {
+        if let Err(error) = self.node.start(id) {
+            tracing::error!(%error, account = id.0, "an account can't be put to work yet");
+        }
+    }
+
+    fn mourn(&mut self, error: &StoreError) {
+        // Once, and not twice a second for as long as it lasts.
+        if !self.is_cut_off {
+            tracing::error!(%error, "the store can't be reached: deciding goes on from what is known");
+        }
+        self.is_cut_off = true;
+    }
+}
+
+/// When everything in the store was last known here.
+#[derive(Debug)]
+pub(crate) struct Freshness {
+    start: Instant,
+    /// Whether anyone else can write to the store.
+    has_others: AtomicBool,
+    /// Milliseconds from the start.
+    fresh_at: AtomicU64,
+    /// When the revisions were asked for that are being caught up to.
+    asked_at: AtomicU64,
+}
+
+impl Freshness {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            has_others: AtomicBool::new(false),
+            fresh_at: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn staleness(&self) -> Duration {
+        if !self.has_others.load(Ordering::Acquire) {
+            return Duration::ZERO;
+        }
+        let fresh_at = Duration::from_millis(self.fresh_at.load(Ordering::Acquire));
+        self.start.elapsed().saturating_sub(fresh_at)
+    }
+
+    pub(crate) fn has_others(&self) -> bool {
+        self.has_others.load(Ordering::Acquire)
+    }
+
+    fn expect_others(&self) {
+        self.has_others.store(true, Ordering::Release);
+    }
+
+    fn expect_nobody(&self) {
+        self.has_others.store(false, Ordering::Release);
+    }
+
+    /// How far everything has come was asked for at this moment; `is_reached` if all of it is known here.
+    fn seen(&self, asked: Instant, is_reached: bool) {
+        let asked = asked.saturating_duration_since(self.start).as_millis();
+        let asked = u64::try_from(asked).unwrap_or(u64::MAX);
+        self.asked_at.store(asked, Ordering::Release);
+        if is_reached {
+            self.settle();
+        }
+    }
+
+    /// What was asked for last is known here.
+    fn settle(&self) {
+        let asked = self.asked_at.load(Ordering::Acquire);
+        self.fresh_at.fetch_max(asked, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,262 @@
+//! What is asked at one revision is answered at one, while changes are made: one question, many at once, and a search.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose setting can't be made has failed"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bindery_core::command::organizations::{AddOrganizationUser, CreateOrganization};
+use bindery_core::command::projects::CreateProject;
+use bindery_core::command::role_bindings::CreateRoleBinding;
+use bindery_core::command::roles::{CreateRole, UpdateRole};
+use bindery_core::command::spaces::CreateSpace;
+use bindery_core::command::users::{CreateUser, CreatedUser, Invitation};
+use bindery_core::command::{Assignment, Caller, Command};
+use bindery_core::decision::Question;
+use bindery_core::id::{ProjectId, Revision, RoleId, UserId};
+use bindery_core::permission::{Permission, PermissionSet};
+use bindery_core::resource::{Bindable, Level, Resource};
+use bindery_core::role::{AccountRole, OrganizationRole};
+use bindery_core::text::{Description, Email, Name, RoleName};
+use bindery_core::time::Timestamp;
+use bindery_node::Account;
+
+use crate::promises::world;
+
+const MEMBERS: usize = 40;
+/// Changes that the readers live through.
+const TURNS: u64 = 3_000;
+const ASKED: Permission = Permission::ProjectRead;
+
+/// Many people with the same role on one project; from one change to the next, the role lets all of them read it or none.
+struct Scene {
+    account: Arc<Account>,
+    caller: Caller,
+    role: RoleId,
+    project: ProjectId,
+    people: Vec<UserId>,
+    /// At this one nobody may.
+    start: Revision,
+    now: Timestamp,
+}
+
+impl Scene {
+    async fn new(account: Arc<Account>, caller: Caller) -> Self {
+        let run = async |name: String| {
+            let made = CreateOrganization {
+                name: Name::parse(&name).unwrap(),
+                description: Description::default(),
+            };
+            execute(&account, caller, made).await
+        };
+        let organization = run("acme".to_owned()).await;
+        let space = CreateSpace {
+            name: Name::parse("space").unwrap(),
+            organization: organization.id,
+            description: Description::default(),
+            is_private: true,
+        };
+        let space = execute(&account, caller, space).await;
+        let project = CreateProject {
+            name: Name::parse("project").unwrap(),
+            space: space.id,
+        };
+        let project = execute(&account, caller, project).await.id;
+        let role = CreateRole {
+            name: RoleName::parse("on and off").unwrap(),
+            description: Description::default(),
+            permissions: without(),
+        };
+        let role = execute(&account, caller, role).await.id;
+        let mut people = Vec::new();
+        for number in 0..MEMBERS {
+            let user = CreateUser {
+                name: Name::parse("someone").unwrap(),
+                email: Email::parse(&format!("{number}@example.com")).unwrap(),
+                role: Assignment::Predefined(AccountRole::Member),
+                invitation: Invitation::None,
+                is_developer: None,
+            };
+            let CreatedUser::Created(user) = execute(&account, caller, user).await else {
+                continue;
+            };
+            let user = user.id;
+            let member = AddOrganizationUser {
+                organization: organization.id,
+                user,
+                role: Assignment::Predefined(OrganizationRole::Member),
+            };
+            execute(&account, caller, member).await;
+            let binding = CreateRoleBinding {
+                user,
+                role,
+                on: Bindable::Project(project),
+            };
+            execute(&account, caller, binding).await;
+            people.push(user);
+        }
+        let start = account.snapshot().revision();
+        let now = account.snapshot().latest();
+        Self {
+            account,
+            caller,
+            role,
+            project,
+            people,
+            start,
+            now,
+        }
+    }
+
+    async fn toggle(&self) {
+        for turn in 1..=TURNS {
+            let update = UpdateRole {
+                role: self.role,
+                name: None,
+                description: None,
+                permissions: Some(if turn % 2 == 1 { with() } else { without() }),
+            };
+            execute(&self.account, self.caller, update).await;
+        }
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        let ask = |user: &UserId| Question {
+            principal: *user,
+            permission: ASKED,
+            resource: Resource::Project(self.project),
+        };
+        self.people.iter().map(ask).collect()
+    }
+
+    /// Whether they may at this revision.
+    fn may(&self, at: Revision) -> bool {
+        (at.0 - self.start.0) % 2 == 1
+    }
+}
+
+fn with() -> PermissionSet {
+    [ASKED, Permission::SpaceRead].into_iter().collect()
+}
+
+fn without() -> PermissionSet {
+    [Permission::SpaceRead].into_iter().collect()
+}
+
+async fn execute<C>(account: &Account, caller: Caller, command: C) -> C::Outcome
+where
+    C: Command + Send + 'static,
+    C::Outcome: Send,
+{
+    account.execute(command, caller, None).await.unwrap()
+}
+
+/// Readers go on for as long as the role is switched; each returns how often it looked at a state in which they may.
+async fn watch(scene: Arc<Scene>, look: fn(&Scene) -> bool) {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (scene, is_over) = (Arc::clone(&scene), Arc::clone(&is_over));
+            std::thread::spawn(move || {
+                let mut seen = [0_u32; 2];
+                while !is_over.load(Ordering::Relaxed) {
+                    seen[usize::from(look(&scene))] += 1;
+                }
+                seen
+            })
+        })
+        .collect();
+    scene.toggle().await;
+    is_over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        let [denied, allowed] = reader.join().unwrap();
+        assert!(
+            denied > 0 && allowed > 0,
+            "it saw both: {denied} and {allowed}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_that_of_the_revision_it_names() {
+    let world = world().await;
+    let scene = Arc::new(Scene::new(Arc::clone(&world.account), world.caller).await);
+    watch(scene, |scene| {
+        let question = scene.questions()[7];
+        let (decision, at) = scene.account.decide(&question, scene.now);
+        assert_eq!(decision.is_allowed(), scene.may(at), "at {at}");
+        decision.is_allowed()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_decisions_of_a_batch_are_those_of_one_revision() {
+    let world = world().await;
+    let scene = Arc::new(Scene::new(Arc::clone(&world.account), world.caller).await);
+    watch(scene, |scene| {
+        let mut decisions = Vec::new();
+        let at = scene
+            .account
+            .decide_many(&scene.questions(), scene.now, &mut decisions);
+        assert_eq!(decisions.len(), MEMBERS);
+        for decision in decisions {
+            assert_eq!(decision.is_allowed(), scene.may(at), "at {at}");
+        }
+        scene.may(at)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_is_that_of_one_revision() {
+    let world = world().await;
+    let scene = Arc::new(Scene::new(Arc::clone(&world.account), world.caller).await);
+    watch(scene, |scene| {
+        let (mut users, mut resources) = (Vec::new(), Vec::new());
+        let project = Resource::Project(scene.project);
+        let access = scene.account.access();
+        let Some(at) = access.users_of(project, ASKED, scene.now, &mut users) else {
+            return false;
+        };
+        users.sort_unstable();
+        // The first of all is the admin.
+        let mut expected = vec![UserId::new(1)];
+        if scene.may(at) {
+            expected.extend(&scene.people);
+        }
+        assert_eq!(users, expected, "at {at}");
+        let person = scene.people[3];
+        let level = Level::Project;
+        let found = access.resources_of(person, ASKED, level, scene.now, &mut resources);
+        if let Some(at) = found {
+            assert_eq!(!resources.is_empty(), scene.may(at), "at {at}");
+        }
+        scene.may(at)
+    })
+    .await;
+}
+
+/// Not the promise, but that it takes one: whoever asks one after the other gets answers of different revisions.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_asked_one_by_one_are_caught_mixing_revisions() {
+    static MIXED: AtomicBool = AtomicBool::new(false);
+    let world = world().await;
+    let scene = Arc::new(Scene::new(Arc::clone(&world.account), world.caller).await);
+    watch(scene, |scene| {
+        let questions = scene.questions();
+        let allowed = questions
+            .iter()
+            .filter(|one| scene.account.decide(one, scene.now).0.is_allowed())
+            .count();
+        if (1..MEMBERS).contains(&allowed) {
+            MIXED.store(true, Ordering::Relaxed);
+        }
+        allowed > 0
+    })
+    .await;
+    assert!(MIXED.load(Ordering::Relaxed));
+}

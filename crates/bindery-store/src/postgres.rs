@@ -1,0 +1,203 @@
+//! The store on one PostgreSQL database, for as many processes as there are.
+//!
+//! What it shares with SQLite is in `tables`; what is PostgreSQL's own is here: where the database is and how the way there
+//! is protected (`address`), connections that can break at any moment (`connection`, `pool`), taking an account's row and
+//! writing a batch in two round trips (`append`), nodes that start at once (`migrate`) and hear of each other (`listen`).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bindery_core::audit::AuditEntry;
+use bindery_core::change::Entry;
+use bindery_core::id::{AccountId, ApiKeyId, Revision};
+use bindery_core::place::Account;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+
+use self::address::Address;
+use self::connection::{Connection, READ_TIMEOUT, WRITE_TIMEOUT};
+use self::listen::Listener;
+use self::pool::Pool;
+use crate::tables::append::create_account;
+use crate::tables::{Failure, audit, read};
+use crate::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+
+pub use self::address::AddressError;
+
+mod address;
+mod append;
+mod connection;
+mod listen;
+mod migrate;
+mod pool;
+
+/// How many accounts of a node can be written to at the same moment.
+const WRITERS_MAX: usize = 8;
+/// How many threads of a node can read at the same moment.
+const READERS_MAX: usize = 4;
+
+/// Why a store can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A database, with the connections of this process to it.
+pub struct PostgresStore {
+    address: Arc<Address>,
+    writers: Pool,
+    readers: Pool,
+    listener: Listener,
+    /// Accounts whose last commit went unanswered: it may still be under way.
+    unsettled: Mutex<BTreeSet<AccountId>>,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PostgresStore")
+            .field(&self.address.place)
+            .finish()
+    }
+}
+
+impl PostgresStore {
+    /// Opens the store in a database, and makes its tables if they aren't there, in the first schema of the login's
+    /// `search_path`. Tables of a newer version and those of others are left as they are.
+    pub fn open(url: &str) -> Result<Self, OpenError> {
+        let address = Arc::new(Address::parse(url)?);
+        let place = &address.place;
+        let node = getrandom::u64().map_err(|error| {
+            StoreError::Unavailable(format!("the system gives no random numbers: {error}").into())
+        })?;
+        let opened = Connection::open(&address, WRITE_TIMEOUT, None);
+        let mut connection = opened.map_err(|failure| failure.at(place))?;
+        migrate::migrate(&mut connection, place)?;
+        Ok(Self {
+            writers: Pool::new(Arc::clone(&address), WRITE_TIMEOUT, WRITERS_MAX),
+            readers: Pool::new(Arc::clone(&address), READ_TIMEOUT, READERS_MAX),
+            listener: Listener::new(Arc::clone(&address), node),
+            unsettled: Mutex::default(),
+            address,
+        })
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.readers
+            .read(work)
+            .map_err(|failure| failure.at(&self.address.place))
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, BTreeSet<AccountId>> {
+        self.unsettled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the end of a transaction whose commit we were not told of: it has the account's row until then.
+    fn settle(&self, account: AccountId) -> Result<(), Failure> {
+        if !self.unsettled().contains(&account) {
+            return Ok(());
+        }
+        self.writers.read(|connection| {
+            append::take_row(connection, account)?;
+            connection.end("ROLLBACK")
+        })?;
+        self.unsettled().remove(&account);
+        Ok(())
+    }
+}
+
+impl Store for PostgresStore {
+    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.read(|connection| read::accounts(connection))
+    }
+
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+        self.read(|connection| read::heads(connection))
+    }
+
+    fn create_account(&self, account: &Account) -> Result<(), StoreError> {
+        // Not repeated on another connection: an answer that was lost would come back as an account that exists.
+        let created = self
+            .writers
+            .start(|connection| connection.batch(""))
+            .and_then(|(mut lease, ())| create_account(&mut *lease, account));
+        created.map_err(|failure| failure.at(&self.address.place))
+    }
+
+    fn load(&self, account: AccountId) -> Result<State, StoreError> {
+        self.read(|connection| {
+            connection.begin(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                "SELECT 1",
+                &[],
+                &mut |_| Ok(()),
+            )?;
+            let state = read::load(connection, account)?;
+            connection.end("ROLLBACK")?;
+            Ok(state)
+        })
+    }
+
+    fn append(
+        &self,
+        account: AccountId,
+        known: Revision,
+        decide: &mut dyn FnMut(&[Entry]) -> Batch,
+    ) -> Result<Revision, AppendError> {
+        let (place, note) = (&self.address.place, self.listener.note(account));
+        let appended = append::append(&self.writers, place, account, known, &note, decide);
+        if let Err(AppendError::Unknown(_)) = appended {
+            self.unsettled().insert(account);
+        }
+        appended
+    }
+
+    fn changes_since(
+        &self,
+        account: AccountId,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.settle(account)
+            .map_err(|failure| failure.at(&self.address.place))?;
+        self.read(|connection| read::changes_since(connection, account, revision, limit))
+    }
+
+    fn audit(
+        &self,
+        account: AccountId,
+        query: &AuditQuery,
+    ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
+        self.read(|connection| audit::find(connection, account, query))
+    }
+
+    fn forget_audit(
+        &self,
+        account: AccountId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.writers
+            .read(|connection| audit::forget(connection, account, before, limit))
+            .map_err(|failure| failure.at(&self.address.place))
+    }
+
+    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
+        self.read(|connection| read::key_uses(connection, account))
+    }
+
+    fn watch(&self, timeout: Duration) -> Wake {
+        self.listener.watch(timeout)
+    }
+}

@@ -1,0 +1,321 @@
+//! The one transaction that changes anything: two round trips, however much is in it. The first takes the account's row, the
+//! second writes everything, each table in one statement, and commits.
+
+use std::collections::BTreeMap;
+
+use bindery_core::change::{Change, Entry};
+use bindery_core::id::{AccountId, Id as _, Kind, Revision};
+use tokio_postgres::types::ToSql;
+
+use super::connection::{CommitError, Connection, Write};
+use super::pool::Pool;
+use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
+use crate::tables::read::{HEAD, Head};
+use crate::tables::{Failure, bounded};
+use crate::{AppendError, Batch};
+
+/// Said, since a database may be set to another default: under a stricter one, whoever waited for the row would be refused,
+/// and under this one each statement sees what was committed before it.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// [`crate::Store::append`]. A connection that is left inside the transaction is closed, which rolls it back.
+pub(super) fn append(
+    pool: &Pool,
+    place: &str,
+    account: AccountId,
+    known: Revision,
+    note: &str,
+    decide: &mut dyn FnMut(&[Entry]) -> Batch,
+) -> Result<Revision, AppendError> {
+    let begun = pool.start(|connection| take_row(connection, account));
+    let (mut lease, old) = begun.map_err(|failure| refuse(failure, place))?;
+    let batch = missed(&mut *lease, place, account, known, &old).and_then(|appended| {
+        let batch = decide(&appended);
+        batch.check(account, old.revision)?;
+        Ok(batch)
+    });
+    let batch = match batch {
+        Ok(batch) if !batch.is_empty() => batch,
+        // Nothing was written, whether or not the connection survives this.
+        nothing => {
+            let _ = lease.end("ROLLBACK");
+            return nothing.map(|_| old.revision);
+        }
+    };
+    let records = Records::of(&batch)?;
+    let mut writes = writes(account, &batch, &records, &old)?;
+    if !batch.entries.is_empty() {
+        writes.push(Write {
+            sql: "SELECT pg_notify('bindery', $1)",
+            values: vec![Box::new(note.to_owned())],
+        });
+    }
+    match lease.commit(&writes) {
+        Ok(()) => Ok(old.after(&batch).revision),
+        Err(CommitError::Unknown(cause)) => Err(AppendError::Unknown(cause)),
+        Err(CommitError::Failed(cause)) => Err(AppendError::Unavailable(cause)),
+        Err(CommitError::Refused { index, cause }) => {
+            let is_of_records = writes[index].sql == PUT_RECORDS;
+            drop(lease);
+            let found = is_of_records.then(|| records.find_taken(pool, account));
+            Err(match found.flatten() {
+                Some((kind, key)) => taken(kind, &key),
+                None => AppendError::Contradiction(cause.to_string()),
+            })
+        }
+    }
+}
+
+/// Begins a transaction and takes the account's row, which no other node has until it ends.
+pub(super) fn take_row(connection: &mut Connection, account: AccountId) -> Result<Head, Failure> {
+    let mut head = None;
+    let sql = format!("{HEAD} FOR UPDATE");
+    connection.begin(BEGIN, &sql, &[account.into()], &mut |row| {
+        head = Some(Head::read(row)?);
+        Ok(())
+    })?;
+    if head.is_none() {
+        connection.end("ROLLBACK")?;
+    }
+    head.ok_or(Failure::NoAccount(account))
+}
+
+const DELETE_RECORDS: &str = "
+    DELETE FROM record USING UNNEST($2::BIGINT[], $3::BIGINT[]) AS gone (kind, number)
+    WHERE record.account = $1 AND record.kind = gone.kind AND record.number = gone.number";
+
+/// Lets go of the natural keys that change, so that two rows can change places in one statement.
+const FREE_KEYS: &str = "
+    UPDATE record SET natural_key = NULL
+    FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::TEXT[]) AS new (kind, number, natural_key)
+    WHERE record.account = $1 AND record.kind = new.kind AND record.number = new.number
+        AND record.natural_key <> new.natural_key";
+
+const PUT_RECORDS: &str = "
+    INSERT INTO record (account, kind, number, natural_key, body)
+    SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::BYTEA[]) AS new
+    ON CONFLICT (account, kind, number)
+    DO UPDATE SET natural_key = excluded.natural_key, body = excluded.body";
+
+type Values = Vec<Box<dyn ToSql + Sync + Send>>;
+
+fn writes(
+    account: AccountId,
+    batch: &Batch,
+    records: &Records,
+    old: &Head,
+) -> Result<Vec<Write>, AppendError> {
+    let mut writes = Vec::new();
+    let AccountId(number) = account;
+    let mut write = |sql, columns: Values| {
+        let mut values: Values = vec![Box::new(i64::from(number))];
+        values.extend(columns);
+        writes.push(Write { sql, values });
+    };
+    let entries = &batch.entries;
+    if !entries.is_empty() {
+        write(
+            "INSERT INTO log (account, revision, body)
+            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BYTEA[]) AS new",
+            vec![
+                column(entries, |entry| bounded(entry.revision.0)),
+                column(entries, Entry::encode),
+            ],
+        );
+        let issued = issued(entries)?;
+        write(
+            "INSERT INTO issued (account, kind, number)
+            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[]) AS new
+            ON CONFLICT (account, kind)
+            DO UPDATE SET number = excluded.number WHERE issued.number < excluded.number",
+            vec![
+                column(&issued, |(kind, _)| i64::from(*kind)),
+                column(&issued, |(_, number)| i64::from(*number)),
+            ],
+        );
+    }
+    records.write(&mut write);
+    if !batch.audit.is_empty() {
+        let audited: Vec<_> = old.audited(&batch.audit).collect();
+        write(
+            "INSERT INTO audit (account, number, user_number, at, latest, status, kind, operation,
+                address, text, variables)
+            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
+                $6::BIGINT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[]) AS new",
+            vec![
+                column(&audited, |(number, ..)| *number),
+                column(&audited, |(.., entry)| i64::from(entry.user.number())),
+                column(&audited, |(.., entry)| entry.at.as_millis()),
+                column(&audited, |(_, latest, _)| latest.as_millis()),
+                column(&audited, |(.., entry)| i64::from(entry.status)),
+                column(&audited, |(.., entry)| entry.kind.name()),
+                column(&audited, |(.., entry)| entry.operation.clone()),
+                column(&audited, |(.., entry)| entry.address.clone()),
+                column(&audited, |(.., entry)| entry.text.clone()),
+                column(&audited, |(.., entry)| entry.variables.clone()),
+            ],
+        );
+    }
+    if !batch.uses.is_empty() {
+        let uses = last_uses(&batch.uses);
+        write(
+            "INSERT INTO key_use (account, key_number, at)
+            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[]) AS new
+            ON CONFLICT (account, key_number)
+            DO UPDATE SET at = excluded.at WHERE key_use.at < excluded.at",
+            vec![
+                column(&uses, |(key, _)| i64::from(key.number())),
+                column(&uses, |(_, at)| at.as_millis()),
+            ],
+        );
+    }
+    let new = old.after(batch);
+    // The commit is sent along, so a row that isn't where it was must be an error: no revision is not allowed.
+    write(
+        "UPDATE account SET revision = CASE WHEN revision = $2 THEN $3::BIGINT END, latest = $4,
+            audit_head = $5, audit_latest = $6, body = COALESCE($7, body)
+        WHERE id = $1",
+        vec![
+            Box::new(bounded(old.revision.0)),
+            Box::new(bounded(new.revision.0)),
+            Box::new(new.latest.as_millis()),
+            Box::new(bounded(new.audit)),
+            Box::new(new.audit_latest.as_millis()),
+            Box::new(records.account.clone()),
+        ],
+    );
+    Ok(writes)
+}
+
+/// A parameter with a value of each row.
+fn column<'a, R, V>(
+    rows: impl IntoIterator<Item = R>,
+    value: impl Fn(R) -> V,
+) -> Box<dyn ToSql + Sync + Send + 'a>
+where
+    V: ToSql + Sync + Send + 'a,
+{
+    Box::new(rows.into_iter().map(value).collect::<Vec<V>>())
+}
+
+/// What a whole batch makes of the current records. Written at once, not change by change: a name that one change gives up
+/// and another takes is never in two places.
+#[derive(Default)]
+struct Records {
+    /// The account itself, if it changed.
+    account: Option<Vec<u8>>,
+    puts: BTreeMap<(u8, u32), Put>,
+    deletes: Vec<(u8, u32)>,
+}
+
+struct Put {
+    kind: Kind,
+    natural_key: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Records {
+    fn of(batch: &Batch) -> Result<Self, AppendError> {
+        let mut last: BTreeMap<(u8, u32), &Change> = BTreeMap::new();
+        let mut records = Self::default();
+        for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
+            if let Change::PutAccount(_) = change {
+                records.account = Some(change.encode());
+                continue;
+            }
+            let (kind, number) = change.key();
+            last.insert((stored(kind)?, number), change);
+        }
+        for (key, change) in last {
+            if change.is_delete() {
+                records.deletes.push(key);
+                continue;
+            }
+            let put = Put {
+                kind: change.key().0,
+                natural_key: change.natural_key(),
+                body: change.encode(),
+            };
+            records.puts.insert(key, put);
+        }
+        Ok(records)
+    }
+
+    fn write(&self, write: &mut impl FnMut(&'static str, Values)) {
+        if !self.deletes.is_empty() {
+            let numbers = vec![
+                column(&self.deletes, |(kind, _)| i64::from(*kind)),
+                column(&self.deletes, |(_, number)| i64::from(*number)),
+            ];
+            write(DELETE_RECORDS, numbers);
+        }
+        if self.puts.is_empty() {
+            return;
+        }
+        let keyed = self.puts.values().filter(|put| put.natural_key.is_some());
+        if keyed.count() > 1 {
+            write(FREE_KEYS, self.columns());
+        }
+        let mut columns = self.columns();
+        columns.push(column(self.puts.values(), |put| put.body.clone()));
+        write(PUT_RECORDS, columns);
+    }
+
+    fn columns(&self) -> Values {
+        vec![
+            column(self.puts.keys(), |(kind, _)| i64::from(*kind)),
+            column(self.puts.keys(), |(_, number)| i64::from(*number)),
+            column(self.puts.values(), |put| put.natural_key.clone()),
+        ]
+    }
+
+    /// Which natural key is in the way: PostgreSQL says so only in words that are translated. `None` if none is, any more.
+    fn find_taken(&self, pool: &Pool, account: AccountId) -> Option<(Kind, String)> {
+        let mut seen = BTreeMap::new();
+        for ((stored, number), put) in &self.puts {
+            let Some(key) = &put.natural_key else {
+                continue;
+            };
+            if seen.insert((stored, key), number).is_some() {
+                return Some((put.kind, key.clone()));
+            }
+        }
+        pool.read(|connection| self.find_holder(connection, account))
+            .ok()?
+    }
+
+    fn find_holder(
+        &self,
+        connection: &mut Connection,
+        account: AccountId,
+    ) -> Result<Option<(Kind, String)>, Failure> {
+        use crate::tables::{Database as _, Value};
+        for ((stored, number), put) in &self.puts {
+            let Some(key) = &put.natural_key else {
+                continue;
+            };
+            let mut is_taken = false;
+            connection.query(
+                "SELECT number FROM record WHERE account = $1 AND kind = $2 AND natural_key = $3",
+                &[
+                    account.into(),
+                    Value::Integer((*stored).into()),
+                    Value::Text(Some(key)),
+                ],
+                &mut |row| {
+                    let holder = row.integer(0)?;
+                    let is_given_up = u32::try_from(holder).is_ok_and(|holder| {
+                        self.puts.contains_key(&(*stored, holder))
+                            || self.deletes.contains(&(*stored, holder))
+                    });
+                    is_taken = holder != i64::from(*number) && !is_given_up;
+                    Ok(())
+                },
+            )?;
+            if is_taken {
+                return Ok(Some((put.kind, key.clone())));
+            }
+        }
+        Ok(None)
+    }
+}

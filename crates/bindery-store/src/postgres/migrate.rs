@@ -1,0 +1,100 @@
+//! From whatever a database has to the newest format, in one transaction that one node at a time goes through.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::connection::Connection;
+use crate::StoreError;
+use crate::tables::schema::{FORMAT, STEPS};
+use crate::tables::{Database as _, Failure, Value};
+
+/// How long a node waits while another one migrates.
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Held by whoever migrates: `Bndr`.
+const LOCK: i32 = i32::from_be_bytes(*b"Bndr");
+
+pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
+    let at = |failure: Failure| failure.at(place);
+    // Most often there is nothing to do, and a login that may not make tables is enough.
+    if found(connection).map_err(at)? == Some(FORMAT.into()) {
+        return Ok(());
+    }
+    let timeout_ms = MIGRATION_TIMEOUT.as_millis();
+    let begun = connection.begin(
+        &format!(
+            "BEGIN; SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {timeout_ms}"
+        ),
+        "SELECT pg_advisory_xact_lock($1)",
+        &[Value::Integer(LOCK.into())],
+        &mut |_| Ok(()),
+    );
+    begun.map_err(at)?;
+    let steps = steps(connection, place)?;
+    connection.batch(&steps).map_err(at)?;
+    connection.end("COMMIT").map_err(at)
+}
+
+/// What is still to be done, now that nobody else does it.
+fn steps(connection: &mut Connection, place: &str) -> Result<String, StoreError> {
+    let found = found(connection).map_err(|failure| failure.at(place))?;
+    let corrupt = |why: &str| StoreError::Corrupt {
+        path: place.to_owned(),
+        why: why.to_owned(),
+    };
+    let mut steps = String::new();
+    let format = match found {
+        Some(format) if format > FORMAT.into() => {
+            return Err(StoreError::Newer {
+                path: place.to_owned(),
+                found: format,
+                known: FORMAT.into(),
+            });
+        }
+        Some(format) if format < 1 => return Err(corrupt("it names no format")),
+        Some(format) => format,
+        None => {
+            if has_table(connection, "account").map_err(|failure| failure.at(place))? {
+                return Err(corrupt("it has tables of another application"));
+            }
+            steps.push_str(
+                "CREATE TABLE bindery_format (format BIGINT NOT NULL);
+                INSERT INTO bindery_format (format) VALUES (0);",
+            );
+            0
+        }
+    };
+    for (_, step) in STEPS.iter().filter(|(step, _)| i64::from(*step) > format) {
+        steps.push_str(&step.replace(" BLOB ", " BYTEA "));
+    }
+    let _ = write!(steps, "UPDATE bindery_format SET format = {FORMAT};");
+    Ok(steps)
+}
+
+/// The format of the database; `None` if nobody has begun one.
+fn found(connection: &mut Connection) -> Result<Option<i64>, Failure> {
+    if !has_table(connection, "bindery_format")? {
+        return Ok(None);
+    }
+    let mut format = 0;
+    let sql = "SELECT format FROM bindery_format";
+    connection.query(sql, &[], &mut |row| {
+        format = row.integer(0)?;
+        Ok(())
+    })?;
+    Ok(Some(format))
+}
+
+fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Failure> {
+    let mut is_there = false;
+    connection.query(
+        "SELECT 1 FROM pg_catalog.pg_tables
+        WHERE schemaname = current_schema() AND CAST(tablename AS TEXT) = $1",
+        &[Value::Text(Some(name))],
+        &mut |_| {
+            is_there = true;
+            Ok(())
+        },
+    )?;
+    Ok(is_there)
+}

@@ -1,0 +1,89 @@
+//! What the two databases have in common: the tables, and every statement that is the same on both, over the little that a
+//! connection must be able to do. What differs (opening, locking, committing, writing many rows) is beside each store.
+//!
+//! Parameters are written $1, $2, … in the order in which they first appear: names to SQLite, places to PostgreSQL.
+
+use bindery_core::id::AccountId;
+
+use crate::{Cause, StoreError};
+
+pub(crate) mod append;
+pub(crate) mod audit;
+pub(crate) mod read;
+pub(crate) mod schema;
+
+/// A connection that runs statements.
+pub(crate) trait Database {
+    /// Runs a query, and hands over each row as it comes.
+    fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure>;
+
+    /// Runs a statement, and tells how many rows it touched.
+    fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure>;
+}
+
+/// What is done with each row of a query.
+pub(crate) type TakeRow<'a> = &'a mut dyn FnMut(&dyn Row) -> Result<(), Failure>;
+
+/// A row that a query found. Columns are counted from 0; one of another type is damage.
+pub(crate) trait Row {
+    fn integer(&self, column: usize) -> Result<i64, Failure>;
+    fn text(&self, column: usize) -> Result<Option<&str>, Failure>;
+    fn bytes(&self, column: usize) -> Result<&[u8], Failure>;
+}
+
+/// A parameter of a statement.
+#[derive(Clone, Debug)]
+pub(crate) enum Value<'a> {
+    Integer(i64),
+    Text(Option<&'a str>),
+    Bytes(&'a [u8]),
+}
+
+impl From<AccountId> for Value<'_> {
+    fn from(AccountId(number): AccountId) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+/// What can go wrong inside, before it is known at which place it happened.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The database failed, or can't be reached.
+    Database(Cause),
+    /// Something stored can't be what we wrote; says what.
+    Damaged(String),
+    /// A row with one of its unique keys is there already, or a row breaks another constraint.
+    Taken(Cause),
+    NoAccount(AccountId),
+    AccountExists(AccountId),
+}
+
+impl Failure {
+    /// The same for whoever called the store.
+    pub(crate) fn at(self, place: &str) -> StoreError {
+        match self {
+            Self::Database(cause) | Self::Taken(cause) => StoreError::Unavailable(cause),
+            Self::Damaged(why) => StoreError::Corrupt {
+                path: place.to_owned(),
+                why,
+            },
+            Self::NoAccount(account) => StoreError::NoAccount(account),
+            Self::AccountExists(account) => StoreError::AccountExists(account),
+        }
+    }
+}
+
+/// A number of a row in the type that it was written from.
+pub(crate) fn number<T: TryFrom<i64>>(row: &dyn Row, column: usize) -> Result<T, Failure> {
+    let found = row.integer(column)?;
+    T::try_from(found).map_err(|_| {
+        Failure::Damaged(format!(
+            "{found} in column {column} of a row is out of range"
+        ))
+    })
+}
+
+/// As far as a column reaches: nothing stored lies beyond it.
+pub(crate) fn bounded(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}

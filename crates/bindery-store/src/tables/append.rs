@@ -1,0 +1,108 @@
+//! The parts of an append that every database does alike, between taking the account's row and writing.
+
+use std::collections::BTreeMap;
+
+use bindery_core::change::{Change, Entry};
+use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
+use bindery_core::place::Account;
+use bindery_core::time::Timestamp;
+
+use super::read::{Head, changes_since};
+use super::{Database, Failure, Value};
+use crate::AppendError;
+use crate::record::number_of;
+
+/// Keeps a new account at revision 0.
+pub(crate) fn create_account(
+    database: &mut dyn Database,
+    account: &Account,
+) -> Result<(), Failure> {
+    let inserted = database.execute(
+        "INSERT INTO account (id, revision, latest, audit_head, audit_latest, body)
+        VALUES ($1, 0, $2, 0, 0, $3)",
+        &[
+            account.id.into(),
+            Value::Integer(account.created_at.as_millis()),
+            Value::Bytes(&Change::PutAccount(account.clone()).encode()),
+        ],
+    );
+    match inserted {
+        Ok(_) => Ok(()),
+        Err(Failure::Taken(_)) => Err(Failure::AccountExists(account.id)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A failure of an append before anything was committed.
+pub(crate) fn refuse(failure: Failure, place: &str) -> AppendError {
+    match failure {
+        Failure::NoAccount(_) => AppendError::Contradiction(failure.at(place).to_string()),
+        Failure::Taken(cause) => AppendError::Contradiction(cause.to_string()),
+        other => AppendError::Unavailable(other.at(place).into()),
+    }
+}
+
+/// What was appended after `known`, up to the newest revision: every entry, or it is damage.
+pub(crate) fn missed(
+    database: &mut dyn Database,
+    place: &str,
+    account: AccountId,
+    known: Revision,
+    head: &Head,
+) -> Result<Vec<Entry>, AppendError> {
+    let newest = head.revision;
+    if known > newest {
+        let message = format!("revision {known} is not in the log, which ends at {newest}");
+        return Err(AppendError::Contradiction(message));
+    }
+    if known == newest {
+        return Ok(Vec::new());
+    }
+    let entries = changes_since(database, account, known, usize::MAX)
+        .map_err(|failure| refuse(failure, place))?;
+    if entries.last().map(|entry| entry.revision) != Some(newest) {
+        let why = format!("revision {newest} is missing from the log");
+        return Err(refuse(Failure::Damaged(why), place));
+    }
+    Ok(entries)
+}
+
+/// The number under which a kind is kept.
+pub(crate) fn stored(kind: Kind) -> Result<u8, AppendError> {
+    number_of(kind).ok_or_else(|| {
+        let noun = kind.noun();
+        AppendError::Contradiction(format!("there is no place to keep a {noun}"))
+    })
+}
+
+/// The highest number of each kind that was put, as [`bindery_core::state::State::apply`] remembers it in memory.
+pub(crate) fn issued(entries: &[Entry]) -> Result<BTreeMap<u8, u32>, AppendError> {
+    let puts = entries
+        .iter()
+        .flat_map(|entry| &entry.changes)
+        .filter(|change| !change.is_delete());
+    let mut highest = BTreeMap::new();
+    for (kind, number) in puts.map(Change::key) {
+        let known = highest.entry(stored(kind)?).or_insert(number);
+        *known = number.max(*known);
+    }
+    Ok(highest)
+}
+
+/// The last use of each key.
+pub(crate) fn last_uses(uses: &[(ApiKeyId, Timestamp)]) -> BTreeMap<ApiKeyId, Timestamp> {
+    let mut latest = BTreeMap::new();
+    for (key, at) in uses {
+        let known = latest.entry(*key).or_insert(*at);
+        *known = (*at).max(*known);
+    }
+    latest
+}
+
+/// Says that a natural key is taken.
+pub(crate) fn taken(kind: Kind, key: &str) -> AppendError {
+    let noun = kind.noun();
+    AppendError::Contradiction(format!(
+        "there is another {noun} with the natural key `{key}`"
+    ))
+}

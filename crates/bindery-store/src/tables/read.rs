@@ -1,0 +1,228 @@
+//! What is read from the tables: accounts, the current state, the log.
+
+use bindery_core::audit::AuditEntry;
+use bindery_core::change::{Change, Entry};
+use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
+use bindery_core::place::Account;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+
+use super::{Database, Failure, Row, Value, bounded, number};
+use crate::Batch;
+use crate::record::{KINDS, kind_of};
+
+/// Where an account stands.
+pub(crate) const HEAD: &str =
+    "SELECT revision, latest, audit_head, audit_latest FROM account WHERE id = $1";
+
+/// How far an account has come.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) revision: Revision,
+    /// When its last entry was decided.
+    pub(crate) latest: Timestamp,
+    /// The number of its last audit entry.
+    pub(crate) audit: u64,
+    /// The latest time in its audit log.
+    pub(crate) audit_latest: Timestamp,
+}
+
+impl Head {
+    /// Reads a row of [`HEAD`].
+    pub(crate) fn read(row: &dyn Row) -> Result<Self, Failure> {
+        Ok(Self {
+            revision: Revision(number(row, 0)?),
+            latest: Timestamp::from_millis(row.integer(1)?),
+            audit: number(row, 2)?,
+            audit_latest: Timestamp::from_millis(row.integer(3)?),
+        })
+    }
+
+    /// The numbers that new audit entries get, and the latest time up to each.
+    pub(crate) fn audited<'a>(
+        &self,
+        entries: &'a [AuditEntry],
+    ) -> impl Iterator<Item = (i64, Timestamp, &'a AuditEntry)> {
+        let mut latest = self.audit_latest;
+        (bounded(self.audit) + 1..)
+            .zip(entries)
+            .map(move |(number, entry)| {
+                latest = latest.max(entry.at);
+                (number, latest, entry)
+            })
+    }
+
+    /// Where the account stands with a batch more.
+    pub(crate) fn after(&self, batch: &Batch) -> Self {
+        let last = batch.entries.last();
+        let audit_latest = batch.audit.iter().map(|entry| entry.at).max();
+        let audited = u64::try_from(batch.audit.len()).expect("a length fits into 64 bits");
+        Self {
+            revision: last.map_or(self.revision, |entry| entry.revision),
+            latest: last.map_or(self.latest, |entry| entry.at),
+            audit: self.audit.saturating_add(audited),
+            audit_latest: audit_latest
+                .map_or(self.audit_latest, |latest| latest.max(self.audit_latest)),
+        }
+    }
+}
+
+pub(crate) fn head(database: &mut dyn Database, account: AccountId) -> Result<Head, Failure> {
+    let mut head = None;
+    database.query(HEAD, &[account.into()], &mut |row| {
+        head = Some(Head::read(row)?);
+        Ok(())
+    })?;
+    head.ok_or(Failure::NoAccount(account))
+}
+
+pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, Revision)>, Failure> {
+    let mut heads = Vec::new();
+    let sql = "SELECT id, revision FROM account ORDER BY id";
+    database.query(sql, &[], &mut |row| {
+        let account = AccountId(number(row, 0)?);
+        heads.push((account, Revision(number(row, 1)?)));
+        Ok(())
+    })?;
+    Ok(heads)
+}
+
+pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Failure> {
+    let mut accounts = Vec::new();
+    database.query(
+        "SELECT id, body FROM account ORDER BY id",
+        &[],
+        &mut |row| {
+            accounts.push(decode_account(number(row, 0)?, row.bytes(1)?)?);
+            Ok(())
+        },
+    )?;
+    Ok(accounts)
+}
+
+/// The state from the current records. The caller holds a transaction that sees one moment, so it is the state of one
+/// revision.
+pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
+    let Head {
+        revision, latest, ..
+    } = head(database, account)?;
+    let entity = account_entity(database, account)?;
+    let mut state = State::load(entity, revision, latest, issued(database, account)?, []);
+    for (kind, stored) in KINDS {
+        database.query(
+            "SELECT number, body FROM record WHERE account = $1 AND kind = $2 ORDER BY number",
+            &[account.into(), Value::Integer(stored.into())],
+            &mut |row| {
+                state.apply(&decode_record(kind, number(row, 0)?, row.bytes(1)?)?);
+                Ok(())
+            },
+        )?;
+    }
+    Ok(state)
+}
+
+fn account_entity(database: &mut dyn Database, account: AccountId) -> Result<Account, Failure> {
+    let mut entity = None;
+    let sql = "SELECT body FROM account WHERE id = $1";
+    database.query(sql, &[account.into()], &mut |row| {
+        entity = Some(decode_account(account.0, row.bytes(0)?)?);
+        Ok(())
+    })?;
+    entity.ok_or(Failure::NoAccount(account))
+}
+
+fn issued(database: &mut dyn Database, account: AccountId) -> Result<Vec<(Kind, u32)>, Failure> {
+    let mut issued = Vec::new();
+    let sql = "SELECT kind, number FROM issued WHERE account = $1";
+    database.query(sql, &[account.into()], &mut |row| {
+        let stored = row.integer(0)?;
+        let kind = u8::try_from(stored).ok().and_then(kind_of);
+        let unknown = || Failure::Damaged(format!("numbers of an unknown kind {stored}"));
+        issued.push((kind.ok_or_else(unknown)?, number(row, 1)?));
+        Ok(())
+    })?;
+    Ok(issued)
+}
+
+pub(crate) fn key_uses(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<Vec<(ApiKeyId, Timestamp)>, Failure> {
+    head(database, account)?;
+    let mut uses = Vec::new();
+    database.query(
+        "SELECT key_number, at FROM key_use WHERE account = $1 ORDER BY key_number",
+        &[account.into()],
+        &mut |row| {
+            let at = Timestamp::from_millis(row.integer(1)?);
+            uses.push((ApiKeyId::new(number(row, 0)?), at));
+            Ok(())
+        },
+    )?;
+    Ok(uses)
+}
+
+/// Entries after `revision`, at most `limit`.
+pub(crate) fn changes_since(
+    database: &mut dyn Database,
+    account: AccountId,
+    revision: Revision,
+    limit: usize,
+) -> Result<Vec<Entry>, Failure> {
+    let mut entries = Vec::new();
+    let mut expected = revision;
+    database.query(
+        "SELECT revision, body FROM log WHERE account = $1 AND revision > $2
+        ORDER BY revision LIMIT $3",
+        &[
+            account.into(),
+            Value::Integer(bounded(revision.0)),
+            Value::Integer(bounded(limit)),
+        ],
+        &mut |row| {
+            expected = expected.next();
+            let found = Revision(number(row, 0)?);
+            entries.push(decode_entry(expected, found, row.bytes(1)?)?);
+            Ok(())
+        },
+    )?;
+    if entries.is_empty() {
+        // Nothing new, or nothing at all.
+        head(database, account)?;
+    }
+    Ok(entries)
+}
+
+fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failure> {
+    match Change::decode(body) {
+        Ok(Change::PutAccount(account)) if account.id == AccountId(number) => Ok(account),
+        Ok(_) => Err(Failure::Damaged(format!(
+            "account {number} holds something else"
+        ))),
+        Err(error) => Err(Failure::Damaged(format!("account {number}: {error}"))),
+    }
+}
+
+fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Change, Failure> {
+    let noun = kind.noun();
+    match Change::decode(body) {
+        Ok(change) if change.key() == (kind, number) && !change.is_delete() => Ok(change),
+        Ok(_) => Err(Failure::Damaged(format!(
+            "{noun} {number} holds something else"
+        ))),
+        Err(error) => Err(Failure::Damaged(format!("{noun} {number}: {error}"))),
+    }
+}
+
+fn decode_entry(expected: Revision, found: Revision, body: &[u8]) -> Result<Entry, Failure> {
+    if found != expected {
+        return Err(Failure::Damaged(format!(
+            "revision {expected} is missing from the log"
+        )));
+    }
+    match Entry::decode(body) {
+        Ok(entry) if entry.revision == found => Ok(entry),
+        Ok(_) => Err(Failure::Damaged(format!("revision {found} holds another"))),
+        Err(error) => Err(Failure::Damaged(format!("revision {found}: {error}"))),
+    }
+}

@@ -1,0 +1,448 @@
+//! PostgreSQL: the suite of all stores, and what is a matter of many nodes and of connections that break. Each test has a
+//! database of its own on the server that `cargo xtask test` starts.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bindery_core::change::{Change, Entry};
+use bindery_core::id::{AccountId, Revision};
+use bindery_core::state::State;
+use bindery_store::conformance::conformance;
+use bindery_store::postgres::{OpenError, PostgresStore};
+use bindery_store::{AppendError, Batch, Store, StoreError, Wake};
+use postgres::{Client, NoTls};
+
+use crate::entries::{ACCOUNT, account, entry};
+
+mod tls;
+
+const VARIABLE: &str = "BINDERY_TEST_POSTGRES";
+
+/// A database of a test.
+pub(super) struct Database {
+    url: String,
+    name: String,
+}
+
+impl Database {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let server = server();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{number}", std::process::id());
+        let mut client = Client::connect(&server, NoTls).expect("the server of the tests");
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .expect("a new name");
+        let (base, _) = server.rsplit_once('/').expect("the URL names a database");
+        Self {
+            url: format!("{base}/{name}"),
+            name,
+        }
+    }
+
+    pub(super) fn open(&self) -> PostgresStore {
+        PostgresStore::open(&self.url).expect("a store")
+    }
+
+    /// A store with an account of revision 0.
+    fn founded(&self) -> PostgresStore {
+        let store = self.open();
+        store.create_account(&account()).expect("a new account");
+        store
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.url, NoTls).expect("the database of the test")
+    }
+
+    fn run(&self, sql: &str) {
+        self.client().batch_execute(sql).expect("SQL");
+    }
+
+    /// Ends the connections of everyone else to this database.
+    fn cut(&self) {
+        let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
+        let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        client.execute(sql, &[&self.name]).expect("SQL");
+    }
+
+    /// Every table of the database with its rows, as text.
+    fn contents(&self) -> Vec<String> {
+        let mut client = self.client();
+        let tables = client.query(
+            "SELECT tablename::TEXT FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
+            &[],
+        );
+        let mut contents = Vec::new();
+        for table in tables.expect("SQL") {
+            let table: String = table.get(0);
+            let sql = format!("SELECT t::TEXT FROM {table} AS t ORDER BY 1");
+            let rows = client.query(&sql, &[]).expect("SQL");
+            let rows = rows.iter().map(|row| row.get::<_, String>(0));
+            contents.push(format!("{table}: {:?}", rows.collect::<Vec<_>>()));
+        }
+        contents
+    }
+}
+
+pub(super) fn server() -> String {
+    // No server is a failure, never a reason to skip a test.
+    std::env::var(VARIABLE).expect(
+        "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one, and so does \
+        `cargo xtask postgres cargo test -p bindery-store`",
+    )
+}
+
+fn batch(entries: Vec<Entry>) -> Batch {
+    Batch {
+        entries,
+        ..Batch::default()
+    }
+}
+
+fn append(store: &dyn Store, number: u32) -> Result<Revision, AppendError> {
+    store.append(ACCOUNT, Revision(u64::from(number) - 1), &mut |_| {
+        batch(vec![entry(number)])
+    })
+}
+
+fn revisions(store: &dyn Store) -> Vec<u64> {
+    let log = store.changes_since(ACCOUNT, Revision(0), usize::MAX);
+    let log = log.expect("the account is there");
+    log.iter().map(|entry| entry.revision.0).collect()
+}
+
+fn assert_log_makes_the_state(store: &dyn Store) {
+    let mut state = State::new(account());
+    let log = store.changes_since(ACCOUNT, Revision(0), usize::MAX);
+    for entry in &log.expect("the account is there") {
+        state.advance(entry);
+    }
+    assert_eq!(store.load(ACCOUNT).expect("the account is there"), state);
+}
+
+#[test]
+fn postgres_keeps_to_what_every_store_promises() {
+    conformance(|| Database::new().open());
+}
+
+#[test]
+fn stores_that_append_at_once_make_one_order_and_lose_nothing() {
+    const NODES: usize = 2;
+    const WRITERS: usize = 4;
+    const APPENDS: usize = 25;
+    let database = Database::new();
+    let first = database.founded();
+    let second = database.open();
+    let acknowledged: Vec<(u64, u64)> = thread::scope(|scope| {
+        let threads: Vec<_> = [&first, &second]
+            .into_iter()
+            .flat_map(|store| (0..WRITERS).map(move |_| store))
+            .zip(0..)
+            .map(|(store, writer)| scope.spawn(move || append_many(store, writer, APPENDS)))
+            .collect();
+        let done = threads.into_iter().map(|thread| thread.join().unwrap());
+        done.flatten().collect()
+    });
+    let total = u64::try_from(NODES * WRITERS * APPENDS).unwrap();
+    assert_eq!(revisions(&first), (1..=total).collect::<Vec<_>>());
+    let log = second.changes_since(ACCOUNT, Revision(0), usize::MAX);
+    let logged: BTreeSet<(u64, u64)> = log
+        .unwrap()
+        .iter()
+        .map(|entry| (entry.revision.0, entry.batch))
+        .collect();
+    assert_eq!(acknowledged.into_iter().collect::<BTreeSet<_>>(), logged);
+    assert_log_makes_the_state(&first);
+    assert_log_makes_the_state(&second);
+}
+
+/// Appends after whatever others appended, and tells which revision each batch came to.
+fn append_many(store: &dyn Store, writer: u64, appends: usize) -> Vec<(u64, u64)> {
+    let mut state = State::new(account());
+    let mut done = Vec::new();
+    for (count, _) in (0..).zip(0..appends) {
+        let number = writer * 1_000 + count;
+        let appended = store.append(ACCOUNT, state.revision(), &mut |missed| {
+            for entry in missed {
+                state.advance(entry);
+            }
+            let mut next = entry(u32::try_from(state.revision().0 + 1).expect("a small number"));
+            next.batch = number;
+            batch(vec![next])
+        });
+        let Revision(revision) = appended.expect("nobody is refused for what others do");
+        done.push((revision, number));
+    }
+    done
+}
+
+#[test]
+fn a_connection_that_broke_while_nobody_looked_is_replaced() {
+    let database = Database::new();
+    let store = database.founded();
+    append(&store, 1).unwrap();
+    database.cut();
+    assert_eq!(append(&store, 2).unwrap(), Revision(2));
+    database.cut();
+    assert_eq!(store.load(ACCOUNT).unwrap().revision(), Revision(2));
+    database.cut();
+    assert_eq!(revisions(&store), [1, 2]);
+}
+
+#[test]
+fn an_append_that_is_cut_off_before_its_commit_was_sent_is_told_to_have_written_nothing() {
+    let database = Database::new();
+    let store = database.founded();
+    append(&store, 1).unwrap();
+    let mut times = 0;
+    let behind = database.open();
+    let cut_off = store.append(ACCOUNT, Revision(1), &mut |_| {
+        times += 1;
+        database.cut();
+        batch(vec![entry(2)])
+    });
+    assert_eq!(times, 1, "a decision is never repeated");
+    assert!(
+        matches!(cut_off, Err(AppendError::Unavailable(_))),
+        "{cut_off:?}"
+    );
+    assert_eq!(revisions(&store), [1]);
+    assert_eq!(append(&behind, 2).unwrap(), Revision(2));
+    assert_log_makes_the_state(&store);
+}
+
+#[test]
+fn a_commit_that_is_cut_off_is_unknown_until_the_log_has_told() {
+    let database = Database::new();
+    let store = database.founded();
+    append(&store, 1).unwrap();
+    // The commit waits, long enough to be cut off, and then happens or doesn't as the server likes.
+    database.run(
+        "CREATE FUNCTION wait() RETURNS TRIGGER LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON log DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION wait();",
+    );
+    let cut_off = thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for_activity(&database, "COMMIT");
+            database.cut();
+        });
+        append(&store, 2)
+    });
+    assert!(
+        matches!(cut_off, Err(AppendError::Unknown(_))),
+        "{cut_off:?}"
+    );
+    let log = revisions(&store);
+    assert_eq!(log, [1], "the server had not committed yet");
+    assert_eq!(append(&store, 2).unwrap(), Revision(2));
+    assert_log_makes_the_state(&store);
+}
+
+/// Waits until someone in this database runs a statement that begins so.
+fn wait_for_activity(database: &Database, statement: &str) {
+    let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
+    let sql = "SELECT 1 FROM pg_stat_activity
+        WHERE datname = $1 AND state = 'active' AND query LIKE $2 || '%'";
+    let is_running = (0..500).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        let found = client.query(sql, &[&database.name, &statement]);
+        !found.expect("SQL").is_empty()
+    });
+    assert!(is_running, "nobody ran `{statement}`");
+}
+
+#[test]
+fn what_the_database_refuses_is_a_contradiction_and_written_nowhere() {
+    let database = Database::new();
+    let store = database.founded();
+    append(&store, 1).unwrap();
+    database.run("ALTER TABLE log ADD CONSTRAINT small CHECK (revision < 3)");
+    assert_eq!(append(&store, 2).unwrap(), Revision(2));
+    let before = database.contents();
+    let refused = append(&store, 3);
+    assert!(
+        matches!(refused, Err(AppendError::Contradiction(_))),
+        "{refused:?}"
+    );
+    assert_eq!(database.contents(), before);
+    // A row that has moved although it was taken: the second line of defence.
+    database.run(
+        "CREATE FUNCTION meddle() RETURNS TRIGGER LANGUAGE plpgsql AS
+            $$ BEGIN UPDATE account SET revision = revision + 1; RETURN NULL; END $$;
+        CREATE TRIGGER meddles AFTER INSERT ON issued EXECUTE FUNCTION meddle();
+        ALTER TABLE log DROP CONSTRAINT small;",
+    );
+    let before = database.contents();
+    let refused = append(&store, 3);
+    assert!(
+        matches!(refused, Err(AppendError::Contradiction(_))),
+        "{refused:?}"
+    );
+    assert_eq!(database.contents(), before);
+}
+
+#[test]
+fn names_that_change_places_are_put_at_once() {
+    let database = Database::new();
+    let store = database.founded();
+    let put = |number: u32, called: u32| {
+        let Change::PutOrganization(mut put) = entry(number).changes.remove(0) else {
+            panic!("an organization");
+        };
+        let Change::PutOrganization(other) = entry(called).changes.remove(0) else {
+            panic!("an organization");
+        };
+        put.name = other.name;
+        Change::PutOrganization(put)
+    };
+    let mut entries = [entry(1), entry(2)];
+    entries[0].changes = vec![put(1, 1), put(2, 2)];
+    store
+        .append(ACCOUNT, Revision(0), &mut |_| {
+            batch(vec![entries[0].clone()])
+        })
+        .unwrap();
+    entries[1].changes = vec![put(1, 3), put(2, 1), put(1, 2)];
+    store
+        .append(ACCOUNT, Revision(1), &mut |_| {
+            batch(vec![entries[1].clone()])
+        })
+        .unwrap();
+    assert_log_makes_the_state(&store);
+}
+
+#[test]
+fn a_thousand_commands_are_one_batch_and_quick() {
+    let database = Database::new();
+    let store = database.founded();
+    let begun = std::time::Instant::now();
+    let many: Vec<Entry> = (1..=1000).map(entry).collect();
+    store
+        .append(ACCOUNT, Revision(0), &mut |_| batch(many.clone()))
+        .unwrap();
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(1), "{taken:?}");
+    assert_log_makes_the_state(&store);
+}
+
+#[test]
+fn nodes_that_start_at_once_make_the_tables_once() {
+    let database = Database::new();
+    thread::scope(|scope| {
+        let opened: Vec<_> = (0..8).map(|_| scope.spawn(|| database.open())).collect();
+        for store in opened {
+            assert_eq!(store.join().unwrap().accounts().unwrap(), []);
+        }
+    });
+    assert!(
+        database
+            .contents()
+            .contains(&"bindery_format: [\"(2)\"]".to_owned()),
+        "{:?}",
+        database.contents()
+    );
+}
+
+#[test]
+fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
+    let database = Database::new();
+    append(&database.founded(), 1).unwrap();
+    database.run("DROP TABLE key_use; UPDATE bindery_format SET format = 1");
+    let store = database.open();
+    assert_eq!(store.key_uses(ACCOUNT).unwrap(), []);
+    assert_eq!(revisions(&store), [1]);
+}
+
+#[test]
+fn what_a_newer_version_or_another_application_made_is_refused_and_left_as_it_is() {
+    let newer = Database::new();
+    append(&newer.founded(), 1).unwrap();
+    newer.run("UPDATE bindery_format SET format = 99");
+    let other = Database::new();
+    other.run("CREATE TABLE account (name TEXT); INSERT INTO account VALUES ('ada')");
+    for database in [newer, other] {
+        let before = database.contents();
+        let refused = PostgresStore::open(&database.url).map_err(|error| error.to_string());
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains("has format 99") || refused.contains("tables of another application"),
+            "{refused}"
+        );
+        assert!(
+            refused.contains(&format!("/{}`", database.name)),
+            "{refused}"
+        );
+        assert_eq!(database.contents(), before);
+    }
+}
+
+#[test]
+fn a_login_that_may_not_make_tables_is_enough_once_they_are_there() {
+    let database = Database::new();
+    database.founded();
+    let role = format!("{}_login", database.name);
+    database.run(&format!(
+        "CREATE ROLE {role} LOGIN;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+    ));
+    let url = database.url.replace("//postgres@", &format!("//{role}@"));
+    let store = PostgresStore::open(&url).unwrap();
+    assert_eq!(append(&store, 1).unwrap(), Revision(1));
+}
+
+#[test]
+fn others_are_heard_and_our_own_appends_are_not() {
+    const LONG: Duration = Duration::from_secs(10);
+    const SHORT: Duration = Duration::from_millis(50);
+    let database = Database::new();
+    let (first, second) = (database.founded(), database.open());
+    assert_eq!(
+        first.watch(LONG),
+        Wake::Missed,
+        "nothing was heard until now"
+    );
+    assert_eq!(first.watch(SHORT), Wake::Quiet);
+    append(&first, 1).unwrap();
+    assert_eq!(first.watch(SHORT), Wake::Quiet);
+    append(&second, 2).unwrap();
+    assert_eq!(first.watch(LONG), Wake::Appended(BTreeSet::from([ACCOUNT])));
+    database.run("NOTIFY bindery, 'nonsense'; NOTIFY bindery, '7 0'");
+    assert_eq!(
+        first.watch(LONG),
+        Wake::Appended(BTreeSet::from([AccountId(7)]))
+    );
+    database.cut();
+    assert_eq!(first.watch(LONG), Wake::Missed);
+    append(&second, 3).unwrap();
+    assert_eq!(first.watch(LONG), Wake::Appended(BTreeSet::from([ACCOUNT])));
+}
+
+#[test]
+fn a_host_that_is_not_there_is_passed_over() {
+    let database = Database::new();
+    database.founded();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let url = database
+        .url
+        .replacen('@', &format!("@127.0.0.1:{port},"), 1);
+    let store = PostgresStore::open(&url).unwrap();
+    assert_eq!(append(&store, 1).unwrap(), Revision(1));
+    // One that takes no writes is passed over, too; with no other, that is why.
+    let read_only = format!(
+        "{}?options=-cdefault_transaction_read_only%3Don",
+        database.url
+    );
+    let refused = PostgresStore::open(&read_only).unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Store(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+}

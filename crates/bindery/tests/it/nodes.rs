@@ -1,0 +1,160 @@
+//! Several servers on one database: any of them serves anything, and none answers with less than it is asked to know.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::postgres::{new_database, serve};
+use crate::proxy::Proxy;
+use crate::support::{Client, Server, text};
+
+fn three() -> [Server; 3] {
+    let url = new_database();
+    [(); 3].map(|()| Server::start_command(&mut serve(&url)))
+}
+
+/// The status, the body's `name`, and the revision of the answer.
+fn get(client: &Client, path: &str, at_least: Option<u64>) -> (u16, String, u64) {
+    let (status, body, revision) = client.try_send_at("GET", path, None, at_least).unwrap();
+    let name = body["name"].as_str().unwrap_or_default().to_owned();
+    (status, name, revision.unwrap())
+}
+
+#[test]
+fn a_change_on_one_server_is_in_the_answer_of_any_that_is_asked_for_its_revision() {
+    let servers = three();
+    let clients = servers.each_ref().map(Server::client);
+    let (_, made, _) = clients[0]
+        .try_send_at(
+            "POST",
+            "/v2/organizations",
+            Some(&json!({"name": "0"})),
+            None,
+        )
+        .unwrap();
+    let path = format!("/v2/organizations/{}", text(&made, "id"));
+    let mut last = 0;
+    for turn in 1..=60_usize {
+        let name = turn.to_string();
+        let (status, body, revision) = clients[turn % 3]
+            .try_send_at("PATCH", &path, Some(&json!({"name": name})), None)
+            .unwrap();
+        assert_eq!(status, 200, "{body}");
+        let revision = revision.unwrap();
+        assert!(revision > last, "revisions go up from server to server");
+        last = revision;
+        for client in &clients {
+            let (status, found, at) = get(client, &path, Some(revision));
+            assert_eq!((status, found), (200, name.clone()));
+            assert!(at >= revision);
+        }
+    }
+    for server in servers {
+        server.stop();
+    }
+}
+
+#[test]
+fn a_key_that_one_server_has_just_made_is_good_on_all_that_are_asked_for_its_revision() {
+    let servers = three();
+    for turn in 0..9_usize {
+        let asked = json!({"key_type": "USER", "name": format!("key {turn}")});
+        let (status, made, revision) = servers[turn % 3]
+            .client()
+            .try_send_at("POST", "/v2/api-keys", Some(&asked), None)
+            .unwrap();
+        assert_eq!(status, 201, "{made}");
+        let other = servers[(turn + 1) % 3].client_with(&text(&made, "key"));
+        let (status, ..) = other
+            .try_send_at("GET", "/v2/roles", None, revision)
+            .unwrap();
+        assert_eq!(status, 200);
+        let id = text(&made, "id");
+        let (status, _, revision) = servers[turn % 3]
+            .client()
+            .try_send_at("PUT", &format!("/v2/api-keys/{id}/revoke"), None, None)
+            .unwrap();
+        assert_eq!(status, 204);
+        let (status, ..) = other
+            .try_send_at("GET", "/v2/roles", None, revision)
+            .unwrap();
+        assert_eq!(status, 401, "revoked there, and so here");
+    }
+    for server in servers {
+        server.stop();
+    }
+}
+
+#[test]
+fn a_revision_that_is_not_there_is_said_in_time() {
+    let url = new_database();
+    let server = Server::start_command(&mut serve(&url));
+    let client = server.client();
+    let (status, body, _) = client
+        .try_send_at("GET", "/v2/roles", None, Some(1_000_000))
+        .unwrap();
+    assert_eq!(status, 503, "{body}");
+    assert!(
+        text(&body, "detail").contains("`Bindery-At-Least`"),
+        "{body}"
+    );
+    server.stop();
+}
+
+/// Asks until the answer is as it should be.
+fn until(client: &Client, path: &str, is_so: impl Fn(u16, &Value) -> bool) {
+    let comes_to_it = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        let (status, body) = client.try_send("GET", path, None).unwrap();
+        is_so(status, &body)
+    });
+    assert!(comes_to_it, "{path} never came to it");
+}
+
+#[test]
+fn a_server_that_is_cut_off_decides_on_says_so_refuses_changes_and_comes_back() {
+    let url = new_database();
+    let (login, rest) = url.split_once('@').unwrap();
+    let (target, database) = rest.split_once('/').unwrap();
+    let proxy = Proxy::to(target);
+    let through = format!("{login}@{}/{database}", proxy.address);
+    let server = Server::start_command(&mut serve(&through));
+    let strict = Server::start_command(serve(&through).args(["--staleness-limit", "3"]));
+    let other = Server::start_command(&mut serve(&url));
+    let client = server.client();
+    let made = client.post("/v2/organizations", &json!({"name": "before"}));
+    let path = format!("/v2/organizations/{}", text(&made, "id"));
+    until(&client, "/readyz", |status, _| status == 200);
+    proxy.cut();
+    let elsewhere = other
+        .client()
+        .try_send("PATCH", &path, Some(&json!({"name": "after"})));
+    assert_eq!(elsewhere.unwrap().0, 200);
+    let (status, body) = client
+        .try_send("PATCH", &path, Some(&json!({"name": "here"})))
+        .unwrap();
+    assert_eq!(status, 503, "{body}");
+    until(&client, "/readyz", |status, body| {
+        let is_stale = body["staleness_seconds"].as_u64() > Some(2);
+        status == 503 && is_stale && body["takes_writes"] == false
+    });
+    assert_eq!(text(&client.get(&path), "name"), "before");
+    assert_eq!(client.get("/healthz")["status"], "ok");
+    assert_eq!(client.get("/readyz/reads")["status"], "ok");
+    let strict_client = strict.client();
+    until(&strict_client, &path, |status, body| {
+        status == 503 && text(body, "detail").contains("cut off")
+    });
+    until(&strict_client, "/readyz/reads", |status, _| status == 503);
+    proxy.mend();
+    until(&client, &path, |_, body| body["name"] == "after");
+    until(&strict_client, &path, |_, body| body["name"] == "after");
+    let (status, body) = client
+        .try_send("PATCH", &path, Some(&json!({"name": "here"})))
+        .unwrap();
+    assert_eq!(status, 200, "{body}");
+    until(&client, "/readyz", |status, _| status == 200);
+    for server in [server, strict, other] {
+        server.stop();
+    }
+}
