@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::authzen::{Aliases, Kept, Names};
+use crate::hot::Form;
 use crate::json;
 use crate::mail::{Letter, Mailer};
 use crate::operations::Operation;
@@ -39,6 +40,9 @@ pub(crate) enum Handler {
     Reads(fn(&Call) -> Result<Answer, Problem>),
     /// Answers from the snapshot, after looking at much of it.
     Searches(fn(&Call) -> Result<Answer, Problem>),
+    /// Decides: on the hot path where it can, and from the snapshot where not. What is allowed and what not stands in no audit
+    /// log; that someone asked who may not, does.
+    Decides(Form, fn(&Call) -> Result<Answer, Problem>),
     /// Answers from the store.
     Waits(fn(Call) -> Answering),
     /// Waits for a commit.
@@ -183,7 +187,7 @@ impl Call {
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
         let operation = self.operation;
         let answer = match operation.handler {
-            Handler::Reads(handler) => handler(&self),
+            Handler::Reads(handler) | Handler::Decides(_, handler) => handler(&self),
             // Apart from the threads that connections are served on: nobody else waits for it.
             Handler::Searches(handler) => {
                 let searching = tokio::task::spawn_blocking(move || handler(&self));

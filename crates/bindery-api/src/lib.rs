@@ -6,6 +6,7 @@ mod call;
 mod enforcement_points;
 mod freshness;
 mod health;
+mod hot;
 mod json;
 mod mail;
 mod openapi;

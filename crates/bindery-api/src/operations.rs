@@ -7,6 +7,7 @@ use std::fmt;
 use hyper::Method;
 
 use crate::call::{Answer, Handler};
+use crate::hot::Form;
 use crate::openapi::{Described, described};
 use crate::v2::{
     api_keys, audit_logs, organizations, projects, resource_restrictions, role_bindings, roles,
@@ -75,6 +76,9 @@ impl fmt::Debug for Operation {
 macro_rules! operation {
     ($method:ident $path:literal $id:ident: reads $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Reads($family::$handler))
+    };
+    ($method:ident $path:literal $id:ident: decides $form:ident $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
+        operation!(@ $method $path $id, $success, $query, $body, Handler::Decides(Form::$form, $family::$handler))
     };
     ($method:ident $path:literal $id:ident: searches $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Searches($family::$handler))
@@ -159,8 +163,8 @@ pub(crate) static OPERATIONS: [Operation; 57] = [
     operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: enforcement_points::mark, 204, query [], body Empty),
     operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: enforcement_points::unmark, 204, query [], body Empty),
     operation!(POST "/bindery/v1/explain" explain_access: searches authzen::explain, 200, query [], body Json),
-    operation!(POST "/access/v1/evaluation" access_evaluation: reads authzen::evaluation, 200, query [], body Json),
-    operation!(POST "/access/v1/evaluations" access_evaluations: reads authzen::evaluations, 200, query [], body Json),
+    operation!(POST "/access/v1/evaluation" access_evaluation: decides Evaluation authzen::evaluation, 200, query [], body Json),
+    operation!(POST "/access/v1/evaluations" access_evaluations: decides Evaluations authzen::evaluations, 200, query [], body Json),
     operation!(POST "/access/v1/search/subject" search_subject: searches authzen::search_subject, 200, query [], body Json),
     operation!(POST "/access/v1/search/resource" search_resource: searches authzen::search_resource, 200, query [], body Json),
     operation!(POST "/access/v1/search/action" search_action: searches authzen::search_action, 200, query [], body Json),

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -15,6 +16,7 @@ use bindery_core::time::Timestamp;
 use bindery_node::{Account, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -34,6 +36,7 @@ use crate::call::{
 };
 use crate::freshness::{self, Frame};
 use crate::health::Health;
+use crate::hot::{Asking, Form};
 use crate::mail::Mailer;
 use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
@@ -267,7 +270,7 @@ impl Server {
     async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
-        let path = shown(request.uri().path());
+        let uri = request.uri().clone();
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
@@ -275,7 +278,8 @@ impl Server {
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
-        let mut response = answered.unwrap_or_else(|problem| problem.render(&path, &request_id));
+        let mut response =
+            answered.unwrap_or_else(|problem| problem.render(&shown(uri.path()), &request_id));
         if has_body && !frame.is_body_read() {
             // What nobody reads would stand before the next request.
             let headers = response.headers_mut();
@@ -286,11 +290,13 @@ impl Server {
             response.headers_mut().insert(REQUEST_ID, value);
         }
         let status = response.status().as_u16();
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         if status >= 500 {
+            let (path, micros) = (shown(uri.path()), micros());
             tracing::error!(%method, path, status, micros, request_id, "request");
-        } else {
+        } else if tracing::enabled!(tracing::Level::DEBUG) {
             // Who did what stands in the audit log; this is for looking closely.
+            let (path, micros) = (shown(uri.path()), micros());
             tracing::debug!(%method, path, status, micros, request_id, "request");
         }
         response
@@ -395,10 +401,26 @@ impl Server {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Result<Answer, Problem> {
+        let sent = request.uri().query().unwrap_or_default().to_owned();
+        let body = self.read_body(&asked, request);
+        let body =
+            if let (Handler::Decides(form, _), true) = (asked.operation.handler, sent.is_empty()) {
+                let body = body.await;
+                if let Ok(body) = &body
+                    && let Some(answer) = self.decide(&asked, form, &account, caller, body)
+                {
+                    return Ok(answer);
+                }
+                Either::Left(std::future::ready(body))
+            } else {
+                Either::Right(body)
+            };
         let kind = match asked.operation.handler {
-            Handler::Reads(_) | Handler::Searches(_) | Handler::Waits(_) | Handler::Public(_) => {
-                AuditKind::Query
-            }
+            Handler::Reads(_)
+            | Handler::Decides(..)
+            | Handler::Searches(_)
+            | Handler::Waits(_)
+            | Handler::Public(_) => AuditKind::Query,
             Handler::Changes(_) | Handler::Open(_) => AuditKind::Mutation,
         };
         let mut note = AuditEntry {
@@ -417,14 +439,24 @@ impl Server {
         };
         let (operation, frame) = (asked.operation, asked.frame);
         let answered = self
-            .perform(asked, Arc::clone(&account), caller, request, &mut note)
+            .perform(&asked, Arc::clone(&account), caller, &sent, body, &mut note)
             .await;
         if matches!(operation.handler, Handler::Changes(_)) {
             // The one at which it was made, or a later one.
             frame.answer_at(account.snapshot().revision());
         }
+        if let Ok(Answer {
+            revision: Some(revision),
+            ..
+        }) = &answered
+        {
+            frame.answer_at(*revision);
+        }
         let is_audited = match &answered {
-            Ok(_) => matches!(operation.handler, Handler::Changes(_)),
+            Ok(_) => matches!(
+                operation.handler,
+                Handler::Changes(_) | Handler::Decides(..)
+            ),
             Err(problem) => {
                 note.status = problem.status();
                 problem.is_audited
@@ -439,21 +471,49 @@ impl Server {
         answered
     }
 
+    /// Answers on the hot path, if it can.
+    fn decide(
+        &self,
+        asked: &Asked<'_>,
+        form: Form,
+        account: &Account,
+        caller: Caller,
+        body: &[u8],
+    ) -> Option<Answer> {
+        let asking = Asking {
+            account,
+            state: &account.snapshot(),
+            aliases: &self.services.aliases,
+            context: Context {
+                caller,
+                now: asked.now,
+            },
+        };
+        let (json, revision) = asking.answer(form, body)?;
+        asked.frame.answer_at(revision);
+        Some(Answer {
+            status: None,
+            json: Some(json),
+            of: None,
+            revision: Some(revision),
+        })
+    }
+
     /// Reads the request and has it answered; tells `note` what it said, as far as it was read.
     async fn perform(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         account: Arc<Account>,
         caller: Caller,
-        request: Request<Incoming>,
+        sent: &str,
+        body: impl Future<Output = Result<Bytes, Problem>>,
         note: &mut AuditEntry,
     ) -> Result<Answer, Problem> {
         let path = decode_all(&asked.parameters)?;
         note.variables = audited_variables(&path, std::iter::empty());
-        let sent = request.uri().query().unwrap_or_default();
         let query = Query::parse(sent, asked.operation.query)?;
         note.variables = audited_variables(&path, query.pairs());
-        let body = self.read_body(&asked, request).await?;
+        let body = body.await?;
         note.text = audited_text(&body);
         // After the body has come: what is read is as new as can be.
         let state = account.snapshot();
@@ -465,7 +525,7 @@ impl Server {
             account,
             caller,
             now: asked.now,
-            address: asked.address,
+            address: asked.address.clone(),
             path,
             query,
             body,
@@ -625,10 +685,16 @@ fn request_id(headers: &HeaderMap) -> String {
         (1..=REQUEST_ID_LENGTH_MAX).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    sent.filter(is_good).map_or_else(
-        || format!("{:016x}", getrandom::u64().unwrap_or_default()),
-        ToOwned::to_owned,
-    )
+    sent.filter(is_good)
+        .map_or_else(new_request_id, ToOwned::to_owned)
+}
+
+/// Tells requests apart, of this process and of others; nothing depends on its being hard to guess.
+fn new_request_id() -> String {
+    static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{:08x}{number:08x}", *PROCESS)
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

@@ -306,7 +306,7 @@ fn refusals(operation: &Operation, described: &Described) -> Vec<(u16, &'static 
         shared.extend(WITH_BODY);
     }
     match operation.handler {
-        Handler::Reads(_) | Handler::Searches(_) => {}
+        Handler::Reads(_) | Handler::Decides(..) | Handler::Searches(_) => {}
         Handler::Public(_) => shared.retain(|(status, _)| *status == 400),
         Handler::Waits(_) | Handler::Changes(_) => shared.extend(CHANGING),
         Handler::Open(_) => {

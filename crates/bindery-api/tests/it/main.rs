@@ -6,6 +6,7 @@
 )]
 
 mod authzen;
+mod hot;
 mod matrix;
 mod personas;
 mod served;
