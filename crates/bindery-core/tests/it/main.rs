@@ -2,4 +2,5 @@
 
 mod decisions;
 mod deletion;
+mod one_revision;
 mod world;
