@@ -143,7 +143,9 @@ fn race(turns: u64, read: impl Fn(&Index) -> Option<bool> + Sync) -> (u64, u64) 
 #[test]
 fn a_check_a_batch_and_a_list_each_see_one_revision() {
     for (name, look) in LOOKS {
-        let (looks, torn) = race(TURNS, |index| index.read(look).map(|(is_whole, _)| is_whole));
+        let (looks, torn) = race(TURNS, |index| {
+            index.read(look).map(|(is_whole, _)| is_whole)
+        });
         assert!(looks >= TURNS, "{name}: {looks} looks");
         assert_eq!(torn, 0, "{name}: torn among {looks}");
     }
