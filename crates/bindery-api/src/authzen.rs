@@ -12,6 +12,7 @@ use bindery_core::decision::{Decision, Question};
 use bindery_core::id::Revision;
 use bindery_core::inquiry::Found;
 use bindery_core::state::State;
+use bindery_node::Account;
 
 use crate::call::{Answer, Call, PublicCall};
 use crate::problem::Problem;
@@ -192,18 +193,14 @@ pub(crate) fn search_subject(call: &Call) -> Result<Answer, Problem> {
             return nothing(call, Found::Users(Vec::new()));
         };
         let mut users = Vec::new();
-        let access = call.account.access();
-        let state = at_one_revision(call, || {
-            access.users_of(resource, permission, call.now, &mut users)
+        let state = at_one_revision(call, |account| {
+            account.users_of(resource, permission, call.now, &mut users)
         });
-        let (state, users) = state.map_or_else(
-            || {
-                let state = call.account.snapshot();
-                let users = state.users_of(permission, resource, call.now);
-                (state, users)
-            },
-            |state| (state, std::mem::take(&mut users)),
-        );
+        let state = state.unwrap_or_else(|| {
+            let state = call.account.snapshot();
+            users = state.users_of(permission, resource, call.now);
+            state
+        });
         let found = state.askable_subjects(context, kind, resource, users);
         (found, state)
     })?;
@@ -226,18 +223,14 @@ pub(crate) fn search_resource(call: &Call) -> Result<Answer, Problem> {
             return nothing(call, Found::Resources(Vec::new()));
         };
         let mut resources = Vec::new();
-        let access = call.account.access();
-        let state = at_one_revision(call, || {
-            access.resources_of(subject, permission, level, call.now, &mut resources)
+        let state = at_one_revision(call, |account| {
+            account.resources_of(subject, permission, level, call.now, &mut resources)
         });
-        let (state, resources) = state.map_or_else(
-            || {
-                let state = call.account.snapshot();
-                let resources = state.resources_of(subject, permission, level, call.now);
-                (state, resources)
-            },
-            |state| (state, std::mem::take(&mut resources)),
-        );
+        let state = state.unwrap_or_else(|| {
+            let state = call.account.snapshot();
+            resources = state.resources_of(subject, permission, level, call.now);
+            state
+        });
         let found = state.askable_resources(context, subject, resources);
         (found, state)
     })?;
@@ -262,17 +255,17 @@ pub(crate) fn search_action(call: &Call) -> Result<Answer, Problem> {
     answer(&page, results)
 }
 
-/// How often the index is searched again because a change came between it and the snapshot.
+/// How often a search is made again because a change came between it and the snapshot.
 const SEARCHES_MAX: usize = 4;
 
-/// The state at whose revision the index was searched: what the caller may ask about is told by the same. `None` if the index
-/// could not be caught at rest.
+/// The state at whose revision the search was made: what the caller may ask about is told by the same. `None` if changes come one
+/// upon the other.
 fn at_one_revision(
     call: &Call,
-    mut search: impl FnMut() -> Option<Revision>,
+    mut search: impl FnMut(&Account) -> Revision,
 ) -> Option<Arc<State>> {
     (0..SEARCHES_MAX).find_map(|_| {
-        let revision = search()?;
+        let revision = search(&call.account);
         let state = call.account.snapshot();
         (state.revision() == revision).then_some(state)
     })

@@ -2,5 +2,7 @@
 
 mod decisions;
 mod deletion;
+mod example;
 mod explanations;
+mod one_revision;
 mod world;
