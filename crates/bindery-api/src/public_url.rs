@@ -9,7 +9,8 @@ use hyper::Uri;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     text: String,
-    is_decision_point: bool,
+    is_confidential: bool,
+    has_path: bool,
 }
 
 /// Why a text is no such URL.
@@ -33,10 +34,10 @@ impl PublicUrl {
         if !is_good {
             return Err(PublicUrlError);
         }
-        let is_safe = scheme == "https" || is_loopback(authority.host());
         Ok(Self {
             text: text.trim_end_matches('/').to_owned(),
-            is_decision_point: is_safe && uri.path().trim_matches('/').is_empty(),
+            is_confidential: scheme == "https" || is_loopback(authority.host()),
+            has_path: !uri.path().trim_matches('/').is_empty(),
         })
     }
 
@@ -45,10 +46,15 @@ impl PublicUrl {
         &self.text
     }
 
+    /// Whether nobody on the way can read along: `https`, or `http` to this very machine.
+    pub fn is_confidential(&self) -> bool {
+        self.is_confidential
+    }
+
     /// The same if AuthZEN takes it as the identifier of a decision point whose metadata stand right below its host: `https`, or
     /// `http` to this very machine, and no path.
     pub(crate) fn decision_point(&self) -> Option<&str> {
-        self.is_decision_point.then_some(self.as_str())
+        (self.is_confidential && !self.has_path).then_some(self.as_str())
     }
 }
 
