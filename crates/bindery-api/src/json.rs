@@ -264,7 +264,10 @@ mod tests {
         let inner = Members::from([("b".to_owned(), Attribute::List(list))]);
         assert_eq!(members.get("a"), Some(&Attribute::Members(inner)));
         assert_eq!(members.get("c"), Some(&Attribute::Integer(u64::MAX.into())));
-        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        // The object itself counts too.
+        let deep = |lists: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(lists), "]".repeat(lists));
+        assert!(parse_open(deep(126).as_bytes()).is_ok());
+        let deep = deep(127);
         for (body, named) in [
             (&b""[..], "EOF"),
             (b"[]", "an object"),
