@@ -66,6 +66,7 @@ fn explain_one(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Eval
 pub(crate) fn explain(call: &Call) -> Result<Answer, Problem> {
     let request = call.read_body(EvaluationRequest::read)?;
     let asked = request.asked()?;
+    request.explains()?;
     let context = call.admit()?;
     let explained = match permitted(call, &context, &asked)? {
         None => Explained::unknown_action(),

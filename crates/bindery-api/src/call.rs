@@ -16,6 +16,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use crate::authzen::{Aliases, Kept, Names};
 use crate::hot::Form;
@@ -65,6 +66,8 @@ pub(crate) struct Services {
     pub(crate) attempts: Attempts,
     pub(crate) aliases: Aliases,
     pub(crate) searches: Kept,
+    /// As many searches at once as there is anything to run them on; more wait.
+    pub(crate) searching: Arc<Semaphore>,
 }
 
 /// One request that anyone may make.
@@ -190,7 +193,11 @@ impl Call {
             Handler::Reads(handler) | Handler::Decides(_, handler) => handler(&self),
             // Apart from the threads that connections are served on: nobody else waits for it.
             Handler::Searches(handler) => {
-                let searching = tokio::task::spawn_blocking(move || handler(&self));
+                let turn = Arc::clone(&self.services.searching).acquire_owned().await;
+                let searching = tokio::task::spawn_blocking(move || {
+                    let _turn = turn;
+                    handler(&self)
+                });
                 searching.await.map_err(|error| {
                     tracing::error!(%error, "a search did not come to its end");
                     Problem::internal()

@@ -93,10 +93,7 @@ impl Problem {
 
     /// 404 for what this server would serve if its operator had set it up.
     pub(crate) fn not_configured(detail: &str) -> Self {
-        Self {
-            is_untyped: true,
-            ..Self::new(StatusCode::NOT_FOUND, detail)
-        }
+        Self::new(StatusCode::NOT_FOUND, detail)
     }
 
     /// 405, with what the path does take.

@@ -27,6 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::authzen::{Aliases, Kept};
@@ -154,6 +155,7 @@ impl Server {
                 attempts: Attempts::new(),
                 aliases: options.aliases,
                 searches: Kept::default(),
+                searching: Arc::new(Semaphore::new(searches_at_once())),
             }),
             public: PublicCall {
                 public_url: options.public_url,
@@ -173,7 +175,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(tokio::sync::Semaphore::new(server.limits.connections_max));
+        let places = Arc::new(Semaphore::new(server.limits.connections_max));
         let chores = tokio::spawn({
             let server = Arc::clone(&server);
             async move {
@@ -571,6 +573,10 @@ impl Server {
     }
 }
 
+fn searches_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Forgets audit entries that are older than `retention`, a few at a time.
 fn forget(node: &Node, retention: Duration) {
     let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
@@ -632,8 +638,8 @@ fn bounded_writes(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutStream
 
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<tokio::sync::Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places)
         .acquire_owned()
         .await

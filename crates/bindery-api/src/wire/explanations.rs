@@ -168,7 +168,7 @@ struct GrantTold {
     #[schemars(with = "FreeText")]
     role_name: String,
     /// How many permissions it brings on that resource that are not held there, this one among them.
-    permissions_gained: usize,
+    permissions_gained: u32,
     #[schemars(with = "FreeText")]
     text: String,
 }

@@ -36,7 +36,7 @@ pub struct SufficientGrant {
     /// What would be done.
     pub change: SufficientChange,
     /// How many permissions it brings on the resource that weren't held there; the one that was asked for is among them.
-    pub gained: usize,
+    pub gained: u32,
 }
 
 /// A change that an account admin can make.
@@ -191,11 +191,11 @@ fn smallest<R: Copy>(
 ) -> Option<Sufficient> {
     let mut found: Vec<SufficientGrant> = Vec::new();
     for (role, after) in after {
-        if !after.contains(wanted) || before.intersection(after) != before {
+        if !after.contains(wanted) || !before.difference(after).is_empty() {
             continue;
         }
-        let gained = after.iter().filter(|one| !before.contains(*one)).count();
-        let fewest = found.first().map_or(usize::MAX, |first| first.gained);
+        let gained = after.difference(before).len();
+        let fewest = found.first().map_or(u32::MAX, |first| first.gained);
         if gained < fewest {
             found.clear();
         }

@@ -41,6 +41,20 @@ impl Model {
         Ok(())
     }
 
+    /// Keys with the mark; 403 for whoever isn't account admin.
+    pub fn list_enforcement_points(&self, context: &Context) -> Result<Vec<ApiKeyId>, Refusal> {
+        if !self.is_account_admin(context.user(), context.now) {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        let mut ids = Vec::new();
+        for key in &self.api_keys {
+            if key.is_enforcement_point {
+                ids.push(key.id);
+            }
+        }
+        Ok(ids)
+    }
+
     /// 403 for whoever isn't account admin, whatever the key; then 404.
     fn find_for_admin(&self, context: &Context, key: ApiKeyId) -> Result<(), Refusal> {
         if !self.is_account_admin(context.user(), context.now) {

@@ -316,8 +316,9 @@ impl Trial<'_> {
     }
 }
 
-fn gained(before: PermissionSet, after: PermissionSet) -> usize {
-    after.iter().filter(|one| !before.contains(*one)).count()
+fn gained(before: PermissionSet, after: PermissionSet) -> u32 {
+    let gained = after.iter().filter(|one| !before.contains(*one));
+    u32::try_from(gained.count()).unwrap_or(u32::MAX)
 }
 
 #[test]

@@ -68,10 +68,13 @@ fn what_is_said_to_be_enough_is_an_operation_and_is_enough() {
         "/v2/role-bindings/{}",
         grant["role_binding_id"].as_str().unwrap()
     );
-    let patch = json!({"role_id": grant["role_id"]}).to_string();
-    let (status, _) = scenario
-        .served
-        .send(Some(&scenario.admin_key), "PATCH", &path, Some(&patch));
+    let body_of_patch = json!({"role_id": grant["role_id"]}).to_string();
+    let (status, _) = scenario.served.send(
+        Some(&scenario.admin_key),
+        "PATCH",
+        &path,
+        Some(&body_of_patch),
+    );
     assert_eq!(status, 200);
     assert_eq!(
         scenario.told("/access/v1/evaluation", &body)["decision"],
