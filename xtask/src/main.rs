@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod codegen;
 mod instructions;
@@ -47,6 +48,15 @@ enum Task {
     },
     /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
+    /// Build Bindery with its peers, measure both, and write the tables of docs/performance.md.
+    Bench {
+        /// How many roles are held: s (ten thousand, takes a minute or so), m (a million), l (ten million) or all.
+        #[arg(long, default_value = "all", value_parser = ["s", "m", "l", "all"])]
+        size: String,
+        /// Only one part, such as `check`, `write` or `cedar`; nothing is written then.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Make the tables of bindery-core from those in contract/.
     Codegen {
         /// Only say whether they are stale.
@@ -75,6 +85,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Schemathesis => suites::schemathesis(root),
         Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
+        Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),
         Task::Codegen { check } => codegen::run(root, check),
     }
 }

@@ -13,6 +13,8 @@ use crate::problem::Problem;
 pub(crate) mod api_keys;
 pub(crate) mod assignment;
 pub(crate) mod audit_logs;
+pub(crate) mod authzen;
+pub(crate) mod enforcement_points;
 pub(crate) mod organizations;
 pub(crate) mod projects;
 pub(crate) mod resource_restrictions;

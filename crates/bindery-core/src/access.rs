@@ -14,7 +14,7 @@ use bindery_index::{
 use crate::api_key::KeyOwner;
 use crate::change::Change;
 use crate::decision::{
-    Decision, Facts, Held, HeldRole, Place, Principal, Question, SpacePlace, decide,
+    Decision, Facts, Held, HeldRole, Place, Principal, Question, SpacePlace, allows, decide,
 };
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
@@ -45,6 +45,13 @@ impl AccessIndex {
     pub fn decide(&self, question: &Question, now: Timestamp) -> Option<(Decision, Revision)> {
         let made = self.0.read(|view| IndexFacts(view).decide(question, now));
         made.map(|(decision, revision)| (decision, Revision(revision)))
+    }
+
+    /// [`AccessIndex::decide`] for whoever doesn't ask why, which a quarter of its time goes into.
+    #[inline]
+    pub fn allows(&self, question: &Question, now: Timestamp) -> Option<(bool, Revision)> {
+        let made = self.0.read(|view| IndexFacts(view).allows(question, now));
+        made.map(|(is_allowed, revision)| (is_allowed, Revision(revision)))
     }
 
     /// What the closure makes of any number of decisions, all at the one revision.
@@ -356,6 +363,12 @@ impl IndexFacts<'_> {
     #[inline]
     pub fn decide(self, question: &Question, now: Timestamp) -> Decision {
         decide(&self, question, self.clamp(now))
+    }
+
+    /// The decision without its reason.
+    #[inline]
+    pub fn allows(self, question: &Question, now: Timestamp) -> bool {
+        allows(&self, question, self.clamp(now))
     }
 
     /// Never earlier than the last change: a clock that was set back brings no key back to life.

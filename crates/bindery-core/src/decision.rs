@@ -254,6 +254,41 @@ impl Place {
 /// Answers the question from these facts, as of `now` (§7). Deny is the default; there are no negative grants.
 #[inline]
 pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decision {
+    match weigh(facts, question, now) {
+        Weighed::Decided(decision) => decision,
+        Weighed::Ways(ways) => ways.decision(),
+    }
+}
+
+/// [`decide`] for whoever doesn't ask why.
+#[inline]
+pub fn allows(facts: &impl Facts, question: &Question, now: Timestamp) -> bool {
+    match weigh(facts, question, now) {
+        Weighed::Decided(decision) => decision.is_allowed(),
+        Weighed::Ways(ways) => ways.open.is_any_grant(),
+    }
+}
+
+/// What a question comes to, before its reason is put together.
+enum Weighed {
+    Decided(Decision),
+    Ways(WaysTo),
+}
+
+/// The ways to a space or a project, with what was found on them.
+struct WaysTo {
+    open: Ways,
+    held: Held,
+    space: SpacePlace,
+    project: ProjectId,
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "else what it found goes through memory, of which `allows` needs a bit"
+)]
+fn weigh(facts: &impl Facts, question: &Question, now: Timestamp) -> Weighed {
     let Question {
         principal: user,
         permission,
@@ -263,28 +298,32 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
         .principal(user)
         .filter(|principal| principal.acts_at(now))
     else {
-        return Decision::Denied(Lack::Principal);
+        return Weighed::Decided(Decision::Denied(Lack::Principal));
     };
     let Some(place) = facts.place(resource) else {
-        return Decision::Denied(Lack::Resource);
+        return Weighed::Decided(Decision::Denied(Lack::Resource));
     };
     let lowest = permission.lowest_level();
     if !resource.level().reaches(lowest) {
-        return Decision::Denied(Lack::Level { lowest });
+        return Weighed::Decided(Decision::Denied(Lack::Level { lowest }));
     }
     if principal.account_role == AccountRole::Admin {
-        return Decision::Allowed(Grant::AccountAdmin);
+        return Weighed::Decided(Decision::Allowed(Grant::AccountAdmin));
     }
     let (space, project, is_restricted) = match place {
         Place::Account => {
             let role = principal.account_role;
-            return allow_if(
-                role.permissions().contains(permission),
-                Grant::AccountRole(role),
-            );
+            let is_granted = role.permissions().contains(permission);
+            return Weighed::Decided(allow_if(is_granted, Grant::AccountRole(role)));
         }
         Place::Organization(organization) => {
-            return in_organization(facts, user, place, organization, permission);
+            return Weighed::Decided(in_organization(
+                facts,
+                user,
+                place,
+                organization,
+                permission,
+            ));
         }
         Place::Space(space) => (space, ProjectId::NOBODY, false),
         Place::Project(project, space, is_restricted) => (space, project, is_restricted),
@@ -292,24 +331,43 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
     let held = facts.held(user, place, permission);
     // Who may manage a restriction from the space keeps that right, and no other (§6).
     let is_cut = is_restricted && permission != Permission::ProjectRestrict;
-    let way = Ways::to(&held, &principal, space, is_cut).first();
-    let in_space = |cut: CutGrant| cut.on(space);
-    let cut_by = |cut: CutGrant| Decision::Denied(Lack::Restriction(project, cut));
-    match way {
-        Way::OrganizationAdmin => Decision::Allowed(Grant::OrganizationAdmin(space.organization)),
-        Way::SpaceAdmin => Decision::Allowed(Grant::SpaceAdmin(space.space)),
-        Way::SpaceAdminByBinding => Decision::Allowed(Grant::SpaceAdminByBinding(space.space)),
-        Way::Membership => Decision::Allowed(in_space(held.as_membership())),
-        Way::Binding => Decision::Allowed(in_space(held.as_binding())),
-        Way::Fallback => Decision::Allowed(in_space(held.as_fallback())),
-        Way::OnProject => Decision::Allowed(Grant::RoleBinding(
-            Bindable::Project(project),
-            held.on_project.role,
-        )),
-        Way::CutMembership => cut_by(held.as_membership()),
-        Way::CutBinding => cut_by(held.as_binding()),
-        Way::CutFallback => cut_by(held.as_fallback()),
-        Way::None => Decision::Denied(Lack::Grant),
+    Weighed::Ways(WaysTo {
+        open: Ways::to(&held, &principal, space, is_cut),
+        held,
+        space,
+        project,
+    })
+}
+
+impl WaysTo {
+    #[inline]
+    fn decision(self) -> Decision {
+        let Self {
+            open,
+            held,
+            space,
+            project,
+        } = self;
+        let in_space = |cut: CutGrant| cut.on(space);
+        let cut_by = |cut: CutGrant| Decision::Denied(Lack::Restriction(project, cut));
+        match open.first() {
+            Way::OrganizationAdmin => {
+                Decision::Allowed(Grant::OrganizationAdmin(space.organization))
+            }
+            Way::SpaceAdmin => Decision::Allowed(Grant::SpaceAdmin(space.space)),
+            Way::SpaceAdminByBinding => Decision::Allowed(Grant::SpaceAdminByBinding(space.space)),
+            Way::Membership => Decision::Allowed(in_space(held.as_membership())),
+            Way::Binding => Decision::Allowed(in_space(held.as_binding())),
+            Way::Fallback => Decision::Allowed(in_space(held.as_fallback())),
+            Way::OnProject => Decision::Allowed(Grant::RoleBinding(
+                Bindable::Project(project),
+                held.on_project.role,
+            )),
+            Way::CutMembership => cut_by(held.as_membership()),
+            Way::CutBinding => cut_by(held.as_binding()),
+            Way::CutFallback => cut_by(held.as_fallback()),
+            Way::None => Decision::Denied(Lack::Grant),
+        }
     }
 }
 
@@ -397,6 +455,12 @@ impl Ways {
                 | u32::from(held.on_project.grants) << 6
                 | 1 << 10,
         )
+    }
+
+    /// Whether one of those is open that let through.
+    #[inline]
+    const fn is_any_grant(self) -> bool {
+        self.0 & 0b111_1111 != 0
     }
 
     #[inline]

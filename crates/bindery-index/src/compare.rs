@@ -1,5 +1,7 @@
 //! Comparing all slots of a line at once, without a branch.
 
+use std::hint::select_unpredictable;
+
 use crate::pool::Words;
 
 /// The codes of the keys among the slots of two halves of a line, 0 for a key that isn't there; each key stands in one
@@ -11,17 +13,21 @@ pub(crate) fn find<const N: usize>(one: Words, other: Words, keys: [u32; N]) -> 
         slot(one[0] >> 32, one[3] >> 16),
         slot(one[1], one[3] >> 32),
         slot(one[1] >> 32, one[3] >> 48),
+        slot(one[2], one[2] >> 48),
         slot(other[0], other[3]),
         slot(other[0] >> 32, other[3] >> 16),
         slot(other[1], other[3] >> 32),
         slot(other[1] >> 32, other[3] >> 48),
-        slot(one[2], one[2] >> 48),
         slot(other[2], other[2] >> 48),
     ];
-    keys.map(|key| {
-        let found = slots.map(|(there, code)| u32::from(there == key).wrapping_neg() & code);
-        (found.into_iter().fold(0, |all, code| all | code) & 0xffff) as u16
-    })
+    // A comparison and a conditional move for each: half of what masks take.
+    let mut found = [0; N];
+    for (there, code) in slots {
+        for (found, key) in found.iter_mut().zip(keys) {
+            *found = select_unpredictable(there == key, code, *found);
+        }
+    }
+    found.map(|code| (code & 0xffff) as u16)
 }
 
 #[inline]

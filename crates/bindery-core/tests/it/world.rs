@@ -271,6 +271,7 @@ impl World {
                 redacted: String::new(),
             },
             previous: None,
+            is_enforcement_point: false,
         }));
     }
 

@@ -3,6 +3,7 @@
 mod agreement;
 mod determinism;
 mod index;
+mod inquiry;
 mod integrity;
 mod lists;
 mod planted;

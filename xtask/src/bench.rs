@@ -1,0 +1,33 @@
+//! `cargo xtask bench`: builds the workspace in `bench/`, which has peers in it and stays out of every other build, and runs it.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::run::{cargo, run};
+
+/// What it measures goes to the screen, and into `docs/performance.md` if it is all that there is of a size.
+pub(crate) fn run_all(root: &Path, size: &str, only: Option<&str>) -> Result<()> {
+    let report = root.join("docs/performance.md");
+    let mut command = cargo(
+        root,
+        &[
+            "run",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            "bench/Cargo.toml",
+            "--",
+            "--write",
+        ],
+    );
+    command.arg(report);
+    if size != "all" {
+        command.args(["--size", size]);
+    }
+    if let Some(only) = only {
+        command.args(["--only", only]);
+    }
+    run(&mut command)
+}
