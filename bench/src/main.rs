@@ -13,6 +13,7 @@ use clap::Parser;
 mod changes;
 mod check;
 mod floor;
+mod http;
 mod load;
 mod machine;
 mod memory;
@@ -34,6 +35,10 @@ use parts::{Group, Part};
 use row::Row;
 use size::Size;
 
+/// As the product has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(about = "What Bindery costs, against its peers and against the machine")]
 struct Arguments {
@@ -52,6 +57,9 @@ struct Arguments {
     /// Makes a store in this directory.
     #[arg(long, hide = true, requires = "size")]
     make_store: Option<PathBuf>,
+    /// Serves the endpoint that HTTP is compared with, until it is ended.
+    #[arg(long, hide = true)]
+    raw_endpoint: bool,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.raw_endpoint {
+        return http::serve_raw();
+    }
     match (arguments.size, &arguments.make_store, arguments.group) {
         (Some(size), Some(directory), _) => load::make_store(size, directory),
         (Some(size), None, Some(group)) => {

@@ -7,7 +7,7 @@ use crate::row::Row;
 use crate::setting::Setting;
 use crate::size::Size;
 use crate::world::World;
-use crate::{check, load, memory, say, search, write};
+use crate::{check, http, load, memory, say, search, write};
 
 /// A part of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +25,7 @@ pub(crate) enum Part {
     #[cfg(feature = "peers")]
     Gatehouse,
     Load,
+    Http,
 }
 
 /// Parts that share a process.
@@ -34,6 +35,7 @@ pub(crate) enum Group {
     #[cfg(feature = "peers")]
     Peers,
     Load,
+    Http,
 }
 
 impl Part {
@@ -47,17 +49,19 @@ impl Part {
             #[cfg(feature = "peers")]
             Self::Cedar | Self::Casbin | Self::Regorus | Self::Gatehouse => Group::Peers,
             Self::Load => Group::Load,
+            Self::Http => Group::Http,
         }
     }
 }
 
 impl Group {
-    /// In the order of the table. What is asked over HTTP will be one more.
+    /// In the order of the table.
     pub(crate) const ALL: &[Self] = &[
         Self::Own,
         #[cfg(feature = "peers")]
         Self::Peers,
         Self::Load,
+        Self::Http,
     ];
 
     pub(crate) fn name(self) -> String {
@@ -73,6 +77,7 @@ impl Group {
             #[cfg(feature = "peers")]
             Self::Peers => against_peers(&Setting::new(World::new(size))?, is_wanted),
             Self::Load => load::rows(size),
+            Self::Http => http::rows(size),
         }
     }
 }

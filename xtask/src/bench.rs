@@ -5,9 +5,21 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::run::{cargo, run};
+use crate::suites::target;
 
 /// What it measures goes to the screen, and into `docs/performance.md` if it is all that there is of a size.
 pub(crate) fn run_all(root: &Path, size: &str, only: Option<&str>) -> Result<()> {
+    run(&mut cargo(
+        root,
+        &[
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            "bindery",
+        ],
+    ))?;
     let report = root.join("docs/performance.md");
     let mut command = cargo(
         root,
@@ -22,7 +34,9 @@ pub(crate) fn run_all(root: &Path, size: &str, only: Option<&str>) -> Result<()>
             "--write",
         ],
     );
-    command.arg(report);
+    command
+        .arg(report)
+        .env("BINDERY_BIN", target(root).join("release/bindery"));
     if size != "all" {
         command.args(["--size", size]);
     }

@@ -372,6 +372,6 @@ fn is_python_3_11(root: &Path, name: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn target(root: &Path) -> PathBuf {
+pub(crate) fn target(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }

@@ -5,6 +5,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::resource::Level;
 
+mod names;
 mod table;
 pub use table::Permission;
 
@@ -14,11 +15,7 @@ impl Permission {
 
     /// The permission with this `SCREAMING_SNAKE_CASE` name.
     pub fn from_name(name: &str) -> Option<Self> {
-        // The table is sorted by name; a test holds it to that.
-        let found = Self::ALL
-            .binary_search_by(|permission| permission.name().cmp(name))
-            .ok()?;
-        Self::ALL.get(found).copied()
+        names::find(name)
     }
 
     /// The place of its bit in a [`PermissionSet`]. Never stored: it moves when a permission is added.

@@ -431,7 +431,9 @@ impl Desk {
         };
         let is_reached = outcome != Err(ExecuteError::Unavailable);
         self.takes_writes.store(is_reached, Ordering::Relaxed);
-        if outcome.is_err() {
+        if outcome.is_ok() {
+            self.notes.settle();
+        } else {
             self.notes.put_back(taken);
         }
         self.publish();

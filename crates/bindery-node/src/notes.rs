@@ -36,9 +36,11 @@ struct Waiting {
     bytes: usize,
     /// Given up since the log last said so.
     lost: usize,
+    /// Whether some are taken and neither written down nor put back yet.
+    are_taken: bool,
 }
 
-/// Notes on their way into a batch; [`Notes::put_back`] if it isn't committed.
+/// Notes on their way into a batch; then [`Notes::settle`], or [`Notes::put_back`] if it isn't committed.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     audit: Vec<AuditEntry>,
@@ -81,10 +83,10 @@ impl Notes {
         lock(&self.uses).get(&key).copied()
     }
 
-    /// Whether anything waits.
+    /// Whether anything isn't written down yet.
     pub(crate) fn is_waiting(&self) -> bool {
         let waiting = lock(&self.waiting);
-        !waiting.audit.is_empty() || !waiting.uses.is_empty()
+        waiting.are_taken || !waiting.audit.is_empty() || !waiting.uses.is_empty()
     }
 
     /// Takes everything that waits.
@@ -98,15 +100,22 @@ impl Notes {
             waiting.lost = 0;
         }
         waiting.bytes = 0;
+        waiting.are_taken = !waiting.audit.is_empty() || !waiting.uses.is_empty();
         Taken {
             audit: std::mem::take(&mut waiting.audit).into(),
             uses: std::mem::take(&mut waiting.uses).into_iter().collect(),
         }
     }
 
+    /// What was taken is written down.
+    pub(crate) fn settle(&self) {
+        lock(&self.waiting).are_taken = false;
+    }
+
     /// Takes notes back whose batch was not committed; what was noted meanwhile comes after them.
     pub(crate) fn put_back(&self, taken: Taken) {
         let mut waiting = lock(&self.waiting);
+        waiting.are_taken = false;
         for (key, at) in taken.uses {
             waiting.uses.entry(key).or_insert(at);
         }
@@ -145,4 +154,23 @@ fn bytes_of(entry: &AuditEntry) -> usize {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_to_the_store_is_waited_for() {
+        let notes = Notes::default();
+        assert!(!notes.is_waiting());
+        notes.key_use(ApiKeyId(1), Timestamp::from_millis(1));
+        let taken = notes.take();
+        assert!(notes.is_waiting());
+        notes.put_back(taken);
+        assert!(notes.is_waiting());
+        let _taken = notes.take();
+        notes.settle();
+        assert!(!notes.is_waiting());
+    }
 }

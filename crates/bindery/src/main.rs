@@ -13,6 +13,10 @@ mod open;
 mod serve;
 mod store;
 
+/// An answer makes a dozen small allocations, on whatever thread is free.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The book of who may do what: an access-control server.
 #[derive(Debug, Parser)]
 #[command(name = "bindery", version, max_term_width = 100)]
