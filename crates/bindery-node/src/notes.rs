@@ -164,7 +164,7 @@ mod tests {
     fn what_is_on_its_way_to_the_store_is_waited_for() {
         let notes = Notes::default();
         assert!(!notes.is_waiting());
-        notes.key_use(ApiKeyId(1), Timestamp::from_millis(1));
+        notes.key_use(ApiKeyId::new(1), Timestamp::from_millis(1));
         let taken = notes.take();
         assert!(notes.is_waiting());
         notes.put_back(taken);

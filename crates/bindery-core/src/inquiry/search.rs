@@ -6,7 +6,7 @@ use crate::command::Context;
 use crate::decision::Question;
 use crate::id::{ApiKeyId, UserId};
 use crate::permission::Permission;
-use crate::resource::Resource;
+use crate::resource::{Level, Resource};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -49,7 +49,59 @@ impl Found {
     }
 }
 
+/// What is allowed, from the entities. An account at work has an index that finds the same sooner.
 impl State {
+    /// Everyone who may use the permission on the resource.
+    pub fn users_of(
+        &self,
+        permission: Permission,
+        resource: Resource,
+        now: Timestamp,
+    ) -> Vec<UserId> {
+        let may = |principal: &UserId| {
+            let question = Question {
+                principal: *principal,
+                permission,
+                resource,
+            };
+            self.decide(&question, now).is_allowed()
+        };
+        self.users.keys().copied().filter(may).collect()
+    }
+
+    /// Every resource of this level on which the user may use the permission.
+    pub fn resources_of(
+        &self,
+        principal: UserId,
+        permission: Permission,
+        level: Level,
+        now: Timestamp,
+    ) -> Vec<Resource> {
+        let may = |resource: &Resource| {
+            let question = Question {
+                principal,
+                permission,
+                resource: *resource,
+            };
+            self.decide(&question, now).is_allowed()
+        };
+        match level {
+            Level::Account => [Resource::Account].into_iter().filter(may).collect(),
+            Level::Organization => {
+                let all = self.organizations.keys().copied();
+                all.map(Resource::Organization).filter(may).collect()
+            }
+            Level::Space => {
+                let all = self.spaces.keys().copied();
+                all.map(Resource::Space).filter(may).collect()
+            }
+            Level::Project => {
+                let all = self.projects.keys().copied();
+                all.map(Resource::Project).filter(may).collect()
+            }
+        }
+    }
+
     /// Everything that the user may do on the resource.
     pub fn permissions_of(
         &self,
