@@ -266,6 +266,20 @@ impl View<'_> {
         permission < 192 && word >> (permission & 63) & 1 != 0
     }
 
+    /// The role with this code (0 for none), and whether it has this permission.
+    #[inline]
+    pub fn role_granting(self, code: u16, permission: u8) -> (u32, bool) {
+        let Some(role) = self.index.roles.get(usize::from(code)) else {
+            return (0, false);
+        };
+        let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
+        let number = (role[3].load(Relaxed) & 0xffff_ffff) as u32;
+        (
+            number,
+            permission < 192 && word >> (permission & 63) & 1 != 0,
+        )
+    }
+
     /// The role with this code; 0 for none.
     #[inline]
     pub fn role(self, code: u16) -> u32 {
