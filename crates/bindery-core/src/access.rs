@@ -14,7 +14,7 @@ use bindery_index::{
 use crate::api_key::KeyOwner;
 use crate::change::Change;
 use crate::decision::{
-    Decision, Facts, Held, HeldRole, Place, Principal, Question, SpacePlace, allows, decide,
+    Decision, Facts, Held, HeldRole, Path, Place, Principal, Question, SpacePlace, allows, decide,
 };
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
@@ -401,20 +401,17 @@ impl IndexFacts<'_> {
 
     #[inline]
     fn way_to(self, resource: Resource) -> Where {
-        self.place(resource).map_or(Where::default(), way_to)
+        let place = self.place(resource);
+        place.map_or(Where::default(), |place| way_to(place.path()))
     }
 }
 
 #[inline]
-fn way_to(place: Place) -> Where {
-    let space = place.space();
+fn way_to(on: Path) -> Where {
     Where {
-        organization: place
-            .organization()
-            .unwrap_or(OrganizationId::NOBODY)
-            .number(),
-        space: space.map_or(SpaceId::NOBODY, |space| space.space).number(),
-        project: place.project().unwrap_or(ProjectId::NOBODY).number(),
+        organization: on.organization.number(),
+        space: on.space.number(),
+        project: on.project.number(),
     }
 }
 
@@ -422,17 +419,20 @@ fn way_to(place: Place) -> Where {
 #[inline]
 fn held(view: View<'_>, codes: bindery_index::Held, permission: Permission) -> Held {
     let bit = permission.bit();
-    let role = |code: u16| HeldRole {
-        role: RoleId::new(view.role(code)),
-        grants: view.grants(code, bit),
+    let role = |code: u16| {
+        let (role, grants) = view.role_granting(code, bit);
+        HeldRole {
+            role: RoleId::new(role),
+            grants,
+        }
     };
     Held {
         organization: role(codes.organization),
         membership: role(codes.membership),
         binding: role(codes.binding),
         on_project: role(codes.on_project),
-        fallback_grants: codes.organization != 0
-            && view.grants(codes.organization.wrapping_add(FALLBACK), bit),
+        // The role behind none is one in the account, which grants nothing anywhere below.
+        fallback_grants: view.grants(codes.organization.wrapping_add(FALLBACK), bit),
     }
 }
 
@@ -467,12 +467,8 @@ impl Facts for IndexFacts<'_> {
     }
 
     #[inline]
-    fn held(&self, user: UserId, place: Place, permission: Permission) -> Held {
-        held(
-            self.0,
-            self.0.held(user.number(), way_to(place)),
-            permission,
-        )
+    fn held(&self, user: UserId, on: Path, permission: Permission) -> Held {
+        held(self.0, self.0.held(user.number(), way_to(on)), permission)
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
@@ -536,5 +532,8 @@ mod tests {
             let behind = role.role().number() + u32::from(FALLBACK);
             assert_eq!(role.in_public_spaces().role(), RoleId::new(behind));
         }
+        let behind_none = AccountRole::Annotator;
+        assert_eq!(behind_none.role(), RoleId::new(u32::from(FALLBACK)));
+        assert!(behind_none.permissions().is_empty());
     }
 }

@@ -4,7 +4,7 @@
 use bindery_index::{Kind, View, Where};
 
 use super::{AccessIndex, FALLBACK, IndexFacts, held, way_to};
-use crate::decision::{Facts, Held, Place, Principal, Question, decide};
+use crate::decision::{Facts, Held, Path, Place, Principal, Question, decide};
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
@@ -160,7 +160,7 @@ fn for_each_candidate(
     permission: Permission,
     mut with: impl FnMut(u32, bindery_index::Held),
 ) {
-    let on = way_to(place);
+    let on = way_to(place.path());
     let Where {
         organization,
         space,
@@ -224,7 +224,7 @@ impl Facts for Candidate<'_> {
     }
 
     #[inline]
-    fn held(&self, _: UserId, _: Place, permission: Permission) -> Held {
+    fn held(&self, _: UserId, _: Path, permission: Permission) -> Held {
         held(self.facts.0, self.codes, permission)
     }
 

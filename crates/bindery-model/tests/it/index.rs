@@ -164,6 +164,9 @@ fn compare(
             "{:?}",
             question
         );
+        let without_reason = index.allows(question, now);
+        let expected = (by_entities.is_allowed(), state.revision());
+        prop_assert_eq!(without_reason, Some(expected), "{:?}", question);
     }
     Ok(())
 }
