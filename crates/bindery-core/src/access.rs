@@ -110,16 +110,22 @@ impl AccessWriter {
 
     /// Brings the index to where `after` is: everything that was touched since it was there is taken from it anew.
     ///
-    /// `publish` runs before any reader of the index sees it, so that whoever is sent to the state instead finds the
-    /// same there, and no reader ever goes back.
-    pub fn advance(&mut self, after: &State, touched: &[Touched], publish: impl FnOnce()) {
+    /// `publish` runs while readers of the index are sent to the state, so it is where the state that they find there is
+    /// exchanged for `after`: before it, they find what the index has said last, and after it, what it will say next. No
+    /// reader ever goes back.
+    pub fn advance<T>(
+        &mut self,
+        after: &State,
+        touched: &[Touched],
+        publish: impl FnOnce() -> T,
+    ) -> T {
         self.0.write(after.revision().0, |changes| {
             for one in touched {
                 one.tell(after, changes);
             }
             changes.set_latest(after.latest().as_millis());
-            publish();
-        });
+            publish()
+        })
     }
 }
 

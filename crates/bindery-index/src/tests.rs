@@ -1,9 +1,10 @@
-//! The index against plain maps, and against a writer who never rests.
+//! The index against plain maps, and readers against a writer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Changes, Held, Holding, Kind, Principal, Project, Source, Space, View, Where, Writer};
+
+mod races;
 
 /// The same facts, plainly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -339,77 +340,4 @@ fn what_does_not_fit_closes_the_index_for_good() {
         writer.write(2, |changes| changes.set_organization(1, true));
         assert_eq!(writer.index().read(|_| ()), None);
     }
-}
-
-/// A writer moves a role to and fro between two projects, so that exactly one of them has it at each revision, and makes the
-/// tables around it grow and shrink. How many reads of both were made, and how many saw none or two.
-fn race(read: impl Fn(&crate::Index) -> Option<(bool, bool)> + Sync) -> (u32, u32) {
-    const READS: u32 = 200_000;
-    let mut plain = Plain::default();
-    plain.held.insert((1, Kind::OnProject, 1), 64);
-    for project in 1..=64 {
-        let of = Project {
-            space: project,
-            is_restricted: false,
-        };
-        plain.projects.insert(project, of);
-    }
-    let mut writer = Writer::build(&plain, 0);
-    let index = std::sync::Arc::clone(writer.index());
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut revision = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                revision += 1;
-                let (from, to) = if revision % 2 == 1 { (1, 2) } else { (2, 1) };
-                writer.write(revision, |changes| {
-                    changes.set_held(1, Kind::OnProject, from, None);
-                    let other = 3 + u32::try_from(revision % 61).unwrap();
-                    let is_there = revision / 61 % 2 == 0;
-                    changes.set_held(1, Kind::OnProject, other, is_there.then_some(65));
-                    changes.set_held(1, Kind::OnProject, to, Some(64));
-                });
-                // Long enough for a read now and then, and too short for most.
-                for _ in 0..revision % 64 {
-                    std::hint::spin_loop();
-                }
-            }
-        });
-        let (mut reads, mut torn, mut tries) = (0, 0, 0_u64);
-        while reads < READS && tries < u64::from(READS) {
-            tries += 1;
-            if let Some((one, other)) = read(&index) {
-                reads += 1;
-                torn += u32::from(one == other);
-            }
-        }
-        is_over.store(true, Ordering::Relaxed);
-        (reads, torn)
-    })
-}
-
-fn both(view: View<'_>) -> (bool, bool) {
-    let holds = |project| {
-        let on = Where {
-            organization: 0,
-            space: project,
-            project,
-        };
-        view.role(view.held(1, on).on_project) == 64
-    };
-    (holds(1), holds(2))
-}
-
-#[test]
-fn a_read_sees_one_revision_while_the_writer_hardly_rests() {
-    let (reads, torn) = race(|index| index.read(both).map(|(seen, _)| seen));
-    assert!(reads > 10_000, "{reads} reads");
-    assert_eq!(torn, 0, "torn among {reads}");
-}
-
-#[test]
-fn a_reader_that_does_not_ask_the_sequence_is_caught() {
-    let (reads, torn) = race(|index| Some(index.read_torn(both)));
-    assert!(torn > 0, "not one torn among {reads}");
 }

@@ -11,8 +11,10 @@ use bindery_core::access::{AccessIndex, AccessWriter};
 use bindery_core::audit::AuditEntry;
 use bindery_core::command::{Caller, Command};
 use bindery_core::decision::{Decision, Question};
-use bindery_core::id::{AccountId, ApiKeyId, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
+use bindery_core::permission::Permission;
 use bindery_core::refusal::Refusal;
+use bindery_core::resource::{Level, Resource};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_store::{AppendError, Store};
@@ -69,11 +71,6 @@ impl Published {
             snapshot: ArcSwap::from_pointee(state.clone()),
             revision: watch::Sender::new(state.revision()),
         }
-    }
-
-    fn publish(&self, state: &State) {
-        self.snapshot.store(Arc::new(state.clone()));
-        self.revision.send_replace(state.revision());
     }
 }
 
@@ -151,17 +148,21 @@ impl Account {
         self.published.snapshot.load_full()
     }
 
-    /// What may be done, by everything that is committed, and the revision that says so. Never waits: while changes are put
+    /// The decision, by everything that is committed, and the revision that it was made at. Never waits: while changes are put
     /// into the index, the snapshot answers.
+    ///
+    /// No reader ever goes back: what is asked later, of this or of [`Account::snapshot`], is answered at this revision or a
+    /// later one.
     #[inline]
     pub fn decide(&self, question: &Question, now: Timestamp) -> (Decision, Revision) {
         self.access.decide(question, now).unwrap_or_else(|| {
-            let snapshot = self.snapshot();
-            (snapshot.decide(question, now), snapshot.revision())
+            let (state, now) = self.snapshot_for(now);
+            (state.decide(question, now), state.revision())
         })
     }
 
-    /// The same for many questions, in their order and at one revision; the decisions replace what is in `decisions`.
+    /// [`Account::decide`] for many questions, in their order and at one revision; the decisions replace what is in
+    /// `decisions`.
     pub fn decide_many(
         &self,
         questions: &[Question],
@@ -170,14 +171,60 @@ impl Account {
     ) -> Revision {
         let decided = self.access.decide_many(questions, now, decisions);
         decided.unwrap_or_else(|| {
-            let snapshot = self.snapshot();
+            let (state, now) = self.snapshot_for(now);
             decisions.clear();
-            decisions.extend(questions.iter().map(|one| snapshot.decide(one, now)));
-            snapshot.revision()
+            decisions.extend(questions.iter().map(|one| state.decide(one, now)));
+            state.revision()
         })
     }
 
-    /// The facts of decisions, for what asks many of them at one revision.
+    /// Every resource of this level on which the user may use the permission, in no order, and the one revision at which that
+    /// is so; they replace what is in `found`.
+    pub fn resources_of(
+        &self,
+        user: UserId,
+        permission: Permission,
+        level: Level,
+        now: Timestamp,
+        found: &mut Vec<Resource>,
+    ) -> Revision {
+        let asked = self
+            .access
+            .resources_of(user, permission, level, now, found);
+        asked.unwrap_or_else(|| {
+            let (state, now) = self.snapshot_for(now);
+            *found = state.resources_of(user, permission, level, now);
+            state.revision()
+        })
+    }
+
+    /// Everyone who may use the permission on the resource, in no order, and the one revision at which that is so; they replace
+    /// what is in `found`.
+    pub fn users_of(
+        &self,
+        resource: Resource,
+        permission: Permission,
+        now: Timestamp,
+        found: &mut Vec<UserId>,
+    ) -> Revision {
+        let asked = self.access.users_of(resource, permission, now, found);
+        asked.unwrap_or_else(|| {
+            let (state, now) = self.snapshot_for(now);
+            *found = state.users_of(permission, resource, now);
+            state.revision()
+        })
+    }
+
+    /// The snapshot, and the moment to ask it about: never earlier than its last change, as in the index. A clock that was set
+    /// back brings no key back to life.
+    #[cold]
+    fn snapshot_for(&self, now: Timestamp) -> (Arc<State>, Timestamp) {
+        let state = self.snapshot();
+        let now = now.max(state.latest());
+        (state, now)
+    }
+
+    /// The index alone, for what asks more at one revision than the above; whoever gets `None` from it asks the snapshot.
     pub fn access(&self) -> &AccessIndex {
         &self.access
     }
@@ -391,16 +438,20 @@ impl Desk {
         outcome
     }
 
-    /// Lets every reader see what is committed. The snapshot goes first, while readers of the index wait for it to be whole:
-    /// whoever is sent to the snapshot finds no less than the index says.
+    /// Lets every reader see what is committed. The snapshot comes first, and the index while its readers are sent to the
+    /// snapshot: whoever has seen a revision in one of them finds no older one in the other.
     fn publish(&mut self) {
         let touched = self.writer.take_touched();
         let state = self.writer.committed();
         if state.revision() == self.published.snapshot.load().revision() {
             return;
         }
-        self.access
-            .advance(state, &touched, || self.published.publish(state));
+        let next = Arc::new(state.clone());
+        let swap = || self.published.snapshot.swap(next);
+        let last = self.access.advance(state, &touched, swap);
+        // Freeing it and waking who waits take time, which readers of the index don't have to spend as well.
+        drop(last);
+        self.published.revision.send_replace(state.revision());
     }
 
     /// Takes in what others have appended, as far as the log can be read now.

@@ -2,4 +2,6 @@
 
 mod decisions;
 mod deletion;
+mod example;
+mod one_revision;
 mod world;

@@ -63,6 +63,8 @@ const START: Timestamp = Timestamp::from_millis(0);
 /// A state, and the names that its text gave to what is in it.
 pub(crate) struct World {
     pub(crate) state: State,
+    /// What was told since the last time that anyone asked.
+    told: Vec<Change>,
     users: BTreeMap<String, UserId>,
     roles: BTreeMap<String, RoleId>,
     places: BTreeMap<String, Resource>,
@@ -80,6 +82,7 @@ impl World {
         };
         let mut world = Self {
             state: State::new(account),
+            told: Vec::new(),
             users: BTreeMap::new(),
             roles: PredefinedRole::all()
                 .filter(|(_, role)| role.listed)
@@ -96,6 +99,11 @@ impl World {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             self.tell_line(line);
         }
+    }
+
+    /// The changes that were told since this was last asked.
+    pub(crate) fn take_told(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.told)
     }
 
     fn tell_line(&mut self, line: &str) {
@@ -129,6 +137,7 @@ impl World {
 
     fn apply(&mut self, change: &Change) {
         self.state.apply(change);
+        self.told.push(change.clone());
     }
 
     /// A number that no thing of any kind has, so that ids of two kinds can't be mixed up unnoticed.
@@ -538,7 +547,7 @@ impl World {
         }
     }
 
-    fn question(&self, text: &str) -> Question {
+    pub(crate) fn question(&self, text: &str) -> Question {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [who, what, place] = words.as_slice() else {
             panic!("`{text}` is not `who PERMISSION where`");

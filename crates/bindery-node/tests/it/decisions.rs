@@ -6,7 +6,7 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bindery_core::command::organizations::{AddOrganizationUser, CreateOrganization};
 use bindery_core::command::projects::CreateProject;
@@ -28,23 +28,23 @@ use crate::promises::world;
 
 const MEMBERS: usize = 40;
 /// Changes that the readers live through.
-const TURNS: u64 = 3_000;
+const TURNS: u64 = 1_000;
 const ASKED: Permission = Permission::ProjectRead;
 
 /// Many people with the same role on one project; from one change to the next, the role lets all of them read it or none.
-struct Scene {
-    account: Arc<Account>,
+pub(crate) struct Scene {
+    pub(crate) account: Arc<Account>,
     caller: Caller,
     role: RoleId,
     project: ProjectId,
     people: Vec<UserId>,
     /// At this one nobody may.
     start: Revision,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl Scene {
-    async fn new(account: Arc<Account>, caller: Caller) -> Self {
+    pub(crate) async fn new(account: Arc<Account>, caller: Caller) -> Self {
         let run = async |name: String| {
             let made = CreateOrganization {
                 name: Name::parse(&name).unwrap(),
@@ -111,19 +111,19 @@ impl Scene {
         }
     }
 
-    async fn toggle(&self) {
-        for turn in 1..=TURNS {
-            let update = UpdateRole {
-                role: self.role,
-                name: None,
-                description: None,
-                permissions: Some(if turn % 2 == 1 { with() } else { without() }),
-            };
-            execute(&self.account, self.caller, update).await;
-        }
+    /// From now on they may or they may not: the other way round than before.
+    pub(crate) async fn turn(&self, may: bool) {
+        let update = UpdateRole {
+            role: self.role,
+            name: None,
+            description: None,
+            permissions: Some(if may { with() } else { without() }),
+        };
+        execute(&self.account, self.caller, update).await;
     }
 
-    fn questions(&self) -> Vec<Question> {
+    /// What everyone asks, each for themselves.
+    pub(crate) fn questions(&self) -> Vec<Question> {
         let ask = |user: &UserId| Question {
             principal: *user,
             permission: ASKED,
@@ -132,8 +132,33 @@ impl Scene {
         self.people.iter().map(ask).collect()
     }
 
+    /// Both searches find what the revision says that they name, which the second returns.
+    pub(crate) fn check_searches(&self) -> Revision {
+        let (mut users, mut resources) = (Vec::new(), Vec::new());
+        let project = Resource::Project(self.project);
+        let at = self.account.users_of(project, ASKED, self.now, &mut users);
+        users.sort_unstable();
+        // The first of all is the admin.
+        let mut expected = vec![UserId::new(1)];
+        if self.may(at) {
+            expected.extend(&self.people);
+        }
+        assert_eq!(users, expected, "at {at}");
+        let person = self.people[3];
+        let at = self
+            .account
+            .resources_of(person, ASKED, Level::Project, self.now, &mut resources);
+        let expected = if self.may(at) {
+            vec![project]
+        } else {
+            Vec::new()
+        };
+        assert_eq!(resources, expected, "at {at}");
+        at
+    }
+
     /// Whether they may at this revision.
-    fn may(&self, at: Revision) -> bool {
+    pub(crate) fn may(&self, at: Revision) -> bool {
         (at.0 - self.start.0) % 2 == 1
     }
 }
@@ -169,7 +194,9 @@ async fn watch(scene: Arc<Scene>, look: fn(&Scene) -> bool) {
             })
         })
         .collect();
-    scene.toggle().await;
+    for turn in 1..=TURNS {
+        scene.turn(turn % 2 == 1).await;
+    }
     is_over.store(true, Ordering::Relaxed);
     for reader in readers {
         let [denied, allowed] = reader.join().unwrap();
@@ -216,26 +243,39 @@ async fn a_search_is_that_of_one_revision() {
     let world = world().await;
     let scene = Arc::new(Scene::new(Arc::clone(&world.account), world.caller).await);
     watch(scene, |scene| {
-        let (mut users, mut resources) = (Vec::new(), Vec::new());
-        let project = Resource::Project(scene.project);
-        let access = scene.account.access();
-        let Some(at) = access.users_of(project, ASKED, scene.now, &mut users) else {
-            return false;
-        };
-        users.sort_unstable();
-        // The first of all is the admin.
-        let mut expected = vec![UserId::new(1)];
-        if scene.may(at) {
-            expected.extend(&scene.people);
-        }
-        assert_eq!(users, expected, "at {at}");
-        let person = scene.people[3];
-        let level = Level::Project;
-        let found = access.resources_of(person, ASKED, level, scene.now, &mut resources);
-        if let Some(at) = found {
-            assert_eq!(!resources.is_empty(), scene.may(at), "at {at}");
-        }
+        let at = scene.check_searches();
         scene.may(at)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reader_goes_back_whatever_it_asks_and_whatever_others_have_seen() {
+    /// How often it goes to and fro between index and snapshot before it looks around: the moment in which a writer could
+    /// have changed the one and not the other is a short one.
+    const ROUNDS: usize = 200;
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    let world = world().await;
+    let scene = Arc::new(Scene::new(Arc::clone(&world.account), world.caller).await);
+    watch(scene, |scene| {
+        let account = &scene.account;
+        let asked = [scene.questions()[7]];
+        let project = Resource::Project(scene.project);
+        let mut last = Revision(SEEN.load(Ordering::Acquire));
+        let mut next = |at: Revision| {
+            assert!(at >= last, "{at} after {last}");
+            last = at;
+        };
+        for _ in 0..ROUNDS {
+            next(account.decide(&asked[0], scene.now).1);
+            next(account.snapshot().revision());
+        }
+        let (mut decisions, mut users) = (Vec::new(), Vec::new());
+        next(account.decide_many(&asked, scene.now, &mut decisions));
+        next(account.users_of(project, ASKED, scene.now, &mut users));
+        next(account.snapshot().revision());
+        SEEN.fetch_max(last.0, Ordering::AcqRel);
+        scene.may(last)
     })
     .await;
 }

@@ -14,7 +14,9 @@ use bindery_core::change::{Change, Entry};
 use bindery_core::command::Caller;
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::CreateOrganization;
+use bindery_core::decision::Question;
 use bindery_core::id::{AccountId, ApiKeyId, IdKey, Kind, OrganizationId, Revision, UserId};
+use bindery_core::permission::Permission;
 use bindery_core::place::{Account as AccountRecord, AccountSettings, Organization};
 use bindery_core::refusal::{Conflict, Refusal};
 use bindery_core::state::State;
@@ -26,10 +28,10 @@ use bindery_store::{AuditQuery, Batch, Store as _};
 
 use crate::faulty::{Fault, FaultyStore};
 
-const ACCOUNT: AccountId = AccountId(1);
+pub(crate) const ACCOUNT: AccountId = AccountId(1);
 
 pub(crate) struct World {
-    store: Arc<FaultyStore>,
+    pub(crate) store: Arc<FaultyStore>,
     node: Node,
     pub(crate) account: Arc<Account>,
     pub(crate) caller: Caller,
@@ -99,7 +101,7 @@ impl World {
             .unwrap()
     }
 
-    /// Whatever happened: memory, records and log tell the same.
+    /// Whatever happened: memory, records, log and index tell the same.
     fn assert_one_truth(&self) {
         let snapshot = self.account.snapshot();
         assert_eq!(*snapshot, self.store.inner.load(ACCOUNT).unwrap());
@@ -108,6 +110,19 @@ impl World {
             replayed.advance(&entry);
         }
         assert_eq!(*snapshot, replayed);
+        let index = self.account.access();
+        for organization in (1..20).map(OrganizationId::new) {
+            let question = Question {
+                principal: UserId::new(1),
+                permission: Permission::OrganizationRead,
+                resource: organization.into(),
+            };
+            let decision = snapshot.decide(&question, snapshot.latest());
+            assert_eq!(
+                index.decide(&question, snapshot.latest()),
+                Some((decision, snapshot.revision()))
+            );
+        }
     }
 
     fn names(&self) -> Vec<String> {
