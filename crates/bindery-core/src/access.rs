@@ -397,6 +397,15 @@ impl IndexFacts<'_> {
         black_box(read);
     }
 
+    #[inline]
+    fn space_at(self, id: SpaceId) -> Option<SpacePlace> {
+        self.0.space(id.number()).map(|space| SpacePlace {
+            space: id,
+            organization: OrganizationId::new(space.organization),
+            is_public: space.is_public,
+        })
+    }
+
     fn held_on(self, user: UserId, on: Where) -> bindery_index::Held {
         self.0.held(user.number(), on)
     }
@@ -450,23 +459,16 @@ impl Facts for IndexFacts<'_> {
 
     #[inline]
     fn place(&self, resource: Resource) -> Option<Place> {
-        let space_at = |id: SpaceId| {
-            self.0.space(id.number()).map(|space| SpacePlace {
-                space: id,
-                organization: OrganizationId::new(space.organization),
-                is_public: space.is_public,
-            })
-        };
         match resource {
             Resource::Account => Some(Place::Account),
             Resource::Organization(id) => {
                 let is_there = self.0.organization(id.number());
                 is_there.then_some(Place::Organization(id))
             }
-            Resource::Space(id) => space_at(id).map(Place::Space),
+            Resource::Space(id) => self.space_at(id).map(Place::Space),
             Resource::Project(id) => {
                 let project = self.0.project(id.number())?;
-                let space = space_at(SpaceId::new(project.space))?;
+                let space = self.space_at(SpaceId::new(project.space))?;
                 Some(Place::Project(id, space, project.is_restricted))
             }
         }

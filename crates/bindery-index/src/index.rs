@@ -233,19 +233,32 @@ impl View<'_> {
     /// What the user holds on the way down, asked of the places instead of the user: for many users about one place.
     #[inline]
     pub fn held_by(self, user: u32, on: Where) -> Held {
+        let holders = &self.index.holders;
         let find = |table: Table, kind: Kind| {
-            let [code] = self.index.holders.find(table, hash(user), [kind.key(user)]);
+            let [code] = holders.find(table, hash(user), [kind.key(user)]);
             code
         };
         let space = table(&self.index.spaces, on.space, HOLDERS);
         let project = table(&self.index.projects, on.project, HOLDERS);
         let organization = table(&self.index.organizations, on.organization, HOLDERS);
+        let in_space = [Kind::Membership.key(user), Kind::Binding.key(user)];
+        let [membership, binding] = holders.find(space, hash(user), in_space);
         Held {
             organization: find(organization, Kind::Organization),
-            membership: find(space, Kind::Membership),
-            binding: find(space, Kind::Binding),
+            membership,
+            binding,
             on_project: find(project, Kind::OnProject),
         }
+    }
+
+    /// The role that the user has bound on a project in this space.
+    #[inline]
+    pub fn held_on_project(self, user: u32, space: u32, project: u32) -> u16 {
+        let word = self.word(user);
+        let spread_by = if word.is_spread() { project } else { space };
+        let key = [Kind::OnProject.key(project)];
+        let [code] = self.index.held.find(word.table(), hash(spread_by), key);
+        code
     }
 
     /// What a role grants, whoever holds it; a look through all codes, for what isn't in a hurry.
