@@ -15,6 +15,7 @@ mod atomic {
 mod build;
 mod codes;
 mod compare;
+mod free;
 mod index;
 mod pool;
 mod record;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
 use crate::compare::find;
+pub(crate) use crate::free::Free;
 use crate::slab::Slab;
 
 /// Slots in half a line.
@@ -18,7 +19,7 @@ pub(crate) const LINE: usize = 2 * HALF;
 /// Lines of the tables of each class. The classes below are apart: 0 is no table, 1 is half a line.
 const LINES: [u32; 64] = lines();
 /// No more places than this fit into a [`Table`].
-const PLACES_MAX: u32 = 1 << 28;
+pub(crate) const PLACES_MAX: u32 = 1 << 28;
 const CLASS_MAX: u8 = 57;
 
 const fn lines() -> [u32; 64] {
@@ -67,7 +68,7 @@ impl Table {
     }
 
     #[inline]
-    fn lines(self) -> u32 {
+    pub(crate) fn lines(self) -> u32 {
         LINES[usize::from(self.class & 63)]
     }
 
@@ -207,54 +208,6 @@ pub(crate) fn class_for(slots: &[Slot], spare: u8, fill: &mut Vec<u8>) -> Option
             usize::from(*line) <= LINE
         })
     })
-}
-
-/// The writer's side of a pool: what of it is free.
-#[derive(Debug)]
-pub(crate) struct Free {
-    next: u32,
-    by_class: Vec<Vec<u32>>,
-}
-
-impl Free {
-    pub(crate) fn new() -> Self {
-        Self {
-            // Place 0 stays empty, and tables of whole lines begin at even places.
-            next: 2,
-            by_class: vec![Vec::new(); 64],
-        }
-    }
-
-    /// A table of this class, all of it empty.
-    pub(crate) fn take(&mut self, class: u8) -> Result<Table, Full> {
-        if class == 0 {
-            return Ok(Table::default());
-        }
-        if let Some(place) = self.by_class[usize::from(class)].pop() {
-            return Ok(Table { place, class });
-        }
-        let place = self.next;
-        let end = halves(class.max(2)) + place;
-        if end > PLACES_MAX {
-            return Err(Full);
-        }
-        self.next = end;
-        if class == 1 {
-            self.by_class[1].push(place + 1);
-        }
-        Ok(Table { place, class })
-    }
-
-    fn give_back(&mut self, table: Table) {
-        if table.class > 0 {
-            self.by_class[usize::from(table.class)].push(table.place);
-        }
-    }
-
-    /// How many lines were ever taken.
-    pub(crate) fn lines(&self) -> usize {
-        self.next as usize / 2
-    }
 }
 
 impl Pool {

@@ -73,9 +73,9 @@ impl<T: Default> Slab<T> {
         self.first.len() + later.map(|chunk| chunk.len()).sum::<usize>()
     }
 
-    /// The bytes behind all cells.
+    /// The bytes of all cells, and of where they are found.
     pub(crate) fn bytes(&self) -> usize {
-        self.room() * size_of::<T>()
+        self.room() * size_of::<T>() + size_of_val(&*self.later)
     }
 }
 
