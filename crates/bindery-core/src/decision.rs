@@ -271,7 +271,11 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
 }
 
 /// [`decide`] for whoever doesn't ask why.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "a loop of these is as long as what isn't inlined"
+)]
 pub fn allows(facts: &impl Facts, question: &Question, now: Timestamp) -> bool {
     match weigh(facts, question, now) {
         Weighed::Decided(decision) => decision.is_allowed(),

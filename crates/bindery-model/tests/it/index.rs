@@ -154,6 +154,11 @@ fn compare(
     let at = index.decide_many(questions, now, &mut decisions);
     prop_assert_eq!(at, Some(state.revision()));
     prop_assert_eq!(decisions.len(), questions.len());
+    let mut answers = Vec::new();
+    let at = index.allows_many(questions, now, &mut answers);
+    prop_assert_eq!(at, Some(state.revision()));
+    let expected: Vec<bool> = decisions.iter().map(|one| one.is_allowed()).collect();
+    prop_assert_eq!(answers, expected);
     for (question, decision) in questions.iter().zip(&decisions) {
         let by_entities = state.decide(question, now);
         prop_assert_eq!(*decision, by_entities, "{:?}", question);
