@@ -59,6 +59,8 @@ for kind in TAGS:
 schemathesis.openapi.format("link-token", st.text("0123456789abcdefXYZ", min_size=40, max_size=40))
 # Any text; the document gives it a format only to say that it is meant so.
 schemathesis.openapi.format("opaque", st.text(max_size=40))
+# No token of a search can be made up: each is bound to its caller and request.
+schemathesis.openapi.format("search-token", st.text(max_size=40))
 # No cursor can be made up: each is bound to its list and filters. Good ones come from answers.
 schemathesis.openapi.format("cursor", st.text(max_size=40))
 
@@ -227,6 +229,10 @@ def mend_body(case: Any) -> None:
     if not isinstance(case.body, dict):
         return
     case.body = body = whole(case.body)
+    mend_question(body)
+    if isinstance(body.get("page"), dict):
+        # Bound to the caller and the very request.
+        body["page"].pop("token", None)
     meet_member(case, body)
     if "resource_type" in body and "resource_id" in body:
         # The one names the kind of the other.
@@ -236,6 +242,31 @@ def mend_body(case: Any) -> None:
         body["organizations"] = once(body["organizations"], "org_id")
         for organization in body["organizations"]:
             organization["spaces"] = once(organization["spaces"], "space_id")
+
+
+SUBJECTS = [("user", "user-id"), ("user", "user-id"), ("service_key", "api-key-id")]
+RESOURCES = [("project", "project-id"), ("space", "space-id"), ("organization", "organization-id"), ("project", "project-id")]
+ACTIONS = ["PROJECT_READ", "SPACE_READ", "ORGANIZATION_READ", "USER_READ", "ROLE_BINDING_READ"]
+
+
+def mend_question(body: dict[str, Any]) -> None:
+    """Three AuthZEN questions of four are about what is there; the texts that come mean nothing."""
+    for member, kinds in (("subject", SUBJECTS), ("resource", RESOURCES)):
+        entity = body.get(member)
+        if isinstance(entity, dict) and isinstance(entity.get("type"), str):
+            draw = draw_from(entity["type"] + str(entity.get("id")))
+            if draw % 4:
+                entity["type"], kind = kinds[draw % len(kinds)]
+                if isinstance(entity.get("id"), str):
+                    entity["id"] = IDS[kind][draw % len(IDS[kind])]
+    action = body.get("action")
+    if isinstance(action, dict) and isinstance(action.get("name"), str):
+        draw = draw_from(action["name"])
+        if draw % 4:
+            action["name"] = ACTIONS[draw % len(ACTIONS)]
+    for item in body.get("evaluations") or []:
+        if isinstance(item, dict):
+            mend_question(item)
 
 
 def whole(value: Any) -> Any:

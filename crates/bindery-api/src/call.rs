@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bindery_core::command::{Caller, Command, Context};
-use bindery_core::id::{Id, IdKey};
+use bindery_core::id::{Id, IdKey, Revision};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_core::user::User;
@@ -16,13 +16,17 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
+use crate::authzen::{Aliases, Kept, Names};
+use crate::hot::Form;
 use crate::json;
 use crate::mail::{Letter, Mailer};
 use crate::operations::Operation;
 use crate::page::Cursors;
 use crate::password::Passwords;
 use crate::problem::{self, Problem};
+use crate::public_url::PublicUrl;
 use crate::query::Query;
 use crate::secret::{LinkToken, redact};
 use crate::sign_in::Attempts;
@@ -35,12 +39,19 @@ const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Handler {
     /// Answers from the snapshot at once.
     Reads(fn(&Call) -> Result<Answer, Problem>),
+    /// Answers from the snapshot, after looking at much of it.
+    Searches(fn(&Call) -> Result<Answer, Problem>),
+    /// Decides: on the hot path where it can, and from the snapshot where not. What is allowed and what not stands in no audit
+    /// log; that someone asked who may not, does.
+    Decides(Form, fn(&Call) -> Result<Answer, Problem>),
     /// Answers from the store.
     Waits(fn(Call) -> Answering),
     /// Waits for a commit.
     Changes(fn(Call) -> Answering),
     /// For whoever has no key, and proves themselves in another way.
     Open(fn(OpenCall) -> Answering),
+    /// For everyone: about this server, and nothing about its accounts.
+    Public(fn(&PublicCall) -> Result<Answer, Problem>),
 }
 
 /// An answer under way.
@@ -53,6 +64,17 @@ pub(crate) struct Services {
     pub(crate) mailer: Mailer,
     pub(crate) passwords: Passwords,
     pub(crate) attempts: Attempts,
+    pub(crate) aliases: Aliases,
+    pub(crate) searches: Kept,
+    /// As many searches at once as there is anything to run them on; more wait.
+    pub(crate) searching: Arc<Semaphore>,
+}
+
+/// One request that anyone may make.
+#[derive(Debug)]
+pub(crate) struct PublicCall {
+    /// Where this server is reached, if its operator says so.
+    pub(crate) public_url: Option<PublicUrl>,
 }
 
 /// One request without a key.
@@ -117,6 +139,8 @@ pub(crate) struct Answer {
     pub(crate) json: Option<Vec<u8>>,
     /// The type of the body, to compare with what is described.
     pub(crate) of: Option<TypeId>,
+    /// The revision that it was answered at, where that need not be the snapshot's.
+    pub(crate) revision: Option<Revision>,
 }
 
 impl Answer {
@@ -130,6 +154,7 @@ impl Answer {
             status: None,
             json: Some(json),
             of: Some(TypeId::of::<T>()),
+            revision: None,
         })
     }
 
@@ -139,6 +164,15 @@ impl Answer {
             status: None,
             json: None,
             of: None,
+            revision: None,
+        }
+    }
+
+    /// The same, with the revision that it was answered at in a header.
+    pub(crate) fn at(self, revision: Revision) -> Self {
+        Self {
+            revision: Some(revision),
+            ..self
         }
     }
 
@@ -156,14 +190,26 @@ impl Call {
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
         let operation = self.operation;
         let answer = match operation.handler {
-            Handler::Reads(handler) => handler(&self),
+            Handler::Reads(handler) | Handler::Decides(_, handler) => handler(&self),
+            // Apart from the threads that connections are served on: nobody else waits for it.
+            Handler::Searches(handler) => {
+                let turn = Arc::clone(&self.services.searching).acquire_owned().await;
+                let searching = tokio::task::spawn_blocking(move || {
+                    let _turn = turn;
+                    handler(&self)
+                });
+                searching.await.map_err(|error| {
+                    tracing::error!(%error, "a search did not come to its end");
+                    Problem::internal()
+                })?
+            }
             Handler::Waits(handler) => handler(self).await,
             // By itself: what is begun is brought to its end, letters included, also when the client hangs up.
             Handler::Changes(handler) => tokio::spawn(handler(self)).await.map_err(|error| {
                 tracing::error!(%error, "a handler did not come to its end");
                 Problem::internal()
             })?,
-            Handler::Open(_) => Err(Problem::internal()),
+            Handler::Open(_) | Handler::Public(_) => Err(Problem::internal()),
         }?;
         operation.check_answer(&answer);
         Ok(answer)
@@ -174,6 +220,14 @@ impl Call {
         Context {
             caller: self.caller,
             now: self.now,
+        }
+    }
+
+    /// What names on the AuthZEN endpoints mean.
+    pub(crate) fn names(&self) -> Names<'_> {
+        Names {
+            aliases: &self.services.aliases,
+            state: &self.state,
         }
     }
 

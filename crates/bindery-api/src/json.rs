@@ -1,10 +1,15 @@
-//! Strict reading of JSON bodies: an object, its fields each once, nothing unknown; every error names the field.
+//! Strict reading of JSON bodies: an object, its fields each once, nothing unknown; every error names the field. What is read
+//! openly may have unknown members, and still has each of them once, at every depth.
 
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 
+use bindery_core::attribute::{Attribute, Members};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::Number;
 
 use crate::problem::Problem;
@@ -27,6 +32,95 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         .end()
         .map_err(|_| Problem::invalid("the body goes on after its JSON object; send one object"))?;
     Ok(value)
+}
+
+/// Reads a body of one JSON object with any members. Nesting has the bound that all bodies have.
+pub(crate) fn parse_open(bytes: &[u8]) -> Result<Members, Problem> {
+    let OnlyMembers(members) = parse(bytes)?;
+    Ok(members)
+}
+
+/// An object with any members.
+struct OnlyMembers(Members);
+
+impl<'de> Deserialize<'de> for OnlyMembers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Any::deserialize(deserializer)? {
+            Any(Attribute::Members(members)) => Ok(Self(members)),
+            Any(_) => Err(Error::custom("an object is expected")),
+        }
+    }
+}
+
+/// Any value; the members of its objects each once.
+struct Any(Attribute);
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor).map(Any)
+    }
+}
+
+struct AnyVisitor;
+
+impl<'de> Visitor<'de> for AnyVisitor {
+    type Value = Attribute;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Attribute, E> {
+        Ok(Attribute::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Attribute, E> {
+        Ok(Attribute::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Attribute, E> {
+        Ok(Attribute::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Attribute, E> {
+        Ok(Attribute::Integer(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Attribute, E> {
+        Ok(Attribute::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Attribute, E> {
+        Ok(Attribute::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Attribute, E> {
+        Ok(Attribute::Text(value))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Attribute, S::Error> {
+        let mut items = Vec::new();
+        while let Some(Any(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Attribute::List(items))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Attribute, M::Error> {
+        let mut members = Members::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let Any(value) = map.next_value()?;
+            match members.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(place) => {
+                    return Err(Error::custom(format!("duplicate field `{}`", place.key())));
+                }
+            }
+        }
+        Ok(Attribute::Members(members))
+    }
 }
 
 /// A JSON object, where serde by itself would take an array of the fields in order as well.
@@ -153,6 +247,45 @@ mod tests {
         let sample: Sample = parse(br#" {"role_id":"x","inner":{"deep":1}} "#).unwrap();
         assert_eq!((sample.role_id.as_str(), sample.note), ("x", None));
         assert!(sample.inner.is_some());
+    }
+
+    #[test]
+    fn what_is_read_openly_has_any_members_each_once() {
+        let body = br#" {"a":{"b":[1,-2,0.5,"x",null,true]},"c":18446744073709551615} "#;
+        let members = parse_open(body).unwrap();
+        let list = vec![
+            Attribute::Integer(1),
+            Attribute::Integer(-2),
+            Attribute::Float(0.5),
+            Attribute::Text("x".to_owned()),
+            Attribute::Null,
+            Attribute::Bool(true),
+        ];
+        let inner = Members::from([("b".to_owned(), Attribute::List(list))]);
+        assert_eq!(members.get("a"), Some(&Attribute::Members(inner)));
+        assert_eq!(members.get("c"), Some(&Attribute::Integer(u64::MAX.into())));
+        // The object itself counts too.
+        let deep = |lists: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(lists), "]".repeat(lists));
+        assert!(parse_open(deep(126).as_bytes()).is_ok());
+        let deep = deep(127);
+        for (body, named) in [
+            (&b""[..], "EOF"),
+            (b"[]", "an object"),
+            (b"null", "an object"),
+            (br#"{"a":1,"a":1}"#, "duplicate field `a`"),
+            (br#"{"a":1,"\u0061":1}"#, "duplicate field `a`"),
+            (br#"{"a":[{"b":{"c":1,"c":2}}]}"#, "duplicate field `c`"),
+            (br#"{"a":1}{}"#, "goes on"),
+            (br#"{"a":1e400}"#, "`a`"),
+            (br#"{"a":NaN}"#, "`a`"),
+            (b"{\"a\":\"\xff\"}", "UTF-8"),
+            (br#"{"a":"\ud800"}"#, "`a`"),
+            (deep.as_bytes(), "recursion"),
+        ] {
+            let message = format!("{:?}", parse_open(body).unwrap_err());
+            let body = String::from_utf8_lossy(body);
+            assert!(message.contains(named), "{body}: {message}");
+        }
     }
 
     #[test]

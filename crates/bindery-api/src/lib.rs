@@ -1,9 +1,12 @@
 //! Bindery over HTTP: parse, ask, render. Every operation is a row of one table; no rule about who may do what lives here,
 //! and no SQL.
 
+mod authzen;
 mod call;
+mod enforcement_points;
 mod freshness;
 mod health;
+mod hot;
 mod json;
 mod mail;
 mod openapi;
@@ -11,6 +14,7 @@ mod operations;
 mod page;
 mod password;
 mod problem;
+mod public_url;
 mod query;
 mod rate;
 mod secret;
@@ -19,8 +23,10 @@ mod sign_in;
 mod v2;
 mod wire;
 
+pub use authzen::{Aliases, AliasesError};
 pub use mail::{MailSettings, MailSettingsError, Mailer};
 pub use openapi::openapi_json;
 pub use operations::operation_ids;
+pub use public_url::{PublicUrl, PublicUrlError};
 pub use secret::{KeyText, KeyTextError};
 pub use server::{Limits, Options, Server};

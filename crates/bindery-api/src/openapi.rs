@@ -50,6 +50,7 @@ pub(crate) struct Described {
     request_example: Option<serde_json::Value>,
     answers: Vec<Success>,
     refusals: Vec<(u16, &'static str)>,
+    tells_revision: bool,
 }
 
 /// A query parameter.
@@ -81,6 +82,7 @@ impl Described {
             request_example: None,
             answers: Vec::new(),
             refusals: Vec::new(),
+            tells_revision: false,
         }
     }
 
@@ -158,6 +160,17 @@ impl Described {
     fn refuses(mut self, status: u16, why: &'static str) -> Self {
         self.refusals.push((status, why));
         self
+    }
+
+    /// Success says at which revision.
+    fn at_revision(mut self) -> Self {
+        self.tells_revision = true;
+        self
+    }
+
+    /// Whether success says at which revision.
+    pub(crate) fn tells_revision(&self) -> bool {
+        self.tells_revision
     }
 
     /// Whether a handler may read its body as this type.

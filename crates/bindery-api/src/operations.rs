@@ -7,12 +7,13 @@ use std::fmt;
 use hyper::Method;
 
 use crate::call::{Answer, Handler};
+use crate::hot::Form;
 use crate::openapi::{Described, described};
-use crate::sign_in;
 use crate::v2::{
     api_keys, audit_logs, organizations, projects, resource_restrictions, role_bindings, roles,
     spaces, users,
 };
+use crate::{authzen, enforcement_points, sign_in};
 
 /// One operation of the API (`contract/operations.md`).
 pub(crate) struct Operation {
@@ -58,6 +59,11 @@ impl Operation {
             (self.described)().answers_type(status, answer.of),
             "{self:?} answers what is not described: {answer:?}"
         );
+        debug_assert_eq!(
+            (self.described)().tells_revision(),
+            answer.revision.is_some(),
+            "{self:?}"
+        );
     }
 }
 
@@ -71,11 +77,20 @@ macro_rules! operation {
     ($method:ident $path:literal $id:ident: reads $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Reads($family::$handler))
     };
+    ($method:ident $path:literal $id:ident: decides $form:ident $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
+        operation!(@ $method $path $id, $success, $query, $body, Handler::Decides(Form::$form, $family::$handler))
+    };
+    ($method:ident $path:literal $id:ident: searches $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
+        operation!(@ $method $path $id, $success, $query, $body, Handler::Searches($family::$handler))
+    };
     ($method:ident $path:literal $id:ident: waits $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Waits(|call| Box::pin($family::$handler(call))))
     };
     ($method:ident $path:literal $id:ident: open $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Open(|call| Box::pin($family::$handler(call))))
+    };
+    ($method:ident $path:literal $id:ident: public $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
+        operation!(@ $method $path $id, $success, $query, $body, Handler::Public($family::$handler))
     };
     ($method:ident $path:literal $id:ident: $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Changes(|call| Box::pin($family::$handler(call))))
@@ -94,9 +109,9 @@ macro_rules! operation {
     };
 }
 
-/// Every operation of `/v2`, and those of `/bindery/v1`.
+/// Every operation of `/v2`, of `/access/v1` with its metadata, and of `/bindery/v1`.
 #[rustfmt::skip]
-pub(crate) static OPERATIONS: [Operation; 47] = [
+pub(crate) static OPERATIONS: [Operation; 57] = [
     operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
     operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body Json),
     operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body Empty),
@@ -144,6 +159,16 @@ pub(crate) static OPERATIONS: [Operation; 47] = [
     operation!(POST "/bindery/v1/invitations/{token}" accept_invitation: open sign_in::accept_invitation, 200, query [], body Json),
     operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: open sign_in::complete_password_reset, 204, query [], body Json),
     operation!(POST "/bindery/v1/sign-in" sign_in: open sign_in::sign_in, 200, query [], body Json),
+    operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: reads enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
+    operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: enforcement_points::mark, 204, query [], body Empty),
+    operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: enforcement_points::unmark, 204, query [], body Empty),
+    operation!(POST "/bindery/v1/explain" explain_access: searches authzen::explain, 200, query [], body Json),
+    operation!(POST "/access/v1/evaluation" access_evaluation: decides Evaluation authzen::evaluation, 200, query [], body Json),
+    operation!(POST "/access/v1/evaluations" access_evaluations: decides Evaluations authzen::evaluations, 200, query [], body Json),
+    operation!(POST "/access/v1/search/subject" search_subject: searches authzen::search_subject, 200, query [], body Json),
+    operation!(POST "/access/v1/search/resource" search_resource: searches authzen::search_resource, 200, query [], body Json),
+    operation!(POST "/access/v1/search/action" search_action: searches authzen::search_action, 200, query [], body Json),
+    operation!(GET "/.well-known/authzen-configuration" authzen_configuration: public authzen::configuration, 200, query [], body Empty),
 ];
 
 /// The id of every operation that is served, for tests that must leave none out.

@@ -91,6 +91,11 @@ impl Problem {
         }
     }
 
+    /// 404 for what this server would serve if its operator had set it up.
+    pub(crate) fn not_configured(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// 405, with what the path does take.
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let detail = format!("this path takes {allowed}");
@@ -213,6 +218,11 @@ impl Problem {
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         self.status.as_u16()
+    }
+
+    /// What was wrong, and how to mend it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     const fn title_and_anchor(&self) -> (&'static str, Option<&'static str>) {
@@ -373,8 +383,12 @@ fn forbidden(lack: Forbidden) -> String {
             "the invitation to this address lapsed, and came with more than you can give; ask an account admin to invite them again"
         }
         Forbidden::KeyHoldsMore => {
-            "a new secret is handed to whoever asks for it, and the key holds more than you do at one of its places; ask someone \
-             who holds as much, or an account admin"
+            "a new secret is handed to whoever asks for it, and the key holds more than you do at one of its places, or may ask \
+             about more; ask someone who holds as much, or an account admin"
+        }
+        Forbidden::NotYoursToAsk => {
+            "asking about others takes reading the subject, and ROLE_BINDING_READ on the resource; a program that asks on behalf \
+             of everybody takes a key that an account admin has marked with PUT /bindery/v1/enforcement-points/{api_key_id}"
         }
         Forbidden::AuditLogsOff => "audit logging is switched off for this account",
         Forbidden::BotMakesUserKey => "a service key can't make user keys; use a user's own key",

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -15,6 +16,7 @@ use bindery_core::time::Timestamp;
 use bindery_node::{Account, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -25,18 +27,23 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::authzen::{Aliases, Kept};
 use crate::call::{
-    Answer, Answering, Call, Handler, OpenCall, Services, audited_text, audited_variables, noted,
+    Answer, Answering, Call, Handler, OpenCall, PublicCall, Services, audited_text,
+    audited_variables, noted,
 };
 use crate::freshness::{self, Frame};
 use crate::health::Health;
+use crate::hot::{Asking, Form};
 use crate::mail::Mailer;
 use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
 use crate::problem::Problem;
+use crate::public_url::PublicUrl;
 use crate::query::Query;
 use crate::rate::Rate;
 use crate::secret::KeyText;
@@ -93,10 +100,15 @@ pub struct Options {
     pub staleness_max: Option<Duration>,
     /// How letters leave.
     pub mailer: Mailer,
+    /// Where clients reach this server, for the metadata of its decision point; without it there are none.
+    pub public_url: Option<PublicUrl>,
+    /// Other names on the AuthZEN endpoints.
+    pub aliases: Aliases,
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, and letters that are only mentioned in the log.
+    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata and
+    /// no aliases.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
@@ -105,6 +117,8 @@ impl Options {
             audit_retention: None,
             staleness_max: None,
             mailer,
+            public_url: None,
+            aliases: Aliases::default(),
         }
     }
 }
@@ -124,6 +138,7 @@ pub struct Server {
     router: Router,
     limits: Limits,
     rate: Rate<(AccountId, Caller)>,
+    public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
     health: Health,
@@ -138,7 +153,13 @@ impl Server {
                 mailer: options.mailer,
                 passwords: Passwords::new(),
                 attempts: Attempts::new(),
+                aliases: options.aliases,
+                searches: Kept::default(),
+                searching: Arc::new(Semaphore::new(searches_at_once())),
             }),
+            public: PublicCall {
+                public_url: options.public_url,
+            },
             router: Router::new(),
             limits: options.limits,
             rate: Rate::per_second(options.rate_limit),
@@ -154,7 +175,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(tokio::sync::Semaphore::new(server.limits.connections_max));
+        let places = Arc::new(Semaphore::new(server.limits.connections_max));
         let chores = tokio::spawn({
             let server = Arc::clone(&server);
             async move {
@@ -226,6 +247,9 @@ impl Server {
             interval.tick().await;
             self.rate.tidy();
             self.services.attempts.tidy();
+            self.services
+                .searches
+                .tidy(self.services.node.clock().now());
         }
     }
 
@@ -248,7 +272,7 @@ impl Server {
     async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
-        let path = shown(request.uri().path());
+        let uri = request.uri().clone();
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
@@ -256,7 +280,8 @@ impl Server {
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
-        let mut response = answered.unwrap_or_else(|problem| problem.render(&path, &request_id));
+        let mut response =
+            answered.unwrap_or_else(|problem| problem.render(&shown(uri.path()), &request_id));
         if has_body && !frame.is_body_read() {
             // What nobody reads would stand before the next request.
             let headers = response.headers_mut();
@@ -267,11 +292,13 @@ impl Server {
             response.headers_mut().insert(REQUEST_ID, value);
         }
         let status = response.status().as_u16();
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         if status >= 500 {
+            let (path, micros) = (shown(uri.path()), micros());
             tracing::error!(%method, path, status, micros, request_id, "request");
-        } else {
+        } else if tracing::enabled!(tracing::Level::DEBUG) {
             // Who did what stands in the audit log; this is for looking closely.
+            let (path, micros) = (shown(uri.path()), micros());
             tracing::debug!(%method, path, status, micros, request_id, "request");
         }
         response
@@ -312,9 +339,8 @@ impl Server {
             self.rate.take(&key).map_err(Problem::rate_limited)?;
             wanted?;
         }
-        let is_open = !path.starts_with("/v2/") && path != "/v2";
         let (operation, parameters) = match self.router.find(request.method(), path) {
-            _ if known.is_none() && !is_open => return Err(Problem::unauthenticated()),
+            _ if known.is_none() && is_walled(path) => return Err(Problem::unauthenticated()),
             Route::Found(operation, parameters) => (operation, parameters),
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
@@ -328,6 +354,12 @@ impl Server {
         };
         let answer = match (operation.handler, known) {
             (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
+            (Handler::Public(handler), _) => {
+                Query::parse(request.uri().query().unwrap_or_default(), operation.query)?;
+                let answer = handler(&self.public)?;
+                operation.check_answer(&answer);
+                answer
+            }
             (_, Some((account, caller))) => {
                 self.answer_known(asked, account, caller, request).await?
             }
@@ -371,9 +403,27 @@ impl Server {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Result<Answer, Problem> {
-        let kind = match asked.operation.method {
-            hyper::Method::GET => AuditKind::Query,
-            _ => AuditKind::Mutation,
+        let sent = request.uri().query().unwrap_or_default().to_owned();
+        let body = self.read_body(&asked, request);
+        let body =
+            if let (Handler::Decides(form, _), true) = (asked.operation.handler, sent.is_empty()) {
+                let body = body.await;
+                if let Ok(body) = &body
+                    && let Some(answer) = self.decide(&asked, form, &account, caller, body)
+                {
+                    return Ok(answer);
+                }
+                Either::Left(std::future::ready(body))
+            } else {
+                Either::Right(body)
+            };
+        let kind = match asked.operation.handler {
+            Handler::Reads(_)
+            | Handler::Decides(..)
+            | Handler::Searches(_)
+            | Handler::Waits(_)
+            | Handler::Public(_) => AuditKind::Query,
+            Handler::Changes(_) | Handler::Open(_) => AuditKind::Mutation,
         };
         let mut note = AuditEntry {
             user: Context {
@@ -391,14 +441,24 @@ impl Server {
         };
         let (operation, frame) = (asked.operation, asked.frame);
         let answered = self
-            .perform(asked, Arc::clone(&account), caller, request, &mut note)
+            .perform(&asked, Arc::clone(&account), caller, &sent, body, &mut note)
             .await;
         if matches!(operation.handler, Handler::Changes(_)) {
             // The one at which it was made, or a later one.
             frame.answer_at(account.snapshot().revision());
         }
+        if let Ok(Answer {
+            revision: Some(revision),
+            ..
+        }) = &answered
+        {
+            frame.answer_at(*revision);
+        }
         let is_audited = match &answered {
-            Ok(_) => matches!(operation.handler, Handler::Changes(_)),
+            Ok(_) => matches!(
+                operation.handler,
+                Handler::Changes(_) | Handler::Decides(..)
+            ),
             Err(problem) => {
                 note.status = problem.status();
                 problem.is_audited
@@ -413,21 +473,49 @@ impl Server {
         answered
     }
 
+    /// Answers on the hot path, if it can.
+    fn decide(
+        &self,
+        asked: &Asked<'_>,
+        form: Form,
+        account: &Account,
+        caller: Caller,
+        body: &[u8],
+    ) -> Option<Answer> {
+        let asking = Asking {
+            account,
+            state: &account.snapshot(),
+            aliases: &self.services.aliases,
+            context: Context {
+                caller,
+                now: asked.now,
+            },
+        };
+        let (json, revision) = asking.answer(form, body)?;
+        asked.frame.answer_at(revision);
+        Some(Answer {
+            status: None,
+            json: Some(json),
+            of: None,
+            revision: Some(revision),
+        })
+    }
+
     /// Reads the request and has it answered; tells `note` what it said, as far as it was read.
     async fn perform(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         account: Arc<Account>,
         caller: Caller,
-        request: Request<Incoming>,
+        sent: &str,
+        body: impl Future<Output = Result<Bytes, Problem>>,
         note: &mut AuditEntry,
     ) -> Result<Answer, Problem> {
         let path = decode_all(&asked.parameters)?;
         note.variables = audited_variables(&path, std::iter::empty());
-        let sent = request.uri().query().unwrap_or_default();
         let query = Query::parse(sent, asked.operation.query)?;
         note.variables = audited_variables(&path, query.pairs());
-        let body = self.read_body(&asked, request).await?;
+        let body = body.await?;
         note.text = audited_text(&body);
         // After the body has come: what is read is as new as can be.
         let state = account.snapshot();
@@ -439,12 +527,16 @@ impl Server {
             account,
             caller,
             now: asked.now,
-            address: asked.address,
+            address: asked.address.clone(),
             path,
             query,
             body,
         };
-        call.answer().await
+        let answer = call.answer().await?;
+        if let Some(revision) = answer.revision {
+            asked.frame.answer_at(revision);
+        }
+        Ok(answer)
     }
 
     async fn read_body(
@@ -481,6 +573,10 @@ impl Server {
     }
 }
 
+fn searches_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Forgets audit entries that are older than `retention`, a few at a time.
 fn forget(node: &Node, retention: Duration) {
     let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
@@ -511,6 +607,14 @@ fn forget(node: &Node, retention: Duration) {
     }
 }
 
+/// Whether nothing below the path is for those without a key, so that they don't even learn what is there.
+fn is_walled(path: &str) -> bool {
+    ["/v2", "/access"].into_iter().any(|wall| {
+        let below = path.strip_prefix(wall);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 /// A path as it may be told and logged: without the token of a link.
 fn shown(path: &str) -> String {
     let with_token = OPERATIONS
@@ -534,8 +638,8 @@ fn bounded_writes(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutStream
 
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<tokio::sync::Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places)
         .acquire_owned()
         .await
@@ -587,10 +691,16 @@ fn request_id(headers: &HeaderMap) -> String {
         (1..=REQUEST_ID_LENGTH_MAX).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    sent.filter(is_good).map_or_else(
-        || format!("{:016x}", getrandom::u64().unwrap_or_default()),
-        ToOwned::to_owned,
-    )
+    sent.filter(is_good)
+        .map_or_else(new_request_id, ToOwned::to_owned)
+}
+
+/// Tells requests apart, of this process and of others; nothing depends on its being hard to guess.
+fn new_request_id() -> String {
+    static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{:08x}{number:08x}", *PROCESS)
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

@@ -61,6 +61,11 @@ pub struct ApiKey {
     /// The one before it, in its grace time.
     #[n(9)]
     pub previous: Option<PreviousSecret>,
+    /// Whether it asks on behalf of everybody: a decision about anyone and anything in its account is its to know
+    /// ([`crate::inquiry`]). What it may *do* is its principal's, as of any key.
+    #[n(10)]
+    #[cbor(default)]
+    pub is_enforcement_point: bool,
 }
 
 /// Whom a key acts for.
@@ -104,5 +109,62 @@ impl ApiKey {
             .previous
             .is_some_and(|old| old.hash == *hash && now < old.until);
         self.is_alive(now) && (self.secret.hash == *hash || previous)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Encode)]
+    struct Before {
+        #[n(0)]
+        id: ApiKeyId,
+        #[n(1)]
+        name: KeyName,
+        #[n(2)]
+        description: Description,
+        #[n(3)]
+        owner: KeyOwner,
+        #[n(4)]
+        created_by: UserId,
+        #[n(5)]
+        created_at: Timestamp,
+        #[n(6)]
+        expires_at: Option<Timestamp>,
+        #[n(7)]
+        is_revoked: bool,
+        #[n(8)]
+        secret: Secret,
+        #[n(9)]
+        previous: Option<PreviousSecret>,
+    }
+
+    #[test]
+    fn a_key_from_before_there_were_enforcement_points_is_none() {
+        let before = Before {
+            id: ApiKeyId::new(7),
+            name: KeyName::parse("old").unwrap(),
+            description: Description::default(),
+            owner: KeyOwner::User(UserId::new(1)),
+            created_by: UserId::new(1),
+            created_at: Timestamp::from_millis(1),
+            expires_at: None,
+            is_revoked: false,
+            secret: Secret {
+                hash: SecretHash([7; 32]),
+                redacted: "ak-abc...xyz".to_owned(),
+            },
+            previous: None,
+        };
+        let bytes = minicbor::to_vec(&before).unwrap();
+        let key: ApiKey = minicbor::decode(&bytes).unwrap();
+        assert_eq!((key.id, key.is_enforcement_point), (before.id, false));
+        let marked = ApiKey {
+            is_enforcement_point: true,
+            ..key
+        };
+        let bytes = minicbor::to_vec(&marked).unwrap();
+        assert_eq!(minicbor::decode::<ApiKey>(&bytes).unwrap(), marked);
     }
 }

@@ -18,6 +18,7 @@ use crate::user::{Identity, Standing, User};
 pub mod api_keys;
 mod cascade;
 pub mod credentials;
+pub mod enforcement_points;
 pub mod operator;
 pub mod organizations;
 pub mod projects;

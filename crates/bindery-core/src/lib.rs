@@ -15,12 +15,15 @@
 
 pub mod access;
 pub mod api_key;
+pub mod attribute;
 pub mod audit;
 pub mod change;
 pub mod command;
 pub mod credential;
 pub mod decision;
+pub mod explain;
 pub mod id;
+pub mod inquiry;
 mod listing;
 pub mod permission;
 pub mod place;

@@ -47,6 +47,7 @@ pub(crate) struct ListIndex {
     pub(crate) keys_of_creator: OrdSet<((UserId, KeyKind, Validity), ApiKeyId)>,
     /// Keys whose bot has a seat in the space.
     pub(crate) service_keys_of_space: OrdSet<(SpaceId, ApiKeyId)>,
+    pub(crate) enforcement_points: OrdSet<ApiKeyId>,
 }
 
 /// The two kinds of key.
@@ -387,6 +388,11 @@ impl ListIndex {
             ((key.created_by, KeyKind::of(key.owner), validity), key.id)
         };
         replace(&mut self.keys_of_creator, old.map(key), Some(key(new)));
+        set(
+            &mut self.enforcement_points,
+            new.id,
+            new.is_enforcement_point,
+        );
     }
 
     /// The bot of a service key has a seat in a space, or has none any more.

@@ -108,6 +108,28 @@ impl PermissionSet {
         ])
     }
 
+    /// What is in this set and not in the other.
+    #[must_use]
+    pub const fn difference(self, other: Self) -> Self {
+        let [first, second, third] = self.0;
+        let [other_first, other_second, other_third] = other.0;
+        Self([
+            first & !other_first,
+            second & !other_second,
+            third & !other_third,
+        ])
+    }
+
+    /// How many are in the set.
+    pub const fn len(self) -> u32 {
+        let [first, second, third] = self.0;
+        // At most 192 bits.
+        first
+            .count_ones()
+            .saturating_add(second.count_ones())
+            .saturating_add(third.count_ones())
+    }
+
     /// Whether nothing is in the set.
     pub const fn is_empty(self) -> bool {
         matches!(self.0, [0, 0, 0])
@@ -202,6 +224,7 @@ mod tests {
         for permission in Permission::ALL {
             let alone = PermissionSet::of(&[permission]);
             assert_eq!(alone.iter().collect::<Vec<_>>(), [permission]);
+            assert_eq!(alone.len(), 1);
             assert_eq!(Permission::from_name(permission.name()), Some(permission));
         }
         assert_eq!(
@@ -213,6 +236,17 @@ mod tests {
             151
         );
         assert_eq!(Permission::from_name("role_read"), None);
+    }
+
+    #[test]
+    fn a_difference_is_what_the_other_set_lacks() {
+        let all: PermissionSet = Permission::ALL.into_iter().collect();
+        let below = PermissionSet::at_or_below(Level::Project);
+        let above = all.difference(below);
+        assert_eq!(all.len(), 151);
+        assert_eq!(above.len(), all.len() - below.len());
+        assert_eq!(above.intersection(below), PermissionSet::EMPTY);
+        assert_eq!(above.union(below), all);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum Forbidden {
     NotYourRoleToGive,
     /// The lapsed invitation to this address came with more than the principal may give.
     NotYourInvitation,
-    /// The key's bot holds more than the principal does at one of its places.
+    /// The key's bot holds more than the principal does at one of its places, or the key may ask about more.
     KeyHoldsMore,
     /// Predefined roles are the same for everyone.
     PredefinedRole,
@@ -45,6 +45,8 @@ pub enum Forbidden {
     NoDeveloperAccess,
     /// Audit logging is off for the account.
     AuditLogsOff,
+    /// The subject of an inquiry isn't the principal, and they may not read both it and the role bindings of the resource.
+    NotYoursToAsk,
     /// A user key would outlive the limits of the service key that made it.
     BotMakesUserKey,
     /// Neither admin of all spaces that the key is bound to, nor its creator with the rights that takes.

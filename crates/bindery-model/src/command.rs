@@ -9,6 +9,7 @@ use bindery_core::command::api_keys::{
 use bindery_core::command::credentials::{
     AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
 };
+use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
@@ -79,6 +80,7 @@ commands! {
     AddSpaceUser RemoveSpaceUser
     CreateProject UpdateProject DeleteProject
     CreateUserKey CreateServiceKey RefreshApiKey RevokeApiKey
+    MarkEnforcementPoint UnmarkEnforcementPoint
 }
 
 /// An id as its kind and number: `user 3`.
@@ -119,7 +121,14 @@ impl fmt::Debug for AnyCommand {
         write!(f, "{}: ", self.name())?;
         match self {
             Self::Bootstrap(command) => write!(f, "{}", command.email),
-            Self::IssueUserKey(command) => write!(f, "{}", command.email),
+            Self::IssueUserKey(command) => {
+                let mark = if command.is_enforcement_point {
+                    ", an enforcement point"
+                } else {
+                    ""
+                };
+                write!(f, "{}{mark}", command.email)
+            }
             Self::CreateRoleBinding(CreateRoleBinding { user, role, on }) => {
                 write!(f, "{}, {} on {}", id(*user), id(*role), bindable(*on))
             }
@@ -248,6 +257,8 @@ impl fmt::Debug for AnyCommand {
                 )
             }
             Self::RevokeApiKey(command) => f.write_str(&id(command.key)),
+            Self::MarkEnforcementPoint(command) => f.write_str(&id(command.key)),
+            Self::UnmarkEnforcementPoint(command) => f.write_str(&id(command.key)),
         }
     }
 }

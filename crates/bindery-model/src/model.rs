@@ -35,6 +35,7 @@ mod api_keys;
 mod cascade;
 mod credentials;
 mod decision;
+mod inquiry;
 mod lists;
 mod operator;
 mod organizations;
@@ -145,6 +146,12 @@ impl Model {
             AnyCommand::CreateServiceKey(command) => self.create_service_key(context, command),
             AnyCommand::RefreshApiKey(command) => self.refresh_api_key(context, command),
             AnyCommand::RevokeApiKey(command) => self.revoke_api_key(context, command),
+            AnyCommand::MarkEnforcementPoint(command) => {
+                self.mark_enforcement_point(context, command)
+            }
+            AnyCommand::UnmarkEnforcementPoint(command) => {
+                self.unmark_enforcement_point(context, command)
+            }
         }
     }
 

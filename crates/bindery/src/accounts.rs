@@ -50,6 +50,10 @@ pub(crate) enum KeyCommand {
         /// What to call the key.
         #[arg(long, default_value = "issued by the operator")]
         name: String,
+        /// Mark the key as an enforcement point: a program with it may ask for a decision about anyone and anything in the
+        /// account. What the key may do stays the person's.
+        #[arg(long)]
+        enforcement_point: bool,
     },
 }
 
@@ -92,6 +96,7 @@ pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
         email,
         account,
         name,
+        enforcement_point,
     } = command;
     let node = open::node(store.open_existing()?)?;
     let account = find(&node, AccountId(*account))?;
@@ -100,6 +105,7 @@ pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
         email: Email::parse(email).map_err(|error| anyhow!("--email: {error}"))?,
         key_name: KeyName::parse(name).map_err(|error| anyhow!("--name {error}"))?,
         secret: key.secret(),
+        is_enforcement_point: *enforcement_point,
     };
     match open::runtime()?.block_on(account.execute(issue, Caller::Operator, None)) {
         Ok(_) => say(key.reveal()),

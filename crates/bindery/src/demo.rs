@@ -101,6 +101,7 @@ impl Company {
                 email: email("mia@acme.example")?,
                 key_name: key_name("laptop")?,
                 secret: member_key.secret(),
+                is_enforcement_point: false,
             },
         )?;
         Ok(Self {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 mod accounts;
+mod ask;
 mod demo;
 mod open;
 mod serve;
@@ -32,6 +33,10 @@ enum Command {
     /// Give a person an API key, in a store that no server is using.
     #[command(subcommand)]
     Key(accounts::KeyCommand),
+    /// Ask a server whether somebody may: exits with 0 for yes, 1 for no, 2 if there is no answer.
+    Check(ask::Arguments),
+    /// The same with every way that was looked at, and what would be enough.
+    Explain(ask::Arguments),
     /// Print the OpenAPI document of the API that this binary serves.
     Openapi,
 }
@@ -48,6 +53,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Account(command) => accounts::run_account(&command),
         Command::Key(command) => accounts::run_key(&command),
+        Command::Check(arguments) => return ask::check(&arguments),
+        Command::Explain(arguments) => return ask::explain(&arguments),
         Command::Openapi => print_openapi(),
     };
     match done {

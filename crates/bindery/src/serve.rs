@@ -4,11 +4,12 @@ use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use bindery_api::{KeyText, Limits, MailSettings, Mailer, Options, Server};
+use anyhow::{Context as _, Result, anyhow};
+use bindery_api::{Aliases, KeyText, Limits, MailSettings, Mailer, Options, PublicUrl, Server};
 use bindery_node::Node;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
@@ -46,9 +47,13 @@ pub(crate) struct Arguments {
     /// How many seconds a server that is cut off from its store goes on answering from what it knows; without it, for good.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..))]
     staleness_limit: Option<u64>,
-    /// Where clients and people reach this server; links in mails begin with it. By default the address it listens on.
+    /// Where clients and people reach this server, like `https://bindery.example.com`. Links in mails begin with it, by default with
+    /// the address it listens on; AuthZEN metadata are served only if it is given.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// A JSON file with other names for types, ids and actions on the AuthZEN endpoints (docs/authzen.md). None by default.
+    #[arg(long, value_name = "FILE")]
+    aliases: Option<PathBuf>,
     /// The mail server for invitations and password resets: smtp://[user:password@]host[:port][?tls=required] or smtps://….
     /// Without one, mails are only mentioned in the log.
     #[arg(
@@ -121,13 +126,13 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         smtp_url: smtp_url.clone(),
         from: arguments.mail_from.clone(),
     });
-    let public_url = match &arguments.public_url {
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => url.clone(),
-        Some(url) => {
-            bail!("--public-url takes a URL that begins with http:// or https://; `{url}` doesn't")
-        }
-        None => format!("http://{address}"),
-    };
+    let public_url = arguments.public_url.as_deref().map(|url| {
+        PublicUrl::parse(url).map_err(|error| anyhow!("--public-url: `{url}` is none: {error}"))
+    });
+    let public_url = public_url.transpose()?;
+    let links_begin_with = public_url
+        .as_ref()
+        .map_or_else(|| format!("http://{address}"), ToString::to_string);
     Ok(Options {
         limits: Limits {
             header_timeout: timeout,
@@ -140,8 +145,20 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         audit_retention: (arguments.audit_retention_days > 0)
             .then(|| Duration::from_secs(arguments.audit_retention_days * 86_400)),
         staleness_max: arguments.staleness_limit.map(Duration::from_secs),
-        mailer: Mailer::new(settings.as_ref(), &public_url)?,
+        mailer: Mailer::new(settings.as_ref(), &links_begin_with)?,
+        public_url,
+        aliases: aliases(arguments.aliases.as_deref())?,
     })
+}
+
+fn aliases(file: Option<&Path>) -> Result<Aliases> {
+    let Some(file) = file else {
+        return Ok(Aliases::default());
+    };
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("--aliases: `{name}` can't be read"))?;
+    Aliases::parse(&text).map_err(|error| anyhow!("--aliases: `{name}`: {error}"))
 }
 
 /// Serves until `stop` resolves, lets requests under way finish, and leaves everything committed.

@@ -2,6 +2,8 @@
 
 mod api_keys;
 mod audit_logs;
+mod authzen;
+mod enforcement_points;
 mod organizations;
 mod projects;
 mod resource_restrictions;
@@ -13,6 +15,8 @@ mod users;
 
 pub(crate) use api_keys::*;
 pub(crate) use audit_logs::*;
+pub(crate) use authzen::*;
+pub(crate) use enforcement_points::*;
 pub(crate) use organizations::*;
 pub(crate) use projects::*;
 pub(crate) use resource_restrictions::*;

@@ -81,7 +81,8 @@ const CHANGING: [(u16, &str); 1] = [(
 
 const ABOUT: &str = "Users, organizations, spaces, projects, roles, role bindings, restrictions and API keys of one account, and who \
 may do what with them. Compatible with the access-control part of the Arize AX REST API v2; an independent project.\n\n\
-Send an API key as `Authorization: Bearer <key>`. Request bodies are closed: a member that isn't described is refused. Ids are \
+Send an API key as `Authorization: Bearer <key>`. Request bodies are closed: a member that isn't described is refused, save for \
+AuthZEN, which has it ignored. Ids are \
 opaque. What is absent, deleted, not visible to the caller or somebody else's is answered alike, with 404. Errors are problem \
 details (RFC 9457) with the status in the body, and carry the request's id as every answer does.";
 
@@ -202,7 +203,12 @@ fn one(
     let mut responses = Map::new();
     for success in &described.answers {
         let status = success.status.unwrap_or(operation.success);
-        responses.insert(status.to_string(), answered(success, schemas));
+        let mut answered = answered(success, schemas);
+        if described.tells_revision {
+            answered["headers"]["bindery-revision"] =
+                json!({"$ref": "#/components/headers/Revision"});
+        }
+        responses.insert(status.to_string(), answered);
     }
     for (status, why) in refusals {
         let is_own = described.refusals.iter().any(|(own, _)| own == status);
@@ -219,7 +225,7 @@ fn one(
         "summary": described.summary,
         "responses": responses,
     });
-    if let Handler::Open(_) = operation.handler {
+    if let Handler::Open(_) | Handler::Public(_) = operation.handler {
         value["security"] = json!([]);
     }
     if !described.detail.is_empty() {
@@ -300,7 +306,8 @@ fn refusals(operation: &Operation, described: &Described) -> Vec<(u16, &'static 
         shared.extend(WITH_BODY);
     }
     match operation.handler {
-        Handler::Reads(_) => {}
+        Handler::Reads(_) | Handler::Decides(..) | Handler::Searches(_) => {}
+        Handler::Public(_) => shared.retain(|(status, _)| *status == 400),
         Handler::Waits(_) | Handler::Changes(_) => shared.extend(CHANGING),
         Handler::Open(_) => {
             shared.extend(CHANGING);
@@ -316,12 +323,15 @@ fn problem_name(status: u16) -> String {
     format!("Problem{status}")
 }
 
-/// The family of an operation: the word after `/v2/`, and one for people without a key.
+/// The family of an operation: the word after `/v2/` or `/bindery/v1/`, one for people without a key, and AuthZEN.
 fn tag(operation: &Operation) -> &'static str {
-    if let Handler::Open(_) = operation.handler {
-        return "sign-in";
+    let mut words = operation.path.split('/').skip(1);
+    match (operation.handler, words.next()) {
+        (Handler::Open(_), _) => "sign-in",
+        (_, Some("access" | ".well-known")) => "authzen",
+        (_, Some("v2")) => words.next().unwrap_or_default(),
+        _ => words.nth(1).unwrap_or_default(),
     }
-    operation.path.split('/').nth(2).unwrap_or_default()
 }
 
 /// What the parameter of a path stands for.
@@ -346,6 +356,11 @@ fn headers() -> Value {
             "description": "The request's own `x-request-id` if it sent one of printable ASCII characters, or a new one. The log has it.",
             "required": true,
             "schema": {"type": "string", "minLength": 1, "maxLength": REQUEST_ID_LENGTH_MAX, "pattern": "^[!-~]+$"},
+        },
+        "Revision": {
+            "description": "The revision of the account that the answer was given at.",
+            "required": true,
+            "schema": {"type": "integer", "minimum": 0},
         },
         "RetryAfter": {
             "description": "Seconds after which to try again.",
@@ -511,6 +526,10 @@ mod tests {
         let mut found = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             for one in methods.as_object().unwrap().values() {
+                // AuthZEN has members ignored that nobody knows; explanations are asked for in its words.
+                if path.starts_with("/access/") || path == "/bindery/v1/explain" {
+                    continue;
+                }
                 let body = &one["requestBody"]["content"]["application/json"]["schema"];
                 open(body, &document, path, &mut found);
             }

@@ -5,6 +5,8 @@
     reason = "a test whose setting can't be made has failed"
 )]
 
+mod authzen;
+mod hot;
 mod matrix;
 mod personas;
 mod served;

@@ -79,6 +79,34 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("revoke_api_key", "user", "PUT /v2/api-keys/{tess_key}/revoke"),
     ("revoke_api_key", "service", "PUT /v2/api-keys/{.service_key}/revoke"),
     ("list_audit_logs", "", "GET /v2/audit-logs?operation_name=none"),
+    ("list_enforcement_points", "", "GET /bindery/v1/enforcement-points"),
+    ("mark_enforcement_point", "service", "PUT /bindery/v1/enforcement-points/{.service_key}"),
+    ("mark_enforcement_point", "user", "PUT /bindery/v1/enforcement-points/{tess_key}"),
+    ("mark_enforcement_point", "revoked", "PUT /bindery/v1/enforcement-points/{dead_key}"),
+    ("unmark_enforcement_point", "marked", "DELETE /bindery/v1/enforcement-points/{pep_key}"),
+    ("unmark_enforcement_point", "unmarked", "DELETE /bindery/v1/enforcement-points/{tess_key}"),
+    ("refresh_api_key", "enforcement point", "POST /v2/api-keys/{.marked_key}/refresh"),
+    ("access_evaluation", "oneself", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"{me}@example.com"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("access_evaluation", "project", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"{tess}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("access_evaluation", "restricted", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"{tess}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.vault}"}}"#),
+    ("access_evaluation", "space", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"{tess}"},"action":{"name":"SPACE_READ"},"resource":{"type":"space","id":"{.space}"}}"#),
+    ("access_evaluation", "organization", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"{tess}"},"action":{"name":"ORGANIZATION_READ"},"resource":{"type":"organization","id":"{acme}"}}"#),
+    ("access_evaluation", "account", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"{tess}"},"action":{"name":"USER_READ"},"resource":{"type":"account","id":"account"}}"#),
+    ("access_evaluation", "service key", r#"POST /access/v1/evaluation {"subject":{"type":"service_key","id":"{.service_key}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("access_evaluation", "no such user", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"nobody@example.com"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("access_evaluation", "no such project", r#"POST /access/v1/evaluation {"subject":{"type":"user","id":"{tess}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"nothing"}}"#),
+    ("explain_access", "oneself", r#"POST /bindery/v1/explain {"subject":{"type":"user","id":"{me}@example.com"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("explain_access", "project", r#"POST /bindery/v1/explain {"subject":{"type":"user","id":"{tess}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("explain_access", "no such user", r#"POST /bindery/v1/explain {"subject":{"type":"user","id":"nobody@example.com"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("access_evaluations", "", r#"POST /access/v1/evaluations {"subject":{"type":"user","id":"{tess}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project"},"evaluations":[{"resource":{"id":"{.sonar}"}},{"resource":{"id":"{.vault}"}}]}"#),
+    ("access_evaluations", "single", r#"POST /access/v1/evaluations {"subject":{"type":"user","id":"{tess}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("search_subject", "people", r#"POST /access/v1/search/subject {"subject":{"type":"user"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("search_subject", "keys", r#"POST /access/v1/search/subject {"subject":{"type":"service_key"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("search_resource", "oneself", r#"POST /access/v1/search/resource {"subject":{"type":"user","id":"{me}@example.com"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project"}}"#),
+    ("search_resource", "another", r#"POST /access/v1/search/resource {"subject":{"type":"user","id":"{tess}"},"action":{"name":"PROJECT_READ"},"resource":{"type":"project"}}"#),
+    ("search_action", "oneself", r#"POST /access/v1/search/action {"subject":{"type":"user","id":"{me}@example.com"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("search_action", "another", r#"POST /access/v1/search/action {"subject":{"type":"user","id":"{tess}"},"resource":{"type":"project","id":"{.sonar}"}}"#),
+    ("authzen_configuration", "not configured", "GET /.well-known/authzen-configuration"),
     ("accept_invitation", "bad link", r#"POST /bindery/v1/invitations/x {"password":"correct horse battery"}"#),
     ("complete_password_reset", "bad link", r#"POST /bindery/v1/password-resets/x {"password":"correct horse battery"}"#),
     ("sign_in", "wrong", r#"POST /bindery/v1/sign-in {"email":"{me}@example.com","password":"wrong"}"#),
@@ -139,10 +167,32 @@ fn ask(
             "the other account stays as it is"
         );
     }
+    if let Some(told) = decided(&body) {
+        return format!("{status}:{told}");
+    }
     match list_of(&body) {
         Some(things) if method == "GET" => format!("{status}:{}", things.len()),
         _ => status.to_string(),
     }
+}
+
+/// Of an evaluation the decisions, of items that failed the status; of a search how many were found.
+fn decided(body: &Value) -> Option<String> {
+    let one = |body: &Value| match (&body["context"]["error"]["status"], &body["decision"]) {
+        (Value::Null, Value::Bool(true)) => Some("y".to_owned()),
+        (Value::Null, Value::Bool(false)) => Some("n".to_owned()),
+        (status, _) => status.as_u64().map(|status| status.to_string()),
+    };
+    if let Some(items) = body["evaluations"].as_array() {
+        let items: BTreeSet<String> = items.iter().filter_map(one).collect();
+        return Some(items.into_iter().collect());
+    }
+    let found = body["results"].as_array();
+    let found = found.map(|found| {
+        assert_eq!(body["page"]["total"], found.len(), "{body}");
+        found.len().to_string()
+    });
+    found.or_else(|| one(body))
 }
 
 fn list_of(body: &Value) -> Option<&Vec<Value>> {

@@ -46,6 +46,8 @@ enum Standing {
 struct Person {
     account: &'static str,
     is_developer: bool,
+    /// Whether their key is one of an enforcement point.
+    is_marked: bool,
     organization: Option<&'static str>,
     space: Option<&'static str>,
     project: Option<&'static str>,
@@ -54,6 +56,7 @@ struct Person {
 const MEMBER: Person = Person {
     account: "MEMBER",
     is_developer: true,
+    is_marked: false,
     organization: None,
     space: None,
     project: None,
@@ -93,7 +96,7 @@ const fn on_projects(role: &'static str) -> Standing {
 }
 
 #[rustfmt::skip]
-pub(crate) const PERSONAS: [Persona; 23] = [
+pub(crate) const PERSONAS: [Persona; 24] = [
     persona("admin", "account admin", "red", Standing::Person(Person { account: "ADMIN", ..MEMBER })),
     persona("member", "account member, nowhere else", "red", Standing::Person(MEMBER)),
     persona("ui", "UI-only member with developer access, nowhere else", "red", Standing::Person(Person { account: "MEMBER_UI_ONLY", ..MEMBER })),
@@ -112,6 +115,7 @@ pub(crate) const PERSONAS: [Persona; 23] = [
     persona("f-mem", "organization member in a public space, by the fallback", "blue", Standing::Person(ORG_MEMBER)),
     persona("f-read", "organization read-only in a public space, by the fallback", "blue", Standing::Person(Person { organization: Some("READ_ONLY"), ..MEMBER })),
     persona("bot", "service key, member of organization and space", "red", Standing::Bot("MEMBER", "MEMBER")),
+    persona("pep", "account member with the key of an enforcement point, nowhere else", "red", Standing::Person(Person { is_marked: true, ..MEMBER })),
     persona("no-dev", "space admin without developer access", "red", Standing::Person(Person { is_developer: false, space: Some("ADMIN"), ..ORG_MEMBER })),
     persona("other", "admin of another account", "red", Standing::Stranger),
     persona("revkd", "account admin with a revoked key", "red", Standing::Ended { is_revoked: true }),
@@ -275,10 +279,25 @@ impl Builder {
             let body = service_key(self.id("acme"), "READ_ONLY", self.id(space), "MEMBER");
             self.make(&format!("{space}.service_key"), "/v2/api-keys", &body);
         }
+        for space in ["red", "blue"] {
+            let body = service_key(self.id("acme"), "READ_ONLY", self.id(space), "READ_ONLY");
+            let id = self.make(&format!("{space}.marked_key"), "/v2/api-keys", &body);
+            self.mark(&id);
+        }
+        let body = service_key(self.id("acme"), "READ_ONLY", self.id("red"), "MEMBER");
+        let id = self.make("dead_key", "/v2/api-keys", &body);
+        self.ask("PUT", &format!("/v2/api-keys/{id}/revoke"), &Value::Null);
+        let id = self.id("red.marked_key").to_owned();
+        self.ids.insert("pep_key".to_owned(), id);
         let key = self.issue("tess@example.com");
         let (_, keys) = self.served.send(Some(&key), "GET", "/v2/api-keys", None);
         let id = keys["api_keys"][0]["id"].as_str().unwrap().to_owned();
         self.ids.insert("tess_key".to_owned(), id);
+    }
+
+    fn mark(&self, key: &str) {
+        let path = format!("/bindery/v1/enforcement-points/{key}");
+        self.ask("PUT", &path, &Value::Null);
     }
 
     /// Brings a persona in, and gives them their key.
@@ -302,7 +321,7 @@ impl Builder {
                         self.ask("POST", "/v2/role-bindings", &body);
                     }
                 }
-                let key = self.issue(&email);
+                let key = issue(&self.served, 1, &email, person.is_marked);
                 if !person.is_developer {
                     // With a key from before: the operator's comes with developer access.
                     let off = json!({"is_developer": false});
@@ -316,7 +335,7 @@ impl Builder {
                 let made = self.ask("POST", "/v2/api-keys", &body);
                 Some(made["key"].as_str().unwrap().to_owned())
             }
-            Standing::Stranger => Some(issue(&self.served, 2, "stranger@example.com")),
+            Standing::Stranger => Some(issue(&self.served, 2, "stranger@example.com", false)),
             Standing::Ended { is_revoked } => {
                 self.person(persona.short, "ADMIN", true);
                 let first = self.issue(&email);
@@ -364,7 +383,7 @@ impl Builder {
     }
 
     pub(crate) fn issue(&self, email: &str) -> String {
-        issue(&self.served, 1, email)
+        issue(&self.served, 1, email, false)
     }
 }
 
@@ -398,12 +417,18 @@ fn found_account(served: &Served, number: u32, email: &str) -> String {
     key.reveal().to_owned()
 }
 
-fn issue(served: &Served, account: u32, email: &str) -> String {
+pub(crate) fn issue(
+    served: &Served,
+    account: u32,
+    email: &str,
+    is_enforcement_point: bool,
+) -> String {
     let key = KeyText::generate().unwrap();
     let issue = IssueUserKey {
         email: Email::parse(email).unwrap(),
         key_name: KeyName::parse("issued").unwrap(),
         secret: key.secret(),
+        is_enforcement_point,
     };
     let account = served.account(account);
     let executed = account.execute(issue, Caller::Operator, None);

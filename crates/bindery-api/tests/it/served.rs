@@ -31,10 +31,25 @@ pub(crate) struct Served {
     agent: ureq::Agent,
 }
 
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Value,
+    pub(crate) text: String,
+}
+
 impl Served {
     /// On an empty directory.
     pub(crate) fn new() -> Self {
         Self::on(tempfile::tempdir().unwrap(), START_MS)
+    }
+
+    /// The same data, served otherwise from here on.
+    pub(crate) fn again(self, set: impl FnOnce(&mut Options)) -> Self {
+        let clock_ms = self.now_ms();
+        Self::with(self.stop(), clock_ms, set)
     }
 
     /// On a copy of what this one has on the disk once it has stopped.
@@ -47,6 +62,10 @@ impl Served {
     }
 
     fn on(directory: tempfile::TempDir, clock_ms: i64) -> Self {
+        Self::with(directory, clock_ms, |_| ())
+    }
+
+    fn with(directory: tempfile::TempDir, clock_ms: i64, set: impl FnOnce(&mut Options)) -> Self {
         let store = SqliteStore::open(directory.path()).unwrap();
         let clock_ms = Arc::new(AtomicI64::new(clock_ms));
         let hands = Arc::clone(&clock_ms);
@@ -59,7 +78,8 @@ impl Served {
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let options = Options::new(Mailer::new(None, &address).unwrap());
+        let mut options = Options::new(Mailer::new(None, &address).unwrap());
+        set(&mut options);
         let server = Server::new(Arc::clone(&node), options);
         let (stop, stopping) = oneshot::channel::<()>();
         let stopped = runtime.spawn(server.serve(listener, async {
@@ -107,18 +127,32 @@ impl Served {
         path: &str,
         body: Option<&str>,
     ) -> (u16, Value) {
-        let mut request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.address))
+        let mut request = self
+            .request(method, path)
             .header("Content-Type", "application/json");
         if let Some(key) = key {
             request = request.header("Authorization", format!("Bearer {key}"));
         }
-        let request = request.body(body.unwrap_or_default().to_owned()).unwrap();
+        let answer = self.run(request.body(body.unwrap_or_default().to_owned()).unwrap());
+        (answer.status, answer.body)
+    }
+
+    /// Any request to a path of this server.
+    pub(crate) fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        let uri = format!("{}{path}", self.address);
+        ureq::http::Request::builder().method(method).uri(uri)
+    }
+
+    /// Sends it as it is.
+    pub(crate) fn run(&self, request: ureq::http::Request<impl ureq::AsSendBody>) -> Answered {
         let mut response = self.agent.run(request).unwrap();
         let text = response.body_mut().read_to_string().unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        (response.status().as_u16(), body)
+        Answered {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        }
     }
 
     /// Stops, and gives back the directory with everything written.

@@ -317,6 +317,7 @@ fn put_key(state: &mut State, number: u32, owner: KeyOwner, created_by: UserId) 
             redacted: "ak-000...000".to_owned(),
         },
         previous: None,
+        is_enforcement_point: false,
     }));
 }
 

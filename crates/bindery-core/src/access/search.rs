@@ -9,7 +9,6 @@ use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, U
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
 use crate::role::{AccountRole, OrganizationRole, SpaceRole};
-use crate::state::State;
 use crate::time::Timestamp;
 
 impl AccessIndex {
@@ -98,60 +97,6 @@ impl AccessIndex {
             });
         });
         made.map(|((), revision)| Revision(revision))
-    }
-}
-
-/// The same from the entities, by a question about each: for the past, the imagined, and when the index can't answer.
-impl State {
-    /// Everyone who may use the permission on the resource, by number.
-    pub fn users_of(
-        &self,
-        permission: Permission,
-        resource: Resource,
-        now: Timestamp,
-    ) -> Vec<UserId> {
-        let may = |principal: &UserId| {
-            let question = Question {
-                principal: *principal,
-                permission,
-                resource,
-            };
-            self.decide(&question, now).is_allowed()
-        };
-        self.users.keys().copied().filter(may).collect()
-    }
-
-    /// Every resource of this level on which the user may use the permission, by number.
-    pub fn resources_of(
-        &self,
-        principal: UserId,
-        permission: Permission,
-        level: Level,
-        now: Timestamp,
-    ) -> Vec<Resource> {
-        let may = |resource: &Resource| {
-            let question = Question {
-                principal,
-                permission,
-                resource: *resource,
-            };
-            self.decide(&question, now).is_allowed()
-        };
-        match level {
-            Level::Account => [Resource::Account].into_iter().filter(may).collect(),
-            Level::Organization => {
-                let all = self.organizations.keys().copied();
-                all.map(Resource::Organization).filter(may).collect()
-            }
-            Level::Space => {
-                let all = self.spaces.keys().copied();
-                all.map(Resource::Space).filter(may).collect()
-            }
-            Level::Project => {
-                let all = self.projects.keys().copied();
-                all.map(Resource::Project).filter(may).collect()
-            }
-        }
     }
 }
 

@@ -50,6 +50,7 @@ impl Command for CreateUserKey {
             is_revoked: false,
             secret: self.secret.clone(),
             previous: None,
+            is_enforcement_point: false,
         };
         Ok(Decided {
             changes: vec![Change::PutApiKey(key.clone())],
@@ -243,6 +244,7 @@ impl CreateServiceKey {
             is_revoked: false,
             secret: self.secret.clone(),
             previous: None,
+            is_enforcement_point: false,
         };
         let mut changes = vec![
             Change::PutUser(user.clone()),
@@ -432,6 +434,10 @@ impl Command for RefreshApiKey {
             // The new secret is handed to the caller: nobody gets to act as more than they are that way.
             check_within_caller(state, context, bot)?;
         }
+        if old.is_enforcement_point && !state.asks_about_everything(context) {
+            // So it is with what the mark lets them ask.
+            return Err(Refusal::Forbidden(Forbidden::KeyHoldsMore));
+        }
         require_developer_access(state, context)?;
         let refuse = |reason| Err(Refusal::Unprocessable(reason));
         if old.is_revoked {
@@ -524,9 +530,8 @@ fn authorize_key(
         };
     };
     let spaces: Vec<SpaceId> = state.spaces_bound_to(bot).collect();
-    let can_read = |space: &SpaceId| state.allows(context, Permission::ServiceKeyRead, *space);
     // Readable first: a key that is bound to no space has nobody but its creator and account admins.
-    if !is_creator && !spaces.iter().any(can_read) {
+    if !state.reads_service_key(context, key) {
         return Err(Refusal::NotFound(Kind::ApiKey));
     }
     let is_admin_of_all = !spaces.is_empty()

@@ -171,6 +171,7 @@ pub(super) fn revoke(key: &ApiKey, changes: &mut Vec<Change>) {
     changes.push(Change::PutApiKey(ApiKey {
         is_revoked: true,
         previous: None,
+        is_enforcement_point: false,
         ..key.clone()
     }));
 }

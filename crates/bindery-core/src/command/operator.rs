@@ -79,6 +79,8 @@ pub struct IssueUserKey {
     pub key_name: KeyName,
     /// The key's secret, hashed.
     pub secret: Secret,
+    /// Whether the key is marked as an enforcement point.
+    pub is_enforcement_point: bool,
 }
 
 impl Command for IssueUserKey {
@@ -101,13 +103,16 @@ impl Command for IssueUserKey {
             .and_then(|id| state.user(*id))
             .filter(|user| user.standing == Standing::Active)
             .ok_or(Refusal::NotFound(Kind::User))?;
-        let key = user_key(
-            user.id,
-            state.numbers().next(),
-            &self.key_name,
-            &self.secret,
-            context.now,
-        );
+        let key = ApiKey {
+            is_enforcement_point: self.is_enforcement_point,
+            ..user_key(
+                user.id,
+                state.numbers().next(),
+                &self.key_name,
+                &self.secret,
+                context.now,
+            )
+        };
         let mut changes = vec![Change::PutApiKey(key.clone())];
         if !user.is_developer {
             changes.push(Change::PutUser(User {
@@ -141,5 +146,6 @@ pub(super) fn user_key(
         is_revoked: false,
         secret: secret.clone(),
         previous: None,
+        is_enforcement_point: false,
     }
 }

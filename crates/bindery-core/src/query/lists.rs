@@ -290,6 +290,22 @@ impl State {
         Ok(slice.page(keys.map(AsRef::as_ref).filter(wanted)))
     }
 
+    /// Keys that are marked as enforcement points, oldest first; for account admins.
+    pub fn enforcement_points(
+        &self,
+        context: &Context,
+        slice: Slice<ApiKeyId>,
+    ) -> Result<Page<&ApiKey>, Refusal> {
+        if !self.is_account_admin(context) {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        let behind = slice.after.unwrap_or(ApiKeyId::NOBODY).number();
+        let first = ApiKeyId::from_number(behind.saturating_add(1));
+        let marked = self.listing.enforcement_points.range(first..);
+        let keys = marked.filter_map(|id| self.api_key(*id));
+        Ok(slice.page(keys.map(AsRef::as_ref)))
+    }
+
     /// Projects that the caller may read.
     ///
     /// A space to list is accepted if it is visible or holds a project that the caller can read: such a user can still

@@ -3,5 +3,6 @@
 mod decisions;
 mod deletion;
 mod example;
+mod explanations;
 mod one_revision;
 mod world;

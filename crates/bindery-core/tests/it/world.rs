@@ -38,6 +38,7 @@ use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::change::Change;
 use bindery_core::command::{Caller, Command, Context};
 use bindery_core::decision::{CutGrant, Decision, Facts as _, Grant, Lack, Question, admin_over};
+use bindery_core::explain::Words;
 use bindery_core::id::{
     AccountId, ApiKeyId, Id as _, IdKey, OrganizationId, OrganizationMembershipId, ProjectId,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -271,6 +272,7 @@ impl World {
                 redacted: String::new(),
             },
             previous: None,
+            is_enforcement_point: false,
         }));
     }
 
@@ -545,6 +547,31 @@ impl World {
             },
             now: START,
         }
+    }
+
+    /// Why the answer is as it is, as people read it; `reader` may know everything if there is none.
+    pub(crate) fn explain_at(&self, now: i64, question: &str, reader: Option<&str>) -> String {
+        let now = Timestamp::from_millis(now);
+        let question = self.question(question);
+        self.decide(&question, now);
+        let Some(reader) = reader else {
+            let explanation = self.state.explain(&question, now);
+            return Words::new(&self.state, question).whole(&explanation);
+        };
+        let context = Context {
+            now,
+            ..self.context(reader)
+        };
+        let (subject, resource) = (question.principal, question.resource);
+        if self
+            .state
+            .authorize_inquiry(&context, subject, resource)
+            .is_err()
+        {
+            return "not theirs to ask".to_owned();
+        }
+        let explanation = self.state.explain_to(&context, &question);
+        Words::for_caller(&self.state, question, &context).whole(&explanation)
     }
 
     pub(crate) fn question(&self, text: &str) -> Question {

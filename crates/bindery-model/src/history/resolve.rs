@@ -7,6 +7,7 @@ use bindery_core::command::api_keys::{
 use bindery_core::command::credentials::{
     AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
 };
+use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
@@ -125,10 +126,14 @@ impl World<'_> {
                 key_name: self.key_name(),
                 secret: secret(self.serial),
             }),
-            Wish::IssueUserKey { user } => AnyCommand::IssueUserKey(IssueUserKey {
+            Wish::IssueUserKey {
+                user,
+                is_enforcement_point,
+            } => AnyCommand::IssueUserKey(IssueUserKey {
                 email: self.email_without_key(user),
                 key_name: self.key_name(),
                 secret: secret(self.serial),
+                is_enforcement_point,
             }),
             Wish::CreateRoleBinding { user, role, on } => {
                 AnyCommand::CreateRoleBinding(CreateRoleBinding {
@@ -354,6 +359,15 @@ impl World<'_> {
             Wish::RevokeApiKey { key } => AnyCommand::RevokeApiKey(RevokeApiKey {
                 key: self.api_key(key),
             }),
+            Wish::MarkEnforcementPoint { key } => {
+                AnyCommand::MarkEnforcementPoint(MarkEnforcementPoint {
+                    key: self.api_key(key),
+                })
+            }
+            Wish::UnmarkEnforcementPoint { key } => {
+                let key = self.enforcement_point(key);
+                AnyCommand::UnmarkEnforcementPoint(UnmarkEnforcementPoint { key })
+            }
         }
     }
 }
@@ -463,6 +477,17 @@ impl World<'_> {
         // Newest first: old ones tend to be dead.
         there.reverse();
         pick.among(&there, self.model.issued(Kind::ApiKey))
+    }
+
+    /// One with the mark, if there is one and the pick is of something that is there.
+    fn enforcement_point(&self, pick: Pick) -> ApiKeyId {
+        let keys = self.model.api_keys.iter();
+        let marked = keys.filter(|key| key.is_enforcement_point);
+        let marked: Vec<ApiKeyId> = marked.map(|key| key.id).collect();
+        match pick.of(&marked) {
+            Some(key) if pick.0 < Pick::THERE => key,
+            _ => self.api_key(pick),
+        }
     }
 }
 

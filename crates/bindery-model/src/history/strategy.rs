@@ -81,7 +81,10 @@ fn building_wish() -> impl Strategy<Value = Wish> {
             invitation: InvitationPick::None,
             is_developer: None,
         }),
-        6 => pick().prop_map(|user| Wish::IssueUserKey { user }),
+        6 => pick().prop_map(|user| Wish::IssueUserKey {
+            user,
+            is_enforcement_point: false,
+        }),
         7 => (pick(), pick(), role()).prop_map(|(organization, user, role)| {
             Wish::AddOrganizationUser { organization, user, role }
         }),
@@ -119,7 +122,9 @@ fn wish() -> impl Strategy<Value = Wish> {
     let user = || {
         prop_oneof![
             1 => Just(Wish::Bootstrap),
-            24 => pick().prop_map(|user| Wish::IssueUserKey { user }),
+            24 => (pick(), weighted(0.1)).prop_map(|(user, is_enforcement_point)| {
+                Wish::IssueUserKey { user, is_enforcement_point }
+            }),
             30 => (email(), option::weighted(0.97, account_role()), invitation(), is_developer())
                 .prop_map(|(email, role, invitation, is_developer)| Wish::CreateUser {
                     email, role, invitation, is_developer,
@@ -217,6 +222,8 @@ fn key_wish() -> BoxedStrategy<Wish> {
             Wish::RefreshApiKey { key, expiry, grace_seconds }
         }),
         8 => pick().prop_map(|key| Wish::RevokeApiKey { key }),
+        8 => pick().prop_map(|key| Wish::MarkEnforcementPoint { key }),
+        2 => pick().prop_map(|key| Wish::UnmarkEnforcementPoint { key }),
     ]
     .boxed()
 }

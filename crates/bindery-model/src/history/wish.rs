@@ -12,6 +12,7 @@ pub enum Wish {
     Bootstrap,
     IssueUserKey {
         user: Pick,
+        is_enforcement_point: bool,
     },
     CreateRoleBinding {
         user: Pick,
@@ -142,6 +143,12 @@ pub enum Wish {
         grace_seconds: u64,
     },
     RevokeApiKey {
+        key: Pick,
+    },
+    MarkEnforcementPoint {
+        key: Pick,
+    },
+    UnmarkEnforcementPoint {
         key: Pick,
     },
 }

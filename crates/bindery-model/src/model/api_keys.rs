@@ -42,6 +42,7 @@ impl Model {
             is_revoked: false,
             secret: command.secret.clone(),
             previous: None,
+            is_enforcement_point: false,
         });
         Ok(())
     }
@@ -228,6 +229,7 @@ impl Model {
             is_revoked: false,
             secret: command.secret.clone(),
             previous: None,
+            is_enforcement_point: false,
         });
         for place in &command.organizations {
             if let Assignment::Predefined(role) = place.role {
@@ -283,6 +285,9 @@ impl Model {
             && !old.is_revoked
         {
             self.check_bot_within(context, bot)?;
+        }
+        if old.is_enforcement_point && !self.asks_about_everything(context) {
+            return Err(Refusal::Forbidden(Forbidden::KeyHoldsMore));
         }
         let caller = self.live_user(context.user())?;
         self.require_developer_access(&caller)?;
@@ -378,14 +383,21 @@ impl Model {
         if is_admin_in_all || (is_creator && has_it_in_all) {
             return Ok(());
         }
-        let reads_it_in_one = bound
-            .iter()
-            .any(|space| self.can(context, Permission::ServiceKeyRead, *space));
-        if is_creator || reads_it_in_one {
+        if self.reads_key(context, key) {
             Err(Refusal::Forbidden(Forbidden::NotYourServiceKey))
         } else {
             Err(Refusal::NotFound(Kind::ApiKey))
         }
+    }
+
+    /// A service key is readable by account admins, its creator, and holders of `SERVICE_KEY_READ` on any bound space (§10).
+    pub(super) fn reads_key(&self, context: &Context, key: &ApiKey) -> bool {
+        let bound = self.spaces_bound_to(key.principal());
+        self.is_account_admin(context.user(), context.now)
+            || key.created_by == context.user()
+            || bound
+                .iter()
+                .any(|space| self.can(context, Permission::ServiceKeyRead, *space))
     }
 
     /// Developer access of the caller, and of the whole account (§2).

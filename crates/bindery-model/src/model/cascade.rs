@@ -113,6 +113,7 @@ impl Model {
             if key.id == id {
                 key.is_revoked = true;
                 key.previous = None;
+                key.is_enforcement_point = false;
             }
         }
         if let Some(KeyOwner::Service(bot)) = self.api_key(id).map(|key| key.owner) {

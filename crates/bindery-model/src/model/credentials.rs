@@ -214,6 +214,7 @@ impl Model {
             for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
                 key.secret = secret.clone();
                 key.previous = None;
+                key.is_enforcement_point = false;
                 key.description = Description::default();
                 key.created_at = context.now;
                 key.expires_at = expires_at;

@@ -50,6 +50,9 @@ impl Model {
             _ => return Err(Refusal::NotFound(Kind::User)),
         };
         self.give_key(user, &command.key_name, &command.secret, context.now);
+        if let Some(key) = self.api_keys.last_mut() {
+            key.is_enforcement_point = command.is_enforcement_point;
+        }
         for one in self.users.iter_mut().filter(|one| one.id == user) {
             one.is_developer = true;
         }
@@ -84,6 +87,7 @@ impl Model {
             is_revoked: false,
             secret: secret.clone(),
             previous: None,
+            is_enforcement_point: false,
         });
     }
 }

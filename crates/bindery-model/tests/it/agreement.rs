@@ -271,7 +271,7 @@ impl Tally {
     fn assert_rich(&self) {
         assert!(self.questions >= 100_000, "{} questions", self.questions);
         assert!(self.succeeded * 3 >= self.commands, "{self:?}");
-        assert_eq!(self.by_command.len(), 35, "{:?}", self.by_command);
+        assert_eq!(self.by_command.len(), 37, "{:?}", self.by_command);
         for (command, (_, succeeded)) in &self.by_command {
             assert!(*succeeded > 0, "no {command} succeeded");
         }

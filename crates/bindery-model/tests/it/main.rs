@@ -2,7 +2,9 @@
 
 mod agreement;
 mod determinism;
+mod explanations;
 mod index;
+mod inquiry;
 mod integrity;
 mod lists;
 mod planted;

@@ -87,7 +87,8 @@ pub(crate) fn ends_of_bots(model: &Model) -> Vec<(UserId, Timestamp)> {
     moments
 }
 
-fn resources(model: &Model) -> Vec<Resource> {
+/// Everything there ever was, the next of each kind, and nothing.
+pub(crate) fn resources(model: &Model) -> Vec<Resource> {
     let mut resources = vec![Resource::Account];
     resources.extend(ever(model).into_iter().map(Resource::Organization));
     resources.extend(ever(model).into_iter().map(Resource::Space));

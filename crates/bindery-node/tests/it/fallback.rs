@@ -169,6 +169,7 @@ fn bot() -> Vec<Change> {
             redacted: "ak-abc...xyz".to_owned(),
         },
         previous: None,
+        is_enforcement_point: false,
     };
     vec![Change::PutUser(user), Change::PutApiKey(key)]
 }

@@ -305,6 +305,7 @@ async fn a_new_key_is_good_when_its_making_is_answered_and_after_a_restart() {
         email: Email::parse("ADA@example.com").unwrap(),
         key_name: KeyName::parse("second").unwrap(),
         secret: secret(2),
+        is_enforcement_point: false,
     };
     let now = Timestamp::from_millis(1_000);
     assert!(world.node.authenticate(&secret(2).hash, now).is_none());

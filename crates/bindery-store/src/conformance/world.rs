@@ -150,6 +150,7 @@ pub(super) fn key(number: u32, owner: KeyOwner) -> Change {
             hash: hash(100),
             until: moment(1000),
         }),
+        is_enforcement_point: true,
     })
 }
 

@@ -5,6 +5,7 @@
     reason = "a test whose setting can't be made has failed"
 )]
 
+mod ask;
 mod audit;
 mod crash;
 mod deletion;

@@ -34,6 +34,7 @@ pub(super) enum List {
         name: &'static str,
     },
     Keys(KeyFilter),
+    EnforcementPoints,
 }
 
 const USER_FILTERS: [(&str, &[UserStatus]); 5] = [
@@ -78,6 +79,7 @@ impl List {
             organizations.iter().flat_map(spaces_of).collect(),
             spaces.iter().flat_map(projects_of).collect(),
             keys(&users, &spaces),
+            vec![Self::EnforcementPoints],
         ]
     }
 
@@ -136,6 +138,10 @@ impl List {
                 let page = state.keys(context, filter, slice(after, limit))?;
                 numbers(&page, |key| key.id)
             }
+            Self::EnforcementPoints => {
+                let page = state.enforcement_points(context, slice(after, limit))?;
+                numbers(&page, |key| key.id)
+            }
         })
     }
 
@@ -154,6 +160,7 @@ impl List {
                 name,
             } => whole(&model.list_projects(context, *space, space_name, name)?),
             Self::Keys(filter) => whole(&model.list_keys(context, filter)?),
+            Self::EnforcementPoints => whole(&model.list_enforcement_points(context)?),
         })
     }
 }

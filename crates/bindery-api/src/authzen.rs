@@ -1,0 +1,348 @@
+//! OpenID AuthZEN Authorization API 1.0: evaluations, searches, and where to find them (`docs/authzen.md`). Beside it explanations,
+//! which are asked for in the same words.
+//!
+//! Handlers are thin here too: who may ask, and what is allowed, the core says. What names mean is in `names.rs`, other names for
+//! them in `aliases.rs`, the pages of searches in `pages.rs`. A body says the same whenever it is made of the same: what moves, the
+//! revision, stands in a header.
+
+use std::sync::Arc;
+
+use bindery_core::command::Context;
+use bindery_core::decision::{Decision, Question};
+use bindery_core::id::Revision;
+use bindery_core::inquiry::Found;
+use bindery_core::state::State;
+use bindery_node::Account;
+
+use crate::call::{Answer, Call, PublicCall};
+use crate::problem::Problem;
+use crate::wire::authzen::{
+    ActionSearch, Asked, Configuration, Evaluated, EvaluationRequest, EvaluationsAnswer,
+    EvaluationsRequest, PageAnswer, Parts, ResourceSearch, SearchAnswer, SearchRequest, Semantic,
+    SubjectSearch,
+};
+use crate::wire::explanations::{Explained, Reasons, Teller};
+
+mod aliases;
+mod names;
+mod pages;
+
+pub use aliases::{Aliases, AliasesError};
+pub(crate) use names::Names;
+pub(crate) use pages::Kept;
+use pages::{Keeper, Search, SearchKey, SearchPage};
+
+/// `POST /access/v1/evaluation`.
+pub(crate) fn evaluation(call: &Call) -> Result<Answer, Problem> {
+    let request = call.read_body(EvaluationRequest::read)?;
+    let asked = request.asked()?;
+    let explains = request.explains()?;
+    let context = call.admit()?;
+    let (evaluated, revision) = if explains {
+        let explained = told(|| explain_one(call, &context, &asked))?;
+        (explained, call.state.revision())
+    } else {
+        evaluate(call, &context, &asked)?
+    };
+    Ok(Answer::json(&evaluated)?.at(revision))
+}
+
+/// Explaining looks at every role: whoever else is served on this thread is served on another.
+fn told<T>(explain: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(explain)
+}
+
+fn explain_one(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Evaluated, Problem> {
+    let Some(question) = permitted(call, context, asked)? else {
+        return Ok(Evaluated::explained(false, Reasons::unknown_action()));
+    };
+    let explanation = call.state.explain_to(context, &question);
+    let teller = Teller::new(&call.state, question, context);
+    let reasons = Reasons::new(&explanation, &teller);
+    Ok(Evaluated::explained(explanation.is_allowed(), reasons))
+}
+
+/// `POST /bindery/v1/explain`.
+pub(crate) fn explain(call: &Call) -> Result<Answer, Problem> {
+    let request = call.read_body(EvaluationRequest::read)?;
+    let asked = request.asked()?;
+    request.explains()?;
+    let context = call.admit()?;
+    let explained = match permitted(call, &context, &asked)? {
+        None => Explained::unknown_action(),
+        Some(question) => {
+            let explanation = call.state.explain_to(&context, &question);
+            let teller = Teller::new(&call.state, question, &context);
+            Explained::new(&explanation, &teller)
+        }
+    };
+    Ok(Answer::json(&explained)?.at(call.state.revision()))
+}
+
+fn evaluate(
+    call: &Call,
+    context: &Context,
+    asked: &Asked<'_>,
+) -> Result<(Evaluated, Revision), Problem> {
+    let question = permitted(call, context, asked)?;
+    // A permission that there isn't, nobody has.
+    let decided = question.map(|question| call.account.decide(&question, call.now));
+    Ok(decided.map_or(
+        (Evaluated::plain(false), call.state.revision()),
+        |(decision, revision)| (Evaluated::plain(decision.is_allowed()), revision),
+    ))
+}
+
+/// The question, if the caller may ask it; nothing for a permission that there isn't.
+fn permitted(
+    call: &Call,
+    context: &Context,
+    asked: &Asked<'_>,
+) -> Result<Option<Question>, Problem> {
+    let inquiry = call.names().inquiry(asked);
+    call.state
+        .authorize_inquiry(context, inquiry.subject, inquiry.resource)?;
+    Ok(inquiry.question())
+}
+
+/// `POST /access/v1/evaluations`.
+pub(crate) fn evaluations(call: &Call) -> Result<Answer, Problem> {
+    let request = call.read_body(EvaluationsRequest::read)?;
+    let defaults = request.defaults()?;
+    let semantic = request.semantic()?;
+    let explains = request.explains()?;
+    let items = request.items()?;
+    let context = call.admit()?;
+    if items.is_empty() {
+        let asked = defaults.whole()?;
+        let (evaluated, revision) = if explains {
+            let explained = told(|| explain_one(call, &context, &asked))?;
+            (explained, call.state.revision())
+        } else {
+            evaluate(call, &context, &asked)?
+        };
+        return Ok(Answer::json(&EvaluationsAnswer::Single(evaluated))?.at(revision));
+    }
+    let parts = items
+        .iter()
+        .map(|item| Parts::of_item(item, &defaults)?.whole());
+    let (evaluations, revision) = if explains {
+        let explained = parts.map(|asked| explain_one(call, &context, &asked?));
+        let explained = explained.map(|one| one.unwrap_or_else(|one| Evaluated::failed(&one)));
+        let explained = told(|| up_to_the_last(explained, semantic));
+        (explained, call.state.revision())
+    } else {
+        let questions = parts.map(|asked| permitted(call, &context, &asked?));
+        decide_all(call, questions.collect(), semantic)
+    };
+    Ok(Answer::json(&EvaluationsAnswer::Batch { evaluations })?.at(revision))
+}
+
+/// All at one revision.
+fn decide_all(
+    call: &Call,
+    items: Vec<Result<Option<Question>, Problem>>,
+    semantic: Semantic,
+) -> (Vec<Evaluated>, Revision) {
+    let questions: Vec<Question> = items.iter().flatten().copied().flatten().collect();
+    let mut decisions = Vec::with_capacity(questions.len());
+    let revision = call
+        .account
+        .decide_many(&questions, call.now, &mut decisions);
+    let mut decisions = decisions.into_iter();
+    let evaluated = items.into_iter().map(|item| match item {
+        Ok(Some(_)) => Evaluated::plain(decisions.next().is_some_and(Decision::is_allowed)),
+        Ok(None) => Evaluated::plain(false),
+        Err(problem) => Evaluated::failed(&problem),
+    });
+    (up_to_the_last(evaluated, semantic), revision)
+}
+
+/// As far as the semantic goes.
+fn up_to_the_last(
+    evaluated: impl Iterator<Item = Evaluated>,
+    semantic: Semantic,
+) -> Vec<Evaluated> {
+    let mut told = Vec::new();
+    for one in evaluated {
+        let is_last = match semantic {
+            Semantic::ExecuteAll => false,
+            Semantic::DenyOnFirstDeny => !one.decision,
+            Semantic::PermitOnFirstPermit => one.decision,
+        };
+        told.push(one);
+        if is_last {
+            break;
+        }
+    }
+    told
+}
+
+/// `POST /access/v1/search/subject`.
+pub(crate) fn search_subject(call: &Call) -> Result<Answer, Problem> {
+    let SubjectSearch(request) =
+        call.read_body(|bytes| SearchRequest::read(bytes).map(SubjectSearch))?;
+    let (sent_kind, _) = request.searched("subject")?;
+    let (action, resource) = (request.action()?, request.resource()?);
+    request.context()?;
+    let names = call.names();
+    let kind = names.subject_kind(sent_kind);
+    let permission = names.permission(action.name);
+    let resource = names.resource(resource.kind, resource.id);
+    let page = turn(call, &request, |context| {
+        let (Some(kind), Some(permission)) = (kind, permission) else {
+            return nothing(call, Found::Users(Vec::new()));
+        };
+        let mut users = Vec::new();
+        let state = at_one_revision(call, |account| {
+            account.users_of(resource, permission, call.now, &mut users)
+        });
+        let state = state.unwrap_or_else(|| {
+            let state = call.account.snapshot();
+            users = state.users_of(permission, resource, call.now);
+            state
+        });
+        let found = state.askable_subjects(context, kind, resource, users);
+        (found, state)
+    })?;
+    let results = names.entities(&page.search.found, sent_kind, page.first, page.count);
+    answer(&page, results)
+}
+
+/// `POST /access/v1/search/resource`.
+pub(crate) fn search_resource(call: &Call) -> Result<Answer, Problem> {
+    let ResourceSearch(request) =
+        call.read_body(|bytes| SearchRequest::read(bytes).map(ResourceSearch))?;
+    let (subject, action) = (request.subject()?, request.action()?);
+    let (kind, _) = request.searched("resource")?;
+    request.context()?;
+    let names = call.names();
+    let subject = names.subject(subject.kind, subject.id);
+    let (level, permission) = (names.level(kind), names.permission(action.name));
+    let page = turn(call, &request, |context| {
+        let (Some(level), Some(permission)) = (level, permission) else {
+            return nothing(call, Found::Resources(Vec::new()));
+        };
+        let mut resources = Vec::new();
+        let state = at_one_revision(call, |account| {
+            account.resources_of(subject, permission, level, call.now, &mut resources)
+        });
+        let state = state.unwrap_or_else(|| {
+            let state = call.account.snapshot();
+            resources = state.resources_of(subject, permission, level, call.now);
+            state
+        });
+        let found = state.askable_resources(context, subject, resources);
+        (found, state)
+    })?;
+    let results = names.entities(&page.search.found, kind, page.first, page.count);
+    answer(&page, results)
+}
+
+/// `POST /access/v1/search/action`.
+pub(crate) fn search_action(call: &Call) -> Result<Answer, Problem> {
+    let ActionSearch(request) =
+        call.read_body(|bytes| SearchRequest::read(bytes).map(ActionSearch))?;
+    let (subject, resource) = (request.subject()?, request.resource()?);
+    request.context()?;
+    let names = call.names();
+    let subject = names.subject(subject.kind, subject.id);
+    let resource = names.resource(resource.kind, resource.id);
+    let page = turn(call, &request, |context| {
+        let state = Arc::clone(&call.state);
+        (state.askable_permissions(context, subject, resource), state)
+    })?;
+    let results = names.actions(&page.search.found, page.first, page.count);
+    answer(&page, results)
+}
+
+/// How often a search is made again because a change came between it and the snapshot.
+const SEARCHES_MAX: usize = 4;
+
+/// The state at whose revision the search was made: what the caller may ask about is told by the same. `None` if changes come one
+/// upon the other.
+fn at_one_revision(
+    call: &Call,
+    mut search: impl FnMut(&Account) -> Revision,
+) -> Option<Arc<State>> {
+    (0..SEARCHES_MAX).find_map(|_| {
+        let revision = search(&call.account);
+        let state = call.account.snapshot();
+        (state.revision() == revision).then_some(state)
+    })
+}
+
+fn nothing(call: &Call, found: Found) -> (Found, Arc<State>) {
+    (found, Arc::clone(&call.state))
+}
+
+/// The page that is asked for: the first of what `search` finds, or one of a search that is kept. What isn't kept here is found again
+/// if nothing has changed since: another server, or the one before a restart, may have begun it.
+fn turn(
+    call: &Call,
+    request: &SearchRequest,
+    search: impl FnOnce(&Context) -> (Found, Arc<State>),
+) -> Result<SearchPage, Problem> {
+    let page = request.page()?;
+    let context = call.admit()?;
+    let key = SearchKey::new(call.caller, call.operation.id, request.members());
+    let kept = Keeper {
+        kept: &call.services.searches,
+        account: call.account.id(),
+        ids: call.ids(),
+        key,
+        now: call.now,
+    };
+    let search = || {
+        let (found, state) = search(&context);
+        Search {
+            found: found.into(),
+            revision: state.revision(),
+            about_everything: state.asks_about_everything(&context),
+        }
+    };
+    match page.token {
+        None => Ok(kept.begin(search(), page.limit)),
+        Some(token) => {
+            let about_everything = call.state.asks_about_everything(&context);
+            kept.go_on(token, page.limit, about_everything, search)
+        }
+    }
+}
+
+fn answer<T>(page: &SearchPage, results: Vec<T>) -> Result<Answer, Problem>
+where
+    SearchAnswer<T>: serde::Serialize + 'static,
+{
+    let answer = SearchAnswer {
+        page: PageAnswer {
+            next_token: page.next_token.clone(),
+            count: page.count,
+            total: page.search.found.len(),
+        },
+        results,
+    };
+    Ok(Answer::json(&answer)?.at(page.search.revision))
+}
+
+/// `GET /.well-known/authzen-configuration`: from what the operator says where this server is, never from what a request says.
+pub(crate) fn configuration(call: &PublicCall) -> Result<Answer, Problem> {
+    let url = call.public_url.as_ref().ok_or_else(|| {
+        Problem::not_configured(
+            "this server does not know where it is reached; start it with --public-url https://HOST to have it say so here",
+        )
+    })?;
+    let base = url.decision_point().ok_or_else(|| {
+        Problem::not_configured(
+            "clients take a decision point at https://HOST alone; start this server with such a --public-url to have it say so here",
+        )
+    })?;
+    Answer::json(&Configuration {
+        policy_decision_point: base.to_owned(),
+        access_evaluation_endpoint: format!("{base}/access/v1/evaluation"),
+        access_evaluations_endpoint: format!("{base}/access/v1/evaluations"),
+        search_subject_endpoint: format!("{base}/access/v1/search/subject"),
+        search_resource_endpoint: format!("{base}/access/v1/search/resource"),
+        search_action_endpoint: format!("{base}/access/v1/search/action"),
+    })
+}

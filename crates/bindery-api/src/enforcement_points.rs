@@ -1,0 +1,33 @@
+//! `/bindery/v1/enforcement-points`: keys that may ask for decisions about everybody.
+
+use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
+
+use crate::call::{Answer, Call};
+use crate::problem::Problem;
+use crate::wire::api_keys::ApiKeyListed;
+use crate::wire::enforcement_points::EnforcementPoints;
+
+pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
+    let cursors = call.cursors();
+    let slice = cursors.slice()?;
+    let page = call.state.enforcement_points(&call.admit()?, slice)?;
+    let listed = |key: &&bindery_core::api_key::ApiKey| {
+        ApiKeyListed::new(key, call.account.last_use(key.id), &call.state, true)
+    };
+    Answer::json(&EnforcementPoints {
+        pagination: cursors.pagination(&page, |key| key.id),
+        enforcement_points: page.items.iter().map(listed).collect(),
+    })
+}
+
+pub(crate) async fn mark(call: Call) -> Result<Answer, Problem> {
+    let key = call.path_id("api_key_id")?;
+    call.execute(MarkEnforcementPoint { key }).await?;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn unmark(call: Call) -> Result<Answer, Problem> {
+    let key = call.path_id("api_key_id")?;
+    call.execute(UnmarkEnforcementPoint { key }).await?;
+    Ok(Answer::empty())
+}

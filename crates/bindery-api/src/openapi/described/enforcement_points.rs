@@ -1,0 +1,36 @@
+//! Enforcement points, described.
+
+use crate::openapi::Described;
+use crate::wire::enforcement_points::EnforcementPoints;
+
+pub(crate) fn list_enforcement_points() -> Described {
+    Described::new(
+        "List enforcement points",
+        "The API keys that may ask about everybody and everything in the account, oldest first.",
+    )
+    .paged()
+    .answers::<EnforcementPoints>("A page of keys.")
+    .refuses(403, "The caller isn't account admin.")
+}
+
+pub(crate) fn mark_enforcement_point() -> Described {
+    Described::new(
+        "Mark a key as an enforcement point",
+        "From here on it may ask `/access/v1` and explanations about everybody and everything in the account. What the key may do \
+         stays what it was. The mark survives a refresh and ends with a revocation. Marking it again changes nothing.",
+    )
+    .answers_nothing("The key is an enforcement point.")
+    .refuses(403, "The caller isn't account admin.")
+    .refuses(404, "There is no such key.")
+    .refuses(422, "The key is revoked or has ended.")
+}
+
+pub(crate) fn unmark_enforcement_point() -> Described {
+    Described::new(
+        "Take the mark from an enforcement point",
+        "At once. From a key that has none, nothing is taken.",
+    )
+    .answers_nothing("The key is no enforcement point.")
+    .refuses(403, "The caller isn't account admin.")
+    .refuses(404, "There is no such key.")
+}

@@ -1,0 +1,129 @@
+//! The hot path and the handlers answer the same.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::personas::Company;
+use crate::served::Served;
+
+const ACTIONS: [&str; 4] = [
+    "PROJECT_READ",
+    "PROJECT_RESTRICT",
+    "SPACE_UPDATE",
+    "nothing",
+];
+
+fn kind_of(id: &str) -> Option<String> {
+    let bytes = STANDARD_NO_PAD.decode(id.trim_end_matches('=')).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    Some(text.split_once(':')?.0.to_owned())
+}
+
+/// Type and id of what there is, two of each kind, and of what there isn't.
+fn entities(company: &Company, kinds: [(&str, &str); 3]) -> Vec<Value> {
+    let mut entities = vec![
+        json!({"type": "user", "id": "nobody@example.com"}),
+        json!({"type": "project", "id": "x"}),
+        json!({"type": "thing", "id": "y"}),
+    ];
+    for (tag, name) in kinds {
+        let ids = company
+            .ids
+            .values()
+            .filter(|id| kind_of(id).as_deref() == Some(tag));
+        entities.extend(ids.take(2).map(|id| json!({"type": name, "id": id})));
+    }
+    entities
+}
+
+/// The status and all of the body that isn't about this very request.
+fn send(served: &Served, key: Option<&str>, path: &str, body: &Value) -> (u16, Value) {
+    let (status, mut body) = served.send(key, "POST", path, Some(&body.to_string()));
+    if let Some(members) = body.as_object_mut() {
+        members.remove("request_id");
+    }
+    (status, body)
+}
+
+/// Options that ask for nothing keep a request off the hot path.
+fn cold(mut body: Value) -> Value {
+    body["options"] = json!({});
+    body
+}
+
+#[test]
+fn whoever_asks_is_answered_the_same_on_either_way() {
+    let company = Company::found();
+    let served = Served::copy_of(company.directory.path(), company.now_ms);
+    let subjects = entities(
+        &company,
+        [
+            ("User", "user"),
+            ("ApiKey", "service_key"),
+            ("Role", "user"),
+        ],
+    );
+    let resources = entities(
+        &company,
+        [
+            ("Organization", "organization"),
+            ("Space", "space"),
+            ("Model", "project"),
+        ],
+    );
+    let mut statuses = BTreeSet::new();
+    let mut decisions = BTreeSet::new();
+    for key in &company.keys {
+        let key = key.as_deref();
+        let mut items = Vec::new();
+        for subject in &subjects {
+            let asked = resources
+                .iter()
+                .flat_map(|resource| ACTIONS.map(|action| (resource, action)));
+            for (resource, action) in asked {
+                let one =
+                    json!({"subject": subject, "action": {"name": action}, "resource": resource});
+                let hot = send(&served, key, "/access/v1/evaluation", &one);
+                assert_eq!(
+                    hot,
+                    send(&served, key, "/access/v1/evaluation", &cold(one.clone())),
+                    "{one}"
+                );
+                statuses.insert(hot.0);
+                decisions.insert(hot.1["decision"].as_bool());
+                items.push(one);
+            }
+        }
+        for items in [&items[..], &items[..1], &[]] {
+            let batch = json!({
+                "subject": subjects[0], "action": {"name": "PROJECT_READ"}, "resource": resources[0], "evaluations": items,
+            });
+            let hot = send(&served, key, "/access/v1/evaluations", &batch);
+            assert_eq!(
+                hot,
+                send(&served, key, "/access/v1/evaluations", &cold(batch))
+            );
+        }
+        let bare: Vec<Value> = resources
+            .iter()
+            .map(|resource| json!({"resource": resource}))
+            .collect();
+        for subject in &subjects {
+            let batch = json!({"subject": subject, "action": {"name": "PROJECT_READ"}, "evaluations": bare});
+            let hot = send(&served, key, "/access/v1/evaluations", &batch);
+            assert_eq!(
+                hot,
+                send(&served, key, "/access/v1/evaluations", &cold(batch))
+            );
+        }
+    }
+    assert_eq!(statuses, BTreeSet::from([200, 401, 403]));
+    assert_eq!(
+        decisions,
+        BTreeSet::from([None, Some(false), Some(true)]),
+        "there was something to compare"
+    );
+}
