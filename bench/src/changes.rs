@@ -12,7 +12,7 @@ use bindery_core::place::{
 use bindery_core::resource::Bindable;
 use bindery_core::role::{AccountRole, CUSTOM_FIRST, OrganizationRole, Role, SpaceRole};
 use bindery_core::role_binding::RoleBinding;
-use bindery_core::state::State;
+use bindery_core::state::{Loading, State};
 use bindery_core::text::{Description, Email, Name, RoleName};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
@@ -37,12 +37,12 @@ pub(crate) fn account() -> Result<Account> {
 
 /// The state that a load from the store comes to.
 pub(crate) fn state(world: &World) -> Result<State> {
-    let mut state = State::load(account()?, Revision(1), THEN, [], []);
+    let mut loading = Loading::new(account()?);
     for_each(world, |change| {
-        state.apply(&change);
+        loading.put(&change);
         Ok(())
     })?;
-    Ok(state)
+    Ok(loading.finish(Revision(1), THEN, []))
 }
 
 /// Every change, in the order in which a store loads them: by kind, then by number. What is held was given in no order.

@@ -118,7 +118,7 @@ fn against_two_touches(setting: &Setting, floor: &Floor) -> Result<[Row; 2]> {
 }
 
 fn many_at_once(setting: &Setting, floor: &Floor) -> Result<Row> {
-    let mut decisions = Vec::with_capacity(BATCH);
+    let mut answers = Vec::with_capacity(BATCH);
     let mut questions: Vec<Question> = Vec::with_capacity(BATCH);
     let [live, touches] = rounds(ROUNDS, |round, contestant| {
         let asked = setting.window(2 * round + contestant, WINDOW);
@@ -128,7 +128,7 @@ fn many_at_once(setting: &Setting, floor: &Floor) -> Result<Row> {
             questions.extend(asked.iter().map(|asked| asked.question));
             nanos += match contestant {
                 0 => each(BATCH, || {
-                    setting.index.decide_many(&questions, NOW, &mut decisions);
+                    setting.index.allows_many(&questions, NOW, &mut answers);
                 }),
                 _ => each(BATCH, || {
                     let read = questions
@@ -138,11 +138,11 @@ fn many_at_once(setting: &Setting, floor: &Floor) -> Result<Row> {
                 }),
             };
             if contestant == 0 {
-                let are_right = decisions.len() == BATCH
-                    && decisions
+                let are_right = answers.len() == BATCH
+                    && answers
                         .iter()
                         .zip(asked)
-                        .all(|(decision, asked)| decision.is_allowed() == asked.is_allowed);
+                        .all(|(answer, asked)| *answer == asked.is_allowed);
                 ensure!(are_right, "a batch with a wrong answer");
             }
         }

@@ -170,8 +170,8 @@ pub(crate) fn compare<P: Peer>(setting: &Setting, goals: Goals) -> Result<Vec<Ro
         let asked = setting.window(round, if contestant == 0 { P::WINDOW } else { WINDOW });
         if contestant == 1 {
             return ask(asked, asked, |asked| {
-                let decided = setting.index.decide(&asked.question, NOW);
-                Ok(decided.is_some_and(|(decision, _)| decision.is_allowed()))
+                let decided = setting.index.allows(&asked.question, NOW);
+                Ok(decided.is_some_and(|(is_allowed, _)| is_allowed))
             });
         }
         let handles: Vec<_> = asked.iter().map(|one| peer.handle(&one.question)).collect();
@@ -250,6 +250,6 @@ fn decide_encoded(setting: &Setting, ids: &IdKey, names: &Names) -> Option<bool>
             _ => return None,
         },
     };
-    let decided = setting.index.decide(&question, NOW);
-    decided.map(|(decision, _)| decision.is_allowed())
+    let decided = setting.index.allows(&question, NOW);
+    decided.map(|(is_allowed, _)| is_allowed)
 }

@@ -27,7 +27,6 @@ pub(crate) fn run_all(root: &Path, size: &str, only: Option<&str>) -> Result<()>
             "run",
             "--quiet",
             "--release",
-            "--locked",
             "--manifest-path",
             "bench/Cargo.toml",
             "--",

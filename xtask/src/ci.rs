@@ -23,6 +23,15 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
             "warnings",
         ],
     ))?;
+    // The benchmarks without their peers, which take minutes to build.
+    let bench = ["--manifest-path", "bench/Cargo.toml"];
+    run(cargo(root, &["fmt", "--check"]).args(bench))?;
+    run(cargo(
+        root,
+        &["clippy", "--no-default-features", "--target-dir", "target"],
+    )
+    .args(bench)
+    .args(["--", "--deny", "warnings"]))?;
     // Advisories need a database from outside, which not every machine reaches: `cargo deny check advisories` by hand.
     run(&mut cargo(
         root,

@@ -136,6 +136,17 @@ pub struct SpacePlace {
     pub is_public: bool,
 }
 
+/// The way down to a place: what isn't on it is nobody's, where nobody holds anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// The space.
+    pub space: SpaceId,
+    /// The project.
+    pub project: ProjectId,
+}
+
 /// What a user holds on the way down to a place, as roles ([`RoleId::NOBODY`] where they hold none), and which of it has the
 /// permission that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,8 +200,8 @@ pub trait Facts {
     /// What a role grants; nothing, if it doesn't exist.
     fn permissions(&self, role: RoleId) -> PermissionSet;
 
-    /// All that the user holds on the way down to the place. Who has it side by side says so at once.
-    fn held(&self, user: UserId, place: Place, permission: Permission) -> Held {
+    /// All that the user holds on the way down to a place. Who has it side by side says so at once.
+    fn held(&self, user: UserId, on: Path, permission: Permission) -> Held {
         let held = |role: Option<RoleId>| match role {
             Some(role) => HeldRole {
                 role,
@@ -198,30 +209,29 @@ pub trait Facts {
             },
             None => HeldRole::NONE,
         };
-        let space = place.space();
-        let in_organization = place
-            .organization()
-            .and_then(|organization| self.organization_role(user, organization));
+        let in_organization = self.organization_role(user, on.organization);
         let fallback = in_organization.map(OrganizationRole::in_public_spaces);
         Held {
             organization: held(in_organization.map(OrganizationRole::role)),
-            membership: held(
-                space
-                    .and_then(|on| self.space_role(user, on.space))
-                    .map(SpaceRole::role),
-            ),
-            binding: held(space.and_then(|on| self.bound_role(user, Bindable::Space(on.space)))),
-            on_project: held(
-                place
-                    .project()
-                    .and_then(|project| self.bound_role(user, Bindable::Project(project))),
-            ),
+            membership: held(self.space_role(user, on.space).map(SpaceRole::role)),
+            binding: held(self.bound_role(user, Bindable::Space(on.space))),
+            on_project: held(self.bound_role(user, Bindable::Project(on.project))),
             fallback_grants: fallback.is_some_and(|role| role.permissions().contains(permission)),
         }
     }
 }
 
 impl Place {
+    /// The way down to it.
+    #[inline]
+    pub fn path(self) -> Path {
+        Path {
+            organization: self.organization().unwrap_or(OrganizationId::NOBODY),
+            space: self.space().map_or(SpaceId::NOBODY, |space| space.space),
+            project: self.project().unwrap_or(ProjectId::NOBODY),
+        }
+    }
+
     /// The organization on the way, if there is one.
     #[inline]
     pub const fn organization(self) -> Option<OrganizationId> {
@@ -261,7 +271,11 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
 }
 
 /// [`decide`] for whoever doesn't ask why.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "a loop of these is as long as what isn't inlined"
+)]
 pub fn allows(facts: &impl Facts, question: &Question, now: Timestamp) -> bool {
     match weigh(facts, question, now) {
         Weighed::Decided(decision) => decision.is_allowed(),
@@ -328,7 +342,12 @@ fn weigh(facts: &impl Facts, question: &Question, now: Timestamp) -> Weighed {
         Place::Space(space) => (space, ProjectId::NOBODY, false),
         Place::Project(project, space, is_restricted) => (space, project, is_restricted),
     };
-    let held = facts.held(user, place, permission);
+    let on = Path {
+        organization: space.organization,
+        space: space.space,
+        project,
+    };
+    let held = facts.held(user, on, permission);
     // Who may manage a restriction from the space keeps that right, and no other (§6).
     let is_cut = is_restricted && permission != Permission::ProjectRestrict;
     Weighed::Ways(WaysTo {
@@ -378,7 +397,7 @@ fn in_organization(
     organization: OrganizationId,
     permission: Permission,
 ) -> Decision {
-    let held = facts.held(user, place, permission).organization;
+    let held = facts.held(user, place.path(), permission).organization;
     match OrganizationRole::from_role(held.role) {
         Some(OrganizationRole::Admin) => Decision::Allowed(Grant::OrganizationAdmin(organization)),
         Some(role) => allow_if(held.grants, Grant::OrganizationRole(organization, role)),

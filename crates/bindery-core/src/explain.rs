@@ -166,7 +166,7 @@ pub fn explain(facts: &impl Facts, question: &Question, now: Timestamp) -> (Deci
         principal,
         place,
         permission,
-        held: facts.held(user, place, permission),
+        held: facts.held(user, place.path(), permission),
     }
     .all();
     (verdict(&paths), paths)

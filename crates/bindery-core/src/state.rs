@@ -24,6 +24,9 @@ use crate::text::{Email, Name};
 use crate::time::Timestamp;
 use crate::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
 
+mod loading;
+pub use loading::Loading;
+
 /// One account, whole. Only [`State::apply`] and [`State::advance`] change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
@@ -101,7 +104,7 @@ impl State {
 
     /// The state that current records tell: what [`State::advance`] over the whole log would give.
     ///
-    /// `records` are puts; `issued` names the highest number ever given to each kind, since the things with those numbers
+    /// `records` are puts, each thing once; [`Loading`] takes them one by one; `issued` names the highest number ever given to each kind, since the things with those numbers
     /// may be gone.
     pub fn load(
         account: Account,
@@ -110,14 +113,11 @@ impl State {
         issued: impl IntoIterator<Item = (Kind, u32)>,
         records: impl IntoIterator<Item = Change>,
     ) -> Self {
-        let mut state = Self::new(account);
-        for change in records {
-            state.apply(&change);
+        let mut loading = Loading::new(account);
+        for record in records {
+            loading.put(&record);
         }
-        state.issued.extend(issued);
-        state.revision = revision;
-        state.latest = latest;
-        state
+        loading.finish(revision, latest, issued)
     }
 
     /// Its place in the one order.

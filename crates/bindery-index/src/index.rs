@@ -242,19 +242,32 @@ impl View<'_> {
     /// What the user holds on the way down, asked of the places instead of the user: for many users about one place.
     #[inline]
     pub fn held_by(self, user: u32, on: Where) -> Held {
+        let holders = &self.index.holders;
         let find = |table: Table, kind: Kind| {
-            let [code] = self.index.holders.find(table, hash(user), [kind.key(user)]);
+            let [code] = holders.find(table, hash(user), [kind.key(user)]);
             code
         };
         let space = table(&self.index.spaces, on.space, HOLDERS);
         let project = table(&self.index.projects, on.project, HOLDERS);
         let organization = table(&self.index.organizations, on.organization, HOLDERS);
+        let in_space = [Kind::Membership.key(user), Kind::Binding.key(user)];
+        let [membership, binding] = holders.find(space, hash(user), in_space);
         Held {
             organization: find(organization, Kind::Organization),
-            membership: find(space, Kind::Membership),
-            binding: find(space, Kind::Binding),
+            membership,
+            binding,
             on_project: find(project, Kind::OnProject),
         }
+    }
+
+    /// The role that the user has bound on a project in this space.
+    #[inline]
+    pub fn held_on_project(self, user: u32, space: u32, project: u32) -> u16 {
+        let word = self.word(user);
+        let spread_by = if word.is_spread() { project } else { space };
+        let key = [Kind::OnProject.key(project)];
+        let [code] = self.index.held.find(word.table(), hash(spread_by), key);
+        code
     }
 
     /// What a role grants, whoever holds it; a look through all codes, for what isn't in a hurry.
@@ -273,6 +286,20 @@ impl View<'_> {
         };
         let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
         permission < 192 && word >> (permission & 63) & 1 != 0
+    }
+
+    /// The role with this code (0 for none), and whether it has this permission.
+    #[inline]
+    pub fn role_granting(self, code: u16, permission: u8) -> (u32, bool) {
+        let Some(role) = self.index.roles.get(usize::from(code)) else {
+            return (0, false);
+        };
+        let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
+        let number = (role[3].load(Relaxed) & 0xffff_ffff) as u32;
+        (
+            number,
+            permission < 192 && word >> (permission & 63) & 1 != 0,
+        )
     }
 
     /// The role with this code; 0 for none.

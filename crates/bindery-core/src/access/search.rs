@@ -4,7 +4,7 @@
 use bindery_index::{Kind, View, Where};
 
 use super::{AccessIndex, FALLBACK, IndexFacts, held, way_to};
-use crate::decision::{Facts, Held, Place, Principal, Question, decide};
+use crate::decision::{Facts, Held, Path, Place, Principal, Question, allows};
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
@@ -32,7 +32,7 @@ impl AccessIndex {
                     permission,
                     resource,
                 };
-                if decide(&facts, &question, now).is_allowed() {
+                if allows(&facts, &question, now) {
                     found.push(resource);
                 }
             };
@@ -48,8 +48,15 @@ impl AccessIndex {
                     (1..projects).for_each(|number| ask(Resource::Project(ProjectId::new(number))));
                 }
                 Level::Project => {
-                    for_each_project_in_reach(view, user, permission, |number| {
-                        ask(Resource::Project(ProjectId::new(number)));
+                    for_each_project_in_reach(facts, user, permission, |project, known| {
+                        let question = Question {
+                            principal: user,
+                            permission,
+                            resource: Resource::Project(project),
+                        };
+                        if allows(&known, &question, now) {
+                            found.push(question.resource);
+                        }
                     });
                 }
             }
@@ -79,12 +86,12 @@ impl AccessIndex {
                     permission,
                     resource,
                 };
-                let facts = Candidate {
+                let known = Candidate {
                     facts,
                     place,
                     codes,
                 };
-                if decide(&facts, &question, now).is_allowed() {
+                if allows(&known, &question, now) {
                     found.push(question.principal);
                 }
             });
@@ -107,13 +114,14 @@ fn may_grant(view: View<'_>, code: u16, permission: Permission) -> bool {
     is_admin || view.grants(code, permission.bit())
 }
 
-/// Each project that any role of the user may let them to, once: rather too many than too few.
-fn for_each_project_in_reach(
-    view: View<'_>,
+/// Each project that any role of the user may let them to, once, with what they hold on the way: rather too many than too few.
+fn for_each_project_in_reach<'a>(
+    facts: IndexFacts<'a>,
     user: UserId,
     permission: Permission,
-    mut with: impl FnMut(u32),
+    mut with: impl FnMut(ProjectId, Candidate<'a>),
 ) {
+    let IndexFacts(view) = facts;
     let mut spaces = Vec::new();
     let mut bound = Vec::new();
     view.each_held(user.number(), |kind, resource, code| match kind {
@@ -141,16 +149,59 @@ fn for_each_project_in_reach(
     });
     spaces.sort_unstable();
     spaces.dedup();
-    for project in bound {
-        let space = view.project(project).map_or(0, |project| project.space);
+    for project in bound.into_iter().map(ProjectId::new) {
+        let Some(place) = facts.place(Resource::Project(project)) else {
+            continue;
+        };
+        let on = way_to(place.path());
         // Those in the spaces come with them.
-        if spaces.binary_search(&space).is_err() {
-            with(project);
+        if spaces.binary_search(&on.space).is_err() {
+            let codes = view.held(user.number(), on);
+            with(
+                project,
+                Candidate {
+                    facts,
+                    place,
+                    codes,
+                },
+            );
         }
     }
     for space in spaces {
-        view.each_project_of(space, &mut with);
+        for_each_project_in(facts, user, SpaceId::new(space), &mut with);
     }
+}
+
+/// Each project of the space, with what the user holds on the way: most of it is the same for all of them.
+fn for_each_project_in<'a>(
+    facts: IndexFacts<'a>,
+    user: UserId,
+    space: SpaceId,
+    with: &mut impl FnMut(ProjectId, Candidate<'a>),
+) {
+    let IndexFacts(view) = facts;
+    let Some(above) = facts.space_at(space) else {
+        return;
+    };
+    let on = way_to(Place::Space(above).path());
+    let in_space = view.held(user.number(), on);
+    view.each_project_of(on.space, |number| {
+        let is_restricted = view.project(number).is_some_and(|one| one.is_restricted);
+        let project = ProjectId::new(number);
+        let codes = bindery_index::Held {
+            on_project: view.held_on_project(user.number(), on.space, number),
+            ..in_space
+        };
+        let place = Place::Project(project, above, is_restricted);
+        with(
+            project,
+            Candidate {
+                facts,
+                place,
+                codes,
+            },
+        );
+    });
 }
 
 /// Each user whom any role may let to the place, once, with what they hold on the way: rather too many than too few.
@@ -160,7 +211,7 @@ fn for_each_candidate(
     permission: Permission,
     mut with: impl FnMut(u32, bindery_index::Held),
 ) {
-    let on = way_to(place);
+    let on = way_to(place.path());
     let Where {
         organization,
         space,
@@ -224,7 +275,7 @@ impl Facts for Candidate<'_> {
     }
 
     #[inline]
-    fn held(&self, _: UserId, _: Place, permission: Permission) -> Held {
+    fn held(&self, _: UserId, _: Path, permission: Permission) -> Held {
         held(self.facts.0, self.codes, permission)
     }
 

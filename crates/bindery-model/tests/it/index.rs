@@ -154,6 +154,11 @@ fn compare(
     let at = index.decide_many(questions, now, &mut decisions);
     prop_assert_eq!(at, Some(state.revision()));
     prop_assert_eq!(decisions.len(), questions.len());
+    let mut answers = Vec::new();
+    let at = index.allows_many(questions, now, &mut answers);
+    prop_assert_eq!(at, Some(state.revision()));
+    let expected: Vec<bool> = decisions.iter().map(|one| one.is_allowed()).collect();
+    prop_assert_eq!(answers, expected);
     for (question, decision) in questions.iter().zip(&decisions) {
         let by_entities = state.decide(question, now);
         prop_assert_eq!(*decision, by_entities, "{:?}", question);
@@ -164,6 +169,9 @@ fn compare(
             "{:?}",
             question
         );
+        let without_reason = index.allows(question, now);
+        let expected = (by_entities.is_allowed(), state.revision());
+        prop_assert_eq!(without_reason, Some(expected), "{:?}", question);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use bindery_core::audit::AuditEntry;
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
 use bindery_core::place::Account;
-use bindery_core::state::State;
+use bindery_core::state::{Loading, State};
 use bindery_core::time::Timestamp;
 
 use super::{Database, Failure, Row, Value, bounded, number};
@@ -107,18 +107,18 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
         revision, latest, ..
     } = head(database, account)?;
     let entity = account_entity(database, account)?;
-    let mut state = State::load(entity, revision, latest, issued(database, account)?, []);
+    let mut loading = Loading::new(entity);
     for (kind, stored) in KINDS {
         database.query(
             "SELECT number, body FROM record WHERE account = $1 AND kind = $2 ORDER BY number",
             &[account.into(), Value::Integer(stored.into())],
             &mut |row| {
-                state.apply(&decode_record(kind, number(row, 0)?, row.bytes(1)?)?);
+                loading.put(&decode_record(kind, number(row, 0)?, row.bytes(1)?)?);
                 Ok(())
             },
         )?;
     }
-    Ok(state)
+    Ok(loading.finish(revision, latest, issued(database, account)?))
 }
 
 fn account_entity(database: &mut dyn Database, account: AccountId) -> Result<Account, Failure> {
