@@ -35,7 +35,7 @@ fn against_frozen(setting: &Setting) -> Result<Row> {
         let mut wrong = 0;
         let nanos = match contestant {
             0 => each(WINDOW, || {
-                wrong = count_wrong(asked, |question| is_allowed(setting, question))
+                wrong = count_wrong(asked, |question| is_allowed(setting, question));
             }),
             1 => each(WINDOW, || {
                 let read = |facts: IndexFacts<'_>| {
@@ -92,9 +92,9 @@ fn against_two_touches(setting: &Setting, floor: &Floor) -> Result<[Row; 2]> {
         without_clock(live.median()),
         without_clock(touches.median()),
     );
-    tails
-        .iter_mut()
-        .for_each(|tail| tail.sort_unstable_by(f64::total_cmp));
+    for tail in &mut tails {
+        tail.sort_unstable_by(f64::total_cmp);
+    }
     let tail = |contestant: usize| without_clock(tails[contestant][ROUNDS / 2]);
     let from = |one: f64, other: f64| {
         format!("{one:.0} ns against {other:.0} ns, less {clock:.0} ns of reading the clock")

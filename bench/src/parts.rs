@@ -40,7 +40,7 @@ pub(crate) enum Group {
 
 impl Part {
     pub(crate) fn name(self) -> String {
-        shown(self)
+        shown(&self)
     }
 
     pub(crate) const fn group(self) -> Group {
@@ -65,7 +65,7 @@ impl Group {
     ];
 
     pub(crate) fn name(self) -> String {
-        shown(self)
+        shown(&self)
     }
 
     /// Its rows, or those of one part of it.
@@ -82,7 +82,7 @@ impl Group {
     }
 }
 
-fn shown(value: impl ValueEnum) -> String {
+fn shown(value: &impl ValueEnum) -> String {
     let shown = value.to_possible_value();
     shown.map_or_else(String::new, |shown| shown.get_name().to_owned())
 }

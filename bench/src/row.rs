@@ -46,10 +46,8 @@ impl Unit {
     pub(crate) fn show(self, value: f64) -> String {
         let digits = if value < 10.0 {
             2
-        } else if value < 100.0 {
-            1
         } else {
-            0
+            usize::from(value < 100.0)
         };
         match self {
             Self::Times => format!("{value:.digits$}x"),

@@ -3,7 +3,9 @@
 
 use bindery_core::id::{Id, OrganizationId, ProjectId, RoleId, SpaceId, UserId};
 use bindery_core::permission::{Permission, PermissionSet};
-use bindery_core::role::{CUSTOM_FIRST, OrganizationRole, PredefinedRole, SpaceRole};
+#[cfg(feature = "peers")]
+use bindery_core::role::PredefinedRole;
+use bindery_core::role::{CUSTOM_FIRST, OrganizationRole, SpaceRole};
 
 use crate::random::Random;
 use crate::size::Size;
@@ -166,11 +168,13 @@ impl World {
         &self.spaces[at(id)]
     }
 
+    #[cfg(feature = "peers")]
     pub(crate) fn project(&self, id: ProjectId) -> &Project {
         &self.projects[at(id)]
     }
 
     /// Every role that is held somewhere, with what it grants.
+    #[cfg(feature = "peers")]
     pub(crate) fn permissions(&self) -> impl Iterator<Item = (RoleId, PermissionSet)> {
         let custom = (CUSTOM_FIRST..).map(RoleId::new);
         PredefinedRole::all()
