@@ -14,7 +14,7 @@ use bindery_index::{
 use crate::api_key::KeyOwner;
 use crate::change::Change;
 use crate::decision::{
-    Decision, Facts, Held, HeldRole, Path, Place, Principal, Question, SpacePlace, allows, decide,
+    Acting, Codes, Decision, Facts, Path, Place, Principal, Question, SpacePlace, allows, decide,
 };
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
@@ -24,9 +24,6 @@ use crate::state::State;
 use crate::time::Timestamp;
 
 mod search;
-
-/// How far the space role that a role in an organization becomes in public spaces is behind it: both stand in the same order.
-const FALLBACK: u16 = 4;
 
 /// So many questions of a batch are on their way through the memory at once.
 const GROUP: usize = 128;
@@ -98,7 +95,6 @@ impl AccessIndex {
         let made = self.0.read(|view| {
             answers.clear();
             let facts = IndexFacts(view);
-            let now = facts.clamp(now);
             for group in questions.chunks(GROUP) {
                 if view.is_large() {
                     facts.read_ahead(group);
@@ -278,14 +274,19 @@ fn packed(principal: &Principal) -> IndexPrincipal {
 }
 
 #[inline]
+const fn account_role(number: u8) -> AccountRole {
+    match number {
+        0 => AccountRole::Admin,
+        1 => AccountRole::Member,
+        2 => AccountRole::MemberUiOnly,
+        _ => AccountRole::Annotator,
+    }
+}
+
+#[inline]
 fn unpacked(principal: IndexPrincipal) -> Principal {
     Principal {
-        account_role: match principal.account_role {
-            0 => AccountRole::Admin,
-            1 => AccountRole::Member,
-            2 => AccountRole::MemberUiOnly,
-            _ => AccountRole::Annotator,
-        },
+        account_role: account_role(principal.account_role),
         is_human: principal.is_human,
         is_active: principal.is_active,
         until: principal.until.map(Timestamp::from_millis),
@@ -387,14 +388,14 @@ impl IndexFacts<'_> {
     /// The decision.
     #[inline]
     pub fn decide(self, question: &Question, now: Timestamp) -> Decision {
-        decide(&self, question, self.clamp(now))
+        decide(&self, question, now)
     }
 
     /// The decision without its reason.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as of the function that it calls")]
     pub fn allows(self, question: &Question, now: Timestamp) -> bool {
-        allows(&self, question, self.clamp(now))
+        allows(&self, question, now)
     }
 
     /// Never earlier than the last change: a clock that was set back brings no key back to life.
@@ -433,11 +434,15 @@ impl IndexFacts<'_> {
     }
 
     fn held_on(self, user: UserId, on: Where) -> bindery_index::Held {
-        self.0.held(user.number(), on)
+        self.0.held(self.0.user(user.number()), on)
     }
 
-    fn role(self, code: u16) -> RoleId {
-        RoleId::new(self.0.role(code))
+    /// Never earlier than the last change: a clock that was set back brings no key back to life.
+    #[cold]
+    #[inline(never)]
+    fn acts_until(self, user: bindery_index::User, now: Timestamp) -> bool {
+        let principal = self.0.known(user).map(unpacked);
+        principal.is_some_and(|principal| principal.acts_at(self.clamp(now)))
     }
 
     #[inline]
@@ -456,29 +461,26 @@ fn way_to(on: Path) -> Where {
     }
 }
 
-/// Roles and whether they grant, from their codes.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "else what is held goes through memory"
-)]
-fn held(view: View<'_>, codes: bindery_index::Held, permission: Permission) -> Held {
-    let bit = permission.bit();
-    let role = |code: u16| {
-        let (role, grants) = view.role_granting(code, bit);
-        HeldRole {
-            role: RoleId::new(role),
-            grants,
-        }
-    };
-    Held {
-        organization: role(codes.organization),
-        membership: role(codes.membership),
-        binding: role(codes.binding),
-        on_project: role(codes.on_project),
-        // The role behind none is one in the account, which grants nothing anywhere below.
-        fallback_grants: view.grants(codes.organization.wrapping_add(FALLBACK), bit),
+/// As the index has them: its codes of predefined roles are their numbers.
+#[inline]
+fn codes(held: bindery_index::Held) -> Codes {
+    Codes {
+        organization: u32::from(held.organization),
+        membership: u32::from(held.membership),
+        binding: u32::from(held.binding),
+        on_project: u32::from(held.on_project),
     }
+}
+
+/// The index has codes of 16 bits, and got this one from there.
+#[inline]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "it was widened from 16 bits"
+)]
+const fn narrow(code: u32) -> u16 {
+    code as u16
 }
 
 impl Facts for IndexFacts<'_> {
@@ -505,13 +507,41 @@ impl Facts for IndexFacts<'_> {
         }
     }
 
+    #[inline]
+    fn acting(&self, user: UserId, now: Timestamp) -> Option<Acting> {
+        let known = self.0.user(user.number());
+        // Few are bots whose key ends.
+        let may_act = known.is_active() && (!known.ends() || self.acts_until(known, now));
+        may_act.then(|| Acting {
+            account_role: account_role(known.account_role()),
+            is_human: known.is_human(),
+            user,
+            word: known.bits(),
+        })
+    }
+
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "else what is held goes through memory"
     )]
-    fn held(&self, user: UserId, on: Path, permission: Permission) -> Held {
-        held(self.0, self.0.held(user.number(), way_to(on)), permission)
+    fn codes_of(&self, acting: Acting, on: Path) -> Codes {
+        let known = bindery_index::User::from_bits(acting.word);
+        codes(self.0.held(known, way_to(on)))
+    }
+
+    fn codes(&self, user: UserId, on: Path) -> Codes {
+        codes(self.0.held(self.0.user(user.number()), way_to(on)))
+    }
+
+    #[inline]
+    fn role(&self, code: u32) -> RoleId {
+        RoleId::new(self.0.role(narrow(code)))
+    }
+
+    #[inline]
+    fn grants(&self, code: u32, permission: Permission) -> bool {
+        self.0.grants(narrow(code), permission.bit())
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
@@ -522,7 +552,7 @@ impl Facts for IndexFacts<'_> {
                 ..Where::default()
             },
         );
-        OrganizationRole::from_role(self.role(held.organization))
+        OrganizationRole::from_role(RoleId::new(held.organization.into()))
     }
 
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
@@ -533,7 +563,7 @@ impl Facts for IndexFacts<'_> {
                 ..Where::default()
             },
         );
-        SpaceRole::from_role(self.role(held.membership))
+        SpaceRole::from_role(RoleId::new(held.membership.into()))
     }
 
     fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
@@ -554,7 +584,7 @@ impl Facts for IndexFacts<'_> {
                     .on_project
             }
         };
-        Some(self.role(code)).filter(|role| *role != RoleId::NOBODY)
+        Some(self.role(code.into())).filter(|role| *role != RoleId::NOBODY)
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {
@@ -562,21 +592,5 @@ impl Facts for IndexFacts<'_> {
             .permissions(role.number())
             .map(PermissionSet::of_words)
             .unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_fallback_of_a_role_is_a_step_behind_it() {
-        for role in OrganizationRole::ALL {
-            let behind = role.role().number() + u32::from(FALLBACK);
-            assert_eq!(role.in_public_spaces().role(), RoleId::new(behind));
-        }
-        let behind_none = AccountRole::Annotator;
-        assert_eq!(behind_none.role(), RoleId::new(u32::from(FALLBACK)));
-        assert!(behind_none.permissions().is_empty());
     }
 }

@@ -9,7 +9,7 @@
 use crate::id::{Id as _, OrganizationId, ProjectId, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
-use crate::role::{AccountRole, OrganizationRole, SpaceRole};
+use crate::role::{AccountRole, OrganizationRole, PREDEFINED_ROLES, PredefinedRole, SpaceRole};
 use crate::time::Timestamp;
 
 /// May `principal` use `permission` on `resource`?
@@ -163,6 +163,33 @@ pub struct Held {
     pub fallback_grants: bool,
 }
 
+/// The roles that a user holds on the way down to a place, as codes, 0 for none. Below [`CUSTOM_FIRST`](crate::role::CUSTOM_FIRST) a code is the number of a
+/// predefined role; which role any other stands for, the facts know ([`Facts::role`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Codes {
+    /// The role in the organization.
+    pub organization: u32,
+    /// The predefined role in the space.
+    pub membership: u32,
+    /// The role bound on the space.
+    pub binding: u32,
+    /// The role bound on the project.
+    pub on_project: u32,
+}
+
+/// Someone who may act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acting {
+    /// Their role in the account.
+    pub account_role: AccountRole,
+    /// Bots have no fallback in public spaces.
+    pub is_human: bool,
+    /// Who.
+    pub user: UserId,
+    /// What the facts know of them besides, for themselves alone.
+    pub word: u64,
+}
+
 /// A role that is held, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldRole {
@@ -170,19 +197,6 @@ pub struct HeldRole {
     pub role: RoleId,
     /// Whether it has the permission.
     pub grants: bool,
-}
-
-impl HeldRole {
-    /// Nothing is held.
-    pub const NONE: Self = Self {
-        role: RoleId::NOBODY,
-        grants: false,
-    };
-
-    #[inline]
-    fn is(self, role: RoleId) -> bool {
-        self.role == role
-    }
 }
 
 /// All that a decision is made from.
@@ -200,24 +214,122 @@ pub trait Facts {
     /// What a role grants; nothing, if it doesn't exist.
     fn permissions(&self, role: RoleId) -> PermissionSet;
 
+    /// The user, if they may act at `now`.
+    #[inline]
+    fn acting(&self, user: UserId, now: Timestamp) -> Option<Acting> {
+        let principal = self.principal(user)?;
+        principal.acts_at(now).then_some(Acting {
+            account_role: principal.account_role,
+            is_human: principal.is_human,
+            user,
+            word: 0,
+        })
+    }
+
+    /// [`Facts::codes`] of someone who has been looked up.
+    #[inline]
+    fn codes_of(&self, acting: Acting, on: Path) -> Codes {
+        self.codes(acting.user, on)
+    }
+
     /// All that the user holds on the way down to a place. Who has it side by side says so at once.
-    fn held(&self, user: UserId, on: Path, permission: Permission) -> Held {
-        let held = |role: Option<RoleId>| match role {
-            Some(role) => HeldRole {
-                role,
-                grants: self.permissions(role).contains(permission),
-            },
-            None => HeldRole::NONE,
-        };
-        let in_organization = self.organization_role(user, on.organization);
-        let fallback = in_organization.map(OrganizationRole::in_public_spaces);
-        Held {
-            organization: held(in_organization.map(OrganizationRole::role)),
-            membership: held(self.space_role(user, on.space).map(SpaceRole::role)),
-            binding: held(self.bound_role(user, Bindable::Space(on.space))),
-            on_project: held(self.bound_role(user, Bindable::Project(on.project))),
-            fallback_grants: fallback.is_some_and(|role| role.permissions().contains(permission)),
+    fn codes(&self, user: UserId, on: Path) -> Codes {
+        let organization = self.organization_role(user, on.organization);
+        let membership = self.space_role(user, on.space);
+        let code = |role: Option<RoleId>| role.map_or(0, RoleId::number);
+        Codes {
+            organization: code(organization.map(OrganizationRole::role)),
+            membership: code(membership.map(SpaceRole::role)),
+            binding: code(self.bound_role(user, Bindable::Space(on.space))),
+            on_project: code(self.bound_role(user, Bindable::Project(on.project))),
         }
+    }
+
+    /// The role that a code stands for; [`RoleId::NOBODY`] for 0.
+    fn role(&self, code: u32) -> RoleId {
+        RoleId::new(code)
+    }
+
+    /// Whether the role that a code stands for has the permission.
+    fn grants(&self, code: u32, permission: Permission) -> bool {
+        self.permissions(self.role(code)).contains(permission)
+    }
+
+    /// What the user holds on the way down to a place, and what of it has the permission: for whoever says why.
+    fn held(&self, user: UserId, on: Path, permission: Permission) -> Held {
+        let codes = self.codes(user, on);
+        let held = |code: u32| HeldRole {
+            role: self.role(code),
+            grants: code != 0 && self.grants(code, permission),
+        };
+        Held {
+            organization: held(codes.organization),
+            membership: held(codes.membership),
+            binding: held(codes.binding),
+            on_project: held(codes.on_project),
+            fallback_grants: Asked::of(permission).is_granted_by(fallback(codes.organization)),
+        }
+    }
+}
+
+/// How far the space role that a role in an organization becomes in public spaces is behind it: both stand in the same order.
+const FALLBACK: u32 = 4;
+
+/// The code of the space role that a role in an organization becomes in public spaces. That of none is of a role in the
+/// account, which grants nothing anywhere below.
+#[inline]
+pub(crate) const fn fallback(organization: u32) -> u32 {
+    organization.wrapping_add(FALLBACK)
+}
+
+/// What decisions ask of a permission, in one word: a bit for each predefined role that has it, at the role's number, and its
+/// lowest level above them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked(u32);
+
+static ASKED: [Asked; Permission::COUNT] = asked();
+
+/// Where the level stands in an [`Asked`]: roles whose numbers are below may be predefined.
+const LEVEL: u32 = 30;
+const _: () = assert!(PREDEFINED_ROLES.len() + 1 < 30);
+
+const fn asked() -> [Asked; Permission::COUNT] {
+    let mut asked = [Asked(0); Permission::COUNT];
+    let mut permissions: &[Permission] = &Permission::ALL;
+    let mut left: &mut [Asked] = &mut asked;
+    while let ([permission, others @ ..], [Asked(word), more @ ..]) = (permissions, left) {
+        *word = permission.lowest_level().number() << LEVEL;
+        let mut roles: &[PredefinedRole] = &PREDEFINED_ROLES;
+        let mut bit = 1_u32;
+        while let [role, rest @ ..] = roles {
+            bit <<= 1;
+            if role.permissions.contains(*permission) {
+                *word |= bit;
+            }
+            roles = rest;
+        }
+        (permissions, left) = (others, more);
+    }
+    asked
+}
+
+impl Asked {
+    #[inline]
+    pub(crate) fn of(permission: Permission) -> Self {
+        let asked = ASKED.get(usize::from(permission.bit()));
+        asked.copied().unwrap_or(Self(0))
+    }
+
+    /// Whether it means something on a resource of this level.
+    #[inline]
+    const fn means_something_on(self, level: Level) -> bool {
+        level.number() >= self.0 >> LEVEL
+    }
+
+    /// Whether the predefined role with this number, or none, has it.
+    #[inline]
+    pub(crate) const fn is_granted_by(self, code: u32) -> bool {
+        self.0.wrapping_shr(code) & 1 != 0
     }
 }
 
@@ -266,7 +378,7 @@ impl Place {
 pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decision {
     match weigh(facts, question, now) {
         Weighed::Decided(decision) => decision,
-        Weighed::Ways(ways) => ways.decision(),
+        Weighed::Ways(ways) => ways.decision(facts),
     }
 }
 
@@ -292,7 +404,7 @@ enum Weighed {
 /// The ways to a space or a project, with what was found on them.
 struct WaysTo {
     open: Ways,
-    held: Held,
+    held: Codes,
     space: SpacePlace,
     project: ProjectId,
 }
@@ -308,59 +420,83 @@ fn weigh(facts: &impl Facts, question: &Question, now: Timestamp) -> Weighed {
         permission,
         resource,
     } = *question;
-    let Some(principal) = facts
-        .principal(user)
-        .filter(|principal| principal.acts_at(now))
-    else {
+    let Some(principal) = facts.acting(user, now) else {
         return Weighed::Decided(Decision::Denied(Lack::Principal));
     };
-    let Some(place) = facts.place(resource) else {
-        return Weighed::Decided(Decision::Denied(Lack::Resource));
+    // The kind of place is known here, so that none is looked at twice.
+    let (space, project, is_restricted) = match resource {
+        Resource::Project(_) => match facts.place(resource) {
+            Some(Place::Project(project, space, is_restricted)) => (space, project, is_restricted),
+            _ => return Weighed::Decided(Decision::Denied(Lack::Resource)),
+        },
+        Resource::Space(_) => match facts.place(resource) {
+            Some(Place::Space(space)) => (space, ProjectId::NOBODY, false),
+            _ => return Weighed::Decided(Decision::Denied(Lack::Resource)),
+        },
+        Resource::Account | Resource::Organization(_) => {
+            return Weighed::Decided(above_spaces(facts, question, principal));
+        }
     };
-    let lowest = permission.lowest_level();
-    if !resource.level().reaches(lowest) {
+    let asked = Asked::of(permission);
+    if !asked.means_something_on(resource.level()) {
+        let lowest = permission.lowest_level();
         return Weighed::Decided(Decision::Denied(Lack::Level { lowest }));
     }
     if principal.account_role == AccountRole::Admin {
         return Weighed::Decided(Decision::Allowed(Grant::AccountAdmin));
     }
-    let (space, project, is_restricted) = match place {
-        Place::Account => {
-            let role = principal.account_role;
-            let is_granted = role.permissions().contains(permission);
-            return Weighed::Decided(allow_if(is_granted, Grant::AccountRole(role)));
-        }
-        Place::Organization(organization) => {
-            return Weighed::Decided(in_organization(
-                facts,
-                user,
-                place,
-                organization,
-                permission,
-            ));
-        }
-        Place::Space(space) => (space, ProjectId::NOBODY, false),
-        Place::Project(project, space, is_restricted) => (space, project, is_restricted),
-    };
     let on = Path {
         organization: space.organization,
         space: space.space,
         project,
     };
-    let held = facts.held(user, on, permission);
+    let held = facts.codes_of(principal, on);
     // Who may manage a restriction from the space keeps that right, and no other (§6).
     let is_cut = is_restricted && permission != Permission::ProjectRestrict;
     Weighed::Ways(WaysTo {
-        open: Ways::to(&held, &principal, space, is_cut),
+        open: Ways::to(facts, held, permission, principal, space, is_cut),
         held,
         space,
         project,
     })
 }
 
+/// The account itself and organizations: few questions are about them.
+fn above_spaces(facts: &impl Facts, question: &Question, principal: Acting) -> Decision {
+    let Question {
+        permission,
+        resource,
+        ..
+    } = *question;
+    let Some(place) = facts.place(resource) else {
+        return Decision::Denied(Lack::Resource);
+    };
+    let lowest = permission.lowest_level();
+    if !resource.level().reaches(lowest) {
+        return Decision::Denied(Lack::Level { lowest });
+    }
+    let role = principal.account_role;
+    if role == AccountRole::Admin {
+        return Decision::Allowed(Grant::AccountAdmin);
+    }
+    let Some(organization) = place.organization() else {
+        let is_granted = role.permissions().contains(permission);
+        return allow_if(is_granted, Grant::AccountRole(role));
+    };
+    let held = facts.codes_of(principal, place.path()).organization;
+    match OrganizationRole::from_role(RoleId::new(held)) {
+        Some(OrganizationRole::Admin) => Decision::Allowed(Grant::OrganizationAdmin(organization)),
+        Some(role) => allow_if(
+            Asked::of(permission).is_granted_by(held),
+            Grant::OrganizationRole(organization, role),
+        ),
+        None => Decision::Denied(Lack::Grant),
+    }
+}
+
 impl WaysTo {
     #[inline]
-    fn decision(self) -> Decision {
+    fn decision(self, facts: &impl Facts) -> Decision {
         let Self {
             open,
             held,
@@ -376,32 +512,17 @@ impl WaysTo {
             Way::SpaceAdmin => Decision::Allowed(Grant::SpaceAdmin(space.space)),
             Way::SpaceAdminByBinding => Decision::Allowed(Grant::SpaceAdminByBinding(space.space)),
             Way::Membership => Decision::Allowed(in_space(held.as_membership())),
-            Way::Binding => Decision::Allowed(in_space(held.as_binding())),
+            Way::Binding => Decision::Allowed(in_space(held.as_binding(facts))),
             Way::Fallback => Decision::Allowed(in_space(held.as_fallback())),
             Way::OnProject => Decision::Allowed(Grant::RoleBinding(
                 Bindable::Project(project),
-                held.on_project.role,
+                facts.role(held.on_project),
             )),
             Way::CutMembership => cut_by(held.as_membership()),
-            Way::CutBinding => cut_by(held.as_binding()),
+            Way::CutBinding => cut_by(held.as_binding(facts)),
             Way::CutFallback => cut_by(held.as_fallback()),
             Way::None => Decision::Denied(Lack::Grant),
         }
-    }
-}
-
-fn in_organization(
-    facts: &impl Facts,
-    user: UserId,
-    place: Place,
-    organization: OrganizationId,
-    permission: Permission,
-) -> Decision {
-    let held = facts.held(user, place.path(), permission).organization;
-    match OrganizationRole::from_role(held.role) {
-        Some(OrganizationRole::Admin) => Decision::Allowed(Grant::OrganizationAdmin(organization)),
-        Some(role) => allow_if(held.grants, Grant::OrganizationRole(organization, role)),
-        None => Decision::Denied(Lack::Grant),
     }
 }
 
@@ -454,24 +575,34 @@ struct Ways(u32);
 
 impl Ways {
     /// Membership and binding count together; where there is neither, the fallback of a public space does (§3, §4).
-    #[inline]
+    #[inline(always)]
     #[expect(
         clippy::needless_bitwise_bool,
+        clippy::inline_always,
         reason = "a branch would wait for the facts"
     )]
-    fn to(held: &Held, principal: &Principal, space: SpacePlace, is_cut: bool) -> Self {
+    fn to(
+        facts: &impl Facts,
+        held: Codes,
+        permission: Permission,
+        principal: Acting,
+        space: SpacePlace,
+        is_cut: bool,
+    ) -> Self {
         // An explicit role replaces the fallback, also when it is lower; bots have none.
-        let is_seated = !held.membership.is(RoleId::NOBODY) | !held.binding.is(RoleId::NOBODY);
+        let is_seated = held.membership | held.binding != 0;
         let falls_back = space.is_public & principal.is_human & !is_seated;
-        let inherited = u32::from(held.membership.grants)
-            | u32::from(held.binding.grants) << 1
-            | u32::from(falls_back & held.fallback_grants) << 2;
+        let asked = Asked::of(permission);
+        let inherited = u32::from(asked.is_granted_by(held.membership))
+            | u32::from(facts.grants(held.binding, permission)) << 1
+            | u32::from(falls_back & asked.is_granted_by(fallback(held.organization))) << 2;
+        let is = |code: u32, role: RoleId| u32::from(code == role.number());
         Self(
-            u32::from(held.organization.is(OrganizationRole::Admin.role()))
-                | u32::from(held.membership.is(SpaceRole::Admin.role())) << 1
-                | u32::from(held.binding.is(SpaceRole::Admin.role())) << 2
+            is(held.organization, OrganizationRole::Admin.role())
+                | is(held.membership, SpaceRole::Admin.role()) << 1
+                | is(held.binding, SpaceRole::Admin.role()) << 2
                 | inherited << if is_cut { 7 } else { 3 }
-                | u32::from(held.on_project.grants) << 6
+                | u32::from(facts.grants(held.on_project, permission)) << 6
                 | 1 << 10,
         )
     }
@@ -501,18 +632,18 @@ impl Ways {
 }
 
 /// The same as grants; what isn't held can't have been a way.
-impl Held {
-    fn as_membership(&self) -> CutGrant {
-        let role = SpaceRole::from_role(self.membership.role);
+impl Codes {
+    fn as_membership(self) -> CutGrant {
+        let role = SpaceRole::from_role(RoleId::new(self.membership));
         CutGrant::SpaceMembership(role.unwrap_or(SpaceRole::Annotator))
     }
 
-    fn as_binding(&self) -> CutGrant {
-        CutGrant::RoleBinding(self.binding.role)
+    fn as_binding(self, facts: &impl Facts) -> CutGrant {
+        CutGrant::RoleBinding(facts.role(self.binding))
     }
 
-    fn as_fallback(&self) -> CutGrant {
-        let role = OrganizationRole::from_role(self.organization.role);
+    fn as_fallback(self) -> CutGrant {
+        let role = OrganizationRole::from_role(RoleId::new(self.organization));
         let role = role.unwrap_or(OrganizationRole::Annotator);
         CutGrant::PublicSpace(role.in_public_spaces())
     }
@@ -534,5 +665,42 @@ const fn allow_if(granted: bool, grant: Grant) -> Decision {
         Decision::Allowed(grant)
     } else {
         Decision::Denied(Lack::Grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fallback_of_a_role_is_a_step_behind_it() {
+        for role in OrganizationRole::ALL {
+            let behind = fallback(role.role().number());
+            assert_eq!(role.in_public_spaces().role(), RoleId::new(behind));
+        }
+        let behind_none = AccountRole::Annotator;
+        assert_eq!(behind_none.role(), RoleId::new(fallback(0)));
+        assert!(behind_none.permissions().is_empty());
+    }
+
+    #[test]
+    fn what_predefined_roles_grant_is_what_their_sets_say() {
+        for permission in Permission::ALL {
+            for (id, role) in PredefinedRole::all() {
+                let is_granted = Asked::of(permission).is_granted_by(id.number());
+                let has = role.permissions.contains(permission);
+                assert_eq!(is_granted, has, "{} {permission:?}", role.name);
+            }
+            assert!(!Asked::of(permission).is_granted_by(0));
+            for level in [
+                Level::Project,
+                Level::Space,
+                Level::Organization,
+                Level::Account,
+            ] {
+                let means = Asked::of(permission).means_something_on(level);
+                assert_eq!(means, level.reaches(permission.lowest_level()));
+            }
+        }
     }
 }

@@ -41,13 +41,17 @@ impl Level {
     /// Whether a resource of this level is at or above `lowest`, so that a permission which goes no lower than
     /// `lowest` means something on it.
     pub const fn reaches(self, lowest: Self) -> bool {
-        #[expect(
-            clippy::as_conversions,
-            reason = "the order of a fieldless enum, in a const fn"
-        )]
-        {
-            self as u8 >= lowest as u8
-        }
+        self.number() >= lowest.number()
+    }
+
+    /// Its place in the order, from 0.
+    #[inline]
+    #[expect(
+        clippy::as_conversions,
+        reason = "the order of a fieldless enum, in a const fn"
+    )]
+    pub(crate) const fn number(self) -> u32 {
+        self as u32
     }
 }
 

@@ -6,7 +6,8 @@ use crate::pool::{Words, unpacked};
 
 /// The codes of the keys among the slots of two halves of a line, 0 for a key that isn't there; each key stands in one
 /// slot at the most, or in the same slot of both halves.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as of the function that calls it")]
 pub(crate) fn find<const N: usize>(one: Words, other: Words, keys: [u32; N]) -> [u16; N] {
     // A comparison and a conditional move for each.
     let mut found = [0; N];

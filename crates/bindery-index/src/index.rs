@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::atomic::AtomicU64;
 use crate::codes::FIXED;
 use crate::pool::{Pool, Table, hash};
-use crate::record::{Held, Kind, Place, Principal, Project, Space, UserWord, Where};
+use crate::record::{Held, Kind, Place, Principal, Project, Space, User, UserWord, Where};
 use crate::sequence::Sequence;
 use crate::slab::{Cells, Slab};
 
@@ -168,10 +168,21 @@ impl View<'_> {
         UserWord(cell.map_or(0, |cell| cell.load(Relaxed)))
     }
 
+    /// The user's word, as it stands; one that nobody is says that they don't exist.
+    #[inline]
+    pub fn user(self, number: u32) -> User {
+        User(self.word(number))
+    }
+
     /// The user, if they exist.
     #[inline]
     pub fn principal(self, user: u32) -> Option<Principal> {
-        let word = self.word(user);
+        self.known(self.user(user))
+    }
+
+    /// All that this word says, if the user exists.
+    #[inline]
+    pub fn known(self, User(word): User) -> Option<Principal> {
         let mut principal = word.principal();
         if word.ends() {
             principal.until = self.end(word);
@@ -212,31 +223,47 @@ impl View<'_> {
     }
 
     /// What the user holds on the way down: one line of theirs, as a rule.
-    #[inline]
-    pub fn held(self, user: u32, on: Where) -> Held {
-        let word = self.word(user);
-        let table = word.table();
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else it goes through memory")]
+    pub fn held(self, User(word): User, on: Where) -> Held {
         let keys = [
             Kind::Membership.key(on.space),
             Kind::Binding.key(on.space),
             Kind::OnProject.key(on.project),
         ];
-        let [membership, binding, on_project] = self.index.held.find(table, hash(on.space), keys);
-        let mut held = Held {
-            organization: word.role_at_home(on.organization),
+        let found = self.index.held.find(word.table(), hash(on.space), keys);
+        let [membership, binding, mut on_project] = found;
+        let mut organization = word.role_at_home(on.organization);
+        if !word.is_in_one_line() {
+            (organization, on_project) = self.held_elsewhere(word, on, organization, on_project);
+        }
+        Held {
+            organization,
             membership,
             binding,
             on_project,
-        };
+        }
+    }
+
+    /// What is in other lines than that of the space.
+    #[inline(never)]
+    fn held_elsewhere(
+        self,
+        word: UserWord,
+        on: Where,
+        mut organization: u16,
+        mut on_project: u16,
+    ) -> (u16, u16) {
+        let table = word.table();
         if word.is_spread() && on.project != 0 {
             let key = [Kind::OnProject.key(on.project)];
-            [held.on_project] = self.index.held.find(table, hash(on.project), key);
+            [on_project] = self.index.held.find(table, hash(on.project), key);
         }
-        if word.has_more() && held.organization == 0 {
+        if word.has_more() && organization == 0 {
             let key = [Kind::Organization.key(on.organization)];
-            [held.organization] = self.index.held.find(table, hash(on.organization), key);
+            [organization] = self.index.held.find(table, hash(on.organization), key);
         }
-        held
+        (organization, on_project)
     }
 
     /// What the user holds on the way down, asked of the places instead of the user: for many users about one place.
@@ -286,20 +313,6 @@ impl View<'_> {
         };
         let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
         permission < 192 && word >> (permission & 63) & 1 != 0
-    }
-
-    /// The role with this code (0 for none), and whether it has this permission.
-    #[inline]
-    pub fn role_granting(self, code: u16, permission: u8) -> (u32, bool) {
-        let Some(role) = self.index.roles.get(usize::from(code)) else {
-            return (0, false);
-        };
-        let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
-        let number = (role[3].load(Relaxed) & 0xffff_ffff) as u32;
-        (
-            number,
-            permission < 192 && word >> (permission & 63) & 1 != 0,
-        )
     }
 
     /// The role with this code; 0 for none.

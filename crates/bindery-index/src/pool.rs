@@ -119,7 +119,11 @@ impl Pool {
     }
 
     /// The codes of these keys, all of the same hash; 0 where there is none.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "else keys and codes go through memory"
+    )]
     pub(crate) fn find<const N: usize>(&self, table: Table, hash: u32, keys: [u32; N]) -> [u16; N] {
         let Some(line) = self.lines.get(table.line(hash)) else {
             return [0; N];
@@ -147,7 +151,8 @@ impl Pool {
     }
 }
 
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as of the function that calls it")]
 fn words(line: &Line, from: usize) -> Words {
     let word = |at: usize| line.0[(from + at) & 7].load(Relaxed);
     [word(0), word(1), word(2), word(3)]

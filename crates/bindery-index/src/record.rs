@@ -1,5 +1,7 @@
 //! What is known of users and places, and how it is packed into words.
 
+use std::hint::select_unpredictable;
+
 use crate::pool::{Full, Table};
 
 /// Numbers of users and places must be below this: two bits of a key say what is held.
@@ -126,6 +128,49 @@ const HOMES: u32 = 1 << (64 - HOME);
 /// The code of the first role in an organization; a word holds how far a role is behind it.
 const HOME_ROLE_FIRST: u16 = 5;
 
+/// What a user's word says at once.
+#[derive(Clone, Copy, Debug)]
+pub struct User(pub(crate) UserWord);
+
+impl User {
+    /// Whether they exist and may act, unless their time is over.
+    #[inline]
+    pub const fn is_active(self) -> bool {
+        let both = 1 << EXISTS | 1 << ACTIVE;
+        self.0.0 & both == both
+    }
+
+    /// Whether there is a moment from which on they may not.
+    #[inline]
+    pub const fn ends(self) -> bool {
+        self.0.ends()
+    }
+
+    /// Their role in the account, 0 to 3.
+    #[inline]
+    pub const fn account_role(self) -> u8 {
+        self.0.account_role()
+    }
+
+    /// Not a bot.
+    #[inline]
+    pub const fn is_human(self) -> bool {
+        self.0.bit(HUMAN)
+    }
+
+    /// For whoever carries it: [`User::from_bits`] makes it again.
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.0.0
+    }
+
+    /// From [`User::bits`] of the same read.
+    #[inline]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(UserWord(bits))
+    }
+}
+
 impl UserWord {
     #[inline]
     const fn bit(self, at: u32) -> bool {
@@ -160,7 +205,7 @@ impl UserWord {
     #[inline]
     pub(crate) const fn principal(self) -> Principal {
         Principal {
-            account_role: (self.0 >> ACCOUNT_ROLE & 3) as u8,
+            account_role: self.account_role(),
             is_human: self.bit(HUMAN),
             is_active: self.bit(ACTIVE),
             until: None,
@@ -173,6 +218,17 @@ impl UserWord {
             .with(HUMAN, 1, u64::from(principal.is_human))
             .with(ACCOUNT_ROLE, 2, u64::from(principal.account_role & 3))
             .with(ENDS, 1, u64::from(principal.until.is_some()))
+    }
+
+    #[inline]
+    const fn account_role(self) -> u8 {
+        (self.0 >> ACCOUNT_ROLE & 3) as u8
+    }
+
+    /// Whether all that they hold on the way to a place is in the line of its space, or here.
+    #[inline]
+    pub(crate) const fn is_in_one_line(self) -> bool {
+        self.0 & (1 << SPREAD | 1 << MORE) == 0
     }
 
     /// Whether project bindings are spread by their project, since too many are in one space.
@@ -208,9 +264,14 @@ impl UserWord {
 
     /// The code of the role in this organization, if that is the first one.
     #[inline]
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "a branch would wait for the word"
+    )]
     pub(crate) fn role_at_home(self, organization: u32) -> u16 {
-        let is_home = self.home() == organization && organization != 0 && !self.ends();
-        u16::from(is_home) * self.home_role()
+        // Who ends has no home, and where there is no organization there is no role either; nothing here waits for a guess.
+        let is_home = (self.home() == organization) & (organization != 0) & !self.ends();
+        select_unpredictable(is_home, self.home_role(), 0)
     }
 
     pub(crate) fn with_home(self, home: u32, code: u16) -> Self {

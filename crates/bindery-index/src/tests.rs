@@ -206,7 +206,7 @@ impl World {
             role(Kind::Binding, on.space),
             role(Kind::OnProject, on.project),
         ];
-        for held in [view.held(user, on), view.held_by(user, on)] {
+        for held in [view.held(view.user(user), on), view.held_by(user, on)] {
             let codes = codes(held);
             assert_eq!(codes.map(|code| view.role(code)), expected, "{user} {on:?}");
             for (code, role) in codes.into_iter().zip(expected) {
@@ -317,7 +317,7 @@ fn codes_are_given_again_and_never_under_somebody_who_holds_one() {
         project: 0,
     };
     let seen = writer.index().read(|view| {
-        let code = view.held(1, on).binding;
+        let code = view.held(view.user(1), on).binding;
         (view.role(code), view.grants(code, 3))
     });
     assert_eq!(seen, Some(((100, false), 1)));

@@ -42,6 +42,19 @@ fn main() {
                 black_box(index.decide_many(black_box(&batch), NOW, &mut decisions));
             }
         }
+        "batch_plain" => {
+            let batch: Vec<Question> = mixed(&index).into_iter().cycle().take(BATCH).collect();
+            let mut answers = Vec::with_capacity(BATCH);
+            for _ in 0..count / BATCH {
+                black_box(index.allows_many(black_box(&batch), NOW, &mut answers));
+            }
+        }
+        "plain" => {
+            let some = mixed(&index);
+            for question in some.iter().cycle().take(count) {
+                black_box(index.allows(black_box(question), NOW));
+            }
+        }
         "entities" => {
             let some = mixed(&index);
             for question in some.iter().cycle().take(count) {

@@ -3,8 +3,10 @@
 
 use bindery_index::{Kind, View, Where};
 
-use super::{AccessIndex, FALLBACK, IndexFacts, held, way_to};
-use crate::decision::{Facts, Held, Path, Place, Principal, Question, allows};
+use super::{AccessIndex, IndexFacts, codes, way_to};
+use crate::decision::{
+    Acting, Asked, Codes, Facts, Path, Place, Principal, Question, allows, fallback,
+};
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
@@ -114,6 +116,12 @@ fn may_grant(view: View<'_>, code: u16, permission: Permission) -> bool {
     is_admin || view.grants(code, permission.bit())
 }
 
+/// Whether the space role that this role in an organization becomes in public spaces has the permission.
+#[inline]
+fn falls_back_to(code: u16, permission: Permission) -> bool {
+    Asked::of(permission).is_granted_by(fallback(u32::from(code)))
+}
+
 /// Each project that any role of the user may let them to, once, with what they hold on the way: rather too many than too few.
 fn for_each_project_in_reach<'a>(
     facts: IndexFacts<'a>,
@@ -137,8 +145,7 @@ fn for_each_project_in_reach<'a>(
         }
         Kind::Organization => {
             let is_admin = u32::from(code) == OrganizationRole::Admin.role().number();
-            let fallback = code.wrapping_add(FALLBACK);
-            if is_admin || view.grants(fallback, permission.bit()) {
+            if is_admin || falls_back_to(code, permission) {
                 view.each_space_of(resource, |space| {
                     if is_admin || view.space(space).is_some_and(|space| space.is_public) {
                         spaces.push(space);
@@ -156,7 +163,7 @@ fn for_each_project_in_reach<'a>(
         let on = way_to(place.path());
         // Those in the spaces come with them.
         if spaces.binary_search(&on.space).is_err() {
-            let codes = view.held(user.number(), on);
+            let codes = view.held(view.user(user.number()), on);
             with(
                 project,
                 Candidate {
@@ -184,7 +191,7 @@ fn for_each_project_in<'a>(
         return;
     };
     let on = way_to(Place::Space(above).path());
-    let in_space = view.held(user.number(), on);
+    let in_space = view.held(view.user(user.number()), on);
     view.each_project_of(on.space, |number| {
         let is_restricted = view.project(number).is_some_and(|one| one.is_restricted);
         let project = ProjectId::new(number);
@@ -233,8 +240,7 @@ fn for_each_candidate(
     });
     let is_public = place.space().is_some_and(|space| space.is_public);
     let may_reach = |code: u16| {
-        let falls_back = is_public && view.grants(code.wrapping_add(FALLBACK), permission.bit());
-        falls_back || may_grant(view, code, permission)
+        is_public && falls_back_to(code, permission) || may_grant(view, code, permission)
     };
     view.each_in_organization(organization, |_, user, code| {
         if may_reach(code) {
@@ -275,8 +281,23 @@ impl Facts for Candidate<'_> {
     }
 
     #[inline]
-    fn held(&self, _: UserId, _: Path, permission: Permission) -> Held {
-        held(self.facts.0, self.codes, permission)
+    fn acting(&self, user: UserId, now: Timestamp) -> Option<Acting> {
+        self.facts.acting(user, now)
+    }
+
+    #[inline]
+    fn codes(&self, _: UserId, _: Path) -> Codes {
+        codes(self.codes)
+    }
+
+    #[inline]
+    fn role(&self, code: u32) -> RoleId {
+        self.facts.role(code)
+    }
+
+    #[inline]
+    fn grants(&self, code: u32, permission: Permission) -> bool {
+        self.facts.grants(code, permission)
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {

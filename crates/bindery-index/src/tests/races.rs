@@ -29,7 +29,7 @@ fn holds(view: View<'_>, user: u32, project: u32) -> bool {
         space: project,
         project,
     };
-    view.role(view.held(user, on).on_project) == ROLE
+    view.role(view.held(view.user(user), on).on_project) == ROLE
 }
 
 fn check(view: View<'_>) -> bool {
