@@ -13,6 +13,8 @@ mod codegen;
 mod instructions;
 mod postgres;
 mod run;
+#[cfg(test)]
+mod security;
 mod suites;
 
 #[derive(Parser)]

@@ -14,7 +14,7 @@ use bindery_core::inquiry::Found;
 use bindery_core::state::State;
 use bindery_node::Account;
 
-use crate::call::{Answer, Call, PublicCall};
+use crate::call::{Answer, Call, Decided, Noted, PublicCall};
 use crate::problem::Problem;
 use crate::wire::authzen::{
     ActionSearch, Asked, Configuration, Evaluated, EvaluationRequest, EvaluationsAnswer,
@@ -33,23 +33,23 @@ pub(crate) use pages::Kept;
 use pages::{Keeper, Search, SearchKey, SearchPage};
 
 /// `POST /access/v1/evaluation`.
-pub(crate) fn evaluation(call: &Call) -> Result<Answer, Problem> {
+pub(crate) fn evaluation(call: &Call) -> Result<Decided, Problem> {
     let request = call.read_body(EvaluationRequest::read)?;
     let asked = request.asked()?;
-    let explains = request.explains()?;
+    if request.explains()? {
+        return Ok(Decided::Explains(explained_evaluation));
+    }
     let context = call.admit()?;
-    let (evaluated, revision) = if explains {
-        let explained = told(|| explain_one(call, &context, &asked))?;
-        (explained, call.state.revision())
-    } else {
-        evaluate(call, &context, &asked)?
-    };
-    Ok(Answer::json(&evaluated)?.at(revision))
+    let (evaluated, revision) = evaluate(call, &context, &asked)?;
+    Ok(Decided::Told(Answer::json(&evaluated)?.at(revision)))
 }
 
-/// Explaining looks at every role: whoever else is served on this thread is served on another.
-fn told<T>(explain: impl FnOnce() -> T) -> T {
-    tokio::task::block_in_place(explain)
+fn explained_evaluation(call: &Call) -> Result<Answer, Problem> {
+    let request = call.read_body(EvaluationRequest::read)?;
+    let asked = request.asked()?;
+    let explained = explain_one(call, &call.admit()?, &asked)?;
+    let answer = Answer::json(&explained)?.at(call.state.revision());
+    Ok(answer.noted(Noted::Read))
 }
 
 fn explain_one(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Evaluated, Problem> {
@@ -106,36 +106,60 @@ fn permitted(
 }
 
 /// `POST /access/v1/evaluations`.
-pub(crate) fn evaluations(call: &Call) -> Result<Answer, Problem> {
+pub(crate) fn evaluations(call: &Call) -> Result<Decided, Problem> {
     let request = call.read_body(EvaluationsRequest::read)?;
     let defaults = request.defaults()?;
     let semantic = request.semantic()?;
-    let explains = request.explains()?;
     let items = request.items()?;
+    if request.explains()? {
+        return Ok(Decided::Explains(explained_evaluations));
+    }
     let context = call.admit()?;
     if items.is_empty() {
-        let asked = defaults.whole()?;
-        let (evaluated, revision) = if explains {
-            let explained = told(|| explain_one(call, &context, &asked))?;
-            (explained, call.state.revision())
-        } else {
-            evaluate(call, &context, &asked)?
-        };
-        return Ok(Answer::json(&EvaluationsAnswer::Single(evaluated))?.at(revision));
+        let (evaluated, revision) = evaluate(call, &context, &defaults.whole()?)?;
+        let answer = Answer::json(&EvaluationsAnswer::Single(evaluated))?;
+        return Ok(Decided::Told(answer.at(revision)));
     }
     let parts = items
         .iter()
         .map(|item| Parts::of_item(item, &defaults)?.whole());
-    let (evaluations, revision) = if explains {
-        let explained = parts.map(|asked| explain_one(call, &context, &asked?));
-        let explained = explained.map(|one| one.unwrap_or_else(|one| Evaluated::failed(&one)));
-        let explained = told(|| up_to_the_last(explained, semantic));
-        (explained, call.state.revision())
+    let questions = parts.map(|asked| permitted(call, &context, &asked?));
+    let (evaluations, revision) = decide_all(call, questions.collect(), semantic);
+    let noted = noted(&evaluations, Noted::Nothing);
+    let answer = Answer::json(&EvaluationsAnswer::Batch { evaluations })?;
+    Ok(Decided::Told(answer.at(revision).noted(noted)))
+}
+
+fn explained_evaluations(call: &Call) -> Result<Answer, Problem> {
+    let request = call.read_body(EvaluationsRequest::read)?;
+    let defaults = request.defaults()?;
+    let semantic = request.semantic()?;
+    let items = request.items()?;
+    let context = call.admit()?;
+    let (answer, noted) = if items.is_empty() {
+        let explained = explain_one(call, &context, &defaults.whole()?)?;
+        (EvaluationsAnswer::Single(explained), Noted::Read)
     } else {
-        let questions = parts.map(|asked| permitted(call, &context, &asked?));
-        decide_all(call, questions.collect(), semantic)
+        let explained = items.iter().map(|item| {
+            let asked = Parts::of_item(item, &defaults)?.whole()?;
+            explain_one(call, &context, &asked)
+        });
+        let explained = explained.map(|one| one.unwrap_or_else(|one| Evaluated::failed(&one)));
+        let evaluations = up_to_the_last(explained, semantic);
+        let noted = noted(&evaluations, Noted::Read);
+        (EvaluationsAnswer::Batch { evaluations }, noted)
     };
-    Ok(Answer::json(&EvaluationsAnswer::Batch { evaluations })?.at(revision))
+    let answer = Answer::json(&answer)?.at(call.state.revision());
+    Ok(answer.noted(noted))
+}
+
+/// A batch in which something was refused is as much worth an entry in the audit log as if that had been asked by itself.
+fn noted(evaluations: &[Evaluated], otherwise: Noted) -> Noted {
+    if evaluations.iter().any(Evaluated::is_refused) {
+        Noted::Refusal
+    } else {
+        otherwise
+    }
 }
 
 /// All at one revision.

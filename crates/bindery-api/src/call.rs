@@ -42,8 +42,8 @@ pub(crate) enum Handler {
     /// Answers from the snapshot, after looking at much of it.
     Searches(fn(&Call) -> Result<Answer, Problem>),
     /// Decides: on the hot path where it can, and from the snapshot where not. What is allowed and what not stands in no audit
-    /// log; that someone asked who may not, does.
-    Decides(Form, fn(&Call) -> Result<Answer, Problem>),
+    /// log; that someone asked who may not, or asked for reasons, does.
+    Decides(Form, fn(&Call) -> Result<Decided, Problem>),
     /// Answers from the store.
     Waits(fn(Call) -> Answering),
     /// Waits for a commit.
@@ -52,6 +52,26 @@ pub(crate) enum Handler {
     Open(fn(OpenCall) -> Answering),
     /// For everyone: about this server, and nothing about its accounts.
     Public(fn(&PublicCall) -> Result<Answer, Problem>),
+}
+
+/// What comes of a request for decisions.
+pub(crate) enum Decided {
+    /// They are made.
+    Told(Answer),
+    /// Their reasons are asked for, which takes a look at much of the snapshot.
+    Explains(fn(&Call) -> Result<Answer, Problem>),
+}
+
+/// What of an answered request for decisions is for the audit log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// Nothing: there are too many of them.
+    #[default]
+    Nothing,
+    /// Its reasons were asked for: as much as of any read.
+    Read,
+    /// In it, something was asked that is not the caller's to ask: as much as of any refusal.
+    Refusal,
 }
 
 /// An answer under way.
@@ -66,7 +86,7 @@ pub(crate) struct Services {
     pub(crate) attempts: Attempts,
     pub(crate) aliases: Aliases,
     pub(crate) searches: Kept,
-    /// As many searches at once as there is anything to run them on; more wait.
+    /// As many searches and explanations at once as there is anything to run them on; more wait.
     pub(crate) searching: Arc<Semaphore>,
 }
 
@@ -141,6 +161,8 @@ pub(crate) struct Answer {
     pub(crate) of: Option<TypeId>,
     /// The revision that it was answered at, where that need not be the snapshot's.
     pub(crate) revision: Option<Revision>,
+    /// What of it the audit log has, if it is decisions.
+    pub(crate) noted: Noted,
 }
 
 impl Answer {
@@ -155,6 +177,7 @@ impl Answer {
             json: Some(json),
             of: Some(TypeId::of::<T>()),
             revision: None,
+            noted: Noted::Nothing,
         })
     }
 
@@ -165,6 +188,7 @@ impl Answer {
             json: None,
             of: None,
             revision: None,
+            noted: Noted::Nothing,
         }
     }
 
@@ -174,6 +198,11 @@ impl Answer {
             revision: Some(revision),
             ..self
         }
+    }
+
+    /// The same decisions, of which the audit log has this.
+    pub(crate) fn noted(self, noted: Noted) -> Self {
+        Self { noted, ..self }
     }
 
     /// The same with another status of success.
@@ -190,19 +219,12 @@ impl Call {
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
         let operation = self.operation;
         let answer = match operation.handler {
-            Handler::Reads(handler) | Handler::Decides(_, handler) => handler(&self),
-            // Apart from the threads that connections are served on: nobody else waits for it.
-            Handler::Searches(handler) => {
-                let turn = Arc::clone(&self.services.searching).acquire_owned().await;
-                let searching = tokio::task::spawn_blocking(move || {
-                    let _turn = turn;
-                    handler(&self)
-                });
-                searching.await.map_err(|error| {
-                    tracing::error!(%error, "a search did not come to its end");
-                    Problem::internal()
-                })?
-            }
+            Handler::Reads(handler) => handler(&self),
+            Handler::Decides(_, handler) => match handler(&self)? {
+                Decided::Told(answer) => Ok(answer),
+                Decided::Explains(handler) => self.search(handler).await,
+            },
+            Handler::Searches(handler) => self.search(handler).await,
             Handler::Waits(handler) => handler(self).await,
             // By itself: what is begun is brought to its end, letters included, also when the client hangs up.
             Handler::Changes(handler) => tokio::spawn(handler(self)).await.map_err(|error| {
@@ -213,6 +235,26 @@ impl Call {
         }?;
         operation.check_answer(&answer);
         Ok(answer)
+    }
+
+    /// Apart from the threads that connections are served on, and not more at once than there is anything to run them on: nobody
+    /// who asks for less waits for it.
+    async fn search(
+        mut self,
+        handler: fn(&Self) -> Result<Answer, Problem>,
+    ) -> Result<Answer, Problem> {
+        let turn = Arc::clone(&self.services.searching).acquire_owned().await;
+        // It may have been long in coming, and whoever waited for it may no longer ask.
+        self.state = self.account.snapshot();
+        self.now = self.services.node.clock().now().max(self.state.latest());
+        let searching = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            handler(&self)
+        });
+        searching.await.map_err(|error| {
+            tracing::error!(%error, "a search did not come to its end");
+            Problem::internal()
+        })?
     }
 
     /// On whose behalf, and when.
@@ -380,7 +422,93 @@ pub(crate) fn audited_variables<'a>(
 
 #[cfg(test)]
 mod tests {
+    use bindery_core::command::operator::Bootstrap;
+    use bindery_core::id::{AccountId, ApiKeyId, UserId};
+    use bindery_core::place::{self, AccountSettings};
+    use bindery_core::text::{Email, KeyName, Name};
+    use bindery_node::Clock;
+    use bindery_store::sqlite::SqliteStore;
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::operations::OPERATIONS;
+    use crate::secret::KeyText;
+
+    /// Else whoever asks for many reasons at once takes every processor from those who ask for none.
+    #[tokio::test]
+    async fn reasons_wait_for_their_turn_as_searches_do_and_decisions_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let node = Arc::new(Node::open(Arc::new(store), Clock::system()).unwrap());
+        let account = place::Account {
+            id: AccountId(1),
+            name: Name::parse("main").unwrap(),
+            id_key: IdKey::new([1; 16]),
+            created_at: node.clock().now(),
+            settings: AccountSettings::default(),
+        };
+        let account = node.create_account(&account).unwrap();
+        let searching = Arc::new(Semaphore::new(1));
+        let services = Arc::new(Services {
+            node: Arc::clone(&node),
+            mailer: Mailer::new(None, "http://127.0.0.1").unwrap(),
+            passwords: Passwords::new(),
+            attempts: Attempts::new(),
+            aliases: Aliases::default(),
+            searches: Kept::default(),
+            searching: Arc::clone(&searching),
+        });
+        let call = |operation: &str, options: &str| {
+            let mut operations = OPERATIONS.iter();
+            let body = format!(
+                r#"{{"subject":{{"type":"user","id":"x"}},"action":{{"name":"x"}},"resource":{{"type":"space","id":"x"}}{options}}}"#
+            );
+            Call {
+                operation: operations.find(|one| one.id == operation).unwrap(),
+                services: Arc::clone(&services),
+                account: Arc::clone(&account),
+                caller: Caller::Key {
+                    user: UserId::new(1),
+                    key: ApiKeyId::new(1),
+                },
+                state: account.snapshot(),
+                now: node.clock().now(),
+                address: String::new(),
+                path: Vec::new(),
+                query: Query::default(),
+                body: Bytes::from(body),
+            }
+        };
+        let turn = searching.try_acquire().unwrap();
+        let explains = r#","options":{"explain":true}"#;
+        let waiting = [
+            call("access_evaluation", explains),
+            call("access_evaluations", explains),
+            call("explain_access", ""),
+            call("search_action", ""),
+        ];
+        let mut waiting = waiting.map(|call| Box::pin(call.answer()));
+        for answer in &mut waiting {
+            assert!(answer.now_or_never().is_none());
+        }
+        for decides in ["access_evaluation", "access_evaluations"] {
+            let answered = call(decides, "").answer().now_or_never();
+            assert_eq!(answered.unwrap().unwrap_err().status(), 401);
+        }
+        // The account was empty, and whoever has their turn is answered as things are by then.
+        let founding = Bootstrap {
+            name: Name::parse("Root").unwrap(),
+            email: Email::parse("root@example.com").unwrap(),
+            key_name: KeyName::parse("first").unwrap(),
+            secret: KeyText::generate().unwrap().secret(),
+        };
+        let founded = account.execute(founding, Caller::Operator, None).await;
+        assert!(founded.is_ok());
+        drop(turn);
+        for answer in waiting {
+            assert_eq!(answer.await.unwrap().revision, Some(Revision(1)));
+        }
+    }
 
     #[test]
     fn what_the_audit_log_keeps_is_bounded_and_without_keys() {

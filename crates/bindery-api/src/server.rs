@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::AccountId;
+use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_node::{Account, Node};
 use bytes::Bytes;
@@ -32,7 +33,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::authzen::{Aliases, Kept};
 use crate::call::{
-    Answer, Answering, Call, Handler, OpenCall, PublicCall, Services, audited_text,
+    Answer, Answering, Call, Handler, Noted, OpenCall, PublicCall, Services, audited_text,
     audited_variables, noted,
 };
 use crate::freshness::{self, Frame};
@@ -329,10 +330,9 @@ impl Server {
         }
         let now = self.services.node.clock().now();
         let known = key.and_then(|key| self.services.node.authenticate(&key, now));
-        // Never earlier than the last change: a clock that was set back brings nothing back to life.
         let now = known
             .as_ref()
-            .map_or(now, |(account, _)| now.max(account.snapshot().latest()));
+            .map_or(now, |(account, _)| self.now_after(&account.snapshot()));
         if let Some((account, caller)) = &known {
             let key = (account.id(), *caller);
             frame.answer_at(account.snapshot().revision());
@@ -454,23 +454,29 @@ impl Server {
         {
             frame.answer_at(*revision);
         }
-        let is_audited = match &answered {
-            Ok(_) => matches!(
-                operation.handler,
-                Handler::Changes(_) | Handler::Decides(..)
+        let (is_audited, is_refusal) = match (&answered, operation.handler) {
+            (Ok(answer), Handler::Decides(..)) => (
+                answer.noted == Noted::Nothing,
+                answer.noted == Noted::Refusal,
             ),
-            Err(problem) => {
+            (Ok(_), handler) => (matches!(handler, Handler::Changes(_)), false),
+            (Err(problem), _) => {
                 note.status = problem.status();
-                problem.is_audited
+                (problem.is_audited, true)
             }
         };
-        let is_wanted = self.audits_reads || kind == AuditKind::Mutation || answered.is_err();
+        let is_wanted = self.audits_reads || kind == AuditKind::Mutation || is_refusal;
         if is_wanted && !is_audited {
             note.text = noted(note.text);
             note.variables = noted(note.variables);
             account.note(note);
         }
         answered
+    }
+
+    /// The moment, never earlier than the last change: a clock that was set back brings nothing back to life.
+    fn now_after(&self, state: &State) -> Timestamp {
+        self.services.node.clock().now().max(state.latest())
     }
 
     /// Answers on the hot path, if it can.
@@ -482,13 +488,14 @@ impl Server {
         caller: Caller,
         body: &[u8],
     ) -> Option<Answer> {
+        let state = account.snapshot();
         let asking = Asking {
             account,
-            state: &account.snapshot(),
+            state: &state,
             aliases: &self.services.aliases,
             context: Context {
                 caller,
-                now: asked.now,
+                now: self.now_after(&state),
             },
         };
         let (json, revision) = asking.answer(form, body)?;
@@ -498,6 +505,7 @@ impl Server {
             json: Some(json),
             of: None,
             revision: Some(revision),
+            noted: Noted::Nothing,
         })
     }
 
@@ -517,8 +525,9 @@ impl Server {
         note.variables = audited_variables(&path, query.pairs());
         let body = body.await?;
         note.text = audited_text(&body);
-        // After the body has come: what is read is as new as can be.
+        // After the body has come, which may have taken its time: what is read is as new as can be, and so is what has ended.
         let state = account.snapshot();
+        let now = self.now_after(&state);
         asked.frame.answer_at(state.revision());
         let call = Call {
             operation: asked.operation,
@@ -526,7 +535,7 @@ impl Server {
             state,
             account,
             caller,
-            now: asked.now,
+            now,
             address: asked.address.clone(),
             path,
             query,

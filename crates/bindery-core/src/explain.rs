@@ -2,7 +2,7 @@
 //!
 //! It reads the same facts as [`decide`](crate::decision::decide) and says the same, way by way: the first that is open is the grant
 //! of the decision. That costs what a decision must not, so nothing here runs unless somebody asks. `words.rs` says it in sentences,
-//! `sufficient.rs` finds the smallest grant that would be enough.
+//! `denied.rs` why the answer is no, `sufficient.rs` finds the smallest grant that would be enough.
 
 use crate::command::Context;
 use crate::decision::{
@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::time::Timestamp;
 use crate::user::{Identity, Standing};
 
+mod denied;
 mod sufficient;
 mod words;
 

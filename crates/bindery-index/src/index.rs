@@ -161,7 +161,7 @@ pub struct View<'a> {
     index: &'a Index,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     #[inline]
     fn word(self, user: u32) -> UserWord {
         let cell = self.index.users.get(user as usize);
@@ -361,16 +361,28 @@ impl View<'_> {
         self.index.latest.load(Relaxed).cast_signed()
     }
 
-    /// How far the numbers of users, organizations, spaces and projects go, and not farther.
-    pub fn room(self) -> [u32; 4] {
-        let index = self.index;
-        let rooms = [
-            index.users.room(),
-            index.organizations.room(),
-            index.spaces.room(),
-            index.projects.room(),
-        ];
-        rooms.map(|room| u32::try_from(room).unwrap_or(u32::MAX))
+    /// The numbers that users may have, in order; not each has one.
+    #[inline]
+    pub fn users(self) -> impl Iterator<Item = u32> + 'a {
+        numbers(&self.index.users)
+    }
+
+    /// The same for organizations.
+    #[inline]
+    pub fn organizations(self) -> impl Iterator<Item = u32> + 'a {
+        numbers(&self.index.organizations)
+    }
+
+    /// The same for spaces.
+    #[inline]
+    pub fn spaces(self) -> impl Iterator<Item = u32> + 'a {
+        numbers(&self.index.spaces)
+    }
+
+    /// The same for projects.
+    #[inline]
+    pub fn projects(self) -> impl Iterator<Item = u32> + 'a {
+        numbers(&self.index.projects)
     }
 
     /// Everyone whose role in the account is its first, 0.
@@ -435,6 +447,14 @@ impl View<'_> {
         let below = table(&self.index.spaces, space, BELOW);
         self.index.holders.each(below, |project, _| with(project));
     }
+}
+
+/// Nothing has the number 0.
+#[inline]
+fn numbers<T: Default>(of: &Slab<T>) -> impl Iterator<Item = u32> {
+    let places = of.places().flatten();
+    let numbers = places.filter_map(|place| u32::try_from(place).ok());
+    numbers.filter(|number| *number != 0)
 }
 
 #[inline]

@@ -139,8 +139,9 @@ impl Pool {
     pub(crate) fn each(&self, table: Table, mut with: impl FnMut(u32, u16)) {
         for half in 0..halves(table.class) {
             let place = (table.place + half) as usize;
+            // A line that nothing was ever put into need not be there, and others behind it are.
             let Some(line) = self.lines.get(place / 2) else {
-                return;
+                continue;
             };
             for (key, code) in words(line, (place & 1) * HALF).map(unpacked) {
                 if key != 0 {

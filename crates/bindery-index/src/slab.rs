@@ -1,7 +1,8 @@
 //! Cells that never move: a first chunk, sized when the index is built, and later ones as it grows. So a reader needs no
 //! protection against the writer's making room.
 
-use std::ops::Deref;
+use std::iter::once;
+use std::ops::{Deref, Range};
 use std::sync::OnceLock;
 
 use crate::atomic::AtomicU64;
@@ -62,12 +63,28 @@ impl<T: Default> Slab<T> {
         let steps = behind / self.step + PER_OCTAVE;
         let octave = usize::try_from((steps / PER_OCTAVE).ilog2()).ok()?;
         let in_octave = (steps >> octave) - PER_OCTAVE;
-        let begins = (((PER_OCTAVE + in_octave) << octave) - PER_OCTAVE) * self.step;
         let chunk = octave * PER_OCTAVE + in_octave;
-        Some((chunk, self.step << octave, behind - begins))
+        Some((chunk, self.step << octave, behind - self.begin_of(chunk)))
     }
 
-    /// How many cells there are.
+    /// Where a later chunk begins, counted from the end of the first.
+    fn begin_of(&self, chunk: usize) -> usize {
+        let (octave, in_octave) = (chunk / PER_OCTAVE, chunk % PER_OCTAVE);
+        (((PER_OCTAVE + in_octave) << octave) - PER_OCTAVE) * self.step
+    }
+
+    /// The places that have a cell, in order. Between them, whole chunks may never have been needed.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Range<usize>> {
+        let behind = self.first.len();
+        let later = self.later.iter().enumerate();
+        let later = later.filter_map(move |(chunk, cells)| {
+            let begin = behind + self.begin_of(chunk);
+            cells.get().map(|cells| begin..begin + cells.len())
+        });
+        once(0..behind).chain(later)
+    }
+
+    /// How many cells there are: not how far they go.
     pub(crate) fn room(&self) -> usize {
         let later = self.later.iter().filter_map(OnceLock::get);
         self.first.len() + later.map(|chunk| chunk.len()).sum::<usize>()

@@ -296,6 +296,101 @@ fn the_index_holds_what_was_told_it_change_by_change_and_built_at_once() {
     }
 }
 
+/// What was deleted before the account was loaded has left gaps.
+#[test]
+fn numbers_are_met_however_far_they_are_behind_the_others() {
+    let mut writer = Writer::build(&Plain::default(), 0);
+    let far = [1, 700, 5_000, 100_000, 3_000_000];
+    writer.write(1, |changes| {
+        for number in far {
+            let principal = Principal {
+                account_role: 1,
+                is_human: true,
+                is_active: true,
+                until: None,
+            };
+            let space = Space {
+                organization: number,
+                is_public: true,
+            };
+            let project = Project {
+                space: number,
+                is_restricted: false,
+            };
+            changes.set_principal(number, principal);
+            changes.set_organization(number, true);
+            changes.set_space(number, Some(space));
+            changes.set_project(number, Some(project));
+        }
+    });
+    let met = writer.index().read(|view| {
+        [
+            view.users()
+                .filter(|number| view.principal(*number).is_some())
+                .collect::<Vec<u32>>(),
+            view.organizations()
+                .filter(|number| view.organization(*number))
+                .collect(),
+            view.spaces()
+                .filter(|number| view.space(*number).is_some())
+                .collect(),
+            view.projects()
+                .filter(|number| view.project(*number).is_some())
+                .collect(),
+        ]
+    });
+    let (met, _) = met.unwrap();
+    for met in met {
+        assert_eq!(met, far);
+    }
+}
+
+/// Such tables have many lines for few slots, and memory is made only for those lines that have one.
+#[test]
+fn a_table_whose_keys_collide_loses_nothing() {
+    let close = |number: &u32, from: f64, to: f64| {
+        let at = f64::from(crate::pool::hash(*number)) / 2_f64.powi(32);
+        (from..to).contains(&at)
+    };
+    let mut colliding: Vec<u32> = (1..)
+        .filter(|number| close(number, 0.999, 1.0))
+        .take(8)
+        .collect();
+    // It takes a hundred lines and more to part it from the others.
+    colliding.extend((1..).find(|number| close(number, 0.99, 0.991)));
+    let mut plain = Plain::default();
+    let mut writer = Writer::build(&plain, 0);
+    let mut told = |plain: &Plain, user: u32, project: u32| {
+        writer.write(1, |changes| {
+            changes.set_held(user, Kind::OnProject, project, Some(64));
+        });
+        let read = writer.index().read(|view| {
+            for user in 1..=4 {
+                let mut held = BTreeMap::new();
+                view.each_held(user, |kind, resource, code| {
+                    held.insert((user, kind, resource), view.role(code));
+                });
+                let mut expected = plain.held.clone();
+                expected.retain(|(one, ..), _| *one == user);
+                assert_eq!(held, expected, "{user}");
+            }
+        });
+        assert_eq!(read, Some(((), 1)));
+    };
+    for user in 1..=4 {
+        for project in &colliding {
+            plain.held.insert((user, Kind::OnProject, *project), 64);
+            told(&plain, user, *project);
+        }
+    }
+    // Into the line that is full: the table moves, and takes along what is in it.
+    let other = (1..).find(|number| close(number, 0.9911, 0.992)).unwrap();
+    for user in 1..=4 {
+        plain.held.insert((user, Kind::OnProject, other), 64);
+        told(&plain, user, other);
+    }
+}
+
 #[test]
 fn codes_are_given_again_and_never_under_somebody_who_holds_one() {
     let mut writer = Writer::build(&Plain::default(), 0);

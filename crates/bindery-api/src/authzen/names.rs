@@ -2,7 +2,7 @@
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::attribute::Attributes;
-use bindery_core::id::{Id, ProjectId, UserId};
+use bindery_core::id::{Id, OrganizationId, ProjectId, SpaceId, UserId};
 use bindery_core::inquiry::{Found, Inquiry, SubjectKind};
 use bindery_core::permission::Permission;
 use bindery_core::resource::{Level, Resource};
@@ -29,7 +29,7 @@ pub(super) const RESOURCE_TYPES: [(&str, Level); 4] = [
 /// The id of the caller's own account: accounts have none that is shown.
 pub(super) const ACCOUNT_ID: &str = "account";
 
-/// What a name means that means no resource.
+/// What a name of a type that there isn't means.
 const NOWHERE: Resource = Resource::Project(ProjectId::NOBODY);
 
 /// The names of one account under a server's aliases.
@@ -98,13 +98,16 @@ impl Names<'_> {
             return NOWHERE;
         };
         let id = self.aliases.resource(type_of(level), id);
-        let named = match level {
-            Level::Account => (id == ACCOUNT_ID).then_some(Resource::Account),
-            Level::Organization => self.id(id).map(Resource::Organization),
-            Level::Space => self.id(id).map(Resource::Space),
-            Level::Project => self.id(id).map(Resource::Project),
-        };
-        named.unwrap_or(NOWHERE)
+        match level {
+            Level::Account if id == ACCOUNT_ID => Resource::Account,
+            Level::Account => NOWHERE,
+            // Of the level that was asked for also where it means nothing, so that it is told as what it was meant to be.
+            Level::Organization => {
+                Resource::Organization(self.id(id).unwrap_or(OrganizationId::NOBODY))
+            }
+            Level::Space => Resource::Space(self.id(id).unwrap_or(SpaceId::NOBODY)),
+            Level::Project => Resource::Project(self.id(id).unwrap_or(ProjectId::NOBODY)),
+        }
     }
 
     fn id<I: Id>(&self, text: &str) -> Option<I> {

@@ -679,6 +679,9 @@ mod tests {
             r#"{"a":"x"}"#,
             r#"{"a":"x1","b":1}"#,
             r#"{"ax":"","b":1}"#,
+            // Without their lengths, what stands between the two would be taken for a part of them.
+            r#"{"at":"","b":1}"#,
+            r#"{"a":"t","b":1}"#,
             r#"{"a":"x","b":"1"}"#,
             r#"{"a":"x","b":1.5}"#,
             r#"{"a":"x","b":true}"#,

@@ -456,6 +456,15 @@ impl Evaluated {
         }
     }
 
+    /// Whether it was not the caller's to ask.
+    pub(crate) fn is_refused(&self) -> bool {
+        let error = self
+            .context
+            .as_ref()
+            .and_then(|context| context.error.as_ref());
+        error.is_some_and(|error| error.status == 403)
+    }
+
     /// A decision with its reasons.
     pub(crate) fn explained(decision: bool, reasons: Reasons) -> Self {
         Self {

@@ -76,6 +76,109 @@ fn a_service_key_does_not_outlive_the_last_of_its_places() {
     );
 }
 
+/// Numbers are never given twice, so an old binding, key or link says nothing about what is new under the old name.
+#[test]
+fn what_comes_again_under_an_old_name_has_nothing_of_the_old() {
+    let mut builder = Builder::new();
+    let reads = json!({"name": "reads", "permissions": ["SPACE_READ", "PROJECT_READ"]});
+    let reads = builder.make("reads", "/v2/roles", &reads);
+    let ada = builder.person("ada", "MEMBER", true);
+    let key = builder.issue("ada@example.com");
+    let bind = |builder: &Builder, kind: &str, resource: &str| {
+        let body = json!({"user_id": ada, "role_id": reads, "resource_type": kind, "resource_id": resource});
+        builder.ask("POST", "/v2/role-bindings", &body);
+    };
+    let may = |builder: &Builder, user: &str, action: &str, kind: &str, id: &str| {
+        let body = json!({
+            "subject": {"type": "user", "id": user}, "action": {"name": action}, "resource": {"type": kind, "id": id},
+        });
+        builder.ask("POST", "/access/v1/evaluation", &body)["decision"] == true
+    };
+    let make = |builder: &mut Builder| {
+        let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
+        let red = json!({"name": "red", "organization_id": acme, "is_private": true});
+        let red = builder.make("red", "/v2/spaces", &red);
+        let sonar = json!({"name": "sonar", "space_id": red});
+        let sonar = builder.make("sonar", "/v2/projects", &sonar);
+        (acme, red, sonar)
+    };
+    // A project, then a space, then an organization.
+    let (acme, red, sonar) = make(&mut builder);
+    bind(&builder, "PROJECT", &sonar);
+    assert!(may(&builder, &ada, "PROJECT_READ", "project", &sonar));
+    builder.ask("DELETE", &format!("/v2/projects/{sonar}"), &Value::Null);
+    let body = json!({"name": "sonar", "space_id": red});
+    let again = builder.make("sonar", "/v2/projects", &body);
+    assert_ne!(sonar, again);
+    for project in [&sonar, &again] {
+        assert!(!may(&builder, &ada, "PROJECT_READ", "project", project));
+    }
+    bind(&builder, "SPACE", &red);
+    assert!(may(&builder, &ada, "PROJECT_READ", "project", &again));
+    builder.ask("DELETE", &format!("/v2/spaces/{red}"), &Value::Null);
+    let body = json!({"name": "red", "organization_id": acme, "is_private": true});
+    let again = builder.make("red", "/v2/spaces", &body);
+    assert_ne!(red, again);
+    for space in [&red, &again] {
+        assert!(!may(&builder, &ada, "SPACE_READ", "space", space));
+    }
+    let seat = json!({"user_id": ada, "role": role("ADMIN")});
+    builder.ask("POST", &format!("/v2/organizations/{acme}/users"), &seat);
+    assert!(may(&builder, &ada, "SPACE_READ", "space", &again));
+    builder.ask("DELETE", &format!("/v2/organizations/{acme}"), &Value::Null);
+    let (again, red, sonar) = make(&mut builder);
+    assert_ne!(acme, again);
+    for organization in [&acme, &again] {
+        let action = "ORGANIZATION_READ";
+        assert!(!may(&builder, &ada, action, "organization", organization));
+    }
+    // A person, who doesn't come back at all.
+    builder.ask("POST", &format!("/v2/organizations/{again}/users"), &seat);
+    bind(&builder, "SPACE", &red);
+    bind(&builder, "PROJECT", &sonar);
+    assert!(may(
+        &builder,
+        "ada@example.com",
+        "PROJECT_READ",
+        "project",
+        &sonar
+    ));
+    builder.ask("DELETE", &format!("/v2/users/{ada}"), &Value::Null);
+    for user in [&ada, "ada@example.com"] {
+        assert!(
+            !may(&builder, user, "PROJECT_READ", "project", &sonar),
+            "{user}"
+        );
+        assert!(
+            !may(&builder, user, "ORGANIZATION_READ", "organization", &again),
+            "{user}"
+        );
+    }
+    assert_eq!(
+        builder.served.send(Some(&key), "GET", "/v2/users", None).0,
+        401
+    );
+    let body = json!({"name": "Ada", "email": "ADA@example.com", "invite_mode": "NONE", "role": role("MEMBER")});
+    let admin = Some(builder.admin_key.as_str());
+    let back = builder
+        .served
+        .send(admin, "POST", "/v2/users", Some(&body.to_string()));
+    assert_eq!(
+        back.0, 409,
+        "an address that was somebody's is nobody else's: {}",
+        back.1
+    );
+    // A role.
+    builder.ask("DELETE", &format!("/v2/roles/{reads}"), &Value::Null);
+    let body = json!({"name": "reads", "permissions": ["PROJECT_DELETE"]});
+    assert_ne!(builder.make("reads", "/v2/roles", &body), reads);
+    let path = format!("/v2/roles/{reads}");
+    let (status, _) = builder
+        .served
+        .send(Some(&builder.admin_key), "GET", &path, None);
+    assert_eq!(status, 404);
+}
+
 #[test]
 fn errors_in_nested_bodies_name_their_field() {
     let builder = Builder::new();

@@ -38,17 +38,17 @@ impl AccessIndex {
                     found.push(resource);
                 }
             };
-            let [_, organizations, spaces, projects] = view.room();
             match level {
                 Level::Account => ask(Resource::Account),
-                Level::Organization => (1..organizations)
+                Level::Organization => view
+                    .organizations()
                     .for_each(|number| ask(Resource::Organization(OrganizationId::new(number)))),
-                Level::Space => {
-                    (1..spaces).for_each(|number| ask(Resource::Space(SpaceId::new(number))));
-                }
-                Level::Project if is_account_admin(view, user) => {
-                    (1..projects).for_each(|number| ask(Resource::Project(ProjectId::new(number))));
-                }
+                Level::Space => view
+                    .spaces()
+                    .for_each(|number| ask(Resource::Space(SpaceId::new(number)))),
+                Level::Project if is_account_admin(view, user) => view
+                    .projects()
+                    .for_each(|number| ask(Resource::Project(ProjectId::new(number)))),
                 Level::Project => {
                     for_each_project_in_reach(facts, user, permission, |project, known| {
                         let question = Question {
@@ -225,8 +225,8 @@ fn for_each_candidate(
         project,
     } = on;
     if organization == 0 {
-        let [users, ..] = view.room();
-        (1..users).for_each(|user| with(user, bindery_index::Held::default()));
+        view.users()
+            .for_each(|user| with(user, bindery_index::Held::default()));
         return;
     }
     view.each_on_project(project, |_, user, _| with(user, view.held_by(user, on)));

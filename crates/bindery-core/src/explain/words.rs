@@ -1,12 +1,13 @@
 //! Explanations in sentences. Made only when somebody reads them.
 
 use super::{
-    Absence, Explanation, NoFallback, NoGrant, Outcome, Path, Sufficient, SufficientChange,
-    SufficientGrant, Verdict, Way,
+    Explanation, NoFallback, NoGrant, Outcome, Path, Sufficient, SufficientChange, SufficientGrant,
+    Verdict, Way,
 };
 use crate::command::Context;
-use crate::decision::{CutGrant, Decision, Grant, Lack, Question};
+use crate::decision::{Decision, Grant, Question};
 use crate::id::RoleId;
+use crate::permission::Permission;
 use crate::resource::{Level, Resource};
 use crate::role::{PredefinedRole, SpaceRole};
 use crate::state::State;
@@ -15,8 +16,8 @@ use crate::user::Identity;
 /// Says one explanation.
 #[derive(Clone, Copy, Debug)]
 pub struct Words<'a> {
-    state: &'a State,
-    question: Question,
+    pub(super) state: &'a State,
+    pub(super) question: Question,
     /// Who reads it; nobody for whoever may see everything.
     reader: Option<&'a Context>,
 }
@@ -65,65 +66,7 @@ impl<'a> Words<'a> {
                 let path = explanation.paths.iter().find(is_grant);
                 path.map(|path| self.path(path)).unwrap_or_default()
             }
-            Decision::Denied(lack) => self.lack(lack),
-        }
-    }
-
-    fn lack(&self, lack: Lack) -> String {
-        let permission = self.permission();
-        match lack {
-            Lack::Principal => self.absence(Absence::Unknown),
-            Lack::Resource => {
-                let level = self.level();
-                format!("there is no such {level}, or it is not visible to this key")
-            }
-            Lack::Level { lowest } => format!(
-                "{permission} means nothing on {} {}: it is asked about {}",
-                article(self.question.resource.level()),
-                self.level(),
-                levels_from(lowest),
-            ),
-            Lack::Restriction(project, cut) => {
-                let project = self.place(Resource::Project(project));
-                format!(
-                    "{project} is restricted, and that keeps {} from it",
-                    self.cut(cut)
-                )
-            }
-            Lack::Grant => format!(
-                "nothing that {} holds grants {permission} on {}",
-                self.who(),
-                self.place(self.question.resource)
-            ),
-        }
-    }
-
-    fn absence(&self, absence: Absence) -> String {
-        let who = self.who();
-        match absence {
-            Absence::Unknown => "there is no such subject".to_owned(),
-            Absence::Gone => {
-                format!("{who} was deleted, and nothing of theirs counts any more, keys included")
-            }
-            Absence::Invited => format!("{who} has not accepted the invitation yet"),
-            Absence::InvitationLapsed => {
-                format!("{who} did not accept the invitation in time, and has to be invited again")
-            }
-            Absence::KeyRevoked => format!("{who} was revoked"),
-            Absence::KeyEnded => format!("{who} has ended"),
-        }
-    }
-
-    fn cut(&self, cut: CutGrant) -> String {
-        match cut {
-            CutGrant::SpaceMembership(role) => {
-                format!("the membership of its space, {},", self.role(role.role()))
-            }
-            CutGrant::RoleBinding(role) => format!("{}, bound on its space,", self.role(role)),
-            CutGrant::PublicSpace(role) => format!(
-                "{}, which members of the organization have in its public space,",
-                self.role(role.role())
-            ),
+            Decision::Denied(lack) => self.lack(lack, &explanation.paths),
         }
     }
 
@@ -159,7 +102,9 @@ impl<'a> Words<'a> {
             | Outcome::NotHeld
             | Outcome::NoFallback(_)
             | Outcome::OutOfSight => {
-                format!("{who} is account admin, who may do everything in the account")
+                format!(
+                    "{who} is account admin, who may do everything in the account, restricted projects included"
+                )
             }
         }
     }
@@ -197,10 +142,13 @@ impl<'a> Words<'a> {
         let is_binding = matches!(path.way, Way::SpaceAdminByBinding(_));
         match (path.outcome, path.way) {
             (Outcome::Allows(_), Way::OrganizationAdmin(_)) => {
-                format!("{who} is admin of {place}, who may do everything in it")
+                format!(
+                    "{who} is admin of {place}, who may do everything in it, private spaces and restricted projects included"
+                )
             }
             (Outcome::Allows(_), _) if is_binding => format!(
-                "{who} has {} bound on {place}, which makes them its admin, who may do everything in it",
+                "{who} has {} bound on {place}, which makes them its admin, who may do everything in it, restricted projects \
+                 included",
                 self.role(SpaceRole::Admin.role())
             ),
             (Outcome::Allows(_), _) => format!(
@@ -241,7 +189,11 @@ impl<'a> Words<'a> {
         match path.outcome {
             Outcome::Allows(grant) => {
                 let role = grant.role();
-                format!("{} grants {permission} in it", held(role))
+                format!(
+                    "{} grants {permission} in it{}",
+                    held(role),
+                    self.survives()
+                )
             }
             Outcome::Cut(project, cut) => format!(
                 "{} grants {permission} in it, and stops at {}, which is restricted",
@@ -269,7 +221,11 @@ impl<'a> Words<'a> {
         };
         match outcome {
             Outcome::Allows(grant) => {
-                format!("{}, which grants {permission}", counts(grant.role()))
+                format!(
+                    "{}, which grants {permission}{}",
+                    counts(grant.role()),
+                    self.survives()
+                )
             }
             Outcome::Cut(project, cut) => format!(
                 "{}, which grants {permission}, and stops at {}, which is restricted",
@@ -400,15 +356,28 @@ impl<'a> Words<'a> {
         lines.join("\n")
     }
 
-    fn permission(&self) -> &'static str {
+    /// What is said beside a grant on the space that the restriction of a project leaves.
+    fn survives(&self) -> &'static str {
+        let is_restricted = match self.question.resource {
+            Resource::Project(id) => self.state.restriction(id).is_some(),
+            Resource::Account | Resource::Organization(_) | Resource::Space(_) => false,
+        };
+        if is_restricted && self.question.permission == Permission::ProjectRestrict {
+            ", the one right that a restriction leaves to roles held on the space"
+        } else {
+            ""
+        }
+    }
+
+    pub(super) fn permission(&self) -> &'static str {
         self.question.permission.name()
     }
 
-    fn level(&self) -> &'static str {
+    pub(super) fn level(&self) -> &'static str {
         self.question.resource.level().noun()
     }
 
-    fn who(&self) -> String {
+    pub(super) fn who(&self) -> String {
         let user = self.state.user(self.question.principal);
         match user.map(|user| (&user.identity, &user.name)) {
             None => "the subject".to_owned(),
@@ -418,7 +387,7 @@ impl<'a> Words<'a> {
     }
 
     /// The name of a role. Roles that somebody holds are named to them; others are told only to whoever reads roles.
-    fn role(&self, id: RoleId) -> String {
+    pub(super) fn role(&self, id: RoleId) -> String {
         let predefined = PredefinedRole::by_id(id).map(|role| role.name);
         let custom = self.state.roles.get(&id).map(|role| role.name.as_str());
         match predefined.or(custom) {
@@ -427,7 +396,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn place(&self, place: Resource) -> String {
+    pub(super) fn place(&self, place: Resource) -> String {
         let level = place.level().noun();
         let name = match place {
             Resource::Account => None,
@@ -444,14 +413,14 @@ impl<'a> Words<'a> {
     }
 }
 
-const fn article(level: Level) -> &'static str {
+pub(super) const fn article(level: Level) -> &'static str {
     match level {
         Level::Account | Level::Organization => "an",
         Level::Space | Level::Project => "a",
     }
 }
 
-const fn levels_from(lowest: Level) -> &'static str {
+pub(super) const fn levels_from(lowest: Level) -> &'static str {
     match lowest {
         Level::Account => "the account",
         Level::Organization => "an organization or the account",

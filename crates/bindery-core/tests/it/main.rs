@@ -5,4 +5,5 @@ mod deletion;
 mod example;
 mod explanations;
 mod one_revision;
+mod searches;
 mod world;

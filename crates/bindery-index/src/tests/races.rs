@@ -151,6 +151,31 @@ fn a_check_a_batch_and_a_list_each_see_one_revision() {
     }
 }
 
+/// Whether it comes into the first try or into one of the later ones.
+#[test]
+fn a_read_that_a_section_came_into_is_made_again() {
+    for sections in [1, 2, 3] {
+        let mut plain = Plain::default();
+        plain.held.insert((1, Kind::OnProject, 1), ROLE);
+        let mut writer = Writer::build(&plain, 0);
+        let index = Arc::clone(writer.index());
+        let mut tries = 0;
+        let read = index.read(|view| {
+            let on_first = holds(view, 1, 1);
+            tries += 1;
+            if tries <= sections {
+                let (from, to) = if tries % 2 == 1 { (1, 2) } else { (2, 1) };
+                writer.write(tries, |changes| {
+                    changes.set_held(1, Kind::OnProject, from, None);
+                    changes.set_held(1, Kind::OnProject, to, Some(ROLE));
+                });
+            }
+            on_first != holds(view, 1, 2)
+        });
+        assert_eq!((read, tries), (Some((true, sections)), sections + 1));
+    }
+}
+
 #[test]
 fn readers_that_do_not_ask_the_sequence_are_caught() {
     for (name, look) in LOOKS {

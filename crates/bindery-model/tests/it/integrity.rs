@@ -1,8 +1,10 @@
 //! After any history nothing refers to what is gone, and the gone hold nothing.
 
 use bindery_core::api_key::KeyOwner;
+use bindery_core::change::Change;
 use bindery_core::id::{Id as _, UserId};
 use bindery_core::resource::Bindable;
+use bindery_core::role::AccountRole;
 use bindery_core::user::{Identity, Standing};
 use bindery_model::model::Model;
 use proptest::prelude::prop_assert;
@@ -30,6 +32,28 @@ fn whoever_is_gone_holds_nothing() {
             }
         }
         Ok(())
+    });
+}
+
+/// Whoever deletes another admin is one, and nobody deletes or demotes themselves.
+#[test]
+fn an_account_never_loses_its_last_admin() {
+    check(96, 1..200, |history| {
+        let mut play = Play::new(history);
+        play.run(history, |play, _| {
+            let is_admin = |record: &Change| match record {
+                Change::PutUser(user) => {
+                    user.standing == Standing::Active
+                        && user.account_role == AccountRole::Admin
+                        && user.is_developer
+                        && user.is_human()
+                }
+                _ => false,
+            };
+            let is_led = play.records.values().any(is_admin);
+            prop_assert!(is_led, "nobody leads it after\n{}", play.transcript);
+            Ok(())
+        })
     });
 }
 

@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use crate::support::{ADMIN_KEY, Server, spawn, text};
 
 /// How it ended, and what it printed to stdout and stderr.
-fn bindery(arguments: &[&str], key: Option<&str>, url: Option<&str>) -> (i32, String, String) {
+pub(crate) fn bindery(
+    arguments: &[&str],
+    key: Option<&str>,
+    url: Option<&str>,
+) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bindery"));
     command
         .args(arguments)
@@ -68,8 +72,8 @@ fn check_ends_as_the_answer_is_and_says_why() {
         assert_eq!((code, told.as_str()), (0, yes), "{who}");
     }
     let (code, told, _) = ask(&["check", "ada@example.com", "PROJECT_DELETE", &project]);
-    let no =
-        "no: nothing that ada@example.com holds grants PROJECT_DELETE on the project `sonar`\n";
+    let no = "no: all that ada@example.com has on the project `sonar` is the role `Reader` bound on it, and that does not grant \
+         PROJECT_DELETE\n";
     assert_eq!((code, told.as_str()), (1, no));
     for (who, what, place) in [
         ("ada@example.com", "USER_DELETE", "account"),
@@ -95,7 +99,8 @@ fn check_ends_as_the_answer_is_and_says_why() {
     assert_eq!(code, 1);
     assert_eq!(
         told,
-        "no: nothing that ada@example.com holds grants PROJECT_UPDATE on the project `sonar`\n  \
+        "no: all that ada@example.com has on the project `sonar` is the role `Reader` bound on it, and that does not grant \
+         PROJECT_UPDATE\n  \
          lacks it  ada@example.com is no account admin, but has the role `Account Member`\n  \
          nothing   ada@example.com has no role in the organization `acme`\n  \
          nothing   ada@example.com is no admin of the space `red`\n  \

@@ -172,3 +172,27 @@ fn an_answer_that_comes_before_the_body_was_read_ends_its_connection_and_says_so
     assert!(unknown.contains("connection: close"), "{unknown}");
     server.kill();
 }
+
+#[test]
+fn a_client_that_does_not_finish_its_request_is_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start_with(directory.path(), &["--request-timeout", "1"]);
+    // `exchange` returns when the server has closed.
+    let head = exchange(&server, b"GET /v2/roles HTTP/1.1\r\nHost: x\r\n");
+    assert!(matches!(status(&head), 0 | 408), "{head}");
+    let json = "Content-Type: application/json\r\n";
+    let whole = request(
+        "POST",
+        "/v2/roles",
+        json,
+        r#"{"name":"x","permissions":[]}"#,
+    );
+    let body = exchange(&server, &whole.as_bytes()[..whole.len() - 1]);
+    assert_eq!(status(&body), 408, "{body}");
+    problem(&body);
+    let idle = exchange(&server, b"");
+    assert_eq!(idle, "");
+    let next = request("GET", "/v2/roles", "", "");
+    assert_eq!(status(&exchange(&server, next.as_bytes())), 200);
+    server.kill();
+}

@@ -7,7 +7,9 @@
 
 mod ask;
 mod audit;
+mod confusing;
 mod crash;
+mod defaults;
 mod deletion;
 mod limits;
 mod nodes;

@@ -1,5 +1,8 @@
 //! Who may ask about whom: enforcement points, and nothing told by a refusal.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 use super::post;
@@ -325,5 +328,120 @@ fn an_enforcement_point_asks_about_everyone_until_the_mark_is_gone() {
     for entry in asked {
         assert_eq!(entry["operation_type"], "QUERY", "{entry}");
         assert_eq!(entry["operation_text"], question);
+    }
+}
+
+#[test]
+fn what_is_refused_in_a_batch_or_asked_for_with_reasons_is_in_the_audit_log() {
+    let office = Office::found();
+    let ask = |key: &str, path: &str, body: &Value| {
+        let answer = post(&office.served, key, path, &body.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    };
+    let logged = || {
+        let path = "/v2/audit-logs?operation_type=QUERY&limit=100";
+        let (_, log) = office
+            .served
+            .send(Some(&office.admin_key), "GET", path, None);
+        let entries = log["logs"].as_array().unwrap().iter();
+        let entries = entries.map(|entry| entry["operation_name"].as_str().unwrap().to_owned());
+        entries
+            .filter(|name| name.starts_with("access_"))
+            .collect::<Vec<String>>()
+    };
+    let question = office.question();
+    let batch = json!({"evaluations": [question, {"subject": 7}]});
+    for (key, is_refused) in [(&office.admin_key, false), (&office.outsider_key, true)] {
+        let before = logged().len();
+        ask(key, "/access/v1/evaluations", &batch);
+        assert_eq!(logged().len() - before, usize::from(is_refused));
+        // The others aren't hidden by what is cut off behind them.
+        let mut cut = batch.clone();
+        cut["options"] = json!({"evaluations_semantic": "deny_on_first_deny"});
+        ask(key, "/access/v1/evaluations", &cut);
+        assert_eq!(logged().len() - before, 2 * usize::from(is_refused));
+    }
+    let before = logged().len();
+    ask(&office.admin_key, "/access/v1/evaluation", &question);
+    assert_eq!(logged().len(), before, "a decision is nobody's change");
+    let mut explained = question;
+    explained["options"] = json!({"explain": true});
+    ask(&office.admin_key, "/access/v1/evaluation", &explained);
+    ask(&office.admin_key, "/access/v1/evaluations", &explained);
+    assert_eq!(logged()[..2], ["access_evaluations", "access_evaluation"]);
+    assert_eq!(logged().len(), before + 2);
+}
+
+/// Who is known by the head of a request may not be any more when its end has come, on the hot path and beside it.
+#[test]
+fn a_key_that_ends_while_its_request_comes_in_is_good_for_nothing() {
+    let office = Office::found();
+    let end = "2026-01-01T01:00:00Z";
+    let made = json!({"key_type": "USER", "name": "short", "expires_at": end}).to_string();
+    let admin = Some(office.admin_key.as_str());
+    let (status, made) = office
+        .served
+        .send(admin, "POST", "/v2/api-keys", Some(&made));
+    assert_eq!(status, 201, "{made}");
+    let key = made["key"].as_str().unwrap();
+    let plain = office.question();
+    let mut cold = plain.clone();
+    cold["options"] = json!({});
+    let requests = [&plain, &cold].map(|body| {
+        let begun = Begun::new(
+            &office.served,
+            key,
+            "/access/v1/evaluation",
+            &body.to_string(),
+        );
+        (begun, body)
+    });
+    office.served.wait_seconds(3600);
+    for (begun, body) in requests {
+        assert_eq!(begun.finish(), 401, "{body}");
+    }
+}
+
+/// A request whose head has been read by the server.
+struct Begun {
+    stream: BufReader<TcpStream>,
+    body: String,
+}
+
+impl Begun {
+    fn new(served: &Served, key: &str, path: &str, body: &str) -> Self {
+        let uri = served.request("POST", path);
+        let address = uri.uri_ref().unwrap().authority().unwrap().to_string();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut begun = Self {
+            stream: BufReader::new(stream),
+            body: body.to_owned(),
+        };
+        // It asks for the body, so it knows who sends it.
+        assert_eq!(begun.status(), 100);
+        begun
+    }
+
+    fn finish(mut self) -> u16 {
+        let body = std::mem::take(&mut self.body);
+        self.stream.get_mut().write_all(body.as_bytes()).unwrap();
+        self.status()
+    }
+
+    /// Reads a head.
+    fn status(&mut self) -> u16 {
+        let mut status = String::new();
+        self.stream.read_line(&mut status).unwrap();
+        let mut line = String::new();
+        while self.stream.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        status.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }

@@ -291,6 +291,47 @@ fn another_process_goes_on_with_a_search_while_nothing_has_changed() {
     assert!(answer.text.contains("begin anew"), "{}", answer.text);
 }
 
+/// Time passes between pages as well as changes come.
+#[test]
+fn a_key_that_ends_between_two_pages_is_in_its_search_to_the_end_and_in_no_other() {
+    let scenario = scenario();
+    let admin = Some(scenario.admin_key.as_str());
+    for (name, end) in [
+        ("short", json!("2026-01-01T01:00:00Z")),
+        ("long", json!("2027-01-01T00:00:00Z")),
+    ] {
+        let spaces = json!([{"space_id": scenario.ids["space"]}]);
+        let body = json!({
+            "key_type": "SERVICE", "name": name, "expires_at": end,
+            "organizations": [{"org_id": scenario.ids["organization"], "spaces": spaces}],
+        });
+        let (status, made) =
+            scenario
+                .served
+                .send(admin, "POST", "/v2/api-keys", Some(&body.to_string()));
+        assert_eq!(status, 201, "{made}");
+    }
+    let mut keys = readers();
+    keys["subject"] = json!({"type": "service_key"});
+    // A moment before, nothing has ended; then all that was found is told, and found again is one less.
+    scenario.served.wait_seconds(3599);
+    let whole = scenario.told(PATH, &keys);
+    assert_eq!(whole["page"]["total"], 2);
+    let first = scenario.told(PATH, &with_page(keys.clone(), json!({"limit": 1})));
+    let token = &first["page"]["next_token"];
+    let next = with_page(keys.clone(), json!({"limit": 1, "token": token}));
+    scenario.served.wait_seconds(1);
+    assert_eq!(scenario.told(PATH, &keys)["page"]["total"], 1);
+    let second = scenario.told(PATH, &next);
+    assert_eq!(second["page"]["total"], 2);
+    assert_eq!([ids(&first), ids(&second)].concat(), ids(&whole));
+    // Where it isn't kept, nothing has changed but the time, and that is enough.
+    scenario.served.wait_seconds(600);
+    let gone = scenario.ask(PATH, &next);
+    assert_eq!(gone.status, 400);
+    assert!(gone.text.contains("begin anew"), "{}", gone.text);
+}
+
 #[test]
 fn every_limit_has_a_meaning() {
     let scenario = crowd();
