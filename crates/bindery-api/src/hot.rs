@@ -112,12 +112,8 @@ impl Asking<'_> {
         if !is_askable {
             return None;
         }
-        let (decision, revision) = self.account.decide(&question, self.context.now);
-        let answer = if decision.is_allowed() {
-            ALLOWED
-        } else {
-            DENIED
-        };
+        let (is_allowed, revision) = self.account.allows(&question, self.context.now);
+        let answer = if is_allowed { ALLOWED } else { DENIED };
         Some((answer.to_vec(), revision))
     }
 
@@ -143,21 +139,17 @@ impl Asking<'_> {
             }
             questions.push(question);
         }
-        let mut decisions = Vec::with_capacity(questions.len());
+        let mut answers = Vec::with_capacity(questions.len());
         let revision = self
             .account
-            .decide_many(&questions, self.context.now, &mut decisions);
-        let mut answer = Vec::with_capacity(20 + decisions.len() * (DENIED.len() + 1));
+            .allows_many(&questions, self.context.now, &mut answers);
+        let mut answer = Vec::with_capacity(20 + answers.len() * (DENIED.len() + 1));
         answer.extend_from_slice(br#"{"evaluations":["#);
-        for (place, decision) in decisions.iter().enumerate() {
+        for (place, is_allowed) in answers.iter().enumerate() {
             if place > 0 {
                 answer.push(b',');
             }
-            answer.extend_from_slice(if decision.is_allowed() {
-                ALLOWED
-            } else {
-                DENIED
-            });
+            answer.extend_from_slice(if *is_allowed { ALLOWED } else { DENIED });
         }
         answer.extend_from_slice(b"]}");
         Some((answer, revision))

@@ -90,7 +90,7 @@ impl AccessIndex {
         questions: &[Question],
         now: Timestamp,
         answers: &mut Vec<T>,
-        answer: impl Fn(IndexFacts<'_>, &Question, Timestamp) -> T,
+        answer: impl Fn(IndexFacts<'_>, &Question, Timestamp) -> T + Copy,
     ) -> Option<Revision> {
         let made = self.0.read(|view| {
             answers.clear();
@@ -99,7 +99,11 @@ impl AccessIndex {
                 if view.is_large() {
                     facts.read_ahead(group);
                 }
-                answers.extend(group.iter().map(|question| answer(facts, question, now)));
+                answers.extend(
+                    group
+                        .iter()
+                        .map(move |question| answer(facts, question, now)),
+                );
             }
         });
         made.map(|((), revision)| Revision(revision))
@@ -463,24 +467,13 @@ fn way_to(on: Path) -> Where {
 
 /// As the index has them: its codes of predefined roles are their numbers.
 #[inline]
-fn codes(held: bindery_index::Held) -> Codes {
+const fn codes(held: bindery_index::Held) -> Codes {
     Codes {
-        organization: u32::from(held.organization),
-        membership: u32::from(held.membership),
-        binding: u32::from(held.binding),
-        on_project: u32::from(held.on_project),
+        organization: held.organization,
+        membership: held.membership,
+        binding: held.binding,
+        on_project: held.on_project,
     }
-}
-
-/// The index has codes of 16 bits, and got this one from there.
-#[inline]
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    reason = "it was widened from 16 bits"
-)]
-const fn narrow(code: u32) -> u16 {
-    code as u16
 }
 
 impl Facts for IndexFacts<'_> {
@@ -536,12 +529,12 @@ impl Facts for IndexFacts<'_> {
 
     #[inline]
     fn role(&self, code: u32) -> RoleId {
-        RoleId::new(self.0.role(narrow(code)))
+        RoleId::new(self.0.role(code))
     }
 
     #[inline]
     fn grants(&self, code: u32, permission: Permission) -> bool {
-        self.0.grants(narrow(code), permission.bit())
+        self.0.grants(code, permission.bit())
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
@@ -552,7 +545,7 @@ impl Facts for IndexFacts<'_> {
                 ..Where::default()
             },
         );
-        OrganizationRole::from_role(RoleId::new(held.organization.into()))
+        OrganizationRole::from_role(RoleId::new(held.organization))
     }
 
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
@@ -563,7 +556,7 @@ impl Facts for IndexFacts<'_> {
                 ..Where::default()
             },
         );
-        SpaceRole::from_role(RoleId::new(held.membership.into()))
+        SpaceRole::from_role(RoleId::new(held.membership))
     }
 
     fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
@@ -584,7 +577,7 @@ impl Facts for IndexFacts<'_> {
                     .on_project
             }
         };
-        Some(self.role(code.into())).filter(|role| *role != RoleId::NOBODY)
+        Some(self.role(code)).filter(|role| *role != RoleId::NOBODY)
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {

@@ -322,14 +322,20 @@ impl Asked {
 
     /// Whether it means something on a resource of this level.
     #[inline]
-    const fn means_something_on(self, level: Level) -> bool {
+    pub(crate) const fn means_something_on(self, level: Level) -> bool {
         level.number() >= self.0 >> LEVEL
     }
 
     /// Whether the predefined role with this number, or none, has it.
     #[inline]
     pub(crate) const fn is_granted_by(self, code: u32) -> bool {
-        self.0.wrapping_shr(code) & 1 != 0
+        self.granted_by(code) != 0
+    }
+
+    /// The same as 1 or 0.
+    #[inline]
+    const fn granted_by(self, code: u32) -> u32 {
+        self.0.wrapping_shr(code) & 1
     }
 }
 
@@ -376,10 +382,13 @@ impl Place {
 /// Answers the question from these facts, as of `now` (§7). Deny is the default; there are no negative grants.
 #[inline]
 pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decision {
-    match weigh(facts, question, now) {
-        Weighed::Decided(decision) => decision,
-        Weighed::Ways(ways) => ways.decision(facts),
-    }
+    weigh(
+        facts,
+        question,
+        now,
+        |decision| decision,
+        |ways| ways.decision(facts),
+    )
 }
 
 /// [`decide`] for whoever doesn't ask why.
@@ -389,21 +398,14 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
     reason = "a loop of these is as long as what isn't inlined"
 )]
 pub fn allows(facts: &impl Facts, question: &Question, now: Timestamp) -> bool {
-    match weigh(facts, question, now) {
-        Weighed::Decided(decision) => decision.is_allowed(),
-        Weighed::Ways(ways) => ways.open.is_any_grant(),
-    }
+    weigh(facts, question, now, Decision::is_allowed, |ways| {
+        ways.open.lets_through()
+    })
 }
 
-/// What a question comes to, before its reason is put together.
-enum Weighed {
-    Decided(Decision),
-    Ways(WaysTo),
-}
-
-/// The ways to a space or a project, with what was found on them.
+/// The ways to a space or a project, with what was found on them, before a reason is put together.
 struct WaysTo {
-    open: Ways,
+    open: Open,
     held: Codes,
     space: SpacePlace,
     project: ProjectId,
@@ -412,38 +414,44 @@ struct WaysTo {
 #[inline(always)]
 #[expect(
     clippy::inline_always,
-    reason = "else what it found goes through memory, of which `allows` needs a bit"
+    reason = "else what it found goes through memory, of which `allows` needs a bit: hence two ways to go on, too"
 )]
-fn weigh(facts: &impl Facts, question: &Question, now: Timestamp) -> Weighed {
+fn weigh<T>(
+    facts: &impl Facts,
+    question: &Question,
+    now: Timestamp,
+    decided: impl Fn(Decision) -> T,
+    by_ways: impl FnOnce(WaysTo) -> T,
+) -> T {
     let Question {
         principal: user,
         permission,
         resource,
     } = *question;
     let Some(principal) = facts.acting(user, now) else {
-        return Weighed::Decided(Decision::Denied(Lack::Principal));
+        return decided(Decision::Denied(Lack::Principal));
     };
     // The kind of place is known here, so that none is looked at twice.
     let (space, project, is_restricted) = match resource {
         Resource::Project(_) => match facts.place(resource) {
             Some(Place::Project(project, space, is_restricted)) => (space, project, is_restricted),
-            _ => return Weighed::Decided(Decision::Denied(Lack::Resource)),
+            _ => return decided(Decision::Denied(Lack::Resource)),
         },
         Resource::Space(_) => match facts.place(resource) {
             Some(Place::Space(space)) => (space, ProjectId::NOBODY, false),
-            _ => return Weighed::Decided(Decision::Denied(Lack::Resource)),
+            _ => return decided(Decision::Denied(Lack::Resource)),
         },
         Resource::Account | Resource::Organization(_) => {
-            return Weighed::Decided(above_spaces(facts, question, principal));
+            return decided(above_spaces(facts, question, principal));
         }
     };
     let asked = Asked::of(permission);
     if !asked.means_something_on(resource.level()) {
         let lowest = permission.lowest_level();
-        return Weighed::Decided(Decision::Denied(Lack::Level { lowest }));
+        return decided(Decision::Denied(Lack::Level { lowest }));
     }
     if principal.account_role == AccountRole::Admin {
-        return Weighed::Decided(Decision::Allowed(Grant::AccountAdmin));
+        return decided(Decision::Allowed(Grant::AccountAdmin));
     }
     let on = Path {
         organization: space.organization,
@@ -451,14 +459,28 @@ fn weigh(facts: &impl Facts, question: &Question, now: Timestamp) -> Weighed {
         project,
     };
     let held = facts.codes_of(principal, on);
-    // Who may manage a restriction from the space keeps that right, and no other (§6).
-    let is_cut = is_restricted && permission != Permission::ProjectRestrict;
-    Weighed::Ways(WaysTo {
-        open: Ways::to(facts, held, permission, principal, space, is_cut),
+    let is_cut = is_restricted && permission.is_cut_by_restrictions();
+    by_ways(WaysTo {
+        open: Open::of(facts, held, permission, principal, space, is_cut),
         held,
         space,
         project,
     })
+}
+
+/// Whether someone who may act gets to a place below an organization by these roles; of a permission that means something
+/// there. For whoever already has before them what is held: searches.
+#[inline]
+pub(crate) fn reaches(
+    facts: &impl Facts,
+    permission: Permission,
+    acting: Acting,
+    held: Codes,
+    space: SpacePlace,
+    is_cut: bool,
+) -> bool {
+    acting.account_role == AccountRole::Admin
+        || Open::of(facts, held, permission, acting, space, is_cut).lets_through()
 }
 
 /// The account itself and organizations: few questions are about them.
@@ -505,7 +527,7 @@ impl WaysTo {
         } = self;
         let in_space = |cut: CutGrant| cut.on(space);
         let cut_by = |cut: CutGrant| Decision::Denied(Lack::Restriction(project, cut));
-        match open.first() {
+        match open.ways().first() {
             Way::OrganizationAdmin => {
                 Decision::Allowed(Grant::OrganizationAdmin(space.organization))
             }
@@ -569,11 +591,21 @@ enum Way {
     None,
 }
 
-/// A bit for each [`Way`] that is open.
+/// Which ways are open, before a restriction has cut any: 1 or 0 each. As `bool`s they would be packed into one word, and
+/// taken out of it again.
 #[derive(Clone, Copy)]
-struct Ways(u32);
+struct Open {
+    is_organization_admin: u32,
+    is_space_admin: u32,
+    is_bound_admin: u32,
+    by_membership: u32,
+    by_binding: u32,
+    by_fallback: u32,
+    on_project: u32,
+    is_cut: u32,
+}
 
-impl Ways {
+impl Open {
     /// Membership and binding count together; where there is neither, the fallback of a public space does (§3, §4).
     #[inline(always)]
     #[expect(
@@ -581,7 +613,7 @@ impl Ways {
         clippy::inline_always,
         reason = "a branch would wait for the facts"
     )]
-    fn to(
+    fn of(
         facts: &impl Facts,
         held: Codes,
         permission: Permission,
@@ -589,30 +621,54 @@ impl Ways {
         space: SpacePlace,
         is_cut: bool,
     ) -> Self {
+        let asked = Asked::of(permission);
         // An explicit role replaces the fallback, also when it is lower; bots have none.
         let is_seated = held.membership | held.binding != 0;
         let falls_back = space.is_public & principal.is_human & !is_seated;
-        let asked = Asked::of(permission);
-        let inherited = u32::from(asked.is_granted_by(held.membership))
-            | u32::from(facts.grants(held.binding, permission)) << 1
-            | u32::from(falls_back & asked.is_granted_by(fallback(held.organization))) << 2;
         let is = |code: u32, role: RoleId| u32::from(code == role.number());
-        Self(
-            is(held.organization, OrganizationRole::Admin.role())
-                | is(held.membership, SpaceRole::Admin.role()) << 1
-                | is(held.binding, SpaceRole::Admin.role()) << 2
-                | inherited << if is_cut { 7 } else { 3 }
-                | u32::from(facts.grants(held.on_project, permission)) << 6
-                | 1 << 10,
-        )
+        Self {
+            is_organization_admin: is(held.organization, OrganizationRole::Admin.role()),
+            is_space_admin: is(held.membership, SpaceRole::Admin.role()),
+            is_bound_admin: is(held.binding, SpaceRole::Admin.role()),
+            by_membership: asked.granted_by(held.membership),
+            by_binding: u32::from(facts.grants(held.binding, permission)),
+            by_fallback: u32::from(falls_back) & asked.granted_by(fallback(held.organization)),
+            on_project: u32::from(facts.grants(held.on_project, permission)),
+            is_cut: u32::from(is_cut),
+        }
     }
 
     /// Whether one of those is open that let through.
-    #[inline]
-    const fn is_any_grant(self) -> bool {
-        self.0 & 0b111_1111 != 0
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as of the function that calls it")]
+    const fn lets_through(self) -> bool {
+        let inherited = self.by_membership | self.by_binding | self.by_fallback;
+        let open = self.is_organization_admin
+            | self.is_space_admin
+            | self.is_bound_admin
+            | (inherited & !self.is_cut)
+            | self.on_project;
+        open != 0
     }
 
+    #[inline]
+    const fn ways(self) -> Ways {
+        let inherited = self.by_membership | self.by_binding << 1 | self.by_fallback << 2;
+        Ways(
+            self.is_organization_admin
+                | self.is_space_admin << 1
+                | self.is_bound_admin << 2
+                | inherited << if self.is_cut == 0 { 3 } else { 7 }
+                | self.on_project << 6,
+        )
+    }
+}
+
+/// A bit for each [`Way`] that is open.
+#[derive(Clone, Copy)]
+struct Ways(u32);
+
+impl Ways {
     #[inline]
     fn first(self) -> Way {
         match self.0.trailing_zeros() {

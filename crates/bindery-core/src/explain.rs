@@ -352,7 +352,7 @@ impl Paths {
     /// What comes down from the space, unless a restriction cuts it. Managing the restriction it leaves (§6).
     fn inherited(&self, cut: CutGrant, grant: Grant) -> Outcome {
         match self.place {
-            Place::Project(project, _, true) if self.permission != Permission::ProjectRestrict => {
+            Place::Project(project, _, true) if self.permission.is_cut_by_restrictions() => {
                 Outcome::Cut(project, cut)
             }
             Place::Account | Place::Organization(_) | Place::Space(_) | Place::Project(..) => {

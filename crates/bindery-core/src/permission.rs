@@ -18,6 +18,13 @@ impl Permission {
         names::find(name)
     }
 
+    /// Whether a restriction keeps it from whoever holds it above the project. Who may manage a restriction from the space
+    /// keeps that right, and no other (`contract/authorization.md` §6).
+    #[inline]
+    pub const fn is_cut_by_restrictions(self) -> bool {
+        !matches!(self, Self::ProjectRestrict)
+    }
+
     /// The place of its bit in a [`PermissionSet`]. Never stored: it moves when a permission is added.
     #[expect(clippy::as_conversions, reason = "a fieldless enum's own discriminant")]
     pub(crate) const fn bit(self) -> u8 {

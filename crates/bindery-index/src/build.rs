@@ -1,12 +1,15 @@
 //! Building an index of everything at once: counted, sorted by owner, and each table made in the size it needs.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
 use crate::codes::Codes;
 use crate::index::{BELOW, HOLDERS, Index, LARGE_BYTES, PLACE};
 use crate::pool::{Free, Full, Pool, Slot, Table, class_for};
-use crate::record::{Holding, Kind, Place, Principal, Project, Space, UserWord};
+use crate::record::{
+    Holding, Kind, Place, Principal, Project, Space, UserWord, is_organization, number_of,
+};
 use crate::slab::{Cells, Slab};
 use crate::writer::{SPARE_MAX, Writer, cells, checked, choose_held, hash_below, hash_held};
 
@@ -141,7 +144,8 @@ fn build_held(source: &impl Source, index: &Index, codes: &Codes) -> Result<(Poo
     let by_user = Sorted::new(users, |each| {
         source.holdings(&mut |held| {
             let code = codes.of(held.role).unwrap_or(0);
-            each(held.user as usize, held.kind.key(held.resource), code);
+            let value = held.kind.with_code(0, code);
+            each(held.user as usize, held.kind.key(held.resource), value);
         });
     });
     let (mut free, mut fill, mut slots) = (Free::new(), Vec::new(), Vec::new());
@@ -155,7 +159,7 @@ fn build_held(source: &impl Source, index: &Index, codes: &Codes) -> Result<(Poo
         slots_in(word, held, &mut slots);
         let (class, is_spread) = choose_held(&index.projects, &mut slots, &mut fill)?;
         word = word.with_table(free.take(class)?).with_spread(is_spread);
-        let is_more = |slot: &Slot| Kind::of_key(slot.key).0 == Kind::Organization;
+        let is_more = |slot: &Slot| is_organization(slot.key);
         word = word.with_more(slots.iter().any(is_more));
         cell.store(word.0, Relaxed);
     }
@@ -176,16 +180,15 @@ fn build_held(source: &impl Source, index: &Index, codes: &Codes) -> Result<(Poo
 }
 
 /// What of this stands in the user's table, and not in their word.
-fn slots_in(word: UserWord, held: &[(u32, u16)], slots: &mut Vec<Slot>) {
-    let in_table = held.iter().filter(|(key, _)| {
-        let (kind, number) = Kind::of_key(*key);
-        kind != Kind::Organization || word.role_at_home(number) == 0
-    });
+fn slots_in(word: UserWord, held: &[(u32, u32)], slots: &mut Vec<Slot>) {
+    let in_table = held
+        .iter()
+        .filter(|(key, _)| !is_organization(*key) || word.role_at_home(number_of(*key)) == 0);
     slots.clear();
-    slots.extend(in_table.map(|(key, code)| Slot {
+    slots.extend(in_table.map(|(key, value)| Slot {
         hash: 0,
         key: *key,
-        code: *code,
+        value: *value,
     }));
 }
 
@@ -217,7 +220,11 @@ fn build_holders(source: &impl Source, index: &Index, codes: &Codes) -> Result<(
             };
             let owner = first + held.resource as usize;
             let code = codes.of(held.role).unwrap_or(0);
-            each(owner, held.kind.key(held.user), code);
+            each(
+                owner,
+                held.kind.key(held.user),
+                held.kind.with_code(0, code),
+            );
         });
     });
     let below = Sorted::new(organizations + spaces, |each| {
@@ -268,7 +275,7 @@ fn build_holders(source: &impl Source, index: &Index, codes: &Codes) -> Result<(
 /// Tables to be filled, and what with.
 #[derive(Default)]
 struct Plan<'a> {
-    tables: Vec<(Table, &'a [(u32, u16)])>,
+    tables: Vec<(Table, &'a [(u32, u32)])>,
     slots: Vec<Slot>,
     fill: Vec<u8>,
 }
@@ -277,7 +284,7 @@ impl<'a> Plan<'a> {
     fn add<'c>(
         &mut self,
         free: &mut Free,
-        held: &'a [(u32, u16)],
+        held: &'a [(u32, u32)],
         cell: impl FnOnce() -> Result<&'c AtomicU64, Full>,
     ) -> Result<(), Full> {
         if held.is_empty() {
@@ -292,12 +299,12 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn hash_all(held: &[(u32, u16)], slots: &mut Vec<Slot>) {
+fn hash_all(held: &[(u32, u32)], slots: &mut Vec<Slot>) {
     slots.clear();
-    slots.extend(held.iter().map(|(key, code)| Slot {
+    slots.extend(held.iter().map(|(key, value)| Slot {
         hash: hash_below(*key),
         key: *key,
-        code: *code,
+        value: *value,
     }));
 }
 
@@ -311,15 +318,16 @@ fn cell<const N: usize>(
         .ok_or(Full)
 }
 
-/// (key, code) pairs by their owner.
+/// (key, value) pairs by their owner.
 struct Sorted {
-    begins: Vec<usize>,
-    slots: Vec<(u32, u16)>,
+    /// Where each owner's are.
+    ranges: Vec<Range<usize>>,
+    slots: Vec<(u32, u32)>,
 }
 
 impl Sorted {
-    /// `each` yields owner, key and code; the same each time.
-    fn new(owners: usize, each: impl Fn(&mut dyn FnMut(usize, u32, u16))) -> Self {
+    /// `each` yields owner, key and value; the same each time. Values of one key become one.
+    fn new(owners: usize, each: impl Fn(&mut dyn FnMut(usize, u32, u32))) -> Self {
         let mut begins = vec![0_usize; owners + 3];
         each(&mut |owner, _, _| begins[owner + 2] += 1);
         for owner in 2..begins.len() {
@@ -327,15 +335,40 @@ impl Sorted {
         }
         let mut slots = vec![(0, 0); begins[owners + 1]];
         // While they are filed, `begins[owner + 1]` is where the owner's next one goes; then it is where they end.
-        each(&mut |owner, key, code| {
+        each(&mut |owner, key, value| {
             let next = &mut begins[owner + 1];
-            slots[*next] = (key, code);
+            slots[*next] = (key, value);
             *next += 1;
         });
-        Self { begins, slots }
+        let range = |owner: usize| begins[owner]..begins[owner + 1];
+        let ranges = (0..=owners).map(|owner| {
+            let Range { start, end } = range(owner);
+            start..start + joined(&mut slots[start..end])
+        });
+        Self {
+            ranges: ranges.collect(),
+            slots,
+        }
     }
 
-    fn of(&self, owner: usize) -> &[(u32, u16)] {
-        &self.slots[self.begins[owner]..self.begins[owner + 1]]
+    fn of(&self, owner: usize) -> &[(u32, u32)] {
+        &self.slots[self.ranges[owner].clone()]
     }
+}
+
+/// Sorts them by key and joins the values of each; how many that makes.
+fn joined(slots: &mut [(u32, u32)]) -> usize {
+    slots.sort_unstable();
+    let mut count = 0;
+    for at in 0..slots.len() {
+        let (key, value) = slots[at];
+        match slots[..count].last_mut() {
+            Some((last, joined)) if *last == key => *joined |= value,
+            _ => {
+                slots[count] = (key, value);
+                count += 1;
+            }
+        }
+    }
+    count
 }

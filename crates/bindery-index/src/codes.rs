@@ -10,26 +10,29 @@ use crate::index::Index;
 use crate::pool::Full;
 
 /// Roles below this have their number for a code.
-pub(crate) const FIXED: u16 = 64;
+pub(crate) const FIXED: u32 = 64;
+
+/// They have 16 bits.
+const CODE_MAX: u32 = 0xffff;
 
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
     by_role: BTreeMap<u32, Known>,
-    free: Vec<u16>,
+    free: Vec<u32>,
     /// Whose code it is, from the first that isn't fixed; 0 for nobody's.
     roles: Vec<u32>,
 }
 
 #[derive(Debug)]
 struct Known {
-    code: u16,
+    code: u32,
     is_defined: bool,
     uses: u64,
 }
 
 impl Codes {
     /// The role's code, if it has one.
-    pub(crate) fn of(&self, role: u32) -> Option<u16> {
+    pub(crate) fn of(&self, role: u32) -> Option<u32> {
         fixed(role).or_else(|| self.by_role.get(&role).map(|code| code.code))
     }
 
@@ -56,7 +59,7 @@ impl Codes {
     }
 
     /// The code of a role that is held once more from now on.
-    pub(crate) fn take(&mut self, index: &Index, role: u32) -> Result<u16, Full> {
+    pub(crate) fn take(&mut self, index: &Index, role: u32) -> Result<u32, Full> {
         if let Some(code) = fixed(role) {
             return Ok(code);
         }
@@ -66,11 +69,11 @@ impl Codes {
     }
 
     /// The role with this code is held once less.
-    pub(crate) fn give_back(&mut self, code: u16) {
+    pub(crate) fn give_back(&mut self, code: u32) {
         let Some(place) = code.checked_sub(FIXED) else {
             return;
         };
-        let role = self.roles.get(usize::from(place)).copied().unwrap_or(0);
+        let role = self.roles.get(place as usize).copied().unwrap_or(0);
         if let Some(known) = self.by_role.get_mut(&role) {
             known.uses = known.uses.saturating_sub(1);
             self.drop_unused(role);
@@ -82,11 +85,14 @@ impl Codes {
             let code = if let Some(code) = self.free.pop() {
                 code
             } else {
-                let next = u16::try_from(self.roles.len()).ok();
+                let next = u32::try_from(self.roles.len()).map_err(|_| Full)? + FIXED;
+                if next > CODE_MAX {
+                    return Err(Full);
+                }
                 self.roles.push(0);
-                next.and_then(|next| next.checked_add(FIXED)).ok_or(Full)?
+                next
             };
-            self.roles[usize::from(code - FIXED)] = role;
+            self.roles[(code - FIXED) as usize] = role;
             write(index, code, role, [0; 3])?;
             let known = Known {
                 code,
@@ -104,18 +110,18 @@ impl Codes {
             && known.uses == 0
         {
             self.free.push(known.code);
-            self.roles[usize::from(known.code - FIXED)] = 0;
+            self.roles[(known.code - FIXED) as usize] = 0;
             self.by_role.remove(&role);
         }
     }
 }
 
-fn fixed(role: u32) -> Option<u16> {
-    u16::try_from(role).ok().filter(|code| *code < FIXED)
+fn fixed(role: u32) -> Option<u32> {
+    (role < FIXED).then_some(role)
 }
 
-fn write(index: &Index, code: u16, role: u32, permissions: [u64; 3]) -> Result<(), Full> {
-    let cells = index.roles.make(usize::from(code)).ok_or(Full)?;
+fn write(index: &Index, code: u32, role: u32, permissions: [u64; 3]) -> Result<(), Full> {
+    let cells = index.roles.make(code as usize).ok_or(Full)?;
     for (cell, word) in cells.iter().zip(permissions) {
         cell.store(word, Relaxed);
     }

@@ -4,11 +4,11 @@ use std::hint::select_unpredictable;
 
 use crate::pool::{Words, unpacked};
 
-/// The codes of the keys among the slots of two halves of a line, 0 for a key that isn't there; each key stands in one
+/// The slots with these keys among those of two halves of a line, 0 for a key that isn't there; each key stands in one
 /// slot at the most, or in the same slot of both halves.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as of the function that calls it")]
-pub(crate) fn find<const N: usize>(one: Words, other: Words, keys: [u32; N]) -> [u16; N] {
+pub(crate) fn find<const N: usize>(one: Words, other: Words, keys: [u32; N]) -> [u64; N] {
     // A comparison and a conditional move for each.
     let mut found = [0; N];
     for slot in [
@@ -19,7 +19,7 @@ pub(crate) fn find<const N: usize>(one: Words, other: Words, keys: [u32; N]) -> 
             *found = select_unpredictable(there == key, slot, *found);
         }
     }
-    found.map(|slot| unpacked(slot).1)
+    found
 }
 
 #[cfg(test)]
@@ -28,11 +28,12 @@ mod tests {
 
     #[test]
     fn every_slot_is_found_by_its_key_and_by_no_other() {
-        let half =
-            |first: u64| [0, 1, 2, 3].map(|at| (first + at) | ((first + 100 + at) & 0xffff) << 32);
+        let half = |first: u64| {
+            [0, 1, 2, 3].map(|at| (first + at) | ((first + 100 + at) & 0xffff_ffff) << 32)
+        };
         let (one, other) = (half(10), half(0xffff_0020));
         for key in [
-            0,
+            0_u32,
             9,
             10,
             11,
@@ -46,13 +47,13 @@ mod tests {
             110,
         ] {
             let expected = match key {
-                10..=13 | 0xffff_0020..=0xffff_0023 => ((key + 100) & 0xffff) as u16,
+                10..=13 | 0xffff_0020..=0xffff_0023 => key.wrapping_add(100),
                 _ => 0,
             };
-            let twice = find(one, one, [key])[0];
+            let twice = unpacked(find(one, one, [key])[0]).1;
             assert_eq!(twice, if key < 20 { expected } else { 0 });
-            let three = find(one, other, [key, 12, 0xffff_0023]);
-            assert_eq!(three, [expected, 112, 135], "{key:x}");
+            let three = find(one, other, [key, 12, 0xffff_0023]).map(|slot| unpacked(slot).1);
+            assert_eq!(three, [expected, 112, 0xffff_0087], "{key:x}");
         }
     }
 }

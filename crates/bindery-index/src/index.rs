@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
 use crate::codes::FIXED;
-use crate::pool::{Pool, Table, hash};
+use crate::pool::{Pool, Table, hash, unpacked};
 use crate::record::{Held, Kind, Place, Principal, Project, Space, User, UserWord, Where};
 use crate::sequence::Sequence;
 use crate::slab::{Cells, Slab};
@@ -80,7 +80,7 @@ impl Index {
         };
         // Roles whose number is their code have it whether they were told or not.
         for role in 1..FIXED {
-            if let Some(cells) = index.roles.get(usize::from(role)) {
+            if let Some(cells) = index.roles.get(role as usize) {
                 cells[3].store(u64::from(role), Relaxed);
             }
         }
@@ -226,21 +226,18 @@ impl<'a> View<'a> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "else it goes through memory")]
     pub fn held(self, User(word): User, on: Where) -> Held {
-        let keys = [
-            Kind::Membership.key(on.space),
-            Kind::Binding.key(on.space),
-            Kind::OnProject.key(on.project),
-        ];
-        let found = self.index.held.find(word.table(), hash(on.space), keys);
-        let [membership, binding, mut on_project] = found;
+        let keys = [Kind::Binding.key(on.space), Kind::OnProject.key(on.project)];
+        let [in_space, on_project] = self.index.held.find(word.table(), hash(on.space), keys);
+        let (in_space, on_project) = (unpacked(in_space).1, unpacked(on_project).1);
+        let mut on_project = Kind::OnProject.code_in(on_project);
         let mut organization = word.role_at_home(on.organization);
         if !word.is_in_one_line() {
             (organization, on_project) = self.held_elsewhere(word, on, organization, on_project);
         }
         Held {
             organization,
-            membership,
-            binding,
+            membership: Kind::Membership.code_in(in_space),
+            binding: Kind::Binding.code_in(in_space),
             on_project,
         }
     }
@@ -251,64 +248,35 @@ impl<'a> View<'a> {
         self,
         word: UserWord,
         on: Where,
-        mut organization: u16,
-        mut on_project: u16,
-    ) -> (u16, u16) {
+        mut organization: u32,
+        mut on_project: u32,
+    ) -> (u32, u32) {
         let table = word.table();
         if word.is_spread() && on.project != 0 {
-            let key = [Kind::OnProject.key(on.project)];
-            [on_project] = self.index.held.find(table, hash(on.project), key);
+            let key = Kind::OnProject.key(on.project);
+            let value = self.index.held.value(table, hash(on.project), key);
+            on_project = Kind::OnProject.code_in(value);
         }
         if word.has_more() && organization == 0 {
-            let key = [Kind::Organization.key(on.organization)];
-            [organization] = self.index.held.find(table, hash(on.organization), key);
+            let key = Kind::Organization.key(on.organization);
+            let value = self.index.held.value(table, hash(on.organization), key);
+            organization = Kind::Organization.code_in(value);
         }
         (organization, on_project)
-    }
-
-    /// What the user holds on the way down, asked of the places instead of the user: for many users about one place.
-    #[inline]
-    pub fn held_by(self, user: u32, on: Where) -> Held {
-        let holders = &self.index.holders;
-        let find = |table: Table, kind: Kind| {
-            let [code] = holders.find(table, hash(user), [kind.key(user)]);
-            code
-        };
-        let space = table(&self.index.spaces, on.space, HOLDERS);
-        let project = table(&self.index.projects, on.project, HOLDERS);
-        let organization = table(&self.index.organizations, on.organization, HOLDERS);
-        let in_space = [Kind::Membership.key(user), Kind::Binding.key(user)];
-        let [membership, binding] = holders.find(space, hash(user), in_space);
-        Held {
-            organization: find(organization, Kind::Organization),
-            membership,
-            binding,
-            on_project: find(project, Kind::OnProject),
-        }
-    }
-
-    /// The role that the user has bound on a project in this space.
-    #[inline]
-    pub fn held_on_project(self, user: u32, space: u32, project: u32) -> u16 {
-        let word = self.word(user);
-        let spread_by = if word.is_spread() { project } else { space };
-        let key = [Kind::OnProject.key(project)];
-        let [code] = self.index.held.find(word.table(), hash(spread_by), key);
-        code
     }
 
     /// What a role grants, whoever holds it; a look through all codes, for what isn't in a hurry.
     pub fn permissions(self, role: u32) -> Option<[u64; 3]> {
         let codes = 1..=u16::MAX;
-        let mut roles = codes.map_while(|code| self.index.roles.get(usize::from(code)));
+        let mut roles = codes.map_while(|code| self.index.roles.get(code as usize));
         let cells = roles.find(|cells| cells[3].load(Relaxed) == u64::from(role))?;
         Some([0, 1, 2].map(|word: usize| cells[word].load(Relaxed)))
     }
 
     /// Whether the role with this code has this permission.
     #[inline]
-    pub fn grants(self, code: u16, permission: u8) -> bool {
-        let Some(role) = self.index.roles.get(usize::from(code)) else {
+    pub fn grants(self, code: u32, permission: u8) -> bool {
+        let Some(role) = self.index.roles.get(code as usize) else {
             return false;
         };
         let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
@@ -317,8 +285,8 @@ impl<'a> View<'a> {
 
     /// The role with this code; 0 for none.
     #[inline]
-    pub fn role(self, code: u16) -> u32 {
-        let role = self.index.roles.get(usize::from(code));
+    pub fn role(self, code: u32) -> u32 {
+        let role = self.index.roles.get(code as usize);
         role.map_or(0, |role| (role[3].load(Relaxed) & 0xffff_ffff) as u32)
     }
 
@@ -367,6 +335,12 @@ impl<'a> View<'a> {
         numbers(&self.index.users)
     }
 
+    /// No user has this number or a higher one.
+    pub fn users_end(self) -> u32 {
+        let end = self.index.users.places().map(|places| places.end).max();
+        u32::try_from(end.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
     /// The same for organizations.
     #[inline]
     pub fn organizations(self) -> impl Iterator<Item = u32> + 'a {
@@ -394,20 +368,20 @@ impl<'a> View<'a> {
 
     /// Everything that the user holds, with the code of the role.
     #[inline]
-    pub fn each_held(self, user: u32, mut with: impl FnMut(Kind, u32, u16)) {
+    pub fn each_held(self, user: u32, mut with: impl FnMut(Kind, u32, u32)) {
         let word = self.word(user);
         if !word.ends() && word.home() != 0 {
             with(Kind::Organization, word.home(), word.home_role());
         }
-        self.index.held.each(word.table(), |key, code| {
-            let (kind, resource) = Kind::of_key(key);
-            with(kind, resource, code);
+        let held = &self.index.held;
+        held.each(word.table(), |key, value| {
+            Kind::each_in(key, value, &mut with)
         });
     }
 
     /// Everyone who has a role in the organization, with its code.
     #[inline]
-    pub fn each_in_organization(self, organization: u32, with: impl FnMut(Kind, u32, u16)) {
+    pub fn each_in_organization(self, organization: u32, with: impl FnMut(Kind, u32, u32)) {
         self.each_holder(
             table(&self.index.organizations, organization, HOLDERS),
             with,
@@ -416,22 +390,20 @@ impl<'a> View<'a> {
 
     /// Everyone who has a membership or a binding of the space: who has both comes twice.
     #[inline]
-    pub fn each_in_space(self, space: u32, with: impl FnMut(Kind, u32, u16)) {
+    pub fn each_in_space(self, space: u32, with: impl FnMut(Kind, u32, u32)) {
         self.each_holder(table(&self.index.spaces, space, HOLDERS), with);
     }
 
     /// Everyone who has a binding on the project.
     #[inline]
-    pub fn each_on_project(self, project: u32, with: impl FnMut(Kind, u32, u16)) {
+    pub fn each_on_project(self, project: u32, with: impl FnMut(Kind, u32, u32)) {
         self.each_holder(table(&self.index.projects, project, HOLDERS), with);
     }
 
     #[inline]
-    fn each_holder(self, table: Table, mut with: impl FnMut(Kind, u32, u16)) {
-        self.index.holders.each(table, |key, code| {
-            let (kind, user) = Kind::of_key(key);
-            with(kind, user, code);
-        });
+    fn each_holder(self, table: Table, mut with: impl FnMut(Kind, u32, u32)) {
+        let holders = &self.index.holders;
+        holders.each(table, |key, value| Kind::each_in(key, value, &mut with));
     }
 
     /// The spaces of an organization, in no order.

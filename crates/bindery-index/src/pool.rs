@@ -1,4 +1,4 @@
-//! Bucket tables: small hash tables of (key u32, code u16) slots in cache lines of eight, a table an owner.
+//! Bucket tables: small hash tables of (key u32, value u32) slots in cache lines of eight, a table an owner.
 //!
 //! A hash picks the line, all of its slots are compared without a branch, and a line that is full makes the table move to a
 //! larger one. Owners with four slots or fewer share a line with another, half each. Branches that hang on a missing load,
@@ -36,7 +36,7 @@ const fn lines() -> [u32; 64] {
     lines
 }
 
-/// Half a line: each word is a slot, with its key below its code.
+/// Half a line: each word is a slot, with its key below its value.
 pub(crate) type Words = [u64; HALF];
 
 #[derive(Debug, Default)]
@@ -118,13 +118,13 @@ impl Pool {
         line.map_or(0, |line| line.0[0].load(Relaxed))
     }
 
-    /// The codes of these keys, all of the same hash; 0 where there is none.
+    /// The slots of these keys, all of the same hash; 0 where there is none.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "else keys and codes go through memory"
     )]
-    pub(crate) fn find<const N: usize>(&self, table: Table, hash: u32, keys: [u32; N]) -> [u16; N] {
+    pub(crate) fn find<const N: usize>(&self, table: Table, hash: u32, keys: [u32; N]) -> [u64; N] {
         let Some(line) = self.lines.get(table.line(hash)) else {
             return [0; N];
         };
@@ -134,18 +134,25 @@ impl Pool {
         find(words(line, half), words(line, other), keys)
     }
 
+    /// The value of this key; 0 where there is none.
+    #[inline]
+    pub(crate) fn value(&self, table: Table, hash: u32, key: u32) -> u32 {
+        let [slot] = self.find(table, hash, [key]);
+        unpacked(slot).1
+    }
+
     /// Every slot of the table.
     #[inline]
-    pub(crate) fn each(&self, table: Table, mut with: impl FnMut(u32, u16)) {
+    pub(crate) fn each(&self, table: Table, mut with: impl FnMut(u32, u32)) {
         for half in 0..halves(table.class) {
             let place = (table.place + half) as usize;
             // A line that nothing was ever put into need not be there, and others behind it are.
             let Some(line) = self.lines.get(place / 2) else {
                 continue;
             };
-            for (key, code) in words(line, (place & 1) * HALF).map(unpacked) {
+            for (key, value) in words(line, (place & 1) * HALF).map(unpacked) {
                 if key != 0 {
-                    with(key, code);
+                    with(key, value);
                 }
             }
         }
@@ -159,14 +166,14 @@ fn words(line: &Line, from: usize) -> Words {
     [word(0), word(1), word(2), word(3)]
 }
 
-/// Key and code of a slot.
+/// Key and value of a slot.
 #[inline]
-pub(crate) const fn unpacked(slot: u64) -> (u32, u16) {
-    ((slot & 0xffff_ffff) as u32, (slot >> 32 & 0xffff) as u16)
+pub(crate) const fn unpacked(slot: u64) -> (u32, u32) {
+    ((slot & 0xffff_ffff) as u32, (slot >> 32) as u32)
 }
 
-fn packed((key, code): (u32, u16)) -> u64 {
-    u64::from(key) | u64::from(code) << 32
+fn packed((key, value): (u32, u32)) -> u64 {
+    u64::from(key) | u64::from(value) << 32
 }
 
 /// How many halves a table of this class has.
@@ -183,7 +190,7 @@ fn halves(class: u8) -> u32 {
 pub(crate) struct Slot {
     pub(crate) hash: u32,
     pub(crate) key: u32,
-    pub(crate) code: u16,
+    pub(crate) value: u32,
 }
 
 /// No room: an owner with more than fits anywhere, or more tables than can be counted.
@@ -245,7 +252,7 @@ impl Pool {
         table: Table,
         hash: u32,
         wanted: u32,
-        with: (u32, u16),
+        with: (u32, u32),
     ) -> Result<bool, Full> {
         for place in Self::places(table, hash) {
             let (line, from) = self.half(place)?;
@@ -261,9 +268,9 @@ impl Pool {
 
     /// Puts a slot where there is room in its line; whether there was.
     pub(crate) fn put(&self, table: Table, slot: Slot) -> Result<bool, Full> {
-        let Slot { hash, key, code } = slot;
-        Ok(self.rewrite(table, hash, key, (key, code))?
-            || self.rewrite(table, hash, 0, (key, code))?)
+        let Slot { hash, key, value } = slot;
+        Ok(self.rewrite(table, hash, key, (key, value))?
+            || self.rewrite(table, hash, 0, (key, value))?)
     }
 
     /// Takes a slot out, if it is there.
@@ -337,21 +344,24 @@ mod tests {
                 .map(|key| Slot {
                     hash: hash(key),
                     key,
-                    code: u16::try_from(key).unwrap(),
+                    value: key << 3,
                 })
                 .collect();
             let class = class_for(&slots, 20, &mut Vec::new()).unwrap();
             let table = free.take(class).unwrap();
             pool.fill(table, &slots).unwrap();
             let mut seen = 0;
-            pool.each(table, |key, code| {
-                assert_eq!(u32::from(code), key);
+            pool.each(table, |key, value| {
+                assert_eq!(value, key << 3);
                 seen += 1;
             });
             assert_eq!(seen, count);
             for slot in &slots {
                 let keys = [slot.key, slot.key + count];
-                assert_eq!(pool.find(table, slot.hash, keys), [slot.code, 0]);
+                assert_eq!(
+                    pool.find(table, slot.hash, keys),
+                    [packed((slot.key, slot.value)), 0]
+                );
                 assert!(pool.remove(table, slot.hash, slot.key).unwrap());
                 assert_eq!(pool.find(table, slot.hash, keys), [0, 0]);
             }

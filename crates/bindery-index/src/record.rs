@@ -7,7 +7,7 @@ use crate::pool::{Full, Table};
 /// Numbers of users and places must be below this: two bits of a key say what is held.
 pub(crate) const NUMBERS: u32 = 1 << 30;
 
-/// What kind of thing is held on a resource: the top bits of a key.
+/// What kind of thing is held on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A role in an organization.
@@ -20,22 +20,79 @@ pub enum Kind {
     OnProject,
 }
 
+/// What a key names: the top bits of it.
+const ORGANIZATION: u32 = 0;
+const SPACE: u32 = 1;
+const PROJECT: u32 = 3;
+
+/// Membership and binding of a space are one slot, so that a check has a key less to look for: its value has the binding's
+/// code below, and the membership's above.
+const MEMBERSHIP_SHIFT: u32 = 16;
+
 impl Kind {
     #[inline]
     pub(crate) const fn key(self, number: u32) -> u32 {
-        (self as u32) << 30 | number
+        let named = match self {
+            Self::Organization => ORGANIZATION,
+            Self::Membership | Self::Binding => SPACE,
+            Self::OnProject => PROJECT,
+        };
+        named << 30 | number
     }
 
+    /// The part of a slot's value that is of this kind.
     #[inline]
-    pub(crate) const fn of_key(key: u32) -> (Self, u32) {
-        let kind = match key >> 30 {
-            0 => Self::Organization,
-            1 => Self::Membership,
-            2 => Self::Binding,
-            _ => Self::OnProject,
-        };
-        (kind, key & (NUMBERS - 1))
+    pub(crate) const fn code_in(self, value: u32) -> u32 {
+        match self {
+            Self::Membership => value >> MEMBERSHIP_SHIFT,
+            Self::Organization | Self::Binding | Self::OnProject => value & 0xffff,
+        }
     }
+
+    /// A slot's value with this part of it.
+    pub(crate) const fn with_code(self, value: u32, code: u32) -> u32 {
+        match self {
+            Self::Membership => value & 0xffff | code << MEMBERSHIP_SHIFT,
+            Self::Organization | Self::Binding | Self::OnProject => value & !0xffff | code & 0xffff,
+        }
+    }
+
+    /// What a slot holds: its kinds with their codes, and the number of its key.
+    #[inline]
+    pub(crate) fn each_in(key: u32, value: u32, mut with: impl FnMut(Self, u32, u32)) {
+        let mut tell = |kind: Self| {
+            let code = kind.code_in(value);
+            if code != 0 {
+                with(kind, number_of(key), code);
+            }
+        };
+        match key >> 30 {
+            ORGANIZATION => tell(Self::Organization),
+            PROJECT => tell(Self::OnProject),
+            _ => {
+                tell(Self::Membership);
+                tell(Self::Binding);
+            }
+        }
+    }
+}
+
+/// The number in a key.
+#[inline]
+pub(crate) const fn number_of(key: u32) -> u32 {
+    key & (NUMBERS - 1)
+}
+
+/// Whether a key names a project.
+#[inline]
+pub(crate) const fn is_project(key: u32) -> bool {
+    key >> 30 == PROJECT
+}
+
+/// Whether a key names an organization.
+#[inline]
+pub(crate) const fn is_organization(key: u32) -> bool {
+    key >> 30 == ORGANIZATION
 }
 
 /// What is known of a user.
@@ -93,17 +150,18 @@ pub struct Where {
     pub project: u32,
 }
 
-/// What a user holds on the way down to a resource, as codes of roles; 0 is none.
+/// What a user holds on the way down to a resource, as codes of roles, of 16 bits each; 0 is none. Words, since four halves of
+/// one would be packed into it and taken out again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The role in the organization.
-    pub organization: u16,
+    pub organization: u32,
     /// The predefined role in the space.
-    pub membership: u16,
+    pub membership: u32,
     /// The role bound on the space.
-    pub binding: u16,
+    pub binding: u32,
     /// The role bound on the project.
-    pub on_project: u16,
+    pub on_project: u32,
 }
 
 /// A user's word: their table, their marks, and their first organization with the role there, which most checks need
@@ -126,7 +184,7 @@ const HOME: u32 = HOME_ROLE + 2;
 /// Organizations and ends from here on don't fit into a word.
 const HOMES: u32 = 1 << (64 - HOME);
 /// The code of the first role in an organization; a word holds how far a role is behind it.
-const HOME_ROLE_FIRST: u16 = 5;
+const HOME_ROLE_FIRST: u32 = 5;
 
 /// What a user's word says at once.
 #[derive(Clone, Copy, Debug)]
@@ -258,8 +316,8 @@ impl UserWord {
     }
 
     #[inline]
-    pub(crate) const fn home_role(self) -> u16 {
-        HOME_ROLE_FIRST + (self.0 >> HOME_ROLE & 3) as u16
+    pub(crate) const fn home_role(self) -> u32 {
+        HOME_ROLE_FIRST + (self.0 >> HOME_ROLE & 3) as u32
     }
 
     /// The code of the role in this organization, if that is the first one.
@@ -268,13 +326,13 @@ impl UserWord {
         clippy::needless_bitwise_bool,
         reason = "a branch would wait for the word"
     )]
-    pub(crate) fn role_at_home(self, organization: u32) -> u16 {
+    pub(crate) fn role_at_home(self, organization: u32) -> u32 {
         // Who ends has no home, and where there is no organization there is no role either; nothing here waits for a guess.
         let is_home = (self.home() == organization) & (organization != 0) & !self.ends();
         select_unpredictable(is_home, self.home_role(), 0)
     }
 
-    pub(crate) fn with_home(self, home: u32, code: u16) -> Self {
+    pub(crate) fn with_home(self, home: u32, code: u32) -> Self {
         let role = u64::from(code.saturating_sub(HOME_ROLE_FIRST) & 3);
         self.with(HOME, 64 - HOME, u64::from(home))
             .with(HOME_ROLE, 2, role)
@@ -288,10 +346,10 @@ impl UserWord {
     }
 
     /// With the first of these roles that is in an organization, if there is one and nothing else is there.
-    pub(crate) fn with_first_home(self, held: &[(u32, u16)]) -> Self {
-        let mut of_organizations = held.iter().filter_map(|(key, code)| {
-            let (kind, number) = Kind::of_key(*key);
-            (kind == Kind::Organization && Self::fits(number, *code)).then_some((number, *code))
+    pub(crate) fn with_first_home(self, held: &[(u32, u32)]) -> Self {
+        let mut of_organizations = held.iter().filter_map(|(key, value)| {
+            let (number, code) = (number_of(*key), Kind::Organization.code_in(*value));
+            (is_organization(*key) && Self::fits(number, code)).then_some((number, code))
         });
         match of_organizations.next() {
             Some((number, code)) if !self.ends() => self.with_home(number, code),
@@ -300,7 +358,7 @@ impl UserWord {
     }
 
     /// Whether this role in this organization fits into a word.
-    pub(crate) fn fits(organization: u32, code: u16) -> bool {
+    pub(crate) fn fits(organization: u32, code: u32) -> bool {
         organization < HOMES && (HOME_ROLE_FIRST..HOME_ROLE_FIRST + 4).contains(&code)
     }
 }

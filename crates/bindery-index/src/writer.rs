@@ -7,7 +7,10 @@ use crate::atomic::AtomicU64;
 use crate::codes::Codes;
 use crate::index::{BELOW, HOLDERS, Index, PLACE, place};
 use crate::pool::{Free, Full, LINE, Pool, Slot, Table, class_for, hash};
-use crate::record::{Kind, NUMBERS, Place, Principal, Project, Space, UserWord};
+use crate::record::{
+    Kind, NUMBERS, Place, Principal, Project, Space, UserWord, is_organization, is_project,
+    number_of,
+};
 use crate::slab::{Cells, Slab};
 
 /// How many classes larger than needed a table may become before project bindings are spread by project.
@@ -172,7 +175,7 @@ impl Changes {
             end.store(until.cast_unsigned(), Relaxed);
         }
         cell.store(word.with_principal(&principal).0, Relaxed);
-        let is_admin = u16::from(principal.account_role == 0);
+        let is_admin = u32::from(principal.account_role == 0);
         self.set_in(&index.admins, user, hash(user), is_admin)
     }
 
@@ -192,14 +195,14 @@ impl Changes {
         let on_it = Table::from_bits(cells[HOLDERS].load(Relaxed));
         index
             .holders
-            .each(on_it, |key, code| bound.push((Kind::of_key(key).1, code)));
+            .each(on_it, |key, value| bound.push((number_of(key), value)));
         let key = Kind::OnProject.key(number);
         for (user, _) in &bound {
             self.change_head(*user, |changes, word| changes.take_held(word, key))?;
         }
         cells[PLACE].store(to.0, Relaxed);
-        for (user, code) in bound {
-            self.change_head(user, |changes, word| changes.put_held(word, key, code))?;
+        for (user, value) in bound {
+            self.change_head(user, |changes, word| changes.put_held(word, key, value))?;
         }
         self.file(&index.spaces, from, number, false)?;
         self.file(&index.spaces, to, number, true)
@@ -230,7 +233,9 @@ impl Changes {
             Kind::Membership | Kind::Binding => &cells(&index.spaces, resource)?[HOLDERS],
             Kind::OnProject => &cells(&index.projects, resource)?[HOLDERS],
         };
-        self.set_in(holders, kind.key(user), hash(user), code)
+        let (key, pool) = (kind.key(user), &index.holders);
+        let before = pool.value(Table::from_bits(holders.load(Relaxed)), hash(user), key);
+        self.set_in(holders, key, hash(user), kind.with_code(before, code))
     }
 
     fn change_head(
@@ -245,17 +250,16 @@ impl Changes {
         Ok(())
     }
 
-    fn code_held(&self, word: UserWord, kind: Kind, resource: u32) -> u16 {
+    fn code_held(&self, word: UserWord, kind: Kind, resource: u32) -> u32 {
         if kind == Kind::Organization && word.role_at_home(resource) != 0 {
             return word.role_at_home(resource);
         }
-        let key = kind.key(resource);
-        let [code] = self.index.held.find(
-            word.table(),
-            hash_held(&self.index.projects, word.is_spread(), key),
-            [key],
-        );
-        code
+        kind.code_in(self.value_held(word, kind.key(resource)))
+    }
+
+    fn value_held(&self, word: UserWord, key: u32) -> u32 {
+        let hash = hash_held(&self.index.projects, word.is_spread(), key);
+        self.index.held.value(word.table(), hash, key)
     }
 
     fn set_code(
@@ -263,14 +267,15 @@ impl Changes {
         word: UserWord,
         kind: Kind,
         resource: u32,
-        code: u16,
+        code: u32,
     ) -> Result<UserWord, Full> {
         let key = kind.key(resource);
         if kind != Kind::Organization {
-            return if code == 0 {
+            let value = kind.with_code(self.value_held(word, key), code);
+            return if value == 0 {
                 self.take_held(word, key)
             } else {
-                self.put_held(word, key, code)
+                self.put_held(word, key, value)
             };
         }
         if word.role_at_home(resource) != 0 {
@@ -288,7 +293,7 @@ impl Changes {
             let word = self.take_held(word, key)?;
             let mut has_more = false;
             self.index.held.each(word.table(), |key, _| {
-                has_more |= Kind::of_key(key).0 == Kind::Organization;
+                has_more |= is_organization(key);
             });
             return Ok(word.with_more(has_more));
         }
@@ -300,21 +305,25 @@ impl Changes {
     }
 
     /// Puts a slot into a user's table, which may move.
-    fn put_held(&mut self, word: UserWord, key: u32, code: u16) -> Result<UserWord, Full> {
+    fn put_held(&mut self, word: UserWord, key: u32, value: u32) -> Result<UserWord, Full> {
         let index = Arc::clone(&self.index);
         let slot = Slot {
             hash: hash_held(&index.projects, word.is_spread(), key),
             key,
-            code,
+            value,
         };
         let old = word.table();
         if old.class != 0 && index.held.put(old, slot)? {
             return Ok(word);
         }
         let mut slots = vec![slot];
-        index
-            .held
-            .each(old, |key, code| slots.push(Slot { hash: 0, key, code }));
+        index.held.each(old, |key, value| {
+            slots.push(Slot {
+                hash: 0,
+                key,
+                value,
+            })
+        });
         let (class, is_spread) = choose_held(&index.projects, &mut slots, &mut self.fill)?;
         let table = self.held.take(class)?;
         index.held.fill(table, &slots)?;
@@ -339,20 +348,26 @@ impl Changes {
     }
 
     /// Sets or clears a slot in a table of the places.
-    fn set_in(&mut self, cell: &AtomicU64, key: u32, hash: u32, code: u16) -> Result<(), Full> {
+    fn set_in(&mut self, cell: &AtomicU64, key: u32, hash: u32, value: u32) -> Result<(), Full> {
         let index = Arc::clone(&self.index);
         let pool = &index.holders;
         let old = Table::from_bits(cell.load(Relaxed));
-        let slots = if code == 0 {
+        let slots = if value == 0 {
             pool.remove(old, hash, key)?;
             worth_shrinking(pool, old, hash)
         } else {
-            let slot = Slot { hash, key, code };
+            let slot = Slot { hash, key, value };
             if old.class != 0 && pool.put(old, slot)? {
                 return Ok(());
             }
             let mut slots = vec![slot];
-            pool.each(old, |key, code| slots.push(Slot { hash: 0, key, code }));
+            pool.each(old, |key, value| {
+                slots.push(Slot {
+                    hash: 0,
+                    key,
+                    value,
+                })
+            });
             Some(slots)
         };
         let Some(mut slots) = slots else {
@@ -381,7 +396,7 @@ impl Changes {
             return Ok(());
         }
         let cell = &cells(above, place.above())?[BELOW];
-        self.set_in(cell, number, hash(number), u16::from(is_there))
+        self.set_in(cell, number, hash(number), u32::from(is_there))
     }
 }
 
@@ -392,7 +407,13 @@ fn worth_shrinking(pool: &Pool, table: Table, hash: u32) -> Option<Vec<Slot>> {
         return None;
     }
     let mut slots = Vec::new();
-    pool.each(table, |key, code| slots.push(Slot { hash: 0, key, code }));
+    pool.each(table, |key, value| {
+        slots.push(Slot {
+            hash: 0,
+            key,
+            value,
+        })
+    });
     let is_small = slots.len() * 4 <= Pool::slots_of(table.class);
     (slots.is_empty() || is_small && Pool::slots_of(table.class) > LINE).then_some(slots)
 }
@@ -416,15 +437,16 @@ pub(crate) fn choose_held(
 
 /// Where in a user's table a key stands: project bindings in the line of their space, so that a check reads one line.
 pub(crate) fn hash_held(projects: &Slab<Cells<2>>, is_spread: bool, key: u32) -> u32 {
-    match Kind::of_key(key) {
-        (Kind::OnProject, project) if !is_spread => hash(place(projects, project).above()),
-        (_, number) => hash(number),
+    let number = number_of(key);
+    if is_project(key) && !is_spread {
+        return hash(place(projects, number).above());
     }
+    hash(number)
 }
 
 /// Where in a place's table a key stands.
 pub(crate) fn hash_below(key: u32) -> u32 {
-    hash(Kind::of_key(key).1)
+    hash(number_of(key))
 }
 
 pub(crate) fn checked(number: u32) -> Result<u32, Full> {

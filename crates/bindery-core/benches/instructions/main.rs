@@ -55,6 +55,24 @@ fn main() {
                 black_box(index.allows(black_box(question), NOW));
             }
         }
+        "encoded" => {
+            let ids = state.ids();
+            let texts: Vec<[String; 2]> = mixed(&index)
+                .iter()
+                .map(|question| match question.resource {
+                    Resource::Project(id) => [ids.encode(question.principal), ids.encode(id)],
+                    other => unreachable!("{other:?}"),
+                })
+                .collect();
+            for [user, project] in texts.iter().cycle().take(count) {
+                let question = Question {
+                    principal: ids.parse(black_box(user)).unwrap(),
+                    permission: Permission::from_name(black_box("PROJECT_READ")).unwrap(),
+                    resource: Resource::Project(ids.parse(black_box(project)).unwrap()),
+                };
+                black_box(index.allows(&question, NOW));
+            }
+        }
         "entities" => {
             let some = mixed(&index);
             for question in some.iter().cycle().take(count) {

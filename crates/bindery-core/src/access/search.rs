@@ -1,15 +1,18 @@
-//! The same questions from the other side: where may this user, and who may here? Candidates come from the index, and each is
-//! decided like any other question.
+//! The same questions from the other side: where may this user, and who may here?
+//!
+//! What is held is read table by table, and each part of it is decided by itself: of the ways to a place (see
+//! [`crate::decision`]) only the fallback of a public space asks about another one, whether there is a role in the space. So
+//! who holds what is never looked up again, and each result costs little more than its slot.
 
-use bindery_index::{Kind, View, Where};
+use bindery_index::{Kind, View};
 
-use super::{AccessIndex, IndexFacts, codes, way_to};
+use super::{AccessIndex, IndexFacts};
 use crate::decision::{
-    Acting, Asked, Codes, Facts, Path, Place, Principal, Question, allows, fallback,
+    Acting, Asked, Codes, Facts as _, Path, Place, Question, SpacePlace, allows, fallback, reaches,
 };
-use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
-use crate::permission::{Permission, PermissionSet};
-use crate::resource::{Bindable, Level, Resource};
+use crate::id::{Id as _, OrganizationId, ProjectId, Revision, SpaceId, UserId};
+use crate::permission::Permission;
+use crate::resource::{Level, Resource};
 use crate::role::{AccountRole, OrganizationRole, SpaceRole};
 use crate::time::Timestamp;
 
@@ -27,7 +30,6 @@ impl AccessIndex {
         let made = self.0.read(|view| {
             found.clear();
             let facts = IndexFacts(view);
-            let now = facts.clamp(now);
             let mut ask = |resource: Resource| {
                 let question = Question {
                     principal: user,
@@ -49,18 +51,9 @@ impl AccessIndex {
                 Level::Project if is_account_admin(view, user) => view
                     .projects()
                     .for_each(|number| ask(Resource::Project(ProjectId::new(number)))),
-                Level::Project => {
-                    for_each_project_in_reach(facts, user, permission, |project, known| {
-                        let question = Question {
-                            principal: user,
-                            permission,
-                            resource: Resource::Project(project),
-                        };
-                        if allows(&known, &question, now) {
-                            found.push(question.resource);
-                        }
-                    });
-                }
+                Level::Project => projects_of(facts, user, permission, now, |project| {
+                    found.push(Resource::Project(project));
+                }),
             }
         });
         made.map(|((), revision)| Revision(revision))
@@ -78,25 +71,31 @@ impl AccessIndex {
         let made = self.0.read(|view| {
             found.clear();
             let facts = IndexFacts(view);
-            let now = facts.clamp(now);
             let Some(place) = facts.place(resource) else {
                 return;
             };
-            for_each_candidate(view, place, permission, |number, codes| {
-                let question = Question {
-                    principal: UserId::new(number),
-                    permission,
-                    resource,
-                };
-                let known = Candidate {
-                    facts,
-                    place,
-                    codes,
-                };
-                if allows(&known, &question, now) {
-                    found.push(question.principal);
+            match place {
+                Place::Account | Place::Organization(_) => {
+                    for_each_above_spaces(view, place, |user| {
+                        let question = Question {
+                            principal: user,
+                            permission,
+                            resource,
+                        };
+                        if allows(&facts, &question, now) {
+                            found.push(user);
+                        }
+                    });
                 }
-            });
+                Place::Space(space) => {
+                    let here = Here::new(facts, permission, space, None, now);
+                    here.users(ProjectId::NOBODY, resource.level(), found);
+                }
+                Place::Project(project, space, is_restricted) => {
+                    let here = Here::new(facts, permission, space, Some(is_restricted), now);
+                    here.users(project, resource.level(), found);
+                }
+            }
         });
         made.map(|((), revision)| Revision(revision))
     }
@@ -109,42 +108,170 @@ fn is_account_admin(view: View<'_>, user: UserId) -> bool {
 
 /// Whether a role of this code may let the permission through: by itself, or because whoever holds it is admin.
 #[inline]
-fn may_grant(view: View<'_>, code: u16, permission: Permission) -> bool {
+fn may_grant(view: View<'_>, code: u32, permission: Permission) -> bool {
     let is_admin = [OrganizationRole::Admin.role(), SpaceRole::Admin.role()]
         .into_iter()
-        .any(|role| role.number() == u32::from(code));
+        .any(|role| role.number() == code);
     is_admin || view.grants(code, permission.bit())
 }
 
 /// Whether the space role that this role in an organization becomes in public spaces has the permission.
 #[inline]
-fn falls_back_to(code: u16, permission: Permission) -> bool {
-    Asked::of(permission).is_granted_by(fallback(u32::from(code)))
+fn falls_back_to(code: u32, permission: Permission) -> bool {
+    Asked::of(permission).is_granted_by(fallback(code))
 }
 
-/// Each project that any role of the user may let them to, once, with what they hold on the way: rather too many than too few.
-fn for_each_project_in_reach<'a>(
+/// Everyone who may have something to say on an organization, or in the account: rather too many than too few.
+fn for_each_above_spaces(view: View<'_>, place: Place, mut with: impl FnMut(UserId)) {
+    let Some(organization) = place.organization() else {
+        return view.users().map(UserId::new).for_each(with);
+    };
+    let mut met = Marks::new(view);
+    view.each_in_organization(organization.number(), |_, user, _| {
+        if met.add(user) {
+            with(UserId::new(user));
+        }
+    });
+    view.each_admin(|user| {
+        if met.add(user) {
+            with(UserId::new(user));
+        }
+    });
+}
+
+/// A space or a project, and what is asked about it.
+struct Here<'a> {
     facts: IndexFacts<'a>,
+    permission: Permission,
+    space: SpacePlace,
+    is_cut: bool,
+    now: Timestamp,
+}
+
+impl<'a> Here<'a> {
+    /// `is_restricted` of a project; a space has none.
+    fn new(
+        facts: IndexFacts<'a>,
+        permission: Permission,
+        space: SpacePlace,
+        is_restricted: Option<bool>,
+        now: Timestamp,
+    ) -> Self {
+        let is_cut = is_restricted == Some(true) && permission.is_cut_by_restrictions();
+        Self {
+            facts,
+            permission,
+            space,
+            is_cut,
+            now,
+        }
+    }
+
+    /// Whether the user may act, and gets here by this part of what they hold.
+    #[inline]
+    fn admits(&self, user: u32, held: Codes, space: SpacePlace) -> bool {
+        let acting = self.facts.acting(UserId::new(user), self.now);
+        acting.is_some_and(|acting| {
+            let Self {
+                facts, permission, ..
+            } = self;
+            reaches(facts, *permission, acting, held, space, self.is_cut)
+        })
+    }
+
+    /// Everyone who may, each once.
+    fn users(&self, project: ProjectId, level: Level, found: &mut Vec<UserId>) {
+        let (IndexFacts(view), permission) = (self.facts, self.permission);
+        if !Asked::of(permission).means_something_on(level) {
+            return;
+        }
+        let (mut met, mut seated) = (Marks::new(view), Marks::new(view));
+        let mut find = |user: u32| {
+            if met.add(user) {
+                found.push(UserId::new(user));
+            }
+        };
+        view.each_on_project(project.number(), |_, user, code| {
+            let held = Codes {
+                on_project: code,
+                ..Codes::default()
+            };
+            if view.grants(code, permission.bit()) && self.admits(user, held, self.space) {
+                find(user);
+            }
+        });
+        view.each_in_space(self.space.space.number(), |kind, user, code| {
+            seated.add(user);
+            let held = match kind {
+                Kind::Membership => Codes {
+                    membership: code,
+                    ..Codes::default()
+                },
+                Kind::Organization | Kind::Binding | Kind::OnProject => Codes {
+                    binding: code,
+                    ..Codes::default()
+                },
+            };
+            if self.admits(user, held, self.space) {
+                find(user);
+            }
+        });
+        // Whoever has a role in the space has no fallback there, as if it weren't public.
+        let to_the_seated = SpacePlace {
+            is_public: false,
+            ..self.space
+        };
+        view.each_in_organization(self.space.organization.number(), |_, user, code| {
+            let is_admin = code == OrganizationRole::Admin.role().number();
+            let falls_back =
+                self.space.is_public && !self.is_cut && falls_back_to(code, permission);
+            if is_admin || falls_back {
+                let space = if seated.has(user) {
+                    to_the_seated
+                } else {
+                    self.space
+                };
+                let held = Codes {
+                    organization: code,
+                    ..Codes::default()
+                };
+                if self.admits(user, held, space) {
+                    find(user);
+                }
+            }
+        });
+        view.each_admin(|user| {
+            if self.admits(user, Codes::default(), to_the_seated) {
+                find(user);
+            }
+        });
+    }
+}
+
+/// Each project on which the user may, once. Account admins are asked about each there is instead.
+fn projects_of(
+    facts: IndexFacts<'_>,
     user: UserId,
     permission: Permission,
-    mut with: impl FnMut(ProjectId, Candidate<'a>),
+    now: Timestamp,
+    mut with: impl FnMut(ProjectId),
 ) {
     let IndexFacts(view) = facts;
-    let mut spaces = Vec::new();
-    let mut bound = Vec::new();
+    let Some(acting) = facts.acting(user, now) else {
+        return;
+    };
+    if !Asked::of(permission).means_something_on(Level::Project) {
+        return;
+    }
+    let (mut spaces, mut bound) = (Vec::new(), Vec::new());
     view.each_held(user.number(), |kind, resource, code| match kind {
-        Kind::Membership | Kind::Binding => {
-            if may_grant(view, code, permission) {
-                spaces.push(resource);
-            }
+        Kind::Membership | Kind::Binding if may_grant(view, code, permission) => {
+            spaces.push(resource);
         }
-        Kind::OnProject => {
-            if may_grant(view, code, permission) {
-                bound.push(resource);
-            }
-        }
+        Kind::OnProject if view.grants(code, permission.bit()) => bound.push((resource, code)),
+        Kind::Membership | Kind::Binding | Kind::OnProject => {}
         Kind::Organization => {
-            let is_admin = u32::from(code) == OrganizationRole::Admin.role().number();
+            let is_admin = code == OrganizationRole::Admin.role().number();
             if is_admin || falls_back_to(code, permission) {
                 view.each_space_of(resource, |space| {
                     if is_admin || view.space(space).is_some_and(|space| space.is_public) {
@@ -156,163 +283,106 @@ fn for_each_project_in_reach<'a>(
     });
     spaces.sort_unstable();
     spaces.dedup();
-    for project in bound.into_iter().map(ProjectId::new) {
-        let Some(place) = facts.place(Resource::Project(project)) else {
+    let mut open: Vec<Inherited> = Vec::with_capacity(spaces.len());
+    for space in spaces.into_iter().map(SpaceId::new) {
+        let inherited = Inherited::of(facts, acting, space, permission);
+        let Some(inherited) = inherited.filter(|inherited| inherited.to_open) else {
             continue;
         };
-        let on = way_to(place.path());
-        // Those in the spaces come with them.
-        if spaces.binary_search(&on.space).is_err() {
-            let codes = view.held(view.user(user.number()), on);
-            with(
-                project,
-                Candidate {
-                    facts,
-                    place,
-                    codes,
-                },
-            );
-        }
-    }
-    for space in spaces {
-        for_each_project_in(facts, user, SpaceId::new(space), &mut with);
-    }
-}
-
-/// Each project of the space, with what the user holds on the way: most of it is the same for all of them.
-fn for_each_project_in<'a>(
-    facts: IndexFacts<'a>,
-    user: UserId,
-    space: SpaceId,
-    with: &mut impl FnMut(ProjectId, Candidate<'a>),
-) {
-    let IndexFacts(view) = facts;
-    let Some(above) = facts.space_at(space) else {
-        return;
-    };
-    let on = way_to(Place::Space(above).path());
-    let in_space = view.held(view.user(user.number()), on);
-    view.each_project_of(on.space, |number| {
-        let is_restricted = view.project(number).is_some_and(|one| one.is_restricted);
-        let project = ProjectId::new(number);
-        let codes = bindery_index::Held {
-            on_project: view.held_on_project(user.number(), on.space, number),
-            ..in_space
-        };
-        let place = Place::Project(project, above, is_restricted);
-        with(
-            project,
-            Candidate {
-                facts,
-                place,
-                codes,
-            },
-        );
-    });
-}
-
-/// Each user whom any role may let to the place, once, with what they hold on the way: rather too many than too few.
-fn for_each_candidate(
-    view: View<'_>,
-    place: Place,
-    permission: Permission,
-    mut with: impl FnMut(u32, bindery_index::Held),
-) {
-    let on = way_to(place.path());
-    let Where {
-        organization,
-        space,
-        project,
-    } = on;
-    if organization == 0 {
-        view.users()
-            .for_each(|user| with(user, bindery_index::Held::default()));
-        return;
-    }
-    view.each_on_project(project, |_, user, _| with(user, view.held_by(user, on)));
-    view.each_in_space(space, |kind, user, _| {
-        let codes = view.held_by(user, on);
-        // Whoever has a membership and a binding comes twice here.
-        let is_second = kind == Kind::Binding && codes.membership != 0;
-        if codes.on_project == 0 && !is_second {
-            with(user, codes);
-        }
-    });
-    let is_public = place.space().is_some_and(|space| space.is_public);
-    let may_reach = |code: u16| {
-        is_public && falls_back_to(code, permission) || may_grant(view, code, permission)
-    };
-    view.each_in_organization(organization, |_, user, code| {
-        if may_reach(code) {
-            let codes = view.held_by(user, on);
-            if codes.on_project == 0 && codes.membership == 0 && codes.binding == 0 {
-                with(user, codes);
+        view.each_project_of(space.number(), |number| {
+            // Who gets to restricted ones gets to all of them, and needs no look at each.
+            if inherited.to_restricted || !is_restricted(view, number) {
+                with(ProjectId::new(number));
             }
+        });
+        open.push(inherited);
+    }
+    for (number, code) in bound {
+        let project = ProjectId::new(number);
+        let Some(Place::Project(_, above, is_restricted)) = facts.place(Resource::Project(project))
+        else {
+            continue;
+        };
+        // Those that their space lets through have come with it.
+        let with_space = open.binary_search_by_key(&above.space, |open| open.space);
+        let came = with_space.is_ok_and(|at| {
+            let inherited = open.get(at);
+            inherited.is_some_and(|open| !is_restricted || open.to_restricted)
+        });
+        let held = Codes {
+            on_project: code,
+            ..Codes::default()
+        };
+        if !came && reaches(&facts, permission, acting, held, above, is_restricted) {
+            with(project);
         }
-    });
-    view.each_admin(|user| {
-        let codes = view.held_by(user, on);
-        let came = codes.on_project != 0
-            || codes.membership != 0
-            || codes.binding != 0
-            || codes.organization != 0 && may_reach(codes.organization);
-        if !came {
-            with(user, codes);
-        }
-    });
+    }
 }
 
-/// The facts about one user and one place, once what they hold there is known.
-struct Candidate<'a> {
-    facts: IndexFacts<'a>,
-    place: Place,
-    codes: bindery_index::Held,
+#[inline]
+fn is_restricted(view: View<'_>, project: u32) -> bool {
+    view.project(project)
+        .is_some_and(|project| project.is_restricted)
 }
 
-impl Facts for Candidate<'_> {
+/// How far what a user holds in a space, or above it, reaches down.
+struct Inherited {
+    space: SpaceId,
+    /// To the projects that aren't restricted.
+    to_open: bool,
+    /// To those that are.
+    to_restricted: bool,
+}
+
+impl Inherited {
+    fn of(
+        facts: IndexFacts<'_>,
+        acting: Acting,
+        space: SpaceId,
+        permission: Permission,
+    ) -> Option<Self> {
+        let above = facts.space_at(space)?;
+        let on = Path {
+            organization: above.organization,
+            space,
+            project: ProjectId::NOBODY,
+        };
+        let held = facts.codes_of(acting, on);
+        let to = |is_cut: bool| reaches(&facts, permission, acting, held, above, is_cut);
+        Some(Self {
+            space,
+            to_open: to(false),
+            to_restricted: to(permission.is_cut_by_restrictions()),
+        })
+    }
+}
+
+/// A bit for each user.
+struct Marks(Vec<u64>);
+
+impl Marks {
+    fn new(view: View<'_>) -> Self {
+        let words = usize::try_from(view.users_end() / 64).unwrap_or(0);
+        Self(vec![0; words.saturating_add(1)])
+    }
+
+    /// Whether they weren't in it. A number that nobody has, which a torn read can come up with, never is.
     #[inline]
-    fn principal(&self, user: UserId) -> Option<Principal> {
-        self.facts.principal(user)
+    fn add(&mut self, user: u32) -> bool {
+        let bit = 1 << (user % 64);
+        let word = usize::try_from(user / 64).ok();
+        let Some(word) = word.and_then(|word| self.0.get_mut(word)) else {
+            return false;
+        };
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
 
     #[inline]
-    fn place(&self, _: Resource) -> Option<Place> {
-        Some(self.place)
-    }
-
-    #[inline]
-    fn acting(&self, user: UserId, now: Timestamp) -> Option<Acting> {
-        self.facts.acting(user, now)
-    }
-
-    #[inline]
-    fn codes(&self, _: UserId, _: Path) -> Codes {
-        codes(self.codes)
-    }
-
-    #[inline]
-    fn role(&self, code: u32) -> RoleId {
-        self.facts.role(code)
-    }
-
-    #[inline]
-    fn grants(&self, code: u32, permission: Permission) -> bool {
-        self.facts.grants(code, permission)
-    }
-
-    fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
-        self.facts.organization_role(user, on)
-    }
-
-    fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
-        self.facts.space_role(user, on)
-    }
-
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
-        self.facts.bound_role(user, on)
-    }
-
-    fn permissions(&self, role: RoleId) -> PermissionSet {
-        self.facts.permissions(role)
+    fn has(&self, user: u32) -> bool {
+        let word = usize::try_from(user / 64).ok();
+        let word = word.and_then(|word| self.0.get(word));
+        word.is_some_and(|word| word & 1 << (user % 64) != 0)
     }
 }
