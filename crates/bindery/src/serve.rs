@@ -148,6 +148,7 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         mailer: Mailer::new(settings.as_ref(), &links_begin_with)?,
         public_url,
         aliases: aliases(arguments.aliases.as_deref())?,
+        trusted_proxies: arguments.trusted_proxies.clone(),
     })
 }
 
