@@ -20,10 +20,12 @@ mod rate;
 mod secret;
 mod server;
 mod sign_in;
+mod unreadable;
 mod v2;
 mod wire;
 
 pub use authzen::{Aliases, AliasesError};
+pub use client_address::{Network, NetworkError};
 pub use mail::{MailSettings, MailSettingsError, Mailer};
 pub use openapi::openapi_json;
 pub use operations::operation_ids;

@@ -48,6 +48,7 @@ use crate::query::Query;
 use crate::rate::Rate;
 use crate::secret::KeyText;
 use crate::sign_in::Attempts;
+use crate::unreadable::Explained;
 
 /// Bytes of a body that comes without a key.
 const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
@@ -629,11 +630,14 @@ fn shown(path: &str) -> String {
     }
 }
 
-/// The same stream for as long as its client takes what it asked for.
-fn bounded_writes(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutStream<TcpStream>>> {
+/// The same stream for as long as its client takes what it asked for, with a body in every refusal.
+fn bounded_writes(
+    stream: TcpStream,
+    timeout: Duration,
+) -> Explained<Pin<Box<TimeoutStream<TcpStream>>>> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(timeout));
-    Box::pin(stream)
+    Explained::new(Box::pin(stream), new_request_id)
 }
 
 async fn accept(
