@@ -3,6 +3,7 @@
 
 mod authzen;
 mod call;
+mod client_address;
 mod enforcement_points;
 mod freshness;
 mod health;

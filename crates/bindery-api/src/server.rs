@@ -1,7 +1,7 @@
 //! The HTTP server: connections, limits, authentication, routing, and the frame around every answer.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -35,6 +35,7 @@ use crate::call::{
     Answer, Answering, Call, Handler, OpenCall, PublicCall, Services, audited_text,
     audited_variables, noted,
 };
+use crate::client_address::{self, Network};
 use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
@@ -105,11 +106,13 @@ pub struct Options {
     pub public_url: Option<PublicUrl>,
     /// Other names on the AuthZEN endpoints.
     pub aliases: Aliases,
+    /// Whose `X-Forwarded-For` is believed; nobody's, if empty.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata and
-    /// no aliases.
+    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata,
+    /// no aliases and no trusted proxies.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
@@ -120,6 +123,7 @@ impl Options {
             mailer,
             public_url: None,
             aliases: Aliases::default(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -143,6 +147,7 @@ pub struct Server {
     audits_reads: bool,
     audit_retention: Option<Duration>,
     health: Health,
+    trusted_proxies: Vec<Network>,
 }
 
 impl Server {
@@ -169,6 +174,7 @@ impl Server {
             health: Health {
                 staleness_max: options.staleness_max,
             },
+            trusted_proxies: options.trusted_proxies,
         }
     }
 
@@ -346,11 +352,13 @@ impl Server {
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
         };
+        let client = client_address::client(peer.ip(), request.headers(), &self.trusted_proxies);
         let asked = Asked {
             operation,
             parameters,
             now,
-            address: peer.ip().to_string(),
+            client,
+            address: client.to_string(),
             frame,
         };
         let answer = match (operation.handler, known) {
@@ -380,7 +388,7 @@ impl Server {
             asked.operation.query,
         )?;
         let path = decode_all(&asked.parameters)?;
-        self.services.attempts.take_from(&asked.address)?;
+        self.services.attempts.take_from(asked.client)?;
         let body = self.read_body(&asked, request).await?;
         let operation = asked.operation;
         let answer = handler(OpenCall {
@@ -725,6 +733,7 @@ struct Asked<'a> {
     operation: &'static Operation,
     parameters: Vec<(&'static str, String)>,
     now: Timestamp,
+    client: IpAddr,
     address: String,
     frame: &'a Frame,
 }
