@@ -132,6 +132,8 @@ impl Options {
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// How many of them go in one transaction: changes wait that long.
 const FORGET_AT_ONCE: usize = 2_000;
+/// How long to rest before the next.
+const FORGET_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often what is kept in memory about clients is tidied up.
 const TIDY_INTERVAL: Duration = Duration::from_mins(1);
@@ -267,11 +269,40 @@ impl Server {
         let mut interval = tokio::time::interval(FORGET_INTERVAL);
         loop {
             interval.tick().await;
-            let node = Arc::clone(&self.services.node);
-            let forgetting = tokio::task::spawn_blocking(move || forget(&node, retention)).await;
-            if let Err(error) = forgetting {
-                tracing::error!(%error, "old audit entries were not forgotten");
+            for account in self.services.node.accounts() {
+                self.forget(account.id(), retention).await;
             }
+        }
+    }
+
+    /// Forgets an account's audit entries that are older than `retention`: a few at a time, and stopping between any two.
+    async fn forget(&self, account: AccountId, retention: Duration) {
+        let node = &self.services.node;
+        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let before = node.clock().now().as_millis().saturating_sub(retention_ms);
+        let before = Timestamp::from_millis(before);
+        let mut forgotten = 0;
+        loop {
+            let node = Arc::clone(node);
+            let some = move || node.store().forget_audit(account, before, FORGET_AT_ONCE);
+            match tokio::task::spawn_blocking(some).await {
+                Ok(Ok(0)) => break,
+                Ok(Ok(count)) => forgotten += count,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "old audit entries were not forgotten");
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "old audit entries were not forgotten");
+                    break;
+                }
+            }
+            // Changes that have waited go first.
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        if forgotten > 0 {
+            let AccountId(account) = account;
+            tracing::info!(account, forgotten, "old audit entries are forgotten");
         }
     }
 
@@ -584,36 +615,6 @@ impl Server {
 
 fn searches_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Forgets audit entries that are older than `retention`, a few at a time.
-fn forget(node: &Node, retention: Duration) {
-    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-    let before = node.clock().now().as_millis().saturating_sub(retention_ms);
-    for account in node.accounts() {
-        let mut forgotten = 0;
-        loop {
-            let before = Timestamp::from_millis(before);
-            match node
-                .store()
-                .forget_audit(account.id(), before, FORGET_AT_ONCE)
-            {
-                Ok(0) => break,
-                Ok(count) => forgotten += count,
-                Err(error) => {
-                    tracing::error!(%error, "old audit entries were not forgotten");
-                    break;
-                }
-            }
-        }
-        if forgotten > 0 {
-            tracing::info!(
-                account = account.id().0,
-                forgotten,
-                "old audit entries are forgotten"
-            );
-        }
-    }
 }
 
 /// Whether nothing below the path is for those without a key, so that they don't even learn what is there.

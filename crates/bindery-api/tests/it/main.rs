@@ -6,6 +6,7 @@
 )]
 
 mod authzen;
+mod forgetting;
 mod hot;
 mod matrix;
 mod personas;
