@@ -9,6 +9,7 @@ mod authzen;
 mod forgetting;
 mod hot;
 mod matrix;
+mod people;
 mod personas;
 mod served;
 mod takeover;
