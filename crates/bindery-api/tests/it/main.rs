@@ -11,5 +11,6 @@ mod hot;
 mod matrix;
 mod people;
 mod personas;
+mod sentences;
 mod served;
 mod takeover;
