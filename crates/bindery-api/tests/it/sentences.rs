@@ -137,15 +137,12 @@ fn a_refreshed_key_never_outlives_what_it_had() {
     };
     let bounded = found_account_with(&builder.served, 3, "bounded@example.com", longest);
     let unbounded = builder.admin_key.clone();
-    let make = |key: &str, end: Value| {
-        let body = json!({"key_type": "USER", "name": "k", "expires_at": end});
-        let body = if end.is_null() {
-            json!({"key_type": "USER", "name": "k"})
-        } else {
-            body
-        };
-        let (status, made) = send(&builder, key, "POST", "/v2/api-keys", &body);
-        (status, made)
+    let new_key = |key: &str, end: Value| {
+        let mut body = json!({"key_type": "USER", "name": "k"});
+        if !end.is_null() {
+            body["expires_at"] = end;
+        }
+        send(&builder, key, "POST", "/v2/api-keys", &body)
     };
     let refresh = |key: &str, id: &Value, body: &Value| {
         let path = format!("/v2/api-keys/{}/refresh", id.as_str().unwrap());
@@ -154,7 +151,7 @@ fn a_refreshed_key_never_outlives_what_it_had() {
         (status, end.unwrap_or("never").to_owned())
     };
     // It is 2026-01-01T00:00:00Z.
-    let (_, expiring) = make(&unbounded, json!("2026-01-05T00:00:00Z"));
+    let (_, expiring) = new_key(&unbounded, json!("2026-01-05T00:00:00Z"));
     for (body, expected) in [
         (Value::Null, (422, "never")),
         (json!({}), (422, "never")),
@@ -183,7 +180,7 @@ fn a_refreshed_key_never_outlives_what_it_had() {
         let (status, end) = refresh(&unbounded, &expiring["id"], &body);
         assert_eq!((status, &*end), expected, "{body}");
     }
-    let (_, open) = make(&unbounded, Value::Null);
+    let (_, open) = new_key(&unbounded, Value::Null);
     for (body, expected) in [
         (Value::Null, (200, "never")),
         (
@@ -200,8 +197,8 @@ fn a_refreshed_key_never_outlives_what_it_had() {
         assert_eq!((status, &*end), expected, "{body}");
     }
     // With a longest lifetime of ten days. The admin's first key is older than any such rule: it has no end.
-    assert_eq!(make(&bounded, json!("2026-01-11T00:00:00.001Z")).0, 422);
-    let (status, made) = make(&bounded, Value::Null);
+    assert_eq!(new_key(&bounded, json!("2026-01-11T00:00:00.001Z")).0, 422);
+    let (status, made) = new_key(&bounded, Value::Null);
     assert_eq!(
         (status, text(&made, "expires_at")),
         (201, "2026-01-11T00:00:00.000Z")
@@ -337,7 +334,7 @@ fn a_role_given_in_a_space_is_what_the_answer_says_and_a_binding_only_adds() {
     assert_eq!(status(&builder, &key, "DELETE", &path, &Value::Null), 404);
 }
 
-/// authorization.md §11, remove_space_user and remove_organization_user.
+/// authorization.md §11, `remove_space_user` and `remove_organization_user`.
 #[test]
 fn leaving_a_space_leaves_project_bindings_and_leaving_the_organization_leaves_nothing() {
     let mut builder = furnished();
@@ -399,7 +396,7 @@ fn whoever_has_access_without_a_seat_can_not_be_taken_out_of_a_space() {
     }
 }
 
-/// authorization.md §11, delete_organization; operations.md, `list_api_keys`.
+/// authorization.md §11, `delete_organization`; operations.md, `list_api_keys`.
 #[test]
 fn a_service_key_ends_with_its_last_space_and_lives_on_in_another_organization() {
     let mut builder = furnished();
@@ -556,7 +553,7 @@ fn what_a_service_key_is_given_by_default_is_within_the_ceiling_too() {
     let [acme, red] = ["acme", "red"].map(|name| builder.id(name).to_owned());
     bind(&builder, &ada, &maker, "SPACE", &red);
     let key = builder.issue("ada@example.com");
-    let make = |role: Option<Value>| {
+    let new_key = |role: Option<Value>| {
         let mut space = json!({"space_id": red});
         if let Some(role) = role {
             space["role"] = role;
@@ -566,12 +563,12 @@ fn what_a_service_key_is_given_by_default_is_within_the_ceiling_too() {
         send(&builder, &key, "POST", "/v2/api-keys", &body)
     };
     assert_eq!(
-        make(None).0,
+        new_key(None).0,
         422,
         "space role MEMBER is more than they have"
     );
-    assert_eq!(make(Some(predefined("READ_ONLY"))).0, 422);
-    let (status_of_own, made) = make(Some(json!({"type": "CUSTOM", "id": maker})));
+    assert_eq!(new_key(Some(predefined("READ_ONLY"))).0, 422);
+    let (status_of_own, made) = new_key(Some(json!({"type": "CUSTOM", "id": maker})));
     assert_eq!(status_of_own, 201, "{made}");
     // A key may revoke itself, with no right to revoke any other.
     let bot = text(&made, "key");
@@ -589,15 +586,13 @@ fn what_a_service_key_is_given_by_default_is_within_the_ceiling_too() {
 #[test]
 fn a_project_admin_confirms_and_lifts_a_restriction_but_can_not_switch_it_on() {
     let mut builder = furnished();
-    let [acme, red, sonar] = ["acme", "red", "sonar"].map(|name| builder.id(name).to_owned());
+    let [red, sonar] = ["red", "sonar"].map(|name| builder.id(name).to_owned());
     let roles = builder.ask("GET", "/v2/roles?is_predefined=true", &Value::Null);
-    let roles = roles["roles"].as_array().unwrap().iter();
-    let project_admin = roles
-        .filter(|role| role["name"] == "Project Admin")
-        .next()
-        .unwrap();
+    let mut roles = roles["roles"].as_array().unwrap().iter();
+    let project_admin = roles.find(|role| role["name"] == "Project Admin");
+    let project_admin = text(project_admin.unwrap(), "id");
     let ada = builder.person("ada", "MEMBER", true);
-    bind(&builder, &ada, text(project_admin, "id"), "PROJECT", &sonar);
+    bind(&builder, &ada, project_admin, "PROJECT", &sonar);
     let gate = builder.person("gate", "MEMBER", true);
     builder.seat_in_organization(&gate, "READ_ONLY");
     let keeper = role(&mut builder, "keeper", &["PROJECT_RESTRICT", "SPACE_READ"]);
@@ -648,7 +643,6 @@ fn a_project_admin_confirms_and_lifts_a_restriction_but_can_not_switch_it_on() {
     );
     assert_eq!(lift(&gate), 204);
     assert_eq!(lift(&gate), 404);
-    let _ = acme;
 }
 
 /// README.md §5 and operations.md, filters: case is ignored, an empty one is none, and they combine.
