@@ -90,11 +90,13 @@ def test_a_reset_changes_the_password_and_leaves_the_old_one_good_until_then(off
     old = {"email": "cleo@acme.example", "password": PASSWORD}
     before = post(office, "/bindery/v1/sign-in", old)
     assert before.status == 200
-    office.saw(before.json()["api_key"]["key"])
+    inside = Wire(office, office.saw(before.json()["api_key"]["key"]))
+    assert inside.call("list_users").status == 200
     path = f"/bindery/v1/password-resets/{office.saw(token)}"
     new = {"password": office.saw("another horse battery")}
     assert post(office, path, new).status == 204
     assert post(office, path, new).status == 404, "the link is used up"
+    assert inside.call("list_users").status == 401, "and who came in with the old password is out"
     assert post(office, "/bindery/v1/sign-in", old).status == 401
     after = post(office, "/bindery/v1/sign-in", old | new)
     assert after.status == 200

@@ -32,7 +32,7 @@ use crate::secret::{LinkToken, redact};
 use crate::sign_in::Attempts;
 
 /// How long anyone waits for a commit.
-const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A handler: from a call to its answer.
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 
 mod authzen;
 mod call;
+mod client_address;
 mod enforcement_points;
 mod freshness;
 mod health;
@@ -20,10 +21,12 @@ mod rate;
 mod secret;
 mod server;
 mod sign_in;
+mod unreadable;
 mod v2;
 mod wire;
 
 pub use authzen::{Aliases, AliasesError};
+pub use client_address::{Network, NetworkError};
 pub use mail::{MailSettings, MailSettingsError, Mailer};
 pub use openapi::openapi_json;
 pub use operations::operation_ids;

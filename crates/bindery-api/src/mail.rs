@@ -1,22 +1,37 @@
 //! Mail: invitations and links to choose a new password. Sent in the background, so that no answer waits for a mail server; what
-//! can't be delivered is told to the log, without the link.
+//! can't be delivered is told to the log, without the link. A few at a time and each within a time, whatever the mail server does.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bindery_core::credential::PASSWORD_RESET_SECONDS;
 use bindery_core::text::Email;
 use bindery_core::user::INVITATION_SECONDS;
+use hyper::Uri;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::public_url::is_this_machine;
 use crate::secret::LinkToken;
+
+/// How many letters are on their way to the mail server at once.
+const AT_ONCE_MAX: usize = 4;
+/// How many may wait for their turn; more are given up, and the log says so.
+const WAITING_MAX: usize = 10_000;
+/// How long a letter may take, from its turn on. The mail library bounds connecting only. Each letter has a connection of its own,
+/// which ends with it when it is given up: the next one must not be taken for the rest of it.
+const LETTER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How letters leave.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
-    /// `smtp://` or `smtps://`, with user, password, host and port; `?tls=required` for STARTTLS.
+    /// `smtp://` or `smtps://`, with user, password, host and port. A host that isn't this machine is spoken to over TLS, by
+    /// STARTTLS with `smtp://`, unless the URL ends in `?tls=none`.
     pub smtp_url: String,
     /// The sender, like `Bindery <bindery@example.com>`.
     pub from: String,
@@ -27,7 +42,7 @@ pub struct MailSettings {
 pub enum MailSettingsError {
     /// The URL is none of a mail server.
     #[error(
-        "the SMTP URL can't be read ({0}); expected smtp://[user:password@]host[:port][?tls=required] or smtps://…"
+        "the SMTP URL can't be read ({0}); expected smtp://[user:password@]host[:port][?tls=required|none] or smtps://…"
     )]
     Url(String),
     /// The sender is no address.
@@ -47,6 +62,8 @@ pub struct Mailer {
     server: Option<(AsyncSmtpTransport<Tokio1Executor>, Mailbox)>,
     /// Where clients reach this server, without a slash at the end.
     public_url: String,
+    turns: Arc<Semaphore>,
+    letter_timeout: Duration,
     under_way: TaskTracker,
 }
 
@@ -68,13 +85,16 @@ impl Mailer {
         let server = settings.map(|settings| {
             let from = settings.from.parse();
             let from = from.map_err(|_| MailSettingsError::From(settings.from.clone()))?;
-            let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(&settings.smtp_url)
-                .map_err(|error| MailSettingsError::Url(error.to_string()))?;
+            let transport =
+                AsyncSmtpTransport::<Tokio1Executor>::from_url(&guarded(&settings.smtp_url))
+                    .map_err(|error| MailSettingsError::Url(error.to_string()))?;
             Ok((transport.build(), from))
         });
         Ok(Self {
             server: server.transpose()?,
             public_url: public_url.trim_end_matches('/').to_owned(),
+            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            letter_timeout: LETTER_TIMEOUT,
             under_way: TaskTracker::new(),
         })
     }
@@ -96,12 +116,24 @@ impl Mailer {
                 return;
             }
         };
+        if self.under_way.len() >= WAITING_MAX {
+            tracing::error!(%to, ?letter, "a letter was not sent: too many are waiting for the mail server");
+            return;
+        }
         let (transport, to) = (transport.clone(), to.clone());
+        let (turns, timeout) = (Arc::clone(&self.turns), self.letter_timeout);
         self.under_way.spawn(async move {
-            match transport.send(message).await {
-                Ok(_) => tracing::info!(%to, ?letter, "a letter was sent"),
+            let Ok(_turn) = turns.acquire_owned().await else {
+                return;
+            };
+            match tokio::time::timeout(timeout, transport.send(message)).await {
+                Ok(Ok(_)) => tracing::info!(%to, ?letter, "a letter was sent"),
+                Err(_) => {
+                    let kind = "it took too long";
+                    tracing::error!(%to, ?letter, kind, "a letter was not sent");
+                }
                 // What a mail server says may repeat what it was sent, so only its code is told.
-                Err(error) => {
+                Ok(Err(error)) => {
                     let status = error.status().map(|code| code.to_string());
                     let kind = if error.is_timeout() {
                         "it took too long"
@@ -131,13 +163,32 @@ impl Mailer {
         token: &LinkToken,
     ) -> Result<Message, Box<dyn std::error::Error + Send + Sync>> {
         let (subject, text) = letter.text(&self.public_url, account, token);
+        // As an address: nothing in it is read as anybody's name.
+        let to: Address = to.as_str().parse()?;
         let message = Message::builder()
             .from(from.clone())
-            .to(to.as_str().parse()?)
+            .to(to.into())
             .subject(subject)
             .header(ContentType::TEXT_PLAIN)
             .body(text)?;
         Ok(message)
+    }
+}
+
+/// The URL with TLS asked for where it doesn't say, and the mail server is another machine: letters carry links that let people
+/// in, and the URL may carry a password.
+fn guarded(smtp_url: &str) -> Cow<'_, str> {
+    let (place, query) = smtp_url.split_once('?').unwrap_or((smtp_url, ""));
+    if query == "tls=none" {
+        return place.into();
+    }
+    let uri: Option<Uri> = place.parse().ok();
+    let is_here = uri.is_some_and(|uri| uri.host().is_some_and(is_this_machine));
+    let is_plain = smtp_url.starts_with("smtp://") && query.is_empty();
+    if is_plain && !is_here {
+        format!("{place}?tls=required").into()
+    } else {
+        smtp_url.into()
     }
 }
 
@@ -174,6 +225,9 @@ impl Letter {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+
     use super::*;
 
     fn settings(smtp_url: &str, from: &str) -> Option<MailSettingsError> {
@@ -191,10 +245,16 @@ mod tests {
             "smtp://127.0.0.1:2525",
             "smtps://ada:secret@mail.example.com",
             "smtp://ada:secret@mail.example.com:587?tls=required",
+            "smtp://ada:secret@mail.example.com:587?tls=none",
         ] {
             assert_eq!(settings(good, from), None, "{good}");
         }
-        for bad in ["", "mail.example.com", "http://ada:secret@mail.example.com"] {
+        for bad in [
+            "",
+            "mail.example.com",
+            "http://ada:secret@mail.example.com",
+            "smtp://ada:secret@mail.example.com?tls=perhaps",
+        ] {
             let error = settings(bad, from).expect(bad).to_string();
             assert!(
                 error.contains("SMTP URL") && !error.contains("secret"),
@@ -203,6 +263,142 @@ mod tests {
         }
         let error = settings("smtp://127.0.0.1", "nobody").expect("no address");
         assert_eq!(error, MailSettingsError::From("nobody".to_owned()));
+    }
+
+    #[test]
+    fn a_mail_server_on_another_machine_is_spoken_to_over_tls_unless_the_url_says_none() {
+        for (url, expected) in [
+            (
+                "smtp://mail.example.com",
+                "smtp://mail.example.com?tls=required",
+            ),
+            (
+                "smtp://ada:se%3Fret@10.0.0.1:25",
+                "smtp://ada:se%3Fret@10.0.0.1:25?tls=required",
+            ),
+            (
+                "smtp://localhost.example.com?",
+                "smtp://localhost.example.com?tls=required",
+            ),
+            (
+                "smtp://mail.example.com?tls=none",
+                "smtp://mail.example.com",
+            ),
+            (
+                "smtp://mail.example.com?tls=opportunistic",
+                "smtp://mail.example.com?tls=opportunistic",
+            ),
+            ("smtp://127.0.0.1:2525", "smtp://127.0.0.1:2525"),
+            ("smtp://ada:secret@localhost", "smtp://ada:secret@localhost"),
+            ("smtp://[::1]:25", "smtp://[::1]:25"),
+            ("smtps://mail.example.com", "smtps://mail.example.com"),
+        ] {
+            assert_eq!(guarded(url), expected, "{url}");
+        }
+    }
+
+    /// A mailer to a server that takes connections and never says a word, and how many it has taken.
+    async fn silent_server() -> (Mailer, watch::Receiver<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = MailSettings {
+            smtp_url: format!("smtp://{}", listener.local_addr().unwrap()),
+            from: "Bindery <bindery@example.com>".to_owned(),
+        };
+        let (taken, seen) = watch::channel(0);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                open.push(stream);
+                taken.send_replace(open.len());
+            }
+        });
+        let mailer = Mailer::new(Some(&settings), "https://bindery.example.com").unwrap();
+        (mailer, seen)
+    }
+
+    fn send(mailer: &Mailer, letters: usize) {
+        let to = Email::parse("ada@example.com").unwrap();
+        for _ in 0..letters {
+            let token = LinkToken::generate().unwrap();
+            mailer.send(Letter::Invitation, &to, "Acme", &token);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mail_server_that_says_nothing_is_given_up() {
+        let (mailer, mut seen) = silent_server().await;
+        let mailer = Mailer {
+            letter_timeout: Duration::from_millis(50),
+            ..mailer
+        };
+        send(&mailer, 2);
+        seen.wait_for(|taken| *taken > 0).await.unwrap();
+        let finished = tokio::time::timeout(Duration::from_secs(20), mailer.finish());
+        assert_eq!(finished.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn few_letters_are_on_their_way_at_once() {
+        let (mailer, mut seen) = silent_server().await;
+        send(&mailer, 5 * AT_ONCE_MAX);
+        seen.wait_for(|taken| *taken >= AT_ONCE_MAX).await.unwrap();
+        // Whoever were to come as well had as long as these.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*seen.borrow(), AT_ONCE_MAX);
+        assert_eq!(mailer.under_way.len(), 5 * AT_ONCE_MAX);
+    }
+
+    #[test]
+    fn a_letter_goes_to_one_address_whatever_that_looks_like() {
+        let settings = MailSettings {
+            smtp_url: "smtp://127.0.0.1".to_owned(),
+            from: "Bindery <bindery@example.com>".to_owned(),
+        };
+        let mailer = Mailer::new(Some(&settings), "https://bindery.example.com").unwrap();
+        let from: Mailbox = settings.from.parse().unwrap();
+        let token = LinkToken::generate().unwrap();
+        for text in [
+            "ada@example.com",
+            "o'brien+x@example.com",
+            "a&b=c%25@example.com",
+        ] {
+            let to = Email::parse(text).unwrap();
+            let message = mailer.write(Letter::Invitation, &from, &to, "Acme", &token);
+            let message = message.unwrap();
+            let sent_to: Vec<String> = message
+                .envelope()
+                .to()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(sent_to, [text]);
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_account_adds_no_header() {
+        let settings = MailSettings {
+            smtp_url: "smtp://127.0.0.1".to_owned(),
+            from: "Bindery <bindery@example.com>".to_owned(),
+        };
+        let mailer = Mailer::new(Some(&settings), "https://bindery.example.com").unwrap();
+        let from: Mailbox = settings.from.parse().unwrap();
+        let to = Email::parse("ada@example.com").unwrap();
+        let token = LinkToken::generate().unwrap();
+        // Names with line ends are refused where they are given; nothing here relies on it.
+        for account in [
+            "Acme\r\nBcc: eve@example.com",
+            "Acme\nBcc: eve@example.com",
+            "Acme, \u{e9}\u{4e2d}",
+        ] {
+            let message = mailer.write(Letter::PasswordReset, &from, &to, account, &token);
+            let bytes = message.unwrap().formatted();
+            let text = String::from_utf8_lossy(&bytes);
+            let head = text.split("\r\n\r\n").next().unwrap();
+            assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
+        }
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl Password {
 #[derive(Debug)]
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
+    /// Places of those who have no key, and of those who have one: the former can't take all there are.
     places: Semaphore,
+    places_of_known: Semaphore,
     /// What is verified where there is nobody, so that it takes as long.
     nobody: PasswordHash,
 }
@@ -84,15 +86,28 @@ impl Passwords {
         Self {
             turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             places: Semaphore::new(AT_ONCE_MAX + WAITING_MAX),
+            places_of_known: Semaphore::new(AT_ONCE_MAX + WAITING_MAX),
             nobody: PasswordHash::new(nobody.to_owned()),
         }
     }
 
-    /// Hashes a password with a new salt.
+    /// Hashes a password with a new salt, for whoever has no key.
     pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash, Problem> {
-        let hashed = self
-            .run(move || Argon2::default().hash_password(password.0.as_bytes()))
-            .await?;
+        self.hash_at(&self.places, password).await
+    }
+
+    /// The same for whoever has one.
+    pub(crate) async fn hash_for_known(&self, password: Password) -> Result<PasswordHash, Problem> {
+        self.hash_at(&self.places_of_known, password).await
+    }
+
+    async fn hash_at(
+        &self,
+        places: &Semaphore,
+        password: Password,
+    ) -> Result<PasswordHash, Problem> {
+        let work = move || Argon2::default().hash_password(password.0.as_bytes());
+        let hashed = self.run(places, work).await?;
         match hashed {
             Ok(phc) => Ok(PasswordHash::new(phc.to_string())),
             Err(error) => {
@@ -111,7 +126,7 @@ impl Passwords {
         let is_somebody = hash.is_some();
         let hash = hash.unwrap_or(&self.nobody).clone();
         let is_right = self
-            .run(move || {
+            .run(&self.places, move || {
                 let parsed = Phc::new(hash.as_str());
                 parsed.is_ok_and(|parsed| {
                     Argon2::default()
@@ -125,10 +140,10 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(
         &self,
+        places: &Semaphore,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _place = self
-            .places
+        let _place = places
             .try_acquire()
             .map_err(|_| Problem::too_many_sign_ins(1))?;
         let turn = Arc::clone(&self.turns).acquire_owned().await;
@@ -170,6 +185,19 @@ mod tests {
         let wrong = Password::offered("correct horse batterz").unwrap();
         assert!(!passwords.verify(wrong, Some(&hash)).await.unwrap());
         assert!(!passwords.verify(password, None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn however_many_try_to_get_in_whoever_is_in_has_a_turn() {
+        let passwords = Passwords::new();
+        let password = || Password::choose("password", "correct horse battery").unwrap();
+        let all = u32::try_from(AT_ONCE_MAX + WAITING_MAX).unwrap();
+        let _crowd = passwords.places.try_acquire_many(all).unwrap();
+        let refused = passwords.hash(password()).await.unwrap_err();
+        assert_eq!(refused.status(), 429);
+        let refused = passwords.verify(password(), None).await.unwrap_err();
+        assert_eq!(refused.status(), 429);
+        assert!(passwords.hash_for_known(password()).await.is_ok());
     }
 
     #[test]

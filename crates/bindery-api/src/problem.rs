@@ -119,6 +119,26 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
+    /// 400: no request can be made out.
+    pub(crate) fn unreadable_head() -> Self {
+        Self::invalid(
+            "the head of the request can't be read; send a request line and headers as HTTP/1.1 has them",
+        )
+    }
+
+    /// 414: more than a URI may hold.
+    pub(crate) fn long_uri() -> Self {
+        let detail = "the path and query are longer than 65534 bytes; send less at once";
+        Self::new(StatusCode::URI_TOO_LONG, detail)
+    }
+
+    /// 431: more than the head of a request may hold.
+    pub(crate) fn large_head() -> Self {
+        let detail =
+            "the request has more than 100 headers, or too much in them; send less of them";
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+    }
+
     /// 404 for a link that is good for nothing.
     pub(crate) fn dead_link() -> Self {
         Refusal::NotFound(Kind::Credential).into()
@@ -235,8 +255,10 @@ impl Problem {
             408 => ("Request timeout", None),
             409 => ("Resource conflict", Some("resource-conflict")),
             413 => ("Payload too large", None),
+            414 => ("URI too long", None),
             422 => ("Unprocessable Entity", Some("unprocessable-entity")),
             429 => ("Rate limit exceeded", Some("rate-limit-exceeded")),
+            431 => ("Request header fields too large", None),
             503 => ("Service Unavailable", Some("service-unavailable")),
             _ => ("Internal server error", None),
         }

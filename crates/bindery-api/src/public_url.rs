@@ -36,7 +36,7 @@ impl PublicUrl {
         }
         Ok(Self {
             text: text.trim_end_matches('/').to_owned(),
-            is_confidential: scheme == "https" || is_loopback(authority.host()),
+            is_confidential: scheme == "https" || is_this_machine(authority.host()),
             has_path: !uri.path().trim_matches('/').is_empty(),
         })
     }
@@ -64,7 +64,8 @@ impl fmt::Display for PublicUrl {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether the host of a URL is the machine that this runs on, by its name or address.
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
         || bare

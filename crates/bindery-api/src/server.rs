@@ -1,7 +1,7 @@
 //! The HTTP server: connections, limits, authentication, routing, and the frame around every answer.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -36,6 +36,7 @@ use crate::call::{
     Answer, Answering, Call, Handler, Noted, OpenCall, PublicCall, Services, audited_text,
     audited_variables, noted,
 };
+use crate::client_address::{self, Network};
 use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
@@ -49,6 +50,7 @@ use crate::query::Query;
 use crate::rate::Rate;
 use crate::secret::KeyText;
 use crate::sign_in::Attempts;
+use crate::unreadable::Explained;
 
 /// Bytes of a body that comes without a key.
 const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
@@ -105,11 +107,13 @@ pub struct Options {
     pub public_url: Option<PublicUrl>,
     /// Other names on the AuthZEN endpoints.
     pub aliases: Aliases,
+    /// Whose `X-Forwarded-For` is believed; nobody's, if empty.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata and
-    /// no aliases.
+    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata,
+    /// no aliases and no trusted proxies.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
@@ -120,6 +124,7 @@ impl Options {
             mailer,
             public_url: None,
             aliases: Aliases::default(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -128,6 +133,8 @@ impl Options {
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// How many of them go in one transaction: changes wait that long.
 const FORGET_AT_ONCE: usize = 2_000;
+/// How long to rest before the next.
+const FORGET_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often what is kept in memory about clients is tidied up.
 const TIDY_INTERVAL: Duration = Duration::from_mins(1);
@@ -143,6 +150,7 @@ pub struct Server {
     audits_reads: bool,
     audit_retention: Option<Duration>,
     health: Health,
+    trusted_proxies: Vec<Network>,
 }
 
 impl Server {
@@ -169,6 +177,7 @@ impl Server {
             health: Health {
                 staleness_max: options.staleness_max,
             },
+            trusted_proxies: options.trusted_proxies,
         }
     }
 
@@ -261,11 +270,40 @@ impl Server {
         let mut interval = tokio::time::interval(FORGET_INTERVAL);
         loop {
             interval.tick().await;
-            let node = Arc::clone(&self.services.node);
-            let forgetting = tokio::task::spawn_blocking(move || forget(&node, retention)).await;
-            if let Err(error) = forgetting {
-                tracing::error!(%error, "old audit entries were not forgotten");
+            for account in self.services.node.accounts() {
+                self.forget(account.id(), retention).await;
             }
+        }
+    }
+
+    /// Forgets an account's audit entries that are older than `retention`: a few at a time, and stopping between any two.
+    async fn forget(&self, account: AccountId, retention: Duration) {
+        let node = &self.services.node;
+        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let before = node.clock().now().as_millis().saturating_sub(retention_ms);
+        let before = Timestamp::from_millis(before);
+        let mut forgotten = 0;
+        loop {
+            let node = Arc::clone(node);
+            let some = move || node.store().forget_audit(account, before, FORGET_AT_ONCE);
+            match tokio::task::spawn_blocking(some).await {
+                Ok(Ok(0)) => break,
+                Ok(Ok(count)) => forgotten += count,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "old audit entries were not forgotten");
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "old audit entries were not forgotten");
+                    break;
+                }
+            }
+            // Changes that have waited go first.
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        if forgotten > 0 {
+            let AccountId(account) = account;
+            tracing::info!(account, forgotten, "old audit entries are forgotten");
         }
     }
 
@@ -345,11 +383,13 @@ impl Server {
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
         };
+        let client = client_address::client(peer.ip(), request.headers(), &self.trusted_proxies);
         let asked = Asked {
             operation,
             parameters,
             now,
-            address: peer.ip().to_string(),
+            client,
+            address: client.to_string(),
             frame,
         };
         let answer = match (operation.handler, known) {
@@ -379,7 +419,7 @@ impl Server {
             asked.operation.query,
         )?;
         let path = decode_all(&asked.parameters)?;
-        self.services.attempts.take_from(&asked.address)?;
+        self.services.attempts.take_from(asked.client)?;
         let body = self.read_body(&asked, request).await?;
         let operation = asked.operation;
         let answer = handler(OpenCall {
@@ -586,36 +626,6 @@ fn searches_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Forgets audit entries that are older than `retention`, a few at a time.
-fn forget(node: &Node, retention: Duration) {
-    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-    let before = node.clock().now().as_millis().saturating_sub(retention_ms);
-    for account in node.accounts() {
-        let mut forgotten = 0;
-        loop {
-            let before = Timestamp::from_millis(before);
-            match node
-                .store()
-                .forget_audit(account.id(), before, FORGET_AT_ONCE)
-            {
-                Ok(0) => break,
-                Ok(count) => forgotten += count,
-                Err(error) => {
-                    tracing::error!(%error, "old audit entries were not forgotten");
-                    break;
-                }
-            }
-        }
-        if forgotten > 0 {
-            tracing::info!(
-                account = account.id().0,
-                forgotten,
-                "old audit entries are forgotten"
-            );
-        }
-    }
-}
-
 /// Whether nothing below the path is for those without a key, so that they don't even learn what is there.
 fn is_walled(path: &str) -> bool {
     ["/v2", "/access"].into_iter().any(|wall| {
@@ -638,11 +648,14 @@ fn shown(path: &str) -> String {
     }
 }
 
-/// The same stream for as long as its client takes what it asked for.
-fn bounded_writes(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutStream<TcpStream>>> {
+/// The same stream for as long as its client takes what it asked for, with a body in every refusal.
+fn bounded_writes(
+    stream: TcpStream,
+    timeout: Duration,
+) -> Explained<Pin<Box<TimeoutStream<TcpStream>>>> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(timeout));
-    Box::pin(stream)
+    Explained::new(Box::pin(stream), new_request_id)
 }
 
 async fn accept(
@@ -730,6 +743,7 @@ struct Asked<'a> {
     operation: &'static Operation,
     parameters: Vec<(&'static str, String)>,
     now: Timestamp,
+    client: IpAddr,
     address: String,
     frame: &'a Frame,
 }

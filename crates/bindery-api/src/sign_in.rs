@@ -1,6 +1,7 @@
 //! `/bindery/v1/invitations`, `/password-resets` and `/sign-in`: for people who have no key. What they prove themselves with is
 //! checked here, and again by the command, at the revision of the change.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use bindery_core::id::UserId;
 use bindery_core::text::Email;
 use bindery_node::Account;
 
-use crate::call::{Answer, OpenCall};
+use crate::call::{Answer, EXECUTE_TIMEOUT, OpenCall};
+use crate::client_address::household;
 use crate::password::Password;
 use crate::problem::Problem;
 use crate::rate::Rate;
@@ -28,11 +30,12 @@ const ACCOUNTS_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Attempts {
     by_email: Rate<String>,
-    by_address: Rate<String>,
+    by_address: Rate<IpAddr>,
 }
 
 impl Attempts {
-    /// Ten at once for an e-mail address, then one in 30 s; a hundred from an IP address, then one a second.
+    /// Ten at once for an e-mail address, then one in 30 s; a hundred from an IP address (of IPv6, from all with the same first half:
+    /// so many a customer has), then one a second.
     pub(crate) fn new() -> Self {
         let burst = |attempts| NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN);
         Self {
@@ -42,9 +45,9 @@ impl Attempts {
     }
 
     /// An attempt from this IP address; taken before anything is read.
-    pub(crate) fn take_from(&self, address: &String) -> Result<(), Problem> {
+    pub(crate) fn take_from(&self, address: IpAddr) -> Result<(), Problem> {
         self.by_address
-            .take(address)
+            .take(&household(address))
             .map_err(Problem::too_many_sign_ins)
     }
 
@@ -96,6 +99,11 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
     let new_password = body.new_password.as_deref();
     let new_password = new_password.map(|text| Password::choose("new_password", text));
     let new_password = new_password.transpose()?;
+    if body.new_password.as_ref() == Some(&body.password) {
+        // A temporary one is known to whoever handed it over.
+        let why = "is the password that you have; choose another";
+        return Err(Problem::field("new_password", why));
+    }
     let offered = Password::offered(&body.password).ok_or_else(Problem::sign_in_refused)?;
     call.services.attempts.take_for(&email)?;
     let verified = verify(&call, &email, offered).await;
@@ -188,9 +196,12 @@ where
 {
     let caller = Caller::Person(user);
     let executed = account.execute(command, caller, Some(call.audit()));
-    executed.await.map_err(|error| match Problem::from(error) {
-        // Between verifying and deciding, somebody else was faster.
-        problem if problem.status() == 401 => Problem::sign_in_refused(),
-        problem => problem,
-    })
+    match tokio::time::timeout(EXECUTE_TIMEOUT, executed).await {
+        Ok(outcome) => outcome.map_err(|error| match Problem::from(error) {
+            // Between verifying and deciding, somebody else was faster.
+            problem if problem.status() == 401 => Problem::sign_in_refused(),
+            problem => problem,
+        }),
+        Err(_) => Err(Problem::outcome_unknown()),
+    }
 }

@@ -1,13 +1,14 @@
-// The link's token stands behind `#`: browsers keep that to themselves, so no server or proxy on the way logs it.
+// The link's token stands behind `#`: browsers keep that to themselves, so no server or proxy on the way logs it. Paths are
+// relative: they hold below a prefix that a proxy takes away, too.
 const KINDS = {
   invitation: {
-    path: "/bindery/v1/invitations/",
+    path: "bindery/v1/invitations/",
     title: "You are invited",
     why: "Choose a password to accept the invitation.",
     done: "You are in.",
   },
   "password-reset": {
-    path: "/bindery/v1/password-resets/",
+    path: "bindery/v1/password-resets/",
     title: "Choose a new password",
     why: "Your old password stays good until you save a new one.",
     done: "Your password is changed.",

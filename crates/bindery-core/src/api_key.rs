@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::id::{ApiKeyId, UserId};
+use crate::id::{ApiKeyId, SpaceId, UserId};
 use crate::text::{Description, KeyName};
 use crate::time::Timestamp;
 
@@ -66,6 +66,14 @@ pub struct ApiKey {
     #[n(10)]
     #[cbor(default)]
     pub is_enforcement_point: bool,
+    /// Whether it was made by signing in with a password: it ends when that password does.
+    #[n(11)]
+    #[cbor(default)]
+    pub is_sign_in: bool,
+    /// The spaces that a service key reached when it was revoked: whoever could read it there still can.
+    #[n(12)]
+    #[cbor(default)]
+    pub last_spaces: Vec<SpaceId>,
 }
 
 /// Whom a key acts for.

@@ -100,13 +100,14 @@ impl State {
     /// Whether the caller may read this service key: account admins, who made it, and whoever holds `SERVICE_KEY_READ` in a
     /// space that it is bound to (`contract/authorization.md` §10).
     pub(crate) fn reads_service_key(&self, context: &Context, key: &ApiKey) -> bool {
-        let KeyOwner::Service(bot) = key.owner else {
+        if let KeyOwner::User(_) = key.owner {
             return false;
-        };
+        }
         key.created_by == context.user()
             || self.is_account_admin(context)
             || self
-                .spaces_bound_to(bot)
+                .spaces_of_key(key)
+                .into_iter()
                 .any(|space| self.allows(context, Permission::ServiceKeyRead, space))
     }
 }

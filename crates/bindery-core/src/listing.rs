@@ -47,6 +47,8 @@ pub(crate) struct ListIndex {
     pub(crate) keys_of_creator: OrdSet<((UserId, KeyKind, Validity), ApiKeyId)>,
     /// Keys whose bot has a seat in the space.
     pub(crate) service_keys_of_space: OrdSet<(SpaceId, ApiKeyId)>,
+    /// Keys whose bot had one when they were revoked.
+    pub(crate) revoked_keys_of_space: OrdSet<(SpaceId, ApiKeyId)>,
     pub(crate) enforcement_points: OrdSet<ApiKeyId>,
 }
 
@@ -388,6 +390,12 @@ impl ListIndex {
             ((key.created_by, KeyKind::of(key.owner), validity), key.id)
         };
         replace(&mut self.keys_of_creator, old.map(key), Some(key(new)));
+        for space in old.into_iter().flat_map(|old| &old.last_spaces) {
+            self.revoked_keys_of_space.remove(&(*space, new.id));
+        }
+        for space in &new.last_spaces {
+            self.revoked_keys_of_space.insert((*space, new.id));
+        }
         set(
             &mut self.enforcement_points,
             new.id,

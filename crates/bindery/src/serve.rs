@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use bindery_api::{Aliases, KeyText, Limits, MailSettings, Mailer, Options, PublicUrl, Server};
+use bindery_api::{
+    Aliases, KeyText, Limits, MailSettings, Mailer, Network, Options, PublicUrl, Server,
+};
 use bindery_node::Node;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
@@ -51,11 +53,15 @@ pub(crate) struct Arguments {
     /// the address it listens on; AuthZEN metadata are served only if it is given.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Reverse proxies in front, as addresses or networks, like `10.0.0.0/8,::1`: what one of them adds to `X-Forwarded-For` is taken
+    /// for the client's address, in the audit log and where attempts to sign in are counted. Nobody is believed by default.
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
     /// A JSON file with other names for types, ids and actions on the AuthZEN endpoints (docs/authzen.md). None by default.
     #[arg(long, value_name = "FILE")]
     aliases: Option<PathBuf>,
-    /// The mail server for invitations and password resets: smtp://[user:password@]host[:port][?tls=required] or smtps://….
-    /// Without one, mails are only mentioned in the log.
+    /// The mail server for invitations and password resets: smtp://[user:password@]host[:port] or smtps://…. One on another machine is
+    /// spoken to over TLS (smtp:// by STARTTLS), unless the URL ends in ?tls=none. Without one, mails are only mentioned in the log.
     #[arg(
         long,
         value_name = "URL",
@@ -148,6 +154,7 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         mailer: Mailer::new(settings.as_ref(), &links_begin_with)?,
         public_url,
         aliases: aliases(arguments.aliases.as_deref())?,
+        trusted_proxies: arguments.trusted_proxies.clone(),
     })
 }
 

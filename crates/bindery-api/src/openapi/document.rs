@@ -52,7 +52,7 @@ impl JsonSchema for Limit {
 }
 
 /// What every operation may be refused with, and why.
-const EVERYWHERE: [(u16, &str); 3] = [
+const EVERYWHERE: [(u16, &str); 5] = [
     (
         400,
         "The request is malformed; the detail names the field and what it takes.",
@@ -62,8 +62,17 @@ const EVERYWHERE: [(u16, &str); 3] = [
         "No key, or none that is known, in force and of an active user.",
     ),
     (
+        403,
+        "The person whose key it is may not use the API: developer access is switched off for them.",
+    ),
+    (
         429,
         "Too many requests with this key. Only where a limit is configured.",
+    ),
+    (
+        503,
+        "Not now: a change can't be stored, or what is known here is older than `Bindery-At-Least` or the server's operator \
+         allows. Try again; where a change may have been made, the detail says so.",
     ),
 ];
 
@@ -73,18 +82,14 @@ const WITH_BODY: [(u16, &str); 2] = [
     (413, "The body is larger than 1 MiB."),
 ];
 
-/// What operations that change something may be refused with in addition.
-const CHANGING: [(u16, &str); 1] = [(
-    503,
-    "The change can't be stored now. Read the resource before you try again.",
-)];
-
 const ABOUT: &str = "Users, organizations, spaces, projects, roles, role bindings, restrictions and API keys of one account, and who \
 may do what with them. Compatible with the access-control part of the Arize AX REST API v2; an independent project.\n\n\
 Send an API key as `Authorization: Bearer <key>`. Request bodies are closed: a member that isn't described is refused, save for \
 AuthZEN, which has it ignored. Ids are \
 opaque. What is absent, deleted, not visible to the caller or somebody else's is answered alike, with 404. Errors are problem \
-details (RFC 9457) with the status in the body, and carry the request's id as every answer does.";
+details (RFC 9457) with the status in the body, and carry the request's id as every answer does.\n\n\
+Every answer to a key says the revision of the account that it was given at, in `Bindery-Revision`. Sent along as \
+`Bindery-At-Least`, it has any server of the same store answer from that revision or a later one, or with 503 within five seconds.";
 
 /// Schemas that are read, and schemas that are written: the same type can differ, since a member may be optional one way only.
 struct Schemas {
@@ -204,7 +209,7 @@ fn one(
     for success in &described.answers {
         let status = success.status.unwrap_or(operation.success);
         let mut answered = answered(success, schemas);
-        if described.tells_revision {
+        if takes_key(operation) {
             answered["headers"]["bindery-revision"] =
                 json!({"$ref": "#/components/headers/Revision"});
         }
@@ -225,7 +230,7 @@ fn one(
         "summary": described.summary,
         "responses": responses,
     });
-    if let Handler::Open(_) | Handler::Public(_) = operation.handler {
+    if !takes_key(operation) {
         value["security"] = json!([]);
     }
     if !described.detail.is_empty() {
@@ -276,7 +281,7 @@ fn answered(success: &Success, schemas: &mut Schemas) -> Value {
 
 /// The refusals that operations have in common.
 fn shared_refusals() -> Map<String, Value> {
-    let shared = EVERYWHERE.iter().chain(&WITH_BODY).chain(&CHANGING);
+    let shared = EVERYWHERE.iter().chain(&WITH_BODY);
     shared
         .map(|(status, why)| (problem_name(*status), refused(*status, why)))
         .collect()
@@ -305,18 +310,17 @@ fn refusals(operation: &Operation, described: &Described) -> Vec<(u16, &'static 
     if described.request.is_some() {
         shared.extend(WITH_BODY);
     }
-    match operation.handler {
-        Handler::Reads(_) | Handler::Decides(..) | Handler::Searches(_) => {}
-        Handler::Public(_) => shared.retain(|(status, _)| *status == 400),
-        Handler::Waits(_) | Handler::Changes(_) => shared.extend(CHANGING),
-        Handler::Open(_) => {
-            shared.extend(CHANGING);
-            shared.retain(|(status, _)| *status != 401);
-        }
+    if !takes_key(operation) {
+        shared.retain(|(status, _)| ![401, 403].contains(status));
     }
     let own = &described.refusals;
     shared.retain(|(status, _)| own.iter().all(|(own, _)| own != status));
     own.iter().copied().chain(shared).collect()
+}
+
+/// Whether the operation is for those who have a key, and for nobody else.
+fn takes_key(operation: &Operation) -> bool {
+    !matches!(operation.handler, Handler::Open(_) | Handler::Public(_))
 }
 
 fn problem_name(status: u16) -> String {
@@ -460,6 +464,20 @@ mod tests {
                 count,
                 "{operation:?} gives two reasons for one status"
             );
+        }
+    }
+
+    #[test]
+    fn what_any_key_may_be_answered_is_described_everywhere() {
+        for operation in OPERATIONS.iter().filter(|one| takes_key(one)) {
+            let described = (operation.described)();
+            let statuses = refusals(operation, &described);
+            for expected in [400, 401, 403, 429, 503] {
+                assert!(
+                    statuses.iter().any(|(status, _)| *status == expected),
+                    "{operation:?} {expected}"
+                );
+            }
         }
     }
 

@@ -91,8 +91,8 @@ pub(crate) fn answer(
     headers: &HeaderMap,
 ) -> Option<Result<Response<Full<Bytes>>, Problem>> {
     let page = PAGES.iter().find(|page| page.path == path)?;
-    if *method != Method::GET {
-        return Some(Err(Problem::method_not_allowed("GET")));
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Some(Err(Problem::method_not_allowed("GET, HEAD")));
     }
     Some(Ok(page.render(headers)))
 }
@@ -160,7 +160,9 @@ mod tests {
             if reference == "data:," {
                 continue;
             }
-            let response = get(reference);
+            // Relative: they hold below a prefix that a proxy takes away, too.
+            assert!(!reference.starts_with('/'), "{reference}");
+            let response = get(&format!("/{reference}"));
             assert_eq!(response.status(), 200, "{reference}");
             let expected = match reference.rsplit_once('.').map(|(_, end)| end) {
                 Some("js") => "text/javascript; charset=utf-8",
@@ -187,7 +189,10 @@ mod tests {
                 "{path}"
             );
         }
-        assert!(text("/docs/page.js").contains("url: \"/openapi.json\""));
+        assert!(text("/docs/page.js").contains("url: \"openapi.json\""));
+        let page = text("/welcome/page.js");
+        assert_eq!(page.matches("path: \"bindery/v1/").count(), 2);
+        assert!(!page.contains("\"/"), "every path is relative");
     }
 
     #[test]
@@ -227,5 +232,6 @@ mod tests {
         assert_eq!(response.status(), 200);
         assert!(answer(&Method::GET, "/docs/", &headers).is_none());
         assert!(answer(&Method::POST, "/docs", &headers).unwrap().is_err());
+        assert!(answer(&Method::HEAD, "/docs", &headers).unwrap().is_ok());
     }
 }

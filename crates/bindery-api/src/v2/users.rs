@@ -42,7 +42,11 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
         InviteMode::EmailLink => Invitation::Link(token.insert(LinkToken::generate()?).hash()),
         InviteMode::TemporaryPassword => {
             let password = password.insert(Password::generate()?);
-            let hash = call.services.passwords.hash(password.clone()).await?;
+            let hash = call
+                .services
+                .passwords
+                .hash_for_known(password.clone())
+                .await?;
             Invitation::TemporaryPassword(hash)
         }
     };

@@ -6,8 +6,11 @@
 )]
 
 mod authzen;
+mod forgetting;
 mod hot;
 mod matrix;
+mod people;
 mod personas;
+mod sentences;
 mod served;
 mod takeover;

@@ -193,7 +193,8 @@ impl Builder {
         id
     }
 
-    fn id(&self, name: &str) -> &str {
+    /// The id of what was made under this name.
+    pub(crate) fn id(&self, name: &str) -> &str {
         &self.ids[name]
     }
 
@@ -366,14 +367,14 @@ impl Builder {
         self.make(&format!("user {name}"), "/v2/users", &body)
     }
 
-    fn seat_in_organization(&self, user: &str, role: &str) {
+    pub(crate) fn seat_in_organization(&self, user: &str, role: &str) {
         let path = format!("/v2/organizations/{}/users", self.id("acme"));
         let role = json!({"type": "PREDEFINED", "name": role});
         self.ask("POST", &path, &json!({"user_id": user, "role": role}));
     }
 
     /// With a predefined role, or a custom one by its name.
-    fn seat_in_space(&self, user: &str, space: &str, role: &str) {
+    pub(crate) fn seat_in_space(&self, user: &str, space: &str, role: &str) {
         let path = format!("/v2/spaces/{}/users", self.id(space));
         let role = match self.ids.get(role) {
             Some(id) => json!({"type": "CUSTOM", "id": id}),
@@ -387,7 +388,7 @@ impl Builder {
     }
 }
 
-fn service_key(organization: &str, role: &str, space: &str, space_role: &str) -> Value {
+pub(crate) fn service_key(organization: &str, role: &str, space: &str, space_role: &str) -> Value {
     let predefined = |name: &str| json!({"type": "PREDEFINED", "name": name});
     let spaces = [json!({"space_id": space, "role": predefined(space_role)})];
     let place = json!({"org_id": organization, "role": predefined(role), "spaces": spaces});
@@ -395,6 +396,16 @@ fn service_key(organization: &str, role: &str, space: &str, space_role: &str) ->
 }
 
 fn found_account(served: &Served, number: u32, email: &str) -> String {
+    found_account_with(served, number, email, AccountSettings::default())
+}
+
+/// Another account, and the key of its admin.
+pub(crate) fn found_account_with(
+    served: &Served,
+    number: u32,
+    email: &str,
+    settings: AccountSettings,
+) -> String {
     let key = KeyText::generate().unwrap();
     let account = served
         .node
@@ -403,7 +414,7 @@ fn found_account(served: &Served, number: u32, email: &str) -> String {
             name: Name::parse("main").unwrap(),
             id_key: IdKey::new([u8::try_from(number).unwrap(); 16]),
             created_at: served.node.clock().now(),
-            settings: AccountSettings::default(),
+            settings,
         })
         .unwrap();
     let bootstrap = Bootstrap {

@@ -10,6 +10,7 @@ use bindery_api::{Mailer, Options, Server};
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::time::Timestamp;
 use bindery_node::{Account, Clock, Node};
+use bindery_store::Store;
 use bindery_store::sqlite::SqliteStore;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -66,11 +67,21 @@ impl Served {
     }
 
     fn with(directory: tempfile::TempDir, clock_ms: i64, set: impl FnOnce(&mut Options)) -> Self {
-        let store = SqliteStore::open(directory.path()).unwrap();
+        let store = Arc::new(SqliteStore::open(directory.path()).unwrap());
+        Self::over(store, directory, clock_ms, set)
+    }
+
+    /// Over a store of the test's own.
+    pub(crate) fn over(
+        store: Arc<dyn Store>,
+        directory: tempfile::TempDir,
+        clock_ms: i64,
+        set: impl FnOnce(&mut Options),
+    ) -> Self {
         let clock_ms = Arc::new(AtomicI64::new(clock_ms));
         let hands = Arc::clone(&clock_ms);
         let clock = Clock::new(move || Timestamp::from_millis(hands.load(Ordering::SeqCst)));
-        let node = Arc::new(Node::open(Arc::new(store), clock).unwrap());
+        let node = Arc::new(Node::open(store, clock).unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

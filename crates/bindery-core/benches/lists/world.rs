@@ -318,6 +318,8 @@ fn put_key(state: &mut State, number: u32, owner: KeyOwner, created_by: UserId) 
         },
         previous: None,
         is_enforcement_point: false,
+        is_sign_in: false,
+        last_spaces: Vec::new(),
     }));
 }
 

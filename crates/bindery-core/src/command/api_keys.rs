@@ -51,6 +51,8 @@ impl Command for CreateUserKey {
             secret: self.secret.clone(),
             previous: None,
             is_enforcement_point: false,
+            is_sign_in: false,
+            last_spaces: Vec::new(),
         };
         Ok(Decided {
             changes: vec![Change::PutApiKey(key.clone())],
@@ -245,6 +247,8 @@ impl CreateServiceKey {
             secret: self.secret.clone(),
             previous: None,
             is_enforcement_point: false,
+            is_sign_in: false,
+            last_spaces: Vec::new(),
         };
         let mut changes = vec![
             Change::PutUser(user.clone()),
@@ -499,7 +503,14 @@ impl Command for RevokeApiKey {
             return Ok(Decided::unchanged(()));
         }
         let mut changes = Vec::new();
-        cascade::revoke(key, &mut changes);
+        let last = ApiKey {
+            last_spaces: match key.owner {
+                KeyOwner::Service(_) => state.spaces_of_key(key),
+                KeyOwner::User(_) => Vec::new(),
+            },
+            ..key.as_ref().clone()
+        };
+        cascade::revoke(&last, &mut changes);
         if let KeyOwner::Service(bot) = key.owner {
             cascade::retire_bot(state, bot, &mut changes);
         }
@@ -522,14 +533,14 @@ fn authorize_key(
     if state.is_account_admin(context) {
         return Ok(());
     }
-    let KeyOwner::Service(bot) = key.owner else {
+    let KeyOwner::Service(_) = key.owner else {
         return if is_creator {
             Ok(())
         } else {
             Err(Refusal::NotFound(Kind::ApiKey))
         };
     };
-    let spaces: Vec<SpaceId> = state.spaces_bound_to(bot).collect();
+    let spaces = state.spaces_of_key(key);
     // Readable first: a key that is bound to no space has nobody but its creator and account admins.
     if !state.reads_service_key(context, key) {
         return Err(Refusal::NotFound(Kind::ApiKey));

@@ -230,6 +230,16 @@ impl State {
         spaces.merged()
     }
 
+    /// The spaces that a service key reaches, or reached when it was revoked: who may read it is decided there.
+    pub(crate) fn spaces_of_key(&self, key: &ApiKey) -> Vec<SpaceId> {
+        if key.is_revoked {
+            let last = key.last_spaces.iter().copied();
+            last.filter(|space| self.space(*space).is_some()).collect()
+        } else {
+            self.spaces_bound_to(key.principal()).collect()
+        }
+    }
+
     /// The service keys whose bots have a seat in a space.
     pub(crate) fn service_keys_in(&self, space: SpaceId) -> impl Iterator<Item = ApiKeyId> {
         let keys = &self.listing.service_keys_of_space;

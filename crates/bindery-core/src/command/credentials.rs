@@ -114,7 +114,7 @@ impl Command for AcceptInvitation {
     }
 }
 
-/// Chooses a new password by a link. Keys stay as they are.
+/// Chooses a new password by a link. Whoever came in with the old one is out; other keys stay as they are.
 #[derive(Clone, Debug)]
 pub struct CompletePasswordReset {
     /// The link's token, hashed.
@@ -136,15 +136,17 @@ impl Command for CompletePasswordReset {
         if user.standing != Standing::Active {
             return Err(Refusal::NotFound(Kind::Credential));
         }
+        let mut changes = vec![set_password(user.id, &self.password)];
+        end_sign_ins(state, context, user.id, &mut changes);
         Ok(Decided {
-            changes: vec![set_password(user.id, &self.password)],
+            changes,
             outcome: (),
         })
     }
 }
 
 /// Signs in with a password, for a key that works for some hours. Whoever was invited with a temporary password chooses their
-/// own, and is active from here on.
+/// own, and is active from here on; whoever chooses another one is out wherever they had come in with the one before.
 #[derive(Clone, Debug)]
 pub struct SignIn {
     /// The hash that the password was verified against.
@@ -179,12 +181,12 @@ impl Command for SignIn {
             (Some(UserStatus::Active), new_password) => {
                 let key = first_key(state, context, user, &self.secret)
                     .ok_or(Refusal::Forbidden(Forbidden::NoDeveloperAccess))?;
-                let mut changes = vec![Change::PutApiKey(key.clone())];
-                changes.extend(
-                    new_password
-                        .as_ref()
-                        .map(|chosen| set_password(user.id, chosen)),
-                );
+                let mut changes = Vec::new();
+                if let Some(chosen) = new_password {
+                    changes.push(set_password(user.id, chosen));
+                    end_sign_ins(state, context, user.id, &mut changes);
+                }
+                changes.push(Change::PutApiKey(key.clone()));
                 Ok(Decided {
                     changes,
                     outcome: (user.clone(), Some(key)),
@@ -258,12 +260,26 @@ fn first_key(state: &State, context: &Context, user: &User, secret: &Secret) -> 
     // One that has ended is made good again, so that signing in every day doesn't leave a key a day.
     let ended = state
         .valid_user_keys_of(user.id)
-        .find(|key| key.name == name && !key.is_alive(context.now));
+        .find(|key| key.is_sign_in && !key.is_alive(context.now));
     let id = ended.map_or_else(|| state.numbers().next(), |key| key.id);
     Some(ApiKey {
         expires_at: Some(context.now.plus_seconds(seconds)),
+        is_sign_in: true,
         ..user_key(user.id, id, &name, secret, context.now)
     })
+}
+
+/// Ends the keys that the person's password was good for.
+fn end_sign_ins(state: &State, context: &Context, user: UserId, changes: &mut Vec<Change>) {
+    let keys = state.valid_user_keys_of(user);
+    let sign_ins = keys.filter(|key| key.is_sign_in && key.is_alive(context.now));
+    changes.extend(sign_ins.map(|key| {
+        Change::PutApiKey(ApiKey {
+            expires_at: Some(context.now),
+            previous: None,
+            ..key.clone()
+        })
+    }));
 }
 
 /// Puts a link beside the password that is there.

@@ -147,5 +147,7 @@ pub(super) fn user_key(
         secret: secret.clone(),
         previous: None,
         is_enforcement_point: false,
+        is_sign_in: false,
+        last_spaces: Vec::new(),
     }
 }

@@ -273,6 +273,9 @@ impl State {
         }
         let mut candidates = slice.candidates();
         match (filter.space, of) {
+            (Some(space), _) if filter.is_revoked => {
+                candidates.add(&self.listing.revoked_keys_of_space, space);
+            }
             (Some(space), _) => candidates.add(&self.listing.service_keys_of_space, space),
             // A user key is made by its owner, so its creator is its owner.
             (None, Some(creator)) => {

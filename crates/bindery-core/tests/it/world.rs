@@ -273,6 +273,8 @@ impl World {
             },
             previous: None,
             is_enforcement_point: false,
+            is_sign_in: false,
+            last_spaces: Vec::new(),
         }));
     }
 

@@ -43,6 +43,8 @@ impl Model {
             secret: command.secret.clone(),
             previous: None,
             is_enforcement_point: false,
+            is_sign_in: false,
+            last_spaces: Vec::new(),
         });
         Ok(())
     }
@@ -230,6 +232,8 @@ impl Model {
             secret: command.secret.clone(),
             previous: None,
             is_enforcement_point: false,
+            is_sign_in: false,
+            last_spaces: Vec::new(),
         });
         for place in &command.organizations {
             if let Assignment::Predefined(role) = place.role {
@@ -349,7 +353,14 @@ impl Model {
             self.authorize_key(context, &key, Permission::ServiceKeyRevoke)?;
         }
         if !key.is_revoked {
+            let last_spaces = match key.owner {
+                KeyOwner::Service(bot) => self.spaces_bound_to(bot),
+                KeyOwner::User(_) => Vec::new(),
+            };
             self.revoke(key.id);
+            for revoked in self.api_keys.iter_mut().filter(|one| one.id == key.id) {
+                revoked.last_spaces.clone_from(&last_spaces);
+            }
         }
         Ok(())
     }
@@ -366,12 +377,12 @@ impl Model {
         if self.is_account_admin(context.user(), context.now) {
             return Ok(());
         }
-        let bot = match key.owner {
+        match key.owner {
             KeyOwner::User(_) if is_creator => return Ok(()),
             KeyOwner::User(_) => return Err(Refusal::NotFound(Kind::ApiKey)),
-            KeyOwner::Service(bot) => bot,
-        };
-        let bound: Vec<SpaceId> = self.spaces_bound_to(bot);
+            KeyOwner::Service(_) => {}
+        }
+        let bound = self.spaces_of_key(key);
         // Nobody is admin of no space at all.
         let is_admin_in_all = !bound.is_empty()
             && bound
@@ -392,12 +403,23 @@ impl Model {
 
     /// A service key is readable by account admins, its creator, and holders of `SERVICE_KEY_READ` on any bound space (§10).
     pub(super) fn reads_key(&self, context: &Context, key: &ApiKey) -> bool {
-        let bound = self.spaces_bound_to(key.principal());
+        let bound = self.spaces_of_key(key);
         self.is_account_admin(context.user(), context.now)
             || key.created_by == context.user()
             || bound
                 .iter()
                 .any(|space| self.can(context, Permission::ServiceKeyRead, *space))
+    }
+
+    /// Where a service key is bound, or was when it was revoked, as far as that is still there.
+    pub(super) fn spaces_of_key(&self, key: &ApiKey) -> Vec<SpaceId> {
+        if key.is_revoked {
+            let mut there = key.last_spaces.clone();
+            there.retain(|space| self.space(*space).is_some());
+            there
+        } else {
+            self.spaces_bound_to(key.principal())
+        }
     }
 
     /// Developer access of the caller, and of the whole account (§2).

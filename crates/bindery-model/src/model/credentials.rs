@@ -6,7 +6,7 @@ use bindery_core::command::credentials::{
 };
 use bindery_core::command::{Caller, Context};
 use bindery_core::credential::{Credential, Link, LinkPurpose, PasswordHash};
-use bindery_core::id::{Kind, UserId};
+use bindery_core::id::{ApiKeyId, Kind, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Forbidden, Invalid, Refusal};
 use bindery_core::resource::Resource;
@@ -97,6 +97,7 @@ impl Model {
             return Err(Refusal::NotFound(Kind::Credential));
         }
         self.choose_password(user.id, &command.password);
+        self.put_out(context, user.id, None);
         Ok(())
     }
 
@@ -123,9 +124,10 @@ impl Model {
                 if !self.gets_a_key(&user) {
                     return Err(Refusal::Forbidden(Forbidden::NoDeveloperAccess));
                 }
-                self.give_short_key(context, user.id, &command.secret);
+                let key = self.give_short_key(context, user.id, &command.secret);
                 if let Some(password) = &command.new_password {
                     self.choose_password(user.id, password);
+                    self.put_out(context, user.id, key);
                 }
                 Ok(())
             }
@@ -186,6 +188,21 @@ impl Model {
         });
     }
 
+    /// Nobody stays in by the old password, save with the key that was just given.
+    fn put_out(&mut self, context: &Context, user: UserId, but: Option<ApiKeyId>) {
+        for key in &mut self.api_keys {
+            let is_alive = !key.is_revoked && key.expires_at.is_none_or(|end| context.now < end);
+            if key.owner == KeyOwner::User(user)
+                && key.is_sign_in
+                && is_alive
+                && Some(key.id) != but
+            {
+                key.expires_at = Some(context.now);
+                key.previous = None;
+            }
+        }
+    }
+
     fn let_in(&mut self, context: &Context, user: &User, password: &PasswordHash, secret: &Secret) {
         self.stand(user.id, Standing::Active);
         self.choose_password(user.id, password);
@@ -198,13 +215,18 @@ impl Model {
         user.is_developer && self.account.settings.developer_access
     }
 
-    fn give_short_key(&mut self, context: &Context, user: UserId, secret: &Secret) {
+    fn give_short_key(
+        &mut self,
+        context: &Context,
+        user: UserId,
+        secret: &Secret,
+    ) -> Option<ApiKeyId> {
         let longest = self.account.settings.key_lifetime_max_seconds;
         let longest = longest.map_or(i64::MAX, |seconds| seconds.cast_signed() * 1000);
         let name = KeyName::parse("sign-in").expect("a short name");
         let ended = self.api_keys.iter().find(|key| {
             key.owner == KeyOwner::User(user)
-                && key.name == name
+                && key.is_sign_in
                 && !key.is_revoked
                 && key.expires_at.is_some_and(|end| end <= context.now)
         });
@@ -219,12 +241,13 @@ impl Model {
                 key.created_at = context.now;
                 key.expires_at = expires_at;
             }
-            return;
+            return Some(id);
         }
         self.give_key(user, &name, secret, context.now);
-        if let Some(key) = self.api_keys.last_mut() {
-            key.expires_at = expires_at;
-        }
+        let key = self.api_keys.last_mut()?;
+        key.expires_at = expires_at;
+        key.is_sign_in = true;
+        Some(key.id)
     }
 
     fn stand(&mut self, id: UserId, standing: Standing) {

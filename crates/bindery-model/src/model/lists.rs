@@ -209,7 +209,7 @@ impl Model {
         for key in &self.api_keys {
             let (kind, spaces) = match key.owner {
                 KeyOwner::User(_) => (KeyKind::User, Vec::new()),
-                KeyOwner::Service(bot) => (KeyKind::Service, self.spaces_bound_to(bot)),
+                KeyOwner::Service(_) => (KeyKind::Service, self.spaces_of_key(key)),
             };
             let is_in_space = match filter.space {
                 None => true,

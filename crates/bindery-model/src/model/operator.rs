@@ -88,6 +88,8 @@ impl Model {
             secret: secret.clone(),
             previous: None,
             is_enforcement_point: false,
+            is_sign_in: false,
+            last_spaces: Vec::new(),
         });
     }
 }

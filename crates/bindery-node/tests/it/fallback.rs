@@ -170,6 +170,8 @@ fn bot() -> Vec<Change> {
         },
         previous: None,
         is_enforcement_point: false,
+        is_sign_in: false,
+        last_spaces: Vec::new(),
     };
     vec![Change::PutUser(user), Change::PutApiKey(key)]
 }

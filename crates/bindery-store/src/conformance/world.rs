@@ -151,6 +151,8 @@ pub(super) fn key(number: u32, owner: KeyOwner) -> Change {
             until: moment(1000),
         }),
         is_enforcement_point: true,
+        is_sign_in: true,
+        last_spaces: vec![SpaceId::new(1), SpaceId::new(2)],
     })
 }
 

@@ -177,3 +177,26 @@ fn no_secret_of_a_person_or_key_is_on_the_disk() {
         }
     }
 }
+
+#[test]
+fn the_address_in_the_log_is_the_clients_own_if_a_trusted_proxy_says_so_and_the_peers_if_not() {
+    for (arguments, expected) in [
+        (&[][..], "127.0.0.1"),
+        (&["--trusted-proxies", "10.0.0.0/8"], "127.0.0.1"),
+        (
+            &["--trusted-proxies", "10.0.0.0/8,127.0.0.1"],
+            "198.51.100.7",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start_with(directory.path(), arguments);
+        let asked = ureq::get(format!("{}/v2/roles", server.address))
+            .header("Authorization", format!("Bearer {ADMIN_KEY}"))
+            .header("X-Forwarded-For", "203.0.113.9, 198.51.100.7")
+            .call();
+        assert_eq!(asked.unwrap().status(), 200);
+        let page = server.client().get("/v2/audit-logs");
+        assert_eq!(page["logs"][0]["ip"], expected, "{arguments:?}");
+        server.kill();
+    }
+}

@@ -196,3 +196,43 @@ fn a_client_that_does_not_finish_its_request_is_cut_off() {
     assert_eq!(status(&exchange(&server, next.as_bytes())), 200);
     server.kill();
 }
+
+#[test]
+fn what_cannot_be_read_as_a_request_is_refused_with_a_problem_like_everything_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path());
+    let many = "X-Y: z\r\n".repeat(101);
+    let long = "x".repeat(70_000);
+    for (head, expected) in [
+        ("GET /v2/roles HTTP/9.9\r\n\r\n".to_owned(), 400),
+        ("what is this\r\n\r\n".to_owned(), 400),
+        ("GET /v2/roles HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400),
+        (
+            format!("GET /v2/roles HTTP/1.1\r\nHost: x\r\n{many}\r\n"),
+            431,
+        ),
+        (
+            format!("GET /v2/roles?name={long} HTTP/1.1\r\nHost: x\r\n\r\n"),
+            414,
+        ),
+    ] {
+        let shown = &head[..head.len().min(60)];
+        // `exchange` returns when the server has closed: it does so by itself.
+        let answer = exchange(&server, head.as_bytes());
+        assert_eq!(status(&answer), expected, "{shown}: {answer}");
+        problem(&answer);
+        let head = answer.split("\r\n\r\n").next().unwrap();
+        for header in ["content-length: ", "connection: close", "x-request-id: "] {
+            assert_eq!(head.matches(header).count(), 1, "{shown}: {head}");
+        }
+    }
+    // After a good request on the same connection as well.
+    let good = format!(
+        "GET /v2/roles?limit=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"
+    );
+    let answers = exchange(&server, format!("{good}nonsense\r\n\r\n").as_bytes());
+    assert_eq!(status(&answers), 200, "{answers}");
+    let second = answers.find("HTTP/1.1 400").expect("a second answer");
+    problem(&answers[second..]);
+    server.kill();
+}

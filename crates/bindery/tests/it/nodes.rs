@@ -86,6 +86,55 @@ fn a_key_that_one_server_has_just_made_is_good_on_all_that_are_asked_for_its_rev
 }
 
 #[test]
+fn of_two_servers_that_are_shown_one_temporary_password_at_once_one_lets_the_person_in() {
+    let servers = three();
+    let body = json!({
+        "name": "Ada", "email": "ada@example.com", "invite_mode": "TEMPORARY_PASSWORD",
+        "role": {"type": "PREDEFINED", "name": "MEMBER"},
+    });
+    let (_, invited, revision) = servers[0]
+        .client()
+        .try_send_at("POST", "/v2/users", Some(&body), None)
+        .unwrap();
+    let path = format!("/v2/users/{}", text(&invited, "id"));
+    for server in &servers {
+        let (status, ..) = get(&server.client(), &path, revision);
+        assert_eq!(status, 200, "each knows of the invitation");
+    }
+    let sign_in = |server: &Server, password: &str, new: Option<&str>| {
+        let mut body = json!({"email": "ada@example.com", "password": password});
+        if let Some(new) = new {
+            body["new_password"] = new.into();
+        }
+        let nobody = server.client_with("none");
+        let sent = nobody.try_send("POST", "/bindery/v1/sign-in", Some(&body));
+        sent.unwrap().0
+    };
+    let temporary = text(&invited, "temporary_password");
+    let chosen = ["correct horse battery", "another horse battery"];
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let tries = [0, 1].map(|one| {
+            let (server, temporary) = (&servers[one + 1], &temporary);
+            scope.spawn(move || sign_in(server, temporary, Some(chosen[one])))
+        });
+        tries.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let mut sorted = statuses.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [200, 401]);
+    let inside = statuses.iter().position(|status| *status == 200).unwrap();
+    until(&servers[0].client(), &path, |_, user| {
+        user["status"] == "ACTIVE"
+    });
+    let then = [chosen[inside], chosen[1 - inside], &temporary];
+    let then = then.map(|password| sign_in(&servers[0], password, None));
+    assert_eq!(then, [200, 401, 401]);
+    for server in servers {
+        server.stop();
+    }
+}
+
+#[test]
 fn a_revision_that_is_not_there_is_said_in_time() {
     let url = new_database();
     let server = Server::start_command(&mut serve(&url));

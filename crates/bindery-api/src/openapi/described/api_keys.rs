@@ -12,7 +12,8 @@ pub(crate) fn list_api_keys() -> Described {
     Described::new(
         "List API keys",
         "The caller's own user keys, or with `space_id` the service keys that reach that space. Secrets are never among it. \
-         A key that has ended keeps the status ACTIVE, with `expires_at` in the past.",
+         A key that has ended keeps the status ACTIVE, with `expires_at` in the past. A revoked service key is found in the spaces \
+         that it reached at its end, and without `space_id` by who made it.",
     )
     .query::<KeyTypeText>("key_type", "USER is meant if neither this nor `space_id` is given. USER and `space_id` exclude each other.")
     .query::<KeyStatusText>("status", "ACTIVE is meant if it is absent.")

@@ -16,7 +16,7 @@ pub(crate) fn accept_invitation() -> Described {
 pub(crate) fn complete_password_reset() -> Described {
     Described::new(
         "Choose a new password",
-        "By the link of the mail, which works once, for 30 minutes. Keys stay as they are.",
+        "By the link of the mail, which works once, for 30 minutes. Keys that were given for signing in end; others stay as they are.",
     )
     .takes::<PasswordChoice>()
     .answers_nothing("The password is the new one.")
@@ -27,7 +27,7 @@ pub(crate) fn sign_in() -> Described {
     Described::new(
         "Sign in",
         "For a key that works for 12 hours. Whoever was invited with a temporary password chooses their own in `new_password`, and is \
-         active from here on.",
+         active from here on. Whoever has one may choose another: keys that were given for signing in with the one before end.",
     )
     .takes::<SignInRequest>()
     .answers::<SignedIn>("They are in.")

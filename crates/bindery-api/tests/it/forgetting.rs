@@ -1,0 +1,122 @@
+//! The audit log is shortened beside everything else that a server does.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use bindery_core::audit::AuditEntry;
+use bindery_core::change::Entry;
+use bindery_core::id::{AccountId, ApiKeyId, Revision};
+use bindery_core::place::Account;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+use bindery_store::sqlite::SqliteStore;
+use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+use serde_json::json;
+
+use crate::personas::Builder;
+use crate::served::Served;
+
+/// A store with more old audit entries than anybody can forget.
+#[derive(Debug)]
+struct Bottomless {
+    inner: SqliteStore,
+    forgotten: mpsc::Sender<usize>,
+}
+
+impl Store for Bottomless {
+    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.inner.accounts()
+    }
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+        self.inner.heads()
+    }
+    fn create_account(&self, account: &Account) -> Result<(), StoreError> {
+        self.inner.create_account(account)
+    }
+    fn load(&self, account: AccountId) -> Result<State, StoreError> {
+        self.inner.load(account)
+    }
+    fn append(
+        &self,
+        account: AccountId,
+        known: Revision,
+        decide: &mut dyn FnMut(&[Entry]) -> Batch,
+    ) -> Result<Revision, AppendError> {
+        self.inner.append(account, known, decide)
+    }
+    fn changes_since(
+        &self,
+        account: AccountId,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.inner.changes_since(account, revision, limit)
+    }
+    fn audit(
+        &self,
+        account: AccountId,
+        query: &AuditQuery,
+    ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
+        self.inner.audit(account, query)
+    }
+    fn forget_audit(&self, _: AccountId, _: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let _ = self.forgotten.send(limit);
+        Ok(limit)
+    }
+    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
+        self.inner.key_uses(account)
+    }
+    fn watch(&self, timeout: Duration) -> Wake {
+        self.inner.watch(timeout)
+    }
+}
+
+#[test]
+fn a_server_stops_however_much_of_the_audit_log_is_still_to_be_forgotten() {
+    let builder = Builder::new();
+    let clock_ms = builder.served.now_ms();
+    let directory = builder.served.stop();
+    let (forgotten, forgets) = mpsc::channel();
+    let inner = SqliteStore::open(directory.path()).unwrap();
+    let store = Arc::new(Bottomless { inner, forgotten });
+    let served = Served::over(store, directory, clock_ms, |options| {
+        options.audit_retention = Some(Duration::from_secs(1));
+    });
+    for _ in 0..3 {
+        assert!(forgets.recv().unwrap() > 0);
+    }
+    let (stopped, stops) = mpsc::channel();
+    thread::spawn(move || stopped.send(served.stop()));
+    assert!(
+        stops.recv_timeout(Duration::from_secs(30)).is_ok(),
+        "it goes on forgetting"
+    );
+}
+
+#[test]
+fn a_page_of_the_audit_log_whose_rest_was_forgotten_meanwhile_is_the_last() {
+    let builder = Builder::new();
+    for name in ["a", "b", "c"] {
+        builder.ask("POST", "/v2/organizations", &json!({"name": name}));
+    }
+    let key = Some(builder.admin_key.as_str());
+    let list = "/v2/audit-logs?operation_name=create_organization&start_time=2026-01-01T00:00:00Z";
+    let first = format!("{list}&limit=2");
+    let (status, page) = builder.served.send(key, "GET", &first, None);
+    assert_eq!((status, page["logs"].as_array().unwrap().len()), (200, 2));
+    let cursor = page["pagination"]["next_cursor"].as_str().unwrap();
+    builder.served.wait_seconds(10 * 24 * 3600);
+    let served = builder.served.again(|options| {
+        options.audit_retention = Some(Duration::from_hours(24));
+    });
+    let is_forgotten = (0..10_000).any(|_| {
+        let (_, page) = served.send(key, "GET", list, None);
+        page["logs"] == json!([])
+    });
+    assert!(is_forgotten);
+    let (status, rest) = served.send(key, "GET", &format!("{first}&cursor={cursor}"), None);
+    assert_eq!((status, &rest["logs"]), (200, &json!([])), "{rest}");
+    assert_eq!(rest["pagination"], json!({"has_more": false}));
+}
