@@ -350,12 +350,12 @@ fn a_table_whose_keys_collide_loses_nothing() {
         let at = f64::from(crate::pool::hash(*number)) / 2_f64.powi(32);
         (from..to).contains(&at)
     };
-    let mut colliding: Vec<u32> = (1..)
+    let mut colliding: Vec<u32> = (1..1 << 20)
         .filter(|number| close(number, 0.999, 1.0))
         .take(8)
         .collect();
     // It takes a hundred lines and more to part it from the others.
-    colliding.extend((1..).find(|number| close(number, 0.99, 0.991)));
+    colliding.extend((1..1 << 20).find(|number| close(number, 0.99, 0.991)));
     let mut plain = Plain::default();
     let mut writer = Writer::build(&plain, 0);
     let mut told = |plain: &Plain, user: u32, project: u32| {
@@ -382,7 +382,9 @@ fn a_table_whose_keys_collide_loses_nothing() {
         }
     }
     // Into the line that is full: the table moves, and takes along what is in it.
-    let other = (1..).find(|number| close(number, 0.9911, 0.992)).unwrap();
+    let other = (1..1 << 20)
+        .find(|number| close(number, 0.9911, 0.992))
+        .unwrap();
     for user in 1..=4 {
         plain.held.insert((user, Kind::OnProject, other), 64);
         told(&plain, user, other);
