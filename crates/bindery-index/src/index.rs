@@ -375,7 +375,7 @@ impl<'a> View<'a> {
         }
         let held = &self.index.held;
         held.each(word.table(), |key, value| {
-            Kind::each_in(key, value, &mut with)
+            Kind::each_in(key, value, &mut with);
         });
     }
 

@@ -322,7 +322,7 @@ impl Changes {
                 hash: 0,
                 key,
                 value,
-            })
+            });
         });
         let (class, is_spread) = choose_held(&index.projects, &mut slots, &mut self.fill)?;
         let table = self.held.take(class)?;
@@ -366,7 +366,7 @@ impl Changes {
                     hash: 0,
                     key,
                     value,
-                })
+                });
             });
             Some(slots)
         };
@@ -412,7 +412,7 @@ fn worth_shrinking(pool: &Pool, table: Table, hash: u32) -> Option<Vec<Slot>> {
             hash: 0,
             key,
             value,
-        })
+        });
     });
     let is_small = slots.len() * 4 <= Pool::slots_of(table.class);
     (slots.is_empty() || is_small && Pool::slots_of(table.class) > LINE).then_some(slots)
