@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::authzen::{Aliases, Names};
 use crate::json::{self, Object};
+use crate::metrics::Counts;
 use crate::wire::authzen::{Asked, EVALUATIONS_MAX, Named, NamedAction};
 
 /// What a request asks for.
@@ -38,6 +39,7 @@ pub(crate) struct Asking<'a> {
     /// The account's newest state, that says who may ask.
     pub(crate) state: &'a State,
     pub(crate) aliases: &'a Aliases,
+    pub(crate) counts: &'a Counts,
     pub(crate) context: Context,
 }
 
@@ -113,6 +115,7 @@ impl Asking<'_> {
             return None;
         }
         let (decision, revision) = self.account.decide(&question, self.context.now);
+        self.counts.decided(1, decision.is_allowed().into());
         let answer = if decision.is_allowed() {
             ALLOWED
         } else {
@@ -149,16 +152,19 @@ impl Asking<'_> {
             .decide_many(&questions, self.context.now, &mut decisions);
         let mut answer = Vec::with_capacity(20 + decisions.len() * (DENIED.len() + 1));
         answer.extend_from_slice(br#"{"evaluations":["#);
+        let mut allowed = 0;
         for (place, decision) in decisions.iter().enumerate() {
             if place > 0 {
                 answer.push(b',');
             }
+            allowed += usize::from(decision.is_allowed());
             answer.extend_from_slice(if decision.is_allowed() {
                 ALLOWED
             } else {
                 DENIED
             });
         }
+        self.counts.decided(decisions.len(), allowed);
         answer.extend_from_slice(b"]}");
         Some((answer, revision))
     }

@@ -6,14 +6,14 @@ use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::AccountId;
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Node};
+use bindery_node::{Account, Node, StoreCall};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -28,6 +28,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::authzen::{Aliases, Kept};
@@ -39,6 +40,7 @@ use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
 use crate::mail::Mailer;
+use crate::metrics::{self, Counts, Metrics};
 use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
@@ -98,6 +100,10 @@ pub struct Options {
     pub audit_retention: Option<Duration>,
     /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
     pub staleness_max: Option<Duration>,
+    /// After how long an account that nobody uses is given up; never, if absent.
+    pub accounts_idle: Option<Duration>,
+    /// Where `GET /metrics` is answered, without a key; nowhere, if absent.
+    pub metrics: Option<TcpListener>,
     /// How letters leave.
     pub mailer: Mailer,
     /// Where clients reach this server, for the metadata of its decision point; without it there are none.
@@ -107,8 +113,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata and
-    /// no aliases.
+    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no account
+    /// given up, and neither metrics nor metadata nor aliases.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
@@ -116,6 +122,8 @@ impl Options {
             audits_reads: true,
             audit_retention: None,
             staleness_max: None,
+            accounts_idle: None,
+            metrics: None,
             mailer,
             public_url: None,
             aliases: Aliases::default(),
@@ -127,6 +135,9 @@ impl Options {
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// How many of them go in one transaction: changes wait that long.
 const FORGET_AT_ONCE: usize = 2_000;
+
+/// How often idle accounts are looked for, at the least.
+const EVICT_INTERVAL_MAX: Duration = Duration::from_mins(1);
 
 /// How often what is kept in memory about clients is tidied up.
 const TIDY_INTERVAL: Duration = Duration::from_mins(1);
@@ -141,6 +152,10 @@ pub struct Server {
     public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
+    accounts_idle: Option<Duration>,
+    metrics: Option<TcpListener>,
+    /// One for each connection that may be.
+    places: Arc<Semaphore>,
     health: Health,
 }
 
@@ -155,6 +170,7 @@ impl Server {
                 attempts: Attempts::new(),
                 aliases: options.aliases,
                 searches: Kept::default(),
+                counts: Arc::new(Counts::new()),
                 searching: Arc::new(Semaphore::new(searches_at_once())),
             }),
             public: PublicCall {
@@ -165,6 +181,9 @@ impl Server {
             rate: Rate::per_second(options.rate_limit),
             audits_reads: options.audits_reads,
             audit_retention: options.audit_retention,
+            accounts_idle: options.accounts_idle,
+            metrics: options.metrics,
+            places: Arc::new(Semaphore::new(options.limits.connections_max)),
             health: Health {
                 staleness_max: options.staleness_max,
             },
@@ -172,10 +191,11 @@ impl Server {
     }
 
     /// Serves connections until `stop` resolves, then lets requests under way finish.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let metrics = self.metrics.take();
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(server.limits.connections_max));
+        let places = Arc::clone(&server.places);
         let chores = tokio::spawn({
             let server = Arc::clone(&server);
             async move {
@@ -184,6 +204,8 @@ impl Server {
                     Arc::clone(&server.services.node).follow(),
                     server.keep_tidy(),
                     server.keep_audit_short(),
+                    server.keep_accounts_few(),
+                    server.tell_metrics(metrics),
                 )
             }
         });
@@ -253,6 +275,39 @@ impl Server {
         }
     }
 
+    /// Gives up accounts that nobody uses, with the searches that are kept for them.
+    async fn keep_accounts_few(&self) {
+        let Some(idle) = self.accounts_idle else {
+            return;
+        };
+        let mut interval = tokio::time::interval((idle / 4).min(EVICT_INTERVAL_MAX));
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let evicted = self.services.node.evict_idle(idle).await;
+            if !evicted.is_empty() {
+                tracing::info!(
+                    accounts = evicted.len(),
+                    "accounts that nobody used are given up"
+                );
+            }
+            self.services.searches.forget(&evicted);
+        }
+    }
+
+    async fn tell_metrics(&self, listener: Option<TcpListener>) {
+        let Some(listener) = listener else {
+            return;
+        };
+        let metrics = Metrics {
+            node: Arc::clone(&self.services.node),
+            counts: Arc::clone(&self.services.counts),
+            places: Arc::clone(&self.places),
+            connections_max: self.limits.connections_max,
+        };
+        metrics::serve(listener, metrics).await;
+    }
+
     async fn keep_audit_short(&self) {
         let Some(retention) = self.audit_retention else {
             return;
@@ -291,8 +346,11 @@ impl Server {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        let took = began.elapsed();
+        let counts = &self.services.counts;
+        counts.answered(frame.place(), response.status(), took);
         let status = response.status().as_u16();
-        let micros = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         if status >= 500 {
             let (path, micros) = (shown(uri.path()), micros());
             tracing::error!(%method, path, status, micros, request_id, "request");
@@ -328,7 +386,10 @@ impl Server {
             freshness::wait(&self.services.node, key.as_ref(), revision).await?;
         }
         let now = self.services.node.clock().now();
-        let known = key.and_then(|key| self.services.node.authenticate(&key, now));
+        let known = match key {
+            Some(key) => self.services.node.admit(&key, now).await?,
+            None => None,
+        };
         // Never earlier than the last change: a clock that was set back brings nothing back to life.
         let now = known
             .as_ref()
@@ -345,6 +406,7 @@ impl Server {
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
         };
+        frame.reaches(operation);
         let asked = Asked {
             operation,
             parameters,
@@ -382,6 +444,7 @@ impl Server {
         self.services.attempts.take_from(&asked.address)?;
         let body = self.read_body(&asked, request).await?;
         let operation = asked.operation;
+        let answered_at = Arc::new(OnceLock::new());
         let answer = handler(OpenCall {
             operation,
             services: Arc::clone(&self.services),
@@ -389,8 +452,13 @@ impl Server {
             address: asked.address,
             path,
             body,
+            answered_at: Arc::clone(&answered_at),
         })
-        .await?;
+        .await;
+        if let Some(revision) = answered_at.get() {
+            asked.frame.answer_at(*revision);
+        }
+        let answer = answer?;
         operation.check_answer(&answer);
         Ok(answer)
     }
@@ -486,6 +554,7 @@ impl Server {
             account,
             state: &account.snapshot(),
             aliases: &self.services.aliases,
+            counts: &self.services.counts,
             context: Context {
                 caller,
                 now: asked.now,
@@ -581,14 +650,19 @@ fn searches_at_once() -> usize {
 fn forget(node: &Node, retention: Duration) {
     let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
     let before = node.clock().now().as_millis().saturating_sub(retention_ms);
-    for account in node.accounts() {
+    let accounts = node.store().heads();
+    let accounts = node.meters().watch(StoreCall::Heads, accounts);
+    let accounts = accounts.unwrap_or_else(|error| {
+        tracing::error!(%error, "old audit entries were not forgotten");
+        Vec::new()
+    });
+    // In the store alone: nobody is put to work for it.
+    for (account, _) in accounts {
         let mut forgotten = 0;
         loop {
             let before = Timestamp::from_millis(before);
-            match node
-                .store()
-                .forget_audit(account.id(), before, FORGET_AT_ONCE)
-            {
+            let some = node.store().forget_audit(account, before, FORGET_AT_ONCE);
+            match node.meters().watch(StoreCall::Audit, some) {
                 Ok(0) => break,
                 Ok(count) => forgotten += count,
                 Err(error) => {
@@ -599,7 +673,7 @@ fn forget(node: &Node, retention: Duration) {
         }
         if forgotten > 0 {
             tracing::info!(
-                account = account.id().0,
+                account = account.0,
                 forgotten,
                 "old audit entries are forgotten"
             );

@@ -8,6 +8,8 @@
 mod authzen;
 mod hot;
 mod matrix;
+mod metrics;
 mod personas;
+mod presence;
 mod served;
 mod takeover;
