@@ -256,7 +256,7 @@ impl<'root> Setting<'root> {
     }
 
     /// Some thirty thousand cases made from the OpenAPI document, the same ones each time but for the day's moments. On PostgreSQL
-    /// a sixth of them: what a case finds out about the API doesn't depend on the store, and the store has suites of its own.
+    /// a third of them: what a case finds out about the API doesn't depend on the store, and the store has suites of its own.
     fn schemathesis(&self, suite: &'static str) -> Outcome {
         let mut outcome = Outcome::new(suite);
         let ran = python(self.root, "e2e/schemathesis").and_then(|python| {
@@ -281,7 +281,7 @@ impl<'root> Setting<'root> {
                     .env("BINDERY_E2E_STORE", url)
                     .env("BINDERY_PSQL", postgres::psql(self.root)?)
                     .env("BINDERY_EXAMPLES", "50")
-                    .env("BINDERY_CASES_MIN", "3000");
+                    .env("BINDERY_CASES_MIN", "8000");
             }
             fs::create_dir_all(&reports)?;
             tests
