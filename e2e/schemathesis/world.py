@@ -18,12 +18,24 @@ ORGANIZATIONS = 30
 PEOPLE = 30
 
 
+def new_store(directory: Path) -> list[str]:
+    """What names a store of its own: a directory, or a database made here on the server that BINDERY_E2E_STORE names."""
+    server = os.environ.get("BINDERY_E2E_STORE")
+    if not server:
+        return ["--data-dir", str(directory / "data")]
+    base, maintenance = server.rsplit("/", 1)
+    name = f"schemathesis_{secrets.token_hex(8)}"
+    make = ["--quiet", "--command", f"CREATE DATABASE {name}", f"{base}/{maintenance}"]
+    subprocess.run([os.environ["BINDERY_PSQL"], *make], timeout=60, check=True)
+    return ["--store", f"{base}/{name}"]
+
+
 class Server:
-    """One data directory, served or not."""
+    """One store, served or not."""
 
     def __init__(self, binary: str, directory: Path) -> None:
         self.binary = binary
-        self.data = directory / "data"
+        self.store = new_store(directory)
         self.log = directory / "server.log"
         self.admin_key = "ak-" + "".join(secrets.choice(LETTERS) for _ in range(40))
         self.process: subprocess.Popen[str] | None = None
@@ -32,7 +44,7 @@ class Server:
     def start(self) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [self.binary, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0"],
+                [self.binary, "serve", *self.store, "--listen", "127.0.0.1:0"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -50,7 +62,7 @@ class Server:
 
     def issue_key(self, email: str) -> str:
         done = subprocess.run(
-            [self.binary, "key", "issue", "--data-dir", str(self.data), "--email", email],
+            [self.binary, "key", "issue", *self.store, "--email", email],
             capture_output=True,
             text=True,
             timeout=30,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -16,6 +17,8 @@ struct Outcome {
     failed: u32,
     /// Why it counts as failed although no test did.
     trouble: Option<String>,
+    began: Instant,
+    took: Duration,
 }
 
 impl Outcome {
@@ -25,6 +28,8 @@ impl Outcome {
             passed: 0,
             failed: 0,
             trouble: None,
+            began: Instant::now(),
+            took: Duration::ZERO,
         }
     }
 
@@ -72,7 +77,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
 /// Only the cases made from the OpenAPI document.
 pub(crate) fn schemathesis(root: &Path) -> Result<()> {
     let setting = Setting::new(root)?;
-    close(&[setting.schemathesis()])
+    close(&[setting.schemathesis("schemathesis")])
 }
 
 /// Says what each suite came to, and closes with the counts.
@@ -83,13 +88,16 @@ fn close(outcomes: &[Outcome]) -> Result<()> {
         passed,
         failed,
         trouble,
+        took,
+        ..
     } in outcomes
     {
         let trouble = trouble
             .as_ref()
             .map(|why| format!("  NOT RUN TO ITS END: {why}"));
         say(&format!(
-            "{suite}: {passed} passed, {failed} failed{}",
+            "{suite}: {passed} passed, {failed} failed, in {} s{}",
+            took.as_secs(),
             trouble.unwrap_or_default()
         ));
     }
@@ -133,14 +141,19 @@ fn end_to_end(root: &Path, postgres: Option<&str>) -> Vec<Outcome> {
         setting.pytest("raw http", "test_raw"),
         setting.pytest("python sdk", "test_sdk"),
         setting.pytest("ax command line", "test_cli"),
-        setting.typescript(),
+        setting.typescript("typescript client"),
         setting.coverage(),
-        setting.schemathesis(),
+        setting.schemathesis("schemathesis"),
     ];
     if let Some(url) = postgres {
         setting.postgres = Some(url.to_owned());
-        outcomes.push(setting.pytest("raw http on PostgreSQL", "test_raw"));
-        outcomes.push(setting.pytest("python sdk on PostgreSQL", "test_sdk"));
+        outcomes.extend([
+            setting.pytest("raw http on PostgreSQL", "test_raw"),
+            setting.pytest("python sdk on PostgreSQL", "test_sdk"),
+            setting.pytest("ax command line on PostgreSQL", "test_cli"),
+            setting.typescript("typescript client on PostgreSQL"),
+            setting.schemathesis("schemathesis on PostgreSQL"),
+        ]);
     }
     outcomes
 }
@@ -215,8 +228,8 @@ impl<'root> Setting<'root> {
         finish(outcome, ran)
     }
 
-    fn typescript(&self) -> Outcome {
-        let mut outcome = Outcome::new("typescript client");
+    fn typescript(&self, suite: &'static str) -> Outcome {
+        let mut outcome = Outcome::new(suite);
         let home = self.root.join("e2e/typescript");
         let ran = node_20(self.root).and_then(|()| {
             run(&mut program(
@@ -242,9 +255,10 @@ impl<'root> Setting<'root> {
         finish(outcome, ran)
     }
 
-    /// Some thirty thousand cases made from the OpenAPI document, the same ones each time but for the day's moments.
-    fn schemathesis(&self) -> Outcome {
-        let mut outcome = Outcome::new("schemathesis");
+    /// Some thirty thousand cases made from the OpenAPI document, the same ones each time but for the day's moments. On PostgreSQL
+    /// a third of them: what a case finds out about the API doesn't depend on the store, and the store has suites of its own.
+    fn schemathesis(&self, suite: &'static str) -> Outcome {
+        let mut outcome = Outcome::new(suite);
         let ran = python(self.root, "e2e/schemathesis").and_then(|python| {
             let mut tests = program(
                 self.root,
@@ -260,9 +274,19 @@ impl<'root> Setting<'root> {
                     "e2e/schemathesis",
                 ],
             );
+            let mut reports = target(self.root);
+            if let Some(url) = &self.postgres {
+                reports.push("on-postgres");
+                tests
+                    .env("BINDERY_E2E_STORE", url)
+                    .env("BINDERY_PSQL", postgres::psql(self.root)?)
+                    .env("BINDERY_EXAMPLES", "50")
+                    .env("BINDERY_CASES_MIN", "8000");
+            }
+            fs::create_dir_all(&reports)?;
             tests
                 .env("BINDERY_BIN", &self.binary)
-                .env("BINDERY_REPORTS", target(self.root))
+                .env("BINDERY_REPORTS", reports)
                 .env("PYTHONDONTWRITEBYTECODE", "1");
             run_and_read(&mut tests, |line| outcome.read_pytest(line))
         });
@@ -284,6 +308,7 @@ impl<'root> Setting<'root> {
 }
 
 fn finish(mut outcome: Outcome, ran: Result<bool>) -> Outcome {
+    outcome.took = outcome.began.elapsed();
     match ran {
         Ok(true) if outcome.passed == 0 => outcome.trouble = Some("it ran no test".to_owned()),
         Ok(true) => {}

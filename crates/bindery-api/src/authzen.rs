@@ -59,7 +59,9 @@ fn explain_one(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Eval
     let explanation = call.state.explain_to(context, &question);
     let teller = Teller::new(&call.state, question, context);
     let reasons = Reasons::new(&explanation, &teller);
-    Ok(Evaluated::explained(explanation.is_allowed(), reasons))
+    let is_allowed = explanation.is_allowed();
+    call.services.counts.decided(1, is_allowed.into());
+    Ok(Evaluated::explained(is_allowed, reasons))
 }
 
 /// `POST /bindery/v1/explain`.
@@ -73,6 +75,8 @@ pub(crate) fn explain(call: &Call) -> Result<Answer, Problem> {
         Some(question) => {
             let explanation = call.state.explain_to(&context, &question);
             let teller = Teller::new(&call.state, question, &context);
+            let is_allowed = explanation.is_allowed();
+            call.services.counts.decided(1, is_allowed.into());
             Explained::new(&explanation, &teller)
         }
     };
@@ -87,6 +91,10 @@ fn evaluate(
     let question = permitted(call, context, asked)?;
     // A permission that there isn't, nobody has.
     let decided = question.map(|question| call.account.decide(&question, call.now));
+    if let Some((decision, _)) = &decided {
+        let allowed = decision.is_allowed().into();
+        call.services.counts.decided(1, allowed);
+    }
     Ok(decided.map_or(
         (Evaluated::plain(false), call.state.revision()),
         |(decision, revision)| (Evaluated::plain(decision.is_allowed()), revision),
@@ -173,6 +181,8 @@ fn decide_all(
     let revision = call
         .account
         .decide_many(&questions, call.now, &mut decisions);
+    let allowed = decisions.iter().filter(|one| one.is_allowed()).count();
+    call.services.counts.decided(decisions.len(), allowed);
     let mut decisions = decisions.into_iter();
     let evaluated = items.into_iter().map(|item| match item {
         Ok(Some(_)) => Evaluated::plain(decisions.next().is_some_and(Decision::is_allowed)),

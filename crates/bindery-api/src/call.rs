@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bindery_core::command::{Caller, Command, Context};
@@ -11,7 +11,7 @@ use bindery_core::id::{Id, IdKey, Revision};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_core::user::User;
-use bindery_node::{Account, Audit, Node};
+use bindery_node::{Account, Audit, ExecuteError, Node};
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
@@ -22,6 +22,7 @@ use crate::authzen::{Aliases, Kept, Names};
 use crate::hot::Form;
 use crate::json;
 use crate::mail::{Letter, Mailer};
+use crate::metrics::Counts;
 use crate::operations::Operation;
 use crate::page::Cursors;
 use crate::password::Passwords;
@@ -86,8 +87,21 @@ pub(crate) struct Services {
     pub(crate) attempts: Attempts,
     pub(crate) aliases: Aliases,
     pub(crate) searches: Kept,
+    pub(crate) counts: Arc<Counts>,
     /// As many searches and explanations at once as there is anything to run them on; more wait.
     pub(crate) searching: Arc<Semaphore>,
+}
+
+impl Services {
+    /// What a client sees of a failed command, which is counted.
+    pub(crate) fn problem(&self, error: ExecuteError) -> Problem {
+        let is_refused = matches!(error, ExecuteError::Refused(_));
+        let problem = Problem::from(error);
+        if is_refused {
+            self.counts.refused(problem.status());
+        }
+        problem
+    }
 }
 
 /// One request that anyone may make.
@@ -106,6 +120,8 @@ pub(crate) struct OpenCall {
     pub(crate) address: String,
     pub(crate) path: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
+    /// The revision of the account that it turns out to be about, for the frame.
+    pub(crate) answered_at: Arc<OnceLock<Revision>>,
 }
 
 impl OpenCall {
@@ -340,7 +356,7 @@ impl Call {
             .account
             .execute(command, self.caller, Some(self.audit()));
         match tokio::time::timeout(EXECUTE_TIMEOUT, executed).await {
-            Ok(outcome) => Ok(outcome?),
+            Ok(outcome) => outcome.map_err(|error| self.services.problem(error)),
             Err(_) => Err(Problem::outcome_unknown()),
         }
     }
@@ -455,7 +471,9 @@ mod tests {
             passwords: Passwords::new(),
             attempts: Attempts::new(),
             aliases: Aliases::default(),
+            counts: Arc::default(),
             searches: Kept::default(),
+            counts: Arc::default(),
             searching: Arc::clone(&searching),
         });
         let call = |operation: &str, options: &str| {

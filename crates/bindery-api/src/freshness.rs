@@ -1,14 +1,17 @@
 //! How new an answer is. Each says the revision that it was given at; a request can ask for one that is at least as new as an
 //! answer it has seen, from whichever server; and a server that is cut off from its store says how far it may be behind.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::id::Revision;
-use bindery_node::{FOLLOW_INTERVAL, Node};
+use bindery_node::Node;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::metrics;
+use crate::operations::Operation;
 use crate::problem::Problem;
 
 /// Of an answer: the revision of the account that it was given at. Of a change: one at which it is made.
@@ -20,8 +23,6 @@ const STALENESS: HeaderName = HeaderName::from_static("bindery-staleness");
 
 /// How long a request waits for a revision.
 const AT_LEAST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a key that isn't known yet is looked for, while another server may just have made it.
-const KEY_PAUSE: Duration = Duration::from_millis(10);
 /// From here on a server counts as cut off.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(2);
 
@@ -31,6 +32,8 @@ pub(crate) struct Frame {
     body_read: AtomicBool,
     /// 0 while there is none.
     revision: AtomicU64,
+    /// The place of the operation among all, and one more; 0 while none is reached.
+    operation: AtomicUsize,
 }
 
 impl Frame {
@@ -47,6 +50,17 @@ impl Frame {
     /// The answer is given at this revision.
     pub(crate) fn answer_at(&self, revision: Revision) {
         self.revision.store(revision.0, Ordering::Relaxed);
+    }
+
+    /// The request has reached this operation.
+    pub(crate) fn reaches(&self, operation: &'static Operation) {
+        let place = metrics::place_of(operation).map_or(0, |place| place + 1);
+        self.operation.store(place, Ordering::Relaxed);
+    }
+
+    /// The place of the operation among all, if one is reached.
+    pub(crate) fn place(&self) -> Option<usize> {
+        self.operation.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Says how new the answer is.
@@ -78,34 +92,20 @@ pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
     }
 }
 
-/// Waits until the key is known and its account has come so far, within bounds. A key that stays unknown is no error here.
+/// Waits until the key's account has come so far, within bounds. A key that nobody has is no error here.
 pub(crate) async fn wait(
-    node: &Node,
+    node: &Arc<Node>,
     key: Option<&SecretHash>,
     revision: Revision,
 ) -> Result<(), Problem> {
     let Some(key) = key else {
         return Ok(());
     };
-    let found = tokio::time::timeout(FOLLOW_INTERVAL, find(node, key)).await;
-    let Ok(Some(account)) = found else {
+    let Some((account, _)) = node.admit(key, node.clock().now()).await? else {
         return Ok(());
     };
     let reached = tokio::time::timeout(AT_LEAST_TIMEOUT, account.reach(revision)).await;
     reached.map_err(|_| Problem::not_reached(revision, account.snapshot().revision()))
-}
-
-async fn find(node: &Node, key: &SecretHash) -> Option<std::sync::Arc<bindery_node::Account>> {
-    loop {
-        let now = node.clock().now();
-        if let Some((account, _)) = node.authenticate(key, now) {
-            return Some(account);
-        }
-        if !node.has_others() {
-            return None;
-        }
-        tokio::time::sleep(KEY_PAUSE).await;
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::authzen::{Aliases, Names};
 use crate::json::{self, Object};
+use crate::metrics::Counts;
 use crate::wire::authzen::{Asked, EVALUATIONS_MAX, Named, NamedAction};
 
 /// What a request asks for.
@@ -38,6 +39,7 @@ pub(crate) struct Asking<'a> {
     /// The account's newest state, that says who may ask.
     pub(crate) state: &'a State,
     pub(crate) aliases: &'a Aliases,
+    pub(crate) counts: &'a Counts,
     pub(crate) context: Context,
 }
 
@@ -113,6 +115,7 @@ impl Asking<'_> {
             return None;
         }
         let (is_allowed, revision) = self.account.allows(&question, self.context.now);
+        self.counts.decided(1, is_allowed.into());
         let answer = if is_allowed { ALLOWED } else { DENIED };
         Some((answer.to_vec(), revision))
     }
@@ -145,12 +148,15 @@ impl Asking<'_> {
             .allows_many(&questions, self.context.now, &mut answers);
         let mut answer = Vec::with_capacity(20 + answers.len() * (DENIED.len() + 1));
         answer.extend_from_slice(br#"{"evaluations":["#);
+        let mut allowed = 0;
         for (place, is_allowed) in answers.iter().enumerate() {
             if place > 0 {
                 answer.push(b',');
             }
+            allowed += usize::from(*is_allowed);
             answer.extend_from_slice(if *is_allowed { ALLOWED } else { DENIED });
         }
+        self.counts.decided(answers.len(), allowed);
         answer.extend_from_slice(b"]}");
         Some((answer, revision))
     }

@@ -10,6 +10,7 @@ mod health;
 mod hot;
 mod json;
 mod mail;
+mod metrics;
 mod openapi;
 mod operations;
 mod page;

@@ -9,7 +9,7 @@ use hyper::{Response, StatusCode};
 use bindery_core::id::{Kind, Revision};
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
 
-use bindery_node::ExecuteError;
+use bindery_node::{ExecuteError, Unavailable};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
@@ -327,6 +327,19 @@ fn type_of(anchor: Option<&str>) -> String {
         || "about:blank".to_owned(),
         |anchor| format!("{TYPE_BASE}#{anchor}"),
     )
+}
+
+impl From<Unavailable> for Problem {
+    /// 503: whose key it is can't be told now, so it isn't called unknown.
+    fn from(_: Unavailable) -> Self {
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the account of this key or link can't be read now; try again",
+            )
+        }
+    }
 }
 
 impl From<ExecuteError> for Problem {

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -14,7 +14,7 @@ use bindery_core::command::{Caller, Context};
 use bindery_core::id::AccountId;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Node};
+use bindery_node::{Account, Node, StoreCall};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -29,6 +29,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::authzen::{Aliases, Kept};
@@ -41,6 +42,7 @@ use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
 use crate::mail::Mailer;
+use crate::metrics::{self, Counts, Metrics};
 use crate::openapi::pages;
 use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
@@ -101,6 +103,10 @@ pub struct Options {
     pub audit_retention: Option<Duration>,
     /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
     pub staleness_max: Option<Duration>,
+    /// After how long an account that nobody uses is given up; never, if absent.
+    pub accounts_idle: Option<Duration>,
+    /// Where `GET /metrics` is answered, without a key; nowhere, if absent.
+    pub metrics: Option<TcpListener>,
     /// How letters leave.
     pub mailer: Mailer,
     /// Where clients reach this server, for the metadata of its decision point; without it there are none.
@@ -112,8 +118,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata,
-    /// no aliases and no trusted proxies.
+    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no account
+    /// given up, and neither metrics nor metadata, aliases or trusted proxies.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
@@ -121,6 +127,8 @@ impl Options {
             audits_reads: true,
             audit_retention: None,
             staleness_max: None,
+            accounts_idle: None,
+            metrics: None,
             mailer,
             public_url: None,
             aliases: Aliases::default(),
@@ -136,6 +144,9 @@ const FORGET_AT_ONCE: usize = 2_000;
 /// How long to rest before the next.
 const FORGET_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often idle accounts are looked for, at the least.
+const EVICT_INTERVAL_MAX: Duration = Duration::from_mins(1);
+
 /// How often what is kept in memory about clients is tidied up.
 const TIDY_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -149,6 +160,10 @@ pub struct Server {
     public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
+    accounts_idle: Option<Duration>,
+    metrics: Option<TcpListener>,
+    /// One for each connection that may be.
+    places: Arc<Semaphore>,
     health: Health,
     trusted_proxies: Vec<Network>,
 }
@@ -164,6 +179,7 @@ impl Server {
                 attempts: Attempts::new(),
                 aliases: options.aliases,
                 searches: Kept::default(),
+                counts: Arc::new(Counts::new()),
                 searching: Arc::new(Semaphore::new(searches_at_once())),
             }),
             public: PublicCall {
@@ -174,6 +190,9 @@ impl Server {
             rate: Rate::per_second(options.rate_limit),
             audits_reads: options.audits_reads,
             audit_retention: options.audit_retention,
+            accounts_idle: options.accounts_idle,
+            metrics: options.metrics,
+            places: Arc::new(Semaphore::new(options.limits.connections_max)),
             health: Health {
                 staleness_max: options.staleness_max,
             },
@@ -182,10 +201,11 @@ impl Server {
     }
 
     /// Serves connections until `stop` resolves, then lets requests under way finish.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let metrics = self.metrics.take();
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(server.limits.connections_max));
+        let places = Arc::clone(&server.places);
         let chores = tokio::spawn({
             let server = Arc::clone(&server);
             async move {
@@ -194,6 +214,8 @@ impl Server {
                     Arc::clone(&server.services.node).follow(),
                     server.keep_tidy(),
                     server.keep_audit_short(),
+                    server.keep_accounts_few(),
+                    server.tell_metrics(metrics),
                 )
             }
         });
@@ -263,6 +285,39 @@ impl Server {
         }
     }
 
+    /// Gives up accounts that nobody uses, with the searches that are kept for them.
+    async fn keep_accounts_few(&self) {
+        let Some(idle) = self.accounts_idle else {
+            return;
+        };
+        let mut interval = tokio::time::interval((idle / 4).min(EVICT_INTERVAL_MAX));
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let evicted = self.services.node.evict_idle(idle).await;
+            if !evicted.is_empty() {
+                tracing::info!(
+                    accounts = evicted.len(),
+                    "accounts that nobody used are given up"
+                );
+            }
+            self.services.searches.forget(&evicted);
+        }
+    }
+
+    async fn tell_metrics(&self, listener: Option<TcpListener>) {
+        let Some(listener) = listener else {
+            return;
+        };
+        let metrics = Metrics {
+            node: Arc::clone(&self.services.node),
+            counts: Arc::clone(&self.services.counts),
+            places: Arc::clone(&self.places),
+            connections_max: self.limits.connections_max,
+        };
+        metrics::serve(listener, metrics).await;
+    }
+
     async fn keep_audit_short(&self) {
         let Some(retention) = self.audit_retention else {
             return;
@@ -270,8 +325,17 @@ impl Server {
         let mut interval = tokio::time::interval(FORGET_INTERVAL);
         loop {
             interval.tick().await;
-            for account in self.services.node.accounts() {
-                self.forget(account.id(), retention).await;
+            // In the store alone: nobody is put to work for it.
+            let node = Arc::clone(&self.services.node);
+            let heads = move || node.meters().watch(StoreCall::Heads, node.store().heads());
+            match tokio::task::spawn_blocking(heads).await {
+                Ok(Ok(accounts)) => {
+                    for (account, _) in accounts {
+                        self.forget(account, retention).await;
+                    }
+                }
+                Ok(Err(error)) => tracing::error!(%error, "old audit entries were not forgotten"),
+                Err(error) => tracing::error!(%error, "old audit entries were not forgotten"),
             }
         }
     }
@@ -285,7 +349,10 @@ impl Server {
         let mut forgotten = 0;
         loop {
             let node = Arc::clone(node);
-            let some = move || node.store().forget_audit(account, before, FORGET_AT_ONCE);
+            let some = move || {
+                let some = node.store().forget_audit(account, before, FORGET_AT_ONCE);
+                node.meters().watch(StoreCall::Audit, some)
+            };
             match tokio::task::spawn_blocking(some).await {
                 Ok(Ok(0)) => break,
                 Ok(Ok(count)) => forgotten += count,
@@ -330,8 +397,11 @@ impl Server {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        let took = began.elapsed();
+        let counts = &self.services.counts;
+        counts.answered(frame.place(), response.status(), took);
         let status = response.status().as_u16();
-        let micros = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         if status >= 500 {
             let (path, micros) = (shown(uri.path()), micros());
             tracing::error!(%method, path, status, micros, request_id, "request");
@@ -367,7 +437,10 @@ impl Server {
             freshness::wait(&self.services.node, key.as_ref(), revision).await?;
         }
         let now = self.services.node.clock().now();
-        let known = key.and_then(|key| self.services.node.authenticate(&key, now));
+        let known = match key {
+            Some(key) => self.services.node.admit(&key, now).await?,
+            None => None,
+        };
         let now = known
             .as_ref()
             .map_or(now, |(account, _)| self.now_after(&account.snapshot()));
@@ -383,6 +456,7 @@ impl Server {
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
             Route::Nothing => return Err(Problem::no_such_path()),
         };
+        frame.reaches(operation);
         let client = client_address::client(peer.ip(), request.headers(), &self.trusted_proxies);
         let asked = Asked {
             operation,
@@ -422,6 +496,7 @@ impl Server {
         self.services.attempts.take_from(asked.client)?;
         let body = self.read_body(&asked, request).await?;
         let operation = asked.operation;
+        let answered_at = Arc::new(OnceLock::new());
         let answer = handler(OpenCall {
             operation,
             services: Arc::clone(&self.services),
@@ -429,8 +504,13 @@ impl Server {
             address: asked.address,
             path,
             body,
+            answered_at: Arc::clone(&answered_at),
         })
-        .await?;
+        .await;
+        if let Some(revision) = answered_at.get() {
+            asked.frame.answer_at(*revision);
+        }
+        let answer = answer?;
         operation.check_answer(&answer);
         Ok(answer)
     }
@@ -533,6 +613,7 @@ impl Server {
             account,
             state: &state,
             aliases: &self.services.aliases,
+            counts: &self.services.counts,
             context: Context {
                 caller,
                 now: self.now_after(&state),

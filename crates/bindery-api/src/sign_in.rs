@@ -10,9 +10,9 @@ use bindery_core::api_key::SecretHash;
 use bindery_core::command::credentials::{AcceptInvitation, CompletePasswordReset, SignIn};
 use bindery_core::command::{Caller, Command};
 use bindery_core::credential::PasswordHash;
-use bindery_core::id::UserId;
+use bindery_core::id::{AccountId, UserId};
 use bindery_core::text::Email;
-use bindery_node::Account;
+use bindery_node::{Account, Node, StoreCall};
 
 use crate::call::{Answer, EXECUTE_TIMEOUT, OpenCall};
 use crate::client_address::household;
@@ -25,6 +25,8 @@ use crate::wire::sign_in::{PasswordChoice, SignInRequest, SignedIn};
 
 /// How many accounts are tried for one address; someone who is in more of them signs in by link.
 const ACCOUNTS_MAX: usize = 4;
+/// In how many an address is looked for: not everyone in them has a password.
+const ACCOUNTS_SEEN_MAX: usize = 64;
 
 /// How often anyone may try to get in. Each attempt costs a password's hash.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Attempts {
 }
 
 pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem> {
-    let (account, user, token) = linked(&call)?;
+    let (account, user, token) = linked(&call).await?;
     let password = chosen(&call).await?;
     let text = new_text()?;
     let command = AcceptInvitation {
@@ -81,7 +83,7 @@ pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem>
 }
 
 pub(crate) async fn complete_password_reset(call: OpenCall) -> Result<Answer, Problem> {
-    let (account, user, token) = linked(&call)?;
+    let (account, user, token) = linked(&call).await?;
     let password = chosen(&call).await?;
     execute(
         &call,
@@ -128,20 +130,14 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
 }
 
 /// The account and person of the link in the path. A link that nobody has costs no hash.
-fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), Problem> {
-    let token = LinkToken::hash_of(call.path_text("token"));
-    token
-        .and_then(|token| {
-            call.services
-                .node
-                .accounts()
-                .into_iter()
-                .find_map(|account| {
-                    let user = account.snapshot().user_of_link(&token)?;
-                    Some((account, user, token))
-                })
-        })
-        .ok_or_else(Problem::dead_link)
+async fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), Problem> {
+    let token = LinkToken::hash_of(call.path_text("token")).ok_or_else(Problem::dead_link)?;
+    let node = &call.services.node;
+    let account = node.account_of_secret(&token, call.now).await?;
+    let account = account.ok_or_else(Problem::dead_link)?;
+    let user = account.snapshot().user_of_link(&token);
+    let user = user.ok_or_else(Problem::dead_link)?;
+    Ok((account, user, token))
 }
 
 /// The password of the body, hashed.
@@ -151,22 +147,15 @@ async fn chosen(call: &OpenCall) -> Result<PasswordHash, Problem> {
     call.services.passwords.hash(password).await
 }
 
-/// Whose password this is. One verification at the least, so that an unknown address takes as long as a known one.
+/// Whose password this is. One verification at the least, so that an unknown address takes as long as a known one; for the same
+/// reason the store is asked what people prove themselves with, and only whoever has is worth loading an account.
 async fn verify(
     call: &OpenCall,
     email: &Email,
     offered: Password,
 ) -> Result<(Arc<Account>, UserId, PasswordHash), Problem> {
-    let mut candidates = Vec::new();
-    for account in call.services.node.accounts() {
-        let state = account.snapshot();
-        let user = state.user_by_email(email).map(|user| user.id);
-        let credential = user.and_then(|user| state.credential(user));
-        let hash = credential.and_then(|credential| credential.password.clone());
-        if let (Some(user), Some(hash)) = (user, hash) {
-            candidates.push((account, user, hash));
-        }
-    }
+    let node = &call.services.node;
+    let candidates = candidates(node, email.clone()).await?;
     if candidates.is_empty() {
         call.services.passwords.verify(offered, None).await?;
         return Err(Problem::sign_in_refused());
@@ -178,10 +167,35 @@ async fn verify(
             .verify(offered.clone(), Some(&hash))
             .await?
         {
+            let account = node.wake(account, call.now).await?;
             return Ok((account, user, hash));
         }
     }
     Err(Problem::sign_in_refused())
+}
+
+/// Everyone with this address who has a password.
+async fn candidates(
+    node: &Arc<Node>,
+    email: Email,
+) -> Result<Vec<(AccountId, UserId, PasswordHash)>, Problem> {
+    let asked = Arc::clone(node);
+    let known = tokio::task::spawn_blocking(move || {
+        let known = asked.store().credentials(&email, ACCOUNTS_SEEN_MAX);
+        asked.meters().watch(StoreCall::Lookup, known)
+    });
+    let known = known.await.map_err(|error| {
+        tracing::error!(%error, "a look for a person did not come to its end");
+        Problem::internal()
+    })?;
+    let known = known.map_err(|error| {
+        tracing::error!(%error, "who has an address can't be read");
+        Problem::unreadable()
+    })?;
+    let with_password = known
+        .into_iter()
+        .filter_map(|(account, known)| Some((account, known.user, known.password?)));
+    Ok(with_password.collect())
 }
 
 async fn execute<C>(
@@ -196,8 +210,11 @@ where
 {
     let caller = Caller::Person(user);
     let executed = account.execute(command, caller, Some(call.audit()));
-    match tokio::time::timeout(EXECUTE_TIMEOUT, executed).await {
-        Ok(outcome) => outcome.map_err(|error| match Problem::from(error) {
+    let executed = tokio::time::timeout(EXECUTE_TIMEOUT, executed).await;
+    // The one at which it was made, or a later one.
+    let _ = call.answered_at.set(account.snapshot().revision());
+    match executed {
+        Ok(outcome) => outcome.map_err(|error| match call.services.problem(error) {
             // Between verifying and deciding, somebody else was faster.
             problem if problem.status() == 401 => Problem::sign_in_refused(),
             problem => problem,

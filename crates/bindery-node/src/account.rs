@@ -2,12 +2,13 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bindery_core::access::{AccessIndex, AccessWriter};
+use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
 use bindery_core::command::{Caller, Command};
 use bindery_core::decision::{Decision, Question};
@@ -21,7 +22,8 @@ use bindery_store::{AppendError, Store};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::node::Directory;
+use crate::directory::Directory;
+use crate::meters::{Meters, StoreCall};
 use crate::notes::Notes;
 use crate::submission::{Audit, Flush, Pending, Submission};
 use crate::writer::Writer;
@@ -32,6 +34,8 @@ const QUEUE_MAX: usize = 4096;
 const BATCH_MAX: usize = 1024;
 /// How long to wait before the store is asked again what became of a commit.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
+/// How much later a use of the account must be than the one that is known, to be noted.
+const TOUCH_STEP_MS: u64 = 1_000;
 /// How much of the log is read at once.
 const LOG_PAGE: usize = 1000;
 
@@ -45,6 +49,8 @@ pub struct Account {
     takes_writes: Arc<AtomicBool>,
     /// Whether the writer has been called to catch up and hasn't begun.
     is_called: Arc<AtomicBool>,
+    /// When somebody used it last, in milliseconds.
+    touched: AtomicI64,
     queue: Option<mpsc::Sender<Errand>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -95,6 +101,7 @@ impl Account {
         clock: Clock,
         directory: Directory,
         notes: Notes,
+        meters: Arc<Meters>,
     ) -> std::io::Result<Self> {
         let id = state.account().id;
         let notes = Arc::new(notes);
@@ -115,6 +122,7 @@ impl Account {
             is_called: Arc::clone(&is_called),
             access: access_writer,
             writer: Writer::new(state),
+            meters,
         };
         let AccountId(number) = id;
         let thread = std::thread::Builder::new()
@@ -133,6 +141,7 @@ impl Account {
             notes,
             takes_writes,
             is_called,
+            touched: AtomicI64::new(i64::MIN),
             queue: Some(queue),
             thread: Some(thread),
         })
@@ -141,6 +150,42 @@ impl Account {
     /// Its number.
     pub fn id(&self) -> AccountId {
         self.id
+    }
+
+    /// The caller behind a key's hash at `now`, if it is good here.
+    pub(crate) fn authenticate(&self, hash: &SecretHash, now: Timestamp) -> Option<Caller> {
+        let snapshot = self.snapshot();
+        // Never earlier than the last change: a clock that was set back brings no key back to life.
+        let caller = snapshot.authenticate(hash, now.max(snapshot.latest()))?;
+        if let Caller::Key { key, .. } = caller {
+            self.note_use(key, now);
+        }
+        self.touch(now);
+        Some(caller)
+    }
+
+    /// Notes that somebody uses it.
+    pub(crate) fn touch(&self, now: Timestamp) {
+        // Many read this at once: it is written once a second at the most.
+        let known = self.touched.load(Ordering::Relaxed);
+        if known.abs_diff(now.as_millis()) >= TOUCH_STEP_MS {
+            self.touched.store(now.as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// When somebody used it last, within a second.
+    pub(crate) fn last_touch(&self) -> Timestamp {
+        Timestamp::from_millis(self.touched.load(Ordering::Relaxed))
+    }
+
+    /// How many audit entries wait to be written.
+    pub fn notes(&self) -> usize {
+        self.notes.waiting()
+    }
+
+    /// Whether anything that was noted isn't written down yet.
+    pub(crate) fn has_notes(&self) -> bool {
+        self.notes.is_waiting()
     }
 
     /// The newest committed state. Never waits.
@@ -368,6 +413,7 @@ struct Desk {
     is_called: Arc<AtomicBool>,
     access: AccessWriter,
     writer: Writer,
+    meters: Arc<Meters>,
 }
 
 impl Desk {
@@ -391,7 +437,11 @@ impl Desk {
             // An append catches up as well.
             match self.commit(&mut queue) {
                 // One of them is to blame, and the others shall not pay for it.
-                Err(ExecuteError::Contradiction) if queue.len() > 1 => {
+                Err(ExecuteError::Contradiction) if queue.len() > 1 || self.notes.is_waiting() => {
+                    // Or the notes are, and must not be to blame for whatever comes.
+                    if self.notes.is_waiting() {
+                        let _ = self.commit(&mut []);
+                    }
                     for mut submission in queue.drain(..) {
                         let committed = self.commit(std::slice::from_mut(&mut submission));
                         submission.answer(committed);
@@ -425,6 +475,7 @@ impl Desk {
             directory,
             ..
         } = self;
+        let began = Instant::now();
         let appended = self.store.append(*id, known, &mut |appended| {
             let mut made = writer.make_batch(appended, queue, clock.now(), batch);
             taken.add_to(&mut made);
@@ -433,6 +484,8 @@ impl Desk {
             directory.learn(*id, &made.entries);
             made
         });
+        self.meters.append_micros.observe_micros(began.elapsed());
+        let appended = self.meters.watch(StoreCall::Append, appended);
         let outcome = match appended {
             Ok(_) => {
                 self.writer.commit();
@@ -441,7 +494,9 @@ impl Desk {
             Err(AppendError::Unknown(cause)) => {
                 tracing::error!(%cause, "a commit's answer was lost; reading the log");
                 self.writer.abandon();
+                self.meters.lost.count();
                 if self.resolve(batch) {
+                    self.meters.lost_and_found.count();
                     Ok(())
                 } else {
                     Err(ExecuteError::Unavailable)
@@ -458,10 +513,13 @@ impl Desk {
                 Err(ExecuteError::Contradiction)
             }
         };
+        self.meters.batch(queue.len(), outcome.is_ok());
         let is_reached = outcome != Err(ExecuteError::Unavailable);
         self.takes_writes.store(is_reached, Ordering::Relaxed);
         if outcome.is_ok() {
             self.notes.settle();
+        } else if queue.is_empty() && outcome == Err(ExecuteError::Contradiction) {
+            self.notes.give_up(&taken);
         } else {
             self.notes.put_back(taken);
         }
@@ -489,7 +547,8 @@ impl Desk {
     fn catch_up(&mut self) {
         loop {
             let known = self.writer.known();
-            match self.store.changes_since(self.id, known, LOG_PAGE) {
+            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
+            match self.meters.watch(StoreCall::Changes, changes) {
                 Ok(entries) => {
                     self.directory.learn(self.id, &entries);
                     self.writer.follow(&entries);
@@ -510,10 +569,9 @@ impl Desk {
     fn resolve(&mut self, batch: u64) -> bool {
         let mut is_in = false;
         loop {
-            match self
-                .store
-                .changes_since(self.id, self.writer.known(), LOG_PAGE)
-            {
+            let known = self.writer.known();
+            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
+            match self.meters.watch(StoreCall::Changes, changes) {
                 Ok(entries) if entries.is_empty() => return is_in,
                 Ok(entries) => {
                     self.directory.learn(self.id, &entries);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bindery_core::id::{AccountId, Revision};
 use bindery_store::{StoreError, Wake};
 
+use crate::meters::StoreCall;
 use crate::node::Node;
 
 /// How often the store is asked how far every account has come, whatever was heard in between.
@@ -43,7 +44,7 @@ struct Follower {
     node: Arc<Node>,
     /// When every account's revision was last asked for.
     asked: Option<Instant>,
-    /// What that brought, as long as not every account has come so far.
+    /// What that brought of accounts at work that have not come so far.
     wanted: Vec<(AccountId, Revision)>,
     /// Whether the store was out of reach.
     is_cut_off: bool,
@@ -84,9 +85,9 @@ impl Follower {
 
     fn call(&self, accounts: &BTreeSet<AccountId>) {
         for id in accounts {
-            match self.node.account(*id) {
-                Some(account) => account.catch_up(),
-                None => self.start(*id),
+            // One that nobody here needs stays in the store: it is loaded as it is then.
+            if let Some(account) = self.node.account(*id) {
+                account.catch_up();
             }
         }
     }
@@ -95,6 +96,7 @@ impl Follower {
     fn ask(&mut self) {
         let asked = Instant::now();
         let heads = self.node.store().heads();
+        let heads = self.node.meters().watch(StoreCall::Heads, heads);
         self.asked = Some(Instant::now());
         match heads {
             Ok(heads) => {
@@ -103,11 +105,11 @@ impl Follower {
                 }
                 self.is_cut_off = false;
                 self.wanted = heads;
-                let behind = self.behind().map(|(id, _)| id).collect();
+                // Of all there are, those that are at work here and not there yet: each wake-up looks at them again.
+                self.wanted = self.behind().collect();
+                let behind = self.wanted.iter().map(|(id, _)| *id).collect();
                 self.call(&behind);
-                self.node
-                    .freshness()
-                    .seen(asked, self.behind().next().is_none());
+                self.node.freshness().seen(asked, self.wanted.is_empty());
             }
             Err(error) => self.mourn(&error),
         }
@@ -123,14 +125,8 @@ impl Follower {
     fn behind(&self) -> impl Iterator<Item = (AccountId, Revision)> {
         self.wanted.iter().copied().filter(|(id, head)| {
             let account = self.node.account(*id);
-            account.is_none_or(|account| account.snapshot().revision() < *head)
+            account.is_some_and(|account| account.snapshot().revision() < *head)
         })
-    }
-
-    fn start(&self, id: AccountId) {
-        if let Err(error) = self.node.start(id) {
-            tracing::error!(%error, account = id.0, "an account can't be put to work yet");
-        }
     }
 
     fn mourn(&mut self, error: &StoreError) {

@@ -5,14 +5,19 @@
 
 mod account;
 mod clock;
+mod directory;
 mod follow;
+mod lookup;
+mod meters;
 mod node;
 mod notes;
+mod presence;
 mod submission;
 mod writer;
 
 pub use account::{Account, ExecuteError};
 pub use clock::Clock;
 pub use follow::FOLLOW_INTERVAL;
-pub use node::{NOTES_INTERVAL, Node, OpenError};
+pub use meters::{Counter, Histogram, MICROS, Meters, StoreCall};
+pub use node::{NOTES_INTERVAL, Node, OpenError, Unavailable};
 pub use submission::Audit;

@@ -89,6 +89,11 @@ impl Notes {
         waiting.are_taken || !waiting.audit.is_empty() || !waiting.uses.is_empty()
     }
 
+    /// How many audit entries wait.
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.waiting).audit.len()
+    }
+
     /// Takes everything that waits.
     pub(crate) fn take(&self) -> Taken {
         let mut waiting = lock(&self.waiting);
@@ -110,6 +115,16 @@ impl Notes {
     /// What was taken is written down.
     pub(crate) fn settle(&self) {
         lock(&self.waiting).are_taken = false;
+    }
+
+    /// What was taken is refused by the store, with nothing else in its batch, and would be again.
+    pub(crate) fn give_up(&self, taken: &Taken) {
+        let entries = taken.audit.len();
+        tracing::error!(
+            entries,
+            "audit entries were given up: the store refuses them"
+        );
+        self.settle();
     }
 
     /// Takes notes back whose batch was not committed; what was noted meanwhile comes after them.

@@ -12,6 +12,7 @@ use crate::{AppendError, AuditQuery, Batch, Store};
 mod audit;
 mod log;
 mod refusals;
+mod secrets;
 mod world;
 
 /// The account of most checks.
@@ -20,7 +21,7 @@ const FIRST: AccountId = AccountId(1);
 const SECOND: AccountId = AccountId(2);
 
 /// Every check; its name is the promise.
-const CHECKS: [fn(&dyn Store); 23] = [
+const CHECKS: [fn(&dyn Store); 29] = [
     log::accounts_are_made_once_and_listed_by_number,
     log::what_is_appended_is_loaded,
     log::how_far_each_account_has_come_is_told,
@@ -37,9 +38,15 @@ const CHECKS: [fn(&dyn Store); 23] = [
     refusals::a_taken_natural_key_is_refused_whole,
     refusals::a_revision_that_never_was_is_refused,
     refusals::nothing_is_known_of_an_unknown_account,
+    secrets::a_secret_leads_to_its_account_and_how_far_that_has_come,
+    secrets::a_secret_that_was_replaced_or_given_up_leads_nowhere,
+    secrets::any_number_of_secrets_is_looked_up_at_once,
+    secrets::what_was_refused_leads_nowhere,
+    secrets::people_are_found_by_their_address_in_every_account,
     audit::audit_alone_leaves_the_revision,
     audit::audit_entries_are_found_newest_first,
     audit::audit_entries_are_found_by_every_filter,
+    audit::no_text_keeps_an_audit_entry_out,
     audit::audit_entries_are_found_page_by_page,
     audit::audit_entries_are_found_whatever_the_clock_did,
     audit::old_audit_entries_are_forgotten_and_the_numbers_go_on,

@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry};
+use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
 use bindery_core::place::Account;
 use bindery_core::state::State;
+use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 
 pub mod conformance;
@@ -75,9 +78,30 @@ pub trait Store: Send + Sync + 'static {
     /// When each key was last used, as far as it was written down.
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError>;
 
+    /// Where each of these secrets leads, in their order: of a key (its last one as well, while it is in its grace time), or of
+    /// a link. `None` for one that no account has. A hint about who may come in, and never the word that lets them in: that is
+    /// the account's.
+    fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError>;
+
+    /// What people with this address prove themselves with, and in which accounts, by number; at most `limit`.
+    fn credentials(
+        &self,
+        email: &Email,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Credential)>, StoreError>;
+
     /// Waits until another process may have appended, at most `timeout`. A wake-up and never the data: it can come for
     /// nothing and it can be missed, so whoever follows also reads the log now and then. For one thread at a time.
     fn watch(&self, timeout: Duration) -> Wake;
+}
+
+/// Where a secret leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The account.
+    pub account: AccountId,
+    /// How far it had come when this was looked up: from there on it knows the secret.
+    pub revision: Revision,
 }
 
 /// Why [`Store::watch`] returned.

@@ -9,11 +9,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
+use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
+use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 
 use self::address::Address;
@@ -21,8 +24,8 @@ use self::connection::{Connection, READ_TIMEOUT, WRITE_TIMEOUT};
 use self::listen::Listener;
 use self::pool::Pool;
 use crate::tables::append::create_account;
-use crate::tables::{Failure, audit, read};
-use crate::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+use crate::tables::{Failure, audit, read, secrets};
+use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
 pub use self::address::AddressError;
 
@@ -195,6 +198,18 @@ impl Store for PostgresStore {
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
         self.read(|connection| read::key_uses(connection, account))
+    }
+
+    fn owners(&self, of: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
+        self.read(|connection| secrets::owners(connection, of))
+    }
+
+    fn credentials(
+        &self,
+        email: &Email,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
+        self.read(|connection| secrets::credentials(connection, email, limit))
     }
 
     fn watch(&self, timeout: Duration) -> Wake {

@@ -1,7 +1,7 @@
 //! The store on one embedded SQLite file, for one process: `bindery.db` in the data directory, beside `bindery.lock`.
 //!
 //! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One connection writes, another reads, so that
-//! readers don't wait for the writer. What it shares with PostgreSQL is in `tables`; what is SQLite's own (opening, pragmas,
+//! readers don't wait for the writer, and one loads whole accounts, so that nobody waits for a large one but who wants it. What it shares with PostgreSQL is in `tables`; what is SQLite's own (opening, pragmas,
 //! row by row writing, what a failed commit means) is here.
 
 use std::fs::File;
@@ -9,17 +9,20 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
+use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
+use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 use rusqlite::Connection;
 
 use crate::tables::append::create_account;
-use crate::tables::{Failure, audit, read};
-use crate::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+use crate::tables::{Failure, audit, read, secrets};
+use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
 mod append;
 mod connection;
@@ -33,6 +36,7 @@ pub struct SqliteStore {
     place: String,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+    loader: Mutex<Connection>,
     // Declared last: the lock is let go of after the connections are closed.
     _lock: File,
 }
@@ -72,7 +76,7 @@ impl Store for SqliteStore {
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        load(&mut self.reader(), account).map_err(|failure| failure.at(&self.place))
+        load(&mut lock(&self.loader), account).map_err(|failure| failure.at(&self.place))
     }
 
     fn append(
@@ -114,6 +118,19 @@ impl Store for SqliteStore {
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
         read::key_uses(&mut &*self.reader(), account).map_err(|failure| failure.at(&self.place))
+    }
+
+    fn owners(&self, of: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
+        secrets::owners(&mut &*self.reader(), of).map_err(|failure| failure.at(&self.place))
+    }
+
+    fn credentials(
+        &self,
+        email: &Email,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
+        secrets::credentials(&mut &*self.reader(), email, limit)
+            .map_err(|failure| failure.at(&self.place))
     }
 
     fn watch(&self, _timeout: Duration) -> Wake {

@@ -3,6 +3,8 @@
 //!
 //! Parameters are written $1, $2, … in the order in which they first appear: names to SQLite, places to PostgreSQL.
 
+use std::borrow::Cow;
+
 use bindery_core::id::AccountId;
 
 use crate::{Cause, StoreError};
@@ -11,6 +13,7 @@ pub(crate) mod append;
 pub(crate) mod audit;
 pub(crate) mod read;
 pub(crate) mod schema;
+pub(crate) mod secrets;
 
 /// A connection that runs statements.
 pub(crate) trait Database {
@@ -70,6 +73,15 @@ impl Failure {
             Self::NoAccount(account) => StoreError::NoAccount(account),
             Self::AccountExists(account) => StoreError::AccountExists(account),
         }
+    }
+}
+
+/// A text as every database keeps it: PostgreSQL has no place for NUL, and refuses all that is written with it.
+pub(crate) fn kept(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}").into()
+    } else {
+        text.into()
     }
 }
 

@@ -1,5 +1,6 @@
 //! `bindery account` and `bindery key`: for the owner of a store, while no server uses it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use bindery_core::command::Caller;
 use bindery_core::command::operator::IssueUserKey;
 use bindery_core::id::AccountId;
 use bindery_core::text::{Email, KeyName};
-use bindery_node::{Account, ExecuteError, Node};
+use bindery_node::{Account, ExecuteError, Node, OpenError};
+use bindery_store::StoreError;
 use clap::Subcommand;
 
 use crate::open::{self, Founder};
@@ -75,15 +77,12 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
             ))
         }
         AccountCommand::List { store } => {
-            let node = open::node(store.open_existing()?)?;
-            for account in node.accounts() {
-                let state = account.snapshot();
-                let AccountId(number) = account.id();
-                say(&format!(
-                    "{number}\t{}\t{}",
-                    state.revision(),
-                    state.account().name
-                ))?;
+            let store = store.open_existing()?;
+            let heads: BTreeMap<_, _> = store.heads()?.into_iter().collect();
+            for account in store.accounts()? {
+                let AccountId(number) = account.id;
+                let revision = heads.get(&account.id).copied().unwrap_or_default();
+                say(&format!("{number}\t{revision}\t{}", account.name))?;
             }
             Ok(())
         }
@@ -118,10 +117,11 @@ pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
 
 fn find(node: &Node, id: AccountId) -> Result<Arc<Account>> {
     let AccountId(number) = id;
-    let accounts = node.accounts();
-    let found = accounts.into_iter().find(|account| account.id() == id);
-    found.ok_or_else(|| {
-        anyhow!("there is no account {number}; `bindery account list` shows which there are")
+    node.load(id).map_err(|error| match error {
+        OpenError::Store(StoreError::NoAccount(_)) => {
+            anyhow!("there is no account {number}; `bindery account list` shows which there are")
+        }
+        error => error.into(),
     })
 }
 

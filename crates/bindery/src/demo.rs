@@ -46,10 +46,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let stop = serve::stop_signal(&runtime)?;
     let listener = runtime.block_on(async {
         match &arguments.listen {
-            Some(listen) => serve::bind(listen).await,
-            None => match serve::bind(USUAL_ADDRESS).await {
+            Some(listen) => serve::bind("--listen", listen).await,
+            None => match serve::bind("--listen", USUAL_ADDRESS).await {
                 Ok(listener) => Ok(listener),
-                Err(_) => serve::bind("127.0.0.1:0").await,
+                Err(_) => serve::bind("--listen", "127.0.0.1:0").await,
             },
         }
     })?;

@@ -13,7 +13,7 @@ use bindery_node::{Account, Clock, ExecuteError, Node, OpenError};
 use bindery_store::{Store, StoreError};
 use tokio::runtime::Runtime;
 
-/// Starts the accounts of a store.
+/// The accounts of a store, each of which is loaded when somebody needs it.
 pub(crate) fn node(store: Arc<dyn Store>) -> Result<Node> {
     Ok(Node::open(store, Clock::system())?)
 }
@@ -48,8 +48,8 @@ impl Founder {
 
 /// Makes an account with its admin.
 pub(crate) fn found(node: &Node, runtime: &Runtime, founder: Founder) -> Result<Arc<Account>> {
-    let highest = node.accounts().iter().map(|account| account.id()).max();
-    let AccountId(last) = highest.unwrap_or(AccountId(0));
+    let heads = node.store().heads()?;
+    let AccountId(last) = heads.last().map_or(AccountId(0), |(id, _)| *id);
     let mut id_key = [0; 16];
     getrandom::fill(&mut id_key).map_err(|error| anyhow!("no random numbers: {error}"))?;
     let account = node.create_account(&AccountRecord {

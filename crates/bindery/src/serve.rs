@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use bindery_api::{
     Aliases, KeyText, Limits, MailSettings, Mailer, Network, Options, PublicUrl, Server,
 };
+use bindery_core::id::Revision;
 use bindery_node::Node;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
@@ -49,6 +50,16 @@ pub(crate) struct Arguments {
     /// How many seconds a server that is cut off from its store goes on answering from what it knows; without it, for good.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..))]
     staleness_limit: Option<u64>,
+    /// How many accounts, the oldest first, are loaded before the server listens; each of the others is when somebody first needs it.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    accounts_preloaded: usize,
+    /// After how many minutes an account that nobody uses is given up, until somebody does; without it, never.
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=525_600))]
+    accounts_idle_minutes: Option<u64>,
+    /// Where `GET /metrics` is answered, for Prometheus and without a key; nowhere by default. Whoever reaches it learns how busy which
+    /// account is.
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<String>,
     /// Where clients and people reach this server, like `https://bindery.example.com`. Links in mails begin with it, by default with
     /// the address it listens on; AuthZEN metadata are served only if it is given.
     #[arg(long, value_name = "URL")]
@@ -97,11 +108,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let given_key = admin_key_from_environment()?;
     let runtime = open::runtime()?;
     let stop = stop_signal(&runtime)?;
-    let listener = runtime.block_on(bind(&arguments.listen))?;
+    let listener = runtime.block_on(bind("--listen", &arguments.listen))?;
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
-    let options = options(arguments, address)?;
+    let metrics = arguments.metrics_listen.as_deref();
+    let metrics = metrics.map(|listen| runtime.block_on(bind("--metrics-listen", listen)));
+    let metrics = metrics.transpose()?;
+    if let Some(metrics) = &metrics {
+        let address = metrics
+            .local_addr()
+            .context("the listener has no address")?;
+        tracing::info!(%address, "metrics are served");
+    }
+    let options = Options {
+        metrics,
+        ..options(arguments, address)?
+    };
     let node = Arc::new(node(&runtime, arguments, given_key.as_ref())?);
     writeln!(std::io::stdout(), "listening on http://{address}").context("stdout is closed")?;
     serve_until_stopped(&runtime, node, listener, options, stop);
@@ -111,19 +134,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// The accounts of the store at work; one at least.
 fn node(runtime: &Runtime, arguments: &Arguments, given_key: Option<&KeyText>) -> Result<Node> {
     let store = arguments.store.open()?;
-    let node = open::node(Arc::clone(&store))?;
-    match make_first_account(&node, runtime, arguments, given_key) {
-        Ok(()) => Ok(node),
-        // Servers that share a new database may start at once.
-        Err(error) if open::others_were_first(&error) => {
-            let node = open::node(store)?;
-            match make_first_account(&node, runtime, arguments, given_key) {
-                Err(error) if !open::others_were_first(&error) => Err(error),
-                _ => Ok(node),
+    let node = open::node(store)?;
+    // Servers that share a new database may start at once.
+    let is_others = |made: &Result<()>| made.as_ref().is_err_and(open::others_were_first);
+    let mut made = make_first_account(&node, runtime, arguments, given_key);
+    if is_others(&made) {
+        made = make_first_account(&node, runtime, arguments, given_key);
+    }
+    if !is_others(&made) {
+        made?;
+    }
+    load_first(&node, arguments.accounts_preloaded)?;
+    Ok(node)
+}
+
+/// Loads some accounts, the oldest first, so that whoever needs one of them needn't wait. Where there is but one, a server without
+/// it would be good for nothing, and doesn't start.
+fn load_first(node: &Node, count: usize) -> Result<()> {
+    let heads = node.store().heads()?;
+    for (id, _) in heads.iter().take(count) {
+        match node.load(*id) {
+            Ok(_) => {}
+            Err(error) if heads.len() == 1 => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, account = id.0, "an account can't be loaded yet");
             }
         }
-        Err(error) => Err(error),
     }
+    Ok(())
 }
 
 fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
@@ -151,6 +189,10 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         audit_retention: (arguments.audit_retention_days > 0)
             .then(|| Duration::from_secs(arguments.audit_retention_days * 86_400)),
         staleness_max: arguments.staleness_limit.map(Duration::from_secs),
+        accounts_idle: arguments
+            .accounts_idle_minutes
+            .map(|minutes| Duration::from_secs(minutes * 60)),
+        metrics: None,
         mailer: Mailer::new(settings.as_ref(), &links_begin_with)?,
         public_url,
         aliases: aliases(arguments.aliases.as_deref())?,
@@ -198,16 +240,17 @@ pub(crate) fn stop_signal(runtime: &Runtime) -> Result<impl Future<Output = ()> 
     })
 }
 
-pub(crate) async fn bind(listen: &str) -> Result<TcpListener> {
+/// Listens where this option says.
+pub(crate) async fn bind(option: &str, listen: &str) -> Result<TcpListener> {
     let address: SocketAddr = listen.parse().map_err(|_| {
-        anyhow!("--listen takes an address and a port, like 127.0.0.1:8080; `{listen}` is none")
+        anyhow!("{option} takes an address and a port, like 127.0.0.1:8080; `{listen}` is none")
     })?;
     TcpListener::bind(address)
         .await
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::AddrInUse => {
                 anyhow!(
-                    "{address} is taken by another program; choose another address with --listen"
+                    "{address} is taken by another program; choose another address with {option}"
                 )
             }
             _ => anyhow!("{address} can't be listened on: {error}"),
@@ -233,11 +276,13 @@ fn make_first_account(
     arguments: &Arguments,
     given_key: Option<&KeyText>,
 ) -> Result<()> {
-    let accounts = node.accounts();
-    let unfinished = accounts
-        .first()
-        .filter(|account| account.snapshot().is_unfounded());
-    if !accounts.is_empty() && unfinished.is_none() {
+    let heads = node.store().heads()?;
+    // The first change of an account is the one that gives it its admin.
+    let unfinished = match heads.first() {
+        Some((id, Revision(0))) => Some(node.load(*id)?),
+        _ => None,
+    };
+    if !heads.is_empty() && unfinished.is_none() {
         if given_key.is_some() {
             tracing::info!("{ADMIN_KEY_VARIABLE} is not used: the account has an admin already");
         }
@@ -255,7 +300,7 @@ fn make_first_account(
         key.clone(),
     )?;
     match unfinished {
-        Some(account) => open::admit_founder(account, runtime, founder)?,
+        Some(account) => open::admit_founder(&account, runtime, founder)?,
         None => {
             open::found(node, runtime, founder)?;
         }

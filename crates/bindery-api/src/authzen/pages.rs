@@ -5,7 +5,7 @@
 //! found. One that was forged, cut, or made for somebody or something else never reaches what is kept. What is kept is bounded,
 //! for each key and each account by itself, so that nobody's searches push out another account's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -232,6 +232,12 @@ impl Kept {
         accounts
             .get_mut(&keeper.account)?
             .find(&keeper.key, place, keeper.now)
+    }
+
+    /// Forgets the searches of these accounts.
+    pub(crate) fn forget(&self, accounts: &BTreeSet<AccountId>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|account, _| !accounts.contains(account));
     }
 
     /// Forgets what nobody has asked for in a while.

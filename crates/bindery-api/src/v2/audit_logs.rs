@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bindery_core::audit::AuditEntry;
 use bindery_core::time::Timestamp;
+use bindery_node::StoreCall;
 use bindery_store::AuditQuery;
 
 use crate::call::{Answer, Call};
@@ -97,8 +98,12 @@ fn names(call: &Call) -> Result<Vec<String>, Problem> {
 async fn find(call: &Call, query: AuditQuery) -> Result<Vec<(u64, AuditEntry)>, Problem> {
     // What was noted up to here is part of the answer.
     call.account.flush().await?;
-    let (store, account) = (Arc::clone(call.services.node.store()), call.account.id());
-    let found = tokio::task::spawn_blocking(move || store.audit(account, &query)).await;
+    let (node, account) = (Arc::clone(&call.services.node), call.account.id());
+    let found = tokio::task::spawn_blocking(move || {
+        let found = node.store().audit(account, &query);
+        node.meters().watch(StoreCall::Audit, found)
+    })
+    .await;
     match found {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => {

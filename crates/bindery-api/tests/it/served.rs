@@ -90,7 +90,11 @@ impl Served {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let mut options = Options::new(Mailer::new(None, &address).unwrap());
-        set(&mut options);
+        {
+            // What listens or waits is made in here.
+            let _inside = runtime.enter();
+            set(&mut options);
+        }
         let server = Server::new(Arc::clone(&node), options);
         let (stop, stopping) = oneshot::channel::<()>();
         let stopped = runtime.spawn(server.serve(listener, async {
@@ -121,9 +125,7 @@ impl Served {
     }
 
     pub(crate) fn account(&self, number: u32) -> Arc<Account> {
-        let accounts = self.node.accounts().into_iter();
-        let mut found = accounts.filter(|account| account.id() == AccountId(number));
-        found.next().unwrap()
+        self.node.load(AccountId(number)).unwrap()
     }
 
     pub(crate) fn revision(&self, account: u32) -> Revision {

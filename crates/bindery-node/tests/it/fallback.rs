@@ -51,7 +51,7 @@ async fn an_account_that_has_outgrown_the_index_is_answered_by_its_state() {
     // An index of it can't even be built.
     let store = Arc::new(FaultyStore::share(&world.store.inner));
     let node = Node::open(store, Clock::system()).unwrap();
-    scene.account = node.account(ACCOUNT).unwrap();
+    scene.account = node.load(ACCOUNT).unwrap();
     assert!(is_outgrown(&scene));
     check(&scene, false);
 }

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
+use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
+use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
-use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+use bindery_store::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
 /// What happens to one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,17 +69,15 @@ pub(crate) struct FaultyStore {
     pub(crate) faults: Mutex<VecDeque<Fault>>,
     pub(crate) gate: Gate,
     pub(crate) appends: AtomicUsize,
+    pub(crate) loads: AtomicUsize,
+    pub(crate) lookups: AtomicUsize,
 }
 
 impl FaultyStore {
     pub(crate) fn new(inner: SqliteStore) -> Self {
         Self {
-            inner: Arc::new(inner),
             is_shared: false,
-            is_cut_off: AtomicBool::new(false),
-            faults: Mutex::default(),
-            gate: Gate::default(),
-            appends: AtomicUsize::new(0),
+            ..Self::share(&Arc::new(inner))
         }
     }
 
@@ -89,6 +90,8 @@ impl FaultyStore {
             faults: Mutex::default(),
             gate: Gate::default(),
             appends: AtomicUsize::new(0),
+            loads: AtomicUsize::new(0),
+            lookups: AtomicUsize::new(0),
         }
     }
 
@@ -105,6 +108,29 @@ impl FaultyStore {
 
     pub(crate) fn next(&self, fault: Fault) {
         self.faults.lock().expect("the list").push_back(fault);
+    }
+}
+
+/// The operation of an audit entry that the store refuses, whatever else is in the batch.
+pub(crate) const REFUSED: &str = "refused on purpose";
+
+impl FaultyStore {
+    fn append_sound(
+        &self,
+        account: AccountId,
+        known: Revision,
+        decide: &mut dyn FnMut(&[Entry]) -> Batch,
+    ) -> Result<Revision, AppendError> {
+        let mut is_refused = false;
+        let appended = self.inner.append(account, known, &mut |news| {
+            let batch = decide(news);
+            is_refused = batch.audit.iter().any(|one| one.operation == REFUSED);
+            if is_refused { Batch::default() } else { batch }
+        });
+        if is_refused {
+            return Err(AppendError::Contradiction(REFUSED.to_owned()));
+        }
+        appended
     }
 }
 
@@ -126,6 +152,7 @@ impl Store for FaultyStore {
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
         self.reach()?.load(account)
     }
 
@@ -141,7 +168,7 @@ impl Store for FaultyStore {
         }
         let fault = self.faults.lock().expect("the list").pop_front();
         match fault {
-            None => self.inner.append(account, known, decide),
+            None => self.append_sound(account, known, decide),
             Some(Fault::Unavailable) => {
                 decide(&[]);
                 Err(AppendError::Unavailable("out of reach on purpose".into()))
@@ -190,6 +217,19 @@ impl Store for FaultyStore {
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
         self.reach()?.key_uses(account)
+    }
+
+    fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        self.reach()?.owners(secrets)
+    }
+
+    fn credentials(
+        &self,
+        email: &Email,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
+        self.reach()?.credentials(email, limit)
     }
 
     fn watch(&self, timeout: Duration) -> Wake {

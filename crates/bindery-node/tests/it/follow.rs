@@ -6,6 +6,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bindery_core::api_key::{Secret, SecretHash};
@@ -17,7 +18,7 @@ use bindery_core::place::{Account as AccountRecord, AccountSettings, Organizatio
 use bindery_core::refusal::{Conflict, Refusal};
 use bindery_core::text::{Description, Email, KeyName, Name};
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Clock, ExecuteError, Node};
+use bindery_node::{Account, Clock, ExecuteError, FOLLOW_INTERVAL, Node, Unavailable};
 use bindery_store::sqlite::SqliteStore;
 
 use crate::faulty::FaultyStore;
@@ -62,12 +63,16 @@ impl One {
     }
 
     async fn create(&self, name: &str) -> Result<Organization, ExecuteError> {
-        let (account, caller) = self.node.authenticate(&SecretHash([1; 32]), NOW).unwrap();
+        let (account, caller) = self.admit().await.unwrap().unwrap();
         let create = CreateOrganization {
             name: Name::parse(name).unwrap(),
             description: Description::default(),
         };
         account.execute(create, caller, None).await
+    }
+
+    async fn admit(&self) -> Result<Option<(Arc<Account>, Caller)>, Unavailable> {
+        self.node.admit(&SecretHash([1; 32]), NOW).await
     }
 
     async fn until(&self, is_so: impl Fn(&Node) -> bool) {
@@ -111,20 +116,22 @@ async fn two(directory: &tempfile::TempDir) -> (One, One) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_another_node_makes_comes_to_work_with_its_keys() {
+async fn an_account_that_another_node_makes_is_there_for_whoever_shows_its_key() {
     let directory = tempfile::tempdir().unwrap();
-    let (_first, second) = two(&directory).await;
-    second
-        .until(|node| node.authenticate(&SecretHash([1; 32]), NOW).is_some())
-        .await;
+    let (first, second) = two(&directory).await;
     second.create("red").await.unwrap();
+    first.create("green").await.unwrap();
+    assert_eq!(
+        second.node.account(ACCOUNT).map(|account| account.id()),
+        Some(ACCOUNT)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_node_changes_is_seen_without_being_told() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
-    second.until(|node| node.account(ACCOUNT).is_some()).await;
+    second.admit().await.unwrap().unwrap();
     for name in ["red", "green"] {
         let made = first.create(name).await.unwrap();
         let revision = first.revision();
@@ -144,9 +151,7 @@ async fn what_another_node_changes_is_seen_without_being_told() {
 async fn a_command_is_decided_on_what_another_node_changed_just_before() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
-    second
-        .until(|node| node.authenticate(&SecretHash([1; 32]), NOW).is_some())
-        .await;
+    second.admit().await.unwrap().unwrap();
     first.create("red").await.unwrap();
     // At once, whether or not it has heard.
     let again = second.create("red").await;
@@ -162,9 +167,7 @@ async fn a_command_is_decided_on_what_another_node_changed_just_before() {
 async fn a_node_that_is_cut_off_goes_on_reading_says_so_and_catches_up() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
-    second
-        .until(|node| node.authenticate(&SecretHash([1; 32]), NOW).is_some())
-        .await;
+    second.admit().await.unwrap().unwrap();
     second.store.cut_off(true);
     let before = second.node.staleness();
     let made = first.create("red").await.unwrap();
@@ -179,12 +182,7 @@ async fn a_node_that_is_cut_off_goes_on_reading_says_so_and_catches_up() {
         .await;
     let known = second.account().snapshot();
     assert_eq!(known.organization(made.id), None);
-    assert!(
-        second
-            .node
-            .authenticate(&SecretHash([1; 32]), NOW)
-            .is_some()
-    );
+    assert!(second.admit().await.unwrap().is_some());
     second.store.cut_off(false);
     second
         .until(|node| node.staleness() < Duration::from_secs(2))
@@ -204,4 +202,22 @@ async fn a_revision_that_never_comes_is_waited_for_as_long_as_the_caller_likes()
     assert!(waited.is_err());
     first.create("red").await.unwrap();
     account.reach(beyond).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_nobody_here_needs_is_not_loaded_because_others_change_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = two(&directory).await;
+    for name in ["red", "green"] {
+        first.create(name).await.unwrap();
+        let asked = second.node.staleness();
+        second
+            .until(|node| node.staleness() < asked.max(FOLLOW_INTERVAL * 2))
+            .await;
+    }
+    assert!(second.node.accounts().is_empty());
+    assert_eq!(second.store.loads.load(Ordering::SeqCst), 0);
+    // And is as new as it can be when somebody does.
+    second.admit().await.unwrap().unwrap();
+    assert_eq!(second.revision(), first.revision());
 }

@@ -26,7 +26,7 @@ use bindery_node::{Account, Audit, Clock, ExecuteError, Node};
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, Store as _};
 
-use crate::faulty::{Fault, FaultyStore};
+use crate::faulty::{Fault, FaultyStore, REFUSED};
 
 pub(crate) const ACCOUNT: AccountId = AccountId(1);
 
@@ -317,9 +317,11 @@ async fn a_new_key_is_good_when_its_making_is_answered_and_after_a_restart() {
     assert!(world.node.authenticate(&secret(2).hash, now).is_some());
     let again: Arc<FaultyStore> = Arc::clone(&world.store);
     let restarted = Node::open(again, Clock::new(move || now)).unwrap();
-    assert!(restarted.authenticate(&secret(1).hash, now).is_some());
-    assert!(restarted.authenticate(&secret(2).hash, now).is_some());
-    assert!(restarted.authenticate(&secret(3).hash, now).is_none());
+    let restarted = Arc::new(restarted);
+    for (byte, is_good) in [(1, true), (2, true), (3, false)] {
+        let admitted = restarted.admit(&secret(byte).hash, now).await.unwrap();
+        assert_eq!(admitted.is_some(), is_good, "{byte}");
+    }
 }
 
 fn read(operation: &str) -> AuditEntry {
@@ -368,6 +370,22 @@ async fn what_was_noted_is_written_once_and_in_order_however_often_the_store_fai
 }
 
 #[tokio::test]
+async fn a_note_that_the_store_refuses_is_given_up_and_stands_in_nobodys_way() {
+    let world = world().await;
+    for name in ["red", "green"] {
+        world.account.note(read(REFUSED));
+        world.create(name).await.unwrap();
+    }
+    world.account.note(read(REFUSED));
+    world.account.flush().await.unwrap();
+    world.account.note(read("sound"));
+    world.account.flush().await.unwrap();
+    assert_eq!(world.names(), ["red", "green"]);
+    assert_eq!(audited(&world.store.inner), ["sound"]);
+    world.assert_one_truth();
+}
+
+#[tokio::test]
 async fn many_notes_wake_the_writer_and_the_last_ones_are_written_at_the_end() {
     let world = world().await;
     for _ in 0..1024 {
@@ -407,6 +425,6 @@ async fn the_last_use_of_a_key_outlives_the_process_and_moves_in_steps_of_a_minu
     world.account.flush().await.unwrap();
     let shared: Arc<FaultyStore> = Arc::clone(&world.store);
     let restarted = Node::open(shared, world.node.clock().clone()).unwrap();
-    let account = restarted.accounts().remove(0);
+    let account = restarted.load(ACCOUNT).unwrap();
     assert_eq!(account.last_use(key), Some(Timestamp::from_millis(65_000)));
 }

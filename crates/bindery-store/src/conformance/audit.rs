@@ -105,6 +105,42 @@ pub(super) fn audit_entries_are_found_by_every_filter(store: &dyn Store) {
     }
 }
 
+pub(super) fn no_text_keeps_an_audit_entry_out(store: &dyn Store) {
+    found(store);
+    let odd = "\0a\u{1}\n\r\t\"\\{}\u{fffd}\u{feff}\u{10ffff}é\0";
+    let entry = AuditEntry {
+        address: odd.to_owned(),
+        text: Some(odd.to_owned()),
+        variables: Some(odd.to_owned()),
+        ..audit(10, 1, AuditKind::Query, odd)
+    };
+    let batch = Batch {
+        entries: history(),
+        audit: vec![entry.clone()],
+        ..Batch::default()
+    };
+    append(store, 0, &batch).expect("no text is refused");
+    // PostgreSQL has no place for NUL, so no store keeps one.
+    let kept = odd.replace('\0', "\u{fffd}");
+    let expected = AuditEntry {
+        address: kept.clone(),
+        text: Some(kept.clone()),
+        variables: Some(kept.clone()),
+        operation: kept,
+        ..entry
+    };
+    let query = everything();
+    assert_eq!(
+        store.audit(FIRST, &query).expect("it is there"),
+        [(1, expected)]
+    );
+    let asked = AuditQuery {
+        operations: vec!["\0".to_owned(), "a\0".to_owned()],
+        ..query
+    };
+    assert_eq!(store.audit(FIRST, &asked).expect("it can be asked"), []);
+}
+
 pub(super) fn audit_entries_are_found_page_by_page(store: &dyn Store) {
     audited(store);
     let mut before = None;

@@ -3,6 +3,7 @@
 use bindery_core::api_key::{ApiKey, KeyOwner, PreviousSecret, Secret, SecretHash};
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry};
+use bindery_core::credential::{Credential, Link, LinkPurpose, PasswordHash};
 use bindery_core::id::{
     AccountId, ApiKeyId, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -154,6 +155,37 @@ pub(super) fn key(number: u32, owner: KeyOwner) -> Change {
         is_sign_in: true,
         last_spaces: vec![SpaceId::new(1), SpaceId::new(2)],
     })
+}
+
+/// The same key with these secrets.
+pub(super) fn key_with(number: u32, secret: SecretHash, previous: Option<SecretHash>) -> Change {
+    let Change::PutApiKey(key) = key(number, KeyOwner::User(UserId::new(1))) else {
+        unreachable!("a key is put")
+    };
+    Change::PutApiKey(ApiKey {
+        secret: Secret {
+            hash: secret,
+            ..key.secret
+        },
+        previous: previous.map(|hash| PreviousSecret {
+            hash,
+            until: moment(1000),
+        }),
+        ..key
+    })
+}
+
+/// A person's password and link.
+pub(super) fn credential(user: u32, password: &str, link: Option<SecretHash>) -> Credential {
+    Credential {
+        user: UserId::new(user),
+        password: Some(PasswordHash::new(password.to_owned())),
+        link: link.map(|token| Link {
+            token,
+            purpose: LinkPurpose::Invitation,
+            until: moment(1000),
+        }),
+    }
 }
 
 pub(super) fn organization(number: u32, called: &str) -> Change {

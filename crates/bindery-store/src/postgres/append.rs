@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Id as _, Kind, Revision};
 use tokio_postgres::types::ToSql;
@@ -11,7 +12,7 @@ use super::connection::{CommitError, Connection, Write};
 use super::pool::Pool;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
 use crate::tables::read::{HEAD, Head};
-use crate::tables::{Failure, bounded};
+use crate::tables::{Failure, bounded, kept, secrets};
 use crate::{AppendError, Batch};
 
 /// Said, since a database may be set to another default: under a stricter one, whoever waited for the row would be refused,
@@ -97,6 +98,14 @@ const PUT_RECORDS: &str = "
     ON CONFLICT (account, kind, number)
     DO UPDATE SET natural_key = excluded.natural_key, body = excluded.body";
 
+const DELETE_SECRETS: &str = "
+    DELETE FROM secret USING UNNEST($2::BIGINT[], $3::BIGINT[]) AS old (kind, number)
+    WHERE secret.account = $1 AND secret.kind = old.kind AND secret.number = old.number";
+
+const PUT_SECRETS: &str = "
+    INSERT INTO secret (account, kind, number, hash)
+    SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BYTEA[]) AS new";
+
 type Values = Vec<Box<dyn ToSql + Sync + Send>>;
 
 fn writes(
@@ -137,6 +146,7 @@ fn writes(
     records.write(&mut write);
     if !batch.audit.is_empty() {
         let audited: Vec<_> = old.audited(&batch.audit).collect();
+        let owned = |text: Option<&str>| text.map(|text| kept(text).into_owned());
         write(
             "INSERT INTO audit (account, number, user_number, at, latest, status, kind, operation,
                 address, text, variables)
@@ -149,10 +159,10 @@ fn writes(
                 column(&audited, |(_, latest, _)| latest.as_millis()),
                 column(&audited, |(.., entry)| i64::from(entry.status)),
                 column(&audited, |(.., entry)| entry.kind.name()),
-                column(&audited, |(.., entry)| entry.operation.clone()),
-                column(&audited, |(.., entry)| entry.address.clone()),
-                column(&audited, |(.., entry)| entry.text.clone()),
-                column(&audited, |(.., entry)| entry.variables.clone()),
+                column(&audited, |(.., entry)| kept(&entry.operation).into_owned()),
+                column(&audited, |(.., entry)| kept(&entry.address).into_owned()),
+                column(&audited, |(.., entry)| owned(entry.text.as_deref())),
+                column(&audited, |(.., entry)| owned(entry.variables.as_deref())),
             ],
         );
     }
@@ -206,6 +216,8 @@ struct Records {
     account: Option<Vec<u8>>,
     puts: BTreeMap<(u8, u32), Put>,
     deletes: Vec<(u8, u32)>,
+    /// The secrets of each record that can have any.
+    secrets: BTreeMap<(u8, u32), Vec<SecretHash>>,
 }
 
 struct Put {
@@ -227,6 +239,10 @@ impl Records {
             last.insert((stored(kind)?, number), change);
         }
         for (key, change) in last {
+            if let Some(secrets) = secrets::of(change) {
+                let secrets = secrets.into_iter().copied().collect();
+                records.secrets.insert(key, secrets);
+            }
             if change.is_delete() {
                 records.deletes.push(key);
                 continue;
@@ -249,6 +265,7 @@ impl Records {
             ];
             write(DELETE_RECORDS, numbers);
         }
+        self.write_secrets(write);
         if self.puts.is_empty() {
             return;
         }
@@ -259,6 +276,29 @@ impl Records {
         let mut columns = self.columns();
         columns.push(column(self.puts.values(), |put| put.body.clone()));
         write(PUT_RECORDS, columns);
+    }
+
+    fn write_secrets(&self, write: &mut impl FnMut(&'static str, Values)) {
+        if self.secrets.is_empty() {
+            return;
+        }
+        let numbers = vec![
+            column(self.secrets.keys(), |(kind, _)| i64::from(*kind)),
+            column(self.secrets.keys(), |(_, number)| i64::from(*number)),
+        ];
+        write(DELETE_SECRETS, numbers);
+        let each = || {
+            let of = self.secrets.iter();
+            of.flat_map(|(key, secrets)| secrets.iter().map(move |secret| (key, secret)))
+        };
+        if each().next().is_some() {
+            let columns = vec![
+                column(each(), |((kind, _), _)| i64::from(*kind)),
+                column(each(), |((_, number), _)| i64::from(*number)),
+                column(each(), |(_, SecretHash(hash))| hash.to_vec()),
+            ];
+            write(PUT_SECRETS, columns);
+        }
     }
 
     fn columns(&self) -> Values {

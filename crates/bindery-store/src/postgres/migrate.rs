@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use crate::StoreError;
-use crate::tables::schema::{FORMAT, STEPS};
+use crate::tables::schema::{FILLS, FORMAT, STEPS};
 use crate::tables::{Database as _, Failure, Value};
 
 /// How long a node waits while another one migrates.
@@ -30,13 +30,16 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
         &mut |_| Ok(()),
     );
     begun.map_err(at)?;
-    let steps = steps(connection, place)?;
+    let (from, steps) = steps(connection, place)?;
     connection.batch(&steps).map_err(at)?;
+    for (_, fill) in FILLS.iter().filter(|(of, _)| i64::from(*of) > from) {
+        fill(connection).map_err(at)?;
+    }
     connection.end("COMMIT").map_err(at)
 }
 
-/// What is still to be done, now that nobody else does it.
-fn steps(connection: &mut Connection, place: &str) -> Result<String, StoreError> {
+/// What is still to be done, now that nobody else does it, and from which format on.
+fn steps(connection: &mut Connection, place: &str) -> Result<(i64, String), StoreError> {
     let found = found(connection).map_err(|failure| failure.at(place))?;
     let corrupt = |why: &str| StoreError::Corrupt {
         path: place.to_owned(),
@@ -68,7 +71,7 @@ fn steps(connection: &mut Connection, place: &str) -> Result<String, StoreError>
         steps.push_str(&step.replace(" BLOB ", " BYTEA "));
     }
     let _ = write!(steps, "UPDATE bindery_format SET format = {FORMAT};");
-    Ok(steps)
+    Ok((format, steps))
 }
 
 /// The format of the database; `None` if nobody has begun one.

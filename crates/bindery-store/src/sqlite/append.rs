@@ -1,5 +1,6 @@
 //! The one transaction that changes anything, begun and ended in [`append`].
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, ApiKeyId, Id as _, Revision};
 use bindery_core::time::Timestamp;
@@ -7,8 +8,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::connection::is_taken;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
-use crate::tables::bounded;
 use crate::tables::read::{Head, head};
+use crate::tables::{bounded, kept, secrets};
 use crate::{AppendError, Batch};
 
 /// [`crate::Store::append`]. Whatever returns before the commit drops the transaction, which rolls it back.
@@ -112,6 +113,9 @@ fn write_record(
     }
     let (kind, number) = change.key();
     let stored = stored(kind)?;
+    if let Some(secrets) = secrets::of(change) {
+        write_secrets(transaction, account, (stored, number), &secrets)?;
+    }
     if change.is_delete() {
         let mut delete = transaction.prepare_cached(
             "DELETE FROM record WHERE account = $1 AND kind = $2 AND number = $3",
@@ -130,6 +134,25 @@ fn write_record(
         Err(error) if is_taken(&error) => Err(taken(kind, &key.unwrap_or_default()).into()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Writes down where the secrets of a record lead, instead of those it had.
+fn write_secrets(
+    transaction: &Transaction<'_>,
+    account: AccountId,
+    (stored, number): (u8, u32),
+    secrets: &[&SecretHash],
+) -> rusqlite::Result<()> {
+    let mut delete = transaction
+        .prepare_cached("DELETE FROM secret WHERE account = $1 AND kind = $2 AND number = $3")?;
+    delete.execute((account.0, stored, number))?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO secret (account, kind, number, hash) VALUES ($1, $2, $3, $4)",
+    )?;
+    for SecretHash(hash) in secrets {
+        insert.execute((account.0, stored, number, hash))?;
+    }
+    Ok(())
 }
 
 fn write_issued(
@@ -169,10 +192,10 @@ fn write_audit(
             latest.as_millis(),
             entry.status,
             entry.kind.name(),
-            &entry.operation,
-            &entry.address,
-            &entry.text,
-            &entry.variables,
+            kept(&entry.operation),
+            kept(&entry.address),
+            entry.text.as_deref().map(kept),
+            entry.variables.as_deref().map(kept),
         ))?;
     }
     Ok(())

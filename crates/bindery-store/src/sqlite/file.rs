@@ -38,12 +38,14 @@ pub(super) fn open(data_dir: &Path) -> Result<SqliteStore, StoreError> {
         Err(error) => return Err(unavailable(&path, &error)),
     }
     let writer = open_writer(&path)?;
-    let reader =
-        open_reader(&path).map_err(|error| Failure::from(error).at(&path.display().to_string()))?;
+    let read =
+        || open_reader(&path).map_err(|error| Failure::from(error).at(&path.display().to_string()));
+    let (reader, loader) = (read()?, read()?);
     Ok(SqliteStore {
         place: path.display().to_string(),
         writer: Mutex::new(writer),
         reader: Mutex::new(reader),
+        loader: Mutex::new(loader),
         _lock: lock,
     })
 }
@@ -158,7 +160,7 @@ fn create(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
         .create_new(true)
         .open(&draft)
         .map_err(|error| unavailable(&draft, &error))?;
-    fill(&draft).map_err(|error| Failure::from(error).at(&draft.display().to_string()))?;
+    fill(&draft).map_err(|failure| failure.at(&draft.display().to_string()))?;
     File::open(&draft)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&draft, path))
@@ -166,13 +168,13 @@ fn create(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
         .map_err(|error| unavailable(path, &error))
 }
 
-fn fill(draft: &Path) -> rusqlite::Result<()> {
+fn fill(draft: &Path) -> Result<(), Failure> {
     let mut connection = connect(draft)?;
     // No journal on the disk: a draft is either finished or thrown away.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     migrate(&mut connection)?;
-    connection.close().map_err(|(_, error)| error)
+    connection.close().map_err(|(_, error)| error.into())
 }
 
 /// Makes a rename durable, where a directory can be opened like a file.
@@ -185,7 +187,8 @@ fn sync_directory(data_dir: &Path) -> io::Result<()> {
 }
 
 fn open_writer(path: &Path) -> Result<Connection, StoreError> {
-    let explain = |error| Failure::from(error).at(&path.display().to_string());
+    let at = |failure: Failure| failure.at(&path.display().to_string());
+    let explain = |error: rusqlite::Error| at(error.into());
     let mut connection = connect(path).map_err(explain)?;
     // Once more: the header in the file may be older than the one in the WAL.
     let found = format_of(&connection).map_err(explain)?;
@@ -196,7 +199,7 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Unavailable(why.into()));
     }
     if found < FORMAT {
-        migrate(&mut connection).map_err(explain)?;
+        migrate(&mut connection).map_err(at)?;
         // So that an older version meets the new format in the file's header, where it looks first.
         checkpoint(&connection).map_err(explain)?;
     }

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::tables::schema::STEPS;
+use crate::tables::Failure;
+use crate::tables::schema::{FILLS, STEPS};
 
 /// Marks a SQLite file as ours: `Bndr`.
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Bndr");
@@ -13,16 +14,19 @@ pub(super) fn format_of(connection: &Connection) -> rusqlite::Result<i32> {
 }
 
 /// Takes an open database from the format it has to the newest.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     run(connection, STEPS)
 }
 
 /// Runs the steps that are still to come, each whole or not at all.
-fn run(connection: &mut Connection, steps: &[(i32, &str)]) -> rusqlite::Result<()> {
+fn run(connection: &mut Connection, steps: &[(i32, &str)]) -> Result<(), Failure> {
     let found = format_of(connection)?;
     for (format, sql) in steps.iter().filter(|(format, _)| *format > found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(sql)?;
+        for (_, fill) in FILLS.iter().filter(|(of, _)| of == format) {
+            fill(&mut &*transaction)?;
+        }
         transaction.pragma_update(None, "user_version", format)?;
         transaction.commit()?;
     }

@@ -1,5 +1,6 @@
 //! The audit log as it is read, newest first, and forgotten, oldest first.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -7,7 +8,7 @@ use bindery_core::id::{AccountId, Id as _, UserId};
 use bindery_core::time::Timestamp;
 
 use super::read::head;
-use super::{Database, Failure, Row, Value, bounded, number};
+use super::{Database, Failure, Row, Value, bounded, kept, number};
 use crate::AuditQuery;
 
 /// Deletes the oldest entries, as far as all of them are older than `before`. `latest` rises with the number, so what it
@@ -85,7 +86,11 @@ fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value<'_>>)
     }
     if !query.operations.is_empty() {
         let first = values.len() + 1;
-        let names = query.operations.iter();
+        // A name with a NUL is nobody's.
+        let names = query.operations.iter().map(|name| match kept(name) {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(_) => "",
+        });
         values.extend(names.map(|name| Value::Text(Some(name))));
         let places: Vec<String> = (first..=values.len())
             .map(|place| format!("${place}"))

@@ -203,7 +203,7 @@ fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failure> {
     }
 }
 
-fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Change, Failure> {
+pub(super) fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Change, Failure> {
     let noun = kind.noun();
     match Change::decode(body) {
         Ok(change) if change.key() == (kind, number) && !change.is_delete() => Ok(change),

@@ -1,11 +1,18 @@
 //! The tables, and the steps from each format to the next. Forward only: a step that was ever released stays as it is, and
 //! a change of the tables is one more step.
 
+use super::{Database, Failure, secrets};
+
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: i32 = 2;
+pub(crate) const FORMAT: i32 = 3;
 
 /// Each format with what makes it from the one before.
-pub(crate) const STEPS: &[(i32, &str)] = &[(1, FORMAT_1), (2, FORMAT_2)];
+pub(crate) const STEPS: &[(i32, &str)] = &[(1, FORMAT_1), (2, FORMAT_2), (3, FORMAT_3)];
+
+/// What of a step takes more than SQL: run after the step with its number, in the same transaction.
+pub(crate) const FILLS: &[(i32, Fill)] = &[(3, secrets::fill)];
+
+pub(crate) type Fill = fn(&mut dyn Database) -> Result<(), Failure>;
 
 /// What is INTEGER fits into 32 bits with its sign, and BLOB is BYTEA on PostgreSQL.
 ///
@@ -73,6 +80,21 @@ const FORMAT_2: &str = "
     );
 ";
 
+/// - `secret`: which account and record a secret belongs to, of a key or a link, as its hash. Follows from the records, and is
+///   written with them.
+/// - `record_of_person`: who has this address, in whatever account.
+const FORMAT_3: &str = "
+    CREATE TABLE secret (
+        account BIGINT NOT NULL,
+        kind INTEGER NOT NULL,
+        number BIGINT NOT NULL,
+        hash BLOB NOT NULL,
+        PRIMARY KEY (account, kind, number, hash)
+    );
+    CREATE INDEX secret_by_hash ON secret (hash);
+    CREATE INDEX record_of_person ON record (natural_key) WHERE kind = 0;
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +103,8 @@ mod tests {
     fn the_steps_lead_to_the_format_one_by_one() {
         let formats: Vec<i32> = STEPS.iter().map(|(format, _)| *format).collect();
         assert_eq!(formats, (1..=FORMAT).collect::<Vec<_>>());
+        for (format, _) in FILLS {
+            assert!(formats.contains(format), "{format}");
+        }
     }
 }

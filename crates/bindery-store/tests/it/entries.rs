@@ -1,10 +1,12 @@
 //! An account, and entries to append to it.
 
+use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::change::{Change, Entry};
-use bindery_core::id::{AccountId, IdKey, OrganizationId, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, IdKey, OrganizationId, Revision, UserId};
 use bindery_core::place::{Account, AccountSettings, Organization};
-use bindery_core::text::{Description, Name};
+use bindery_core::text::{Description, KeyName, Name};
 use bindery_core::time::Timestamp;
+use bindery_store::{Batch, Store};
 
 pub(crate) const ACCOUNT: AccountId = AccountId(1);
 
@@ -34,4 +36,44 @@ pub(crate) fn entry(number: u32) -> Entry {
             created_at: Timestamp::from_millis(number.into()),
         })],
     }
+}
+
+const SECRET: SecretHash = SecretHash([9; 32]);
+
+/// Appends a key at this revision, the next one.
+pub(crate) fn append_key(store: &dyn Store, number: u32) {
+    let key = ApiKey {
+        id: ApiKeyId::new(1),
+        name: KeyName::parse("a key").expect("a name"),
+        description: Description::default(),
+        owner: KeyOwner::User(UserId::new(1)),
+        created_by: UserId::new(1),
+        created_at: Timestamp::from_millis(1),
+        expires_at: None,
+        is_revoked: false,
+        secret: Secret {
+            hash: SECRET,
+            redacted: "ak-abc...xyz".to_owned(),
+        },
+        previous: None,
+        is_enforcement_point: false,
+        is_sign_in: false,
+        last_spaces: Vec::new(),
+    };
+    let entry = Entry {
+        changes: vec![Change::PutApiKey(key)],
+        ..entry(number)
+    };
+    let known = Revision(u64::from(number) - 1);
+    let appended = store.append(ACCOUNT, known, &mut |_| Batch {
+        entries: vec![entry.clone()],
+        ..Batch::default()
+    });
+    appended.expect("it continues the log");
+}
+
+/// How far the account has come that the key leads to.
+pub(crate) fn owner_of_key(store: &dyn Store) -> Option<Revision> {
+    let owners = store.owners(&[SECRET]).expect("nothing is wrong");
+    owners[0].map(|owner| owner.revision)
 }

@@ -14,7 +14,7 @@ use bindery_store::postgres::{OpenError, PostgresStore};
 use bindery_store::{AppendError, Batch, Store, StoreError, Wake};
 use postgres::{Client, NoTls};
 
-use crate::entries::{ACCOUNT, account, entry};
+use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key};
 
 mod tls;
 
@@ -343,7 +343,7 @@ fn nodes_that_start_at_once_make_the_tables_once() {
     assert!(
         database
             .contents()
-            .contains(&"bindery_format: [\"(2)\"]".to_owned()),
+            .contains(&"bindery_format: [\"(3)\"]".to_owned()),
         "{:?}",
         database.contents()
     );
@@ -353,10 +353,15 @@ fn nodes_that_start_at_once_make_the_tables_once() {
 fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     let database = Database::new();
     append(&database.founded(), 1).unwrap();
-    database.run("DROP TABLE key_use; UPDATE bindery_format SET format = 1");
+    append_key(&database.open(), 2);
+    database.run(
+        "DROP TABLE key_use; DROP TABLE secret; DROP INDEX record_of_person;
+        UPDATE bindery_format SET format = 1",
+    );
     let store = database.open();
     assert_eq!(store.key_uses(ACCOUNT).unwrap(), []);
-    assert_eq!(revisions(&store), [1]);
+    assert_eq!(revisions(&store), [1, 2]);
+    assert_eq!(owner_of_key(&store), Some(Revision(2)));
 }
 
 #[test]

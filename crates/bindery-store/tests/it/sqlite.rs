@@ -13,7 +13,7 @@ use bindery_store::{Batch, Store as _, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::entries::{ACCOUNT, account, entry};
+use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key};
 
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory for the test")
@@ -127,6 +127,50 @@ fn a_panic_while_deciding_leaves_the_store_as_it_was() {
 }
 
 #[test]
+fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
+    let dir = directory();
+    filled(dir.path());
+    append_key(&SqliteStore::open(dir.path()).unwrap(), 101);
+    meddle(
+        dir.path(),
+        "DROP TABLE secret; DROP INDEX record_of_person; PRAGMA user_version = 2",
+    );
+    let store = SqliteStore::open(dir.path()).unwrap();
+    assert_eq!(owner_of_key(&store), Some(Revision(101)));
+}
+
+#[test]
+fn a_secret_is_found_by_an_index_and_a_person_as_well() {
+    let dir = directory();
+    filled(dir.path());
+    let connection = Connection::open(dir.path().join("bindery.db")).unwrap();
+    for (sql, index) in [
+        (
+            "SELECT s.hash, a.id FROM secret AS s JOIN account AS a ON a.id = s.account
+            WHERE s.hash IN (x'01', x'02')",
+            "secret_by_hash",
+        ),
+        (
+            "SELECT c.body FROM record AS p JOIN record AS c
+                ON c.account = p.account AND c.kind = 14 AND c.number = p.number
+            WHERE p.kind = 0 AND p.natural_key = 'ada@example.com'",
+            "record_of_person",
+        ),
+    ] {
+        let mut explain = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        let steps = explain
+            .query_map([], |row| row.get::<_, String>(3))
+            .unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        assert!(steps.iter().any(|step| step.contains(index)), "{steps:?}");
+        let scans = steps.iter().any(|step| step.starts_with("SCAN"));
+        assert!(!scans, "{steps:?}");
+    }
+}
+
+#[test]
 fn a_second_opener_is_told_that_the_directory_is_in_use() {
     let dir = directory();
     let store = SqliteStore::open(dir.path()).unwrap();
@@ -151,7 +195,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         ),
@@ -180,7 +224,7 @@ fn a_newer_format_is_noticed_while_it_is_in_the_wal() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         ),

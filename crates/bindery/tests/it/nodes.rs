@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::postgres::{new_database, serve};
+use crate::postgres::{bindery, new_database, serve};
 use crate::proxy::Proxy;
 use crate::support::{Client, Server, text};
 
@@ -130,6 +130,53 @@ fn of_two_servers_that_are_shown_one_temporary_password_at_once_one_lets_the_per
     let then = then.map(|password| sign_in(&servers[0], password, None));
     assert_eq!(then, [200, 401, 401]);
     for server in servers {
+        server.stop();
+    }
+}
+
+#[test]
+fn a_key_that_one_server_has_just_made_is_good_on_the_others_at_once() {
+    let servers = three();
+    for server in &servers {
+        server.client().get("/v2/roles");
+    }
+    for turn in 0..30_usize {
+        let asked = json!({"key_type": "USER", "name": format!("key {turn}")});
+        let made = servers[turn % 3].client().post("/v2/api-keys", &asked);
+        for server in &servers {
+            server.client_with(&text(&made, "key")).get("/v2/roles");
+        }
+    }
+    for server in servers {
+        server.stop();
+    }
+}
+
+#[test]
+fn accounts_that_no_server_has_loaded_are_there_for_whoever_has_a_key() {
+    let url = new_database();
+    let create = |name: &str| {
+        let made = bindery(&["account", "create", "--store", &url, "--name", name]);
+        let told = String::from_utf8(made.stdout).unwrap();
+        told.rsplit_once(' ').unwrap().1.trim().to_owned()
+    };
+    let keys = ["one", "two", "three"].map(create);
+    let servers = [(); 2].map(|()| {
+        let mut command = serve(&url);
+        Server::start_command(command.args(["--accounts-preloaded", "0"]))
+    });
+    for (number, key) in keys.iter().enumerate() {
+        let name = format!("of {number}");
+        let client = servers[number % 2].client_with(key);
+        client.post("/v2/organizations", &json!({"name": name}));
+        for server in &servers {
+            let found = server.client_with(key).get("/v2/organizations");
+            let names = found["organizations"].as_array().unwrap();
+            assert_eq!(names.len(), 1, "{found}");
+        }
+    }
+    for server in servers {
+        until(&server.client(), "/readyz", |status, _| status == 200);
         server.stop();
     }
 }

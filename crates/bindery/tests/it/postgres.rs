@@ -36,7 +36,8 @@ pub(crate) fn serve(url: &str) -> Command {
     command
 }
 
-fn bindery(arguments: &[&str]) -> Output {
+/// Runs a command to its end.
+pub(crate) fn bindery(arguments: &[&str]) -> Output {
     let started = spawn(
         Command::new(env!("CARGO_BIN_EXE_bindery"))
             .args(arguments)

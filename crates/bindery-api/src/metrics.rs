@@ -1,0 +1,494 @@
+//! `GET /metrics`: what is counted here and in the node, for Prometheus. On a listener of its own that isn't there unless it is asked
+//! for, and without a key. Labels are names of this program (operations, calls of the store) and numbers of accounts, never what a
+//! client sent.
+//!
+//! A request costs three additions to numbers that nobody locks; names and text are made when somebody reads them.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bindery_core::id::{AccountId, Revision};
+use bindery_node::{Account, Counter, Histogram, MICROS, Node, StoreCall};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::prometheus_text::{self, CONTENT_TYPE};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::operations::{OPERATIONS, Operation};
+
+const PATH: &str = "/metrics";
+/// How many may read at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 8;
+/// How long a reader may take for the head of a request, and between two.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// Of how many accounts, the oldest at work first, each is told of by itself.
+const ACCOUNTS_MAX: usize = 256;
+/// The statuses that a refused command is answered with, and any other.
+const REFUSED: [(u16, &str); 6] = [
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (409, "409"),
+    (422, "422"),
+];
+
+/// What is counted of requests.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    /// For each row of [`OPERATIONS`], and one for whatever reached none.
+    of_operation: Box<[OfOperation]>,
+    allowed: Counter,
+    denied: Counter,
+    refused: [Counter; REFUSED.len()],
+    started: SystemTime,
+}
+
+#[derive(Debug)]
+struct OfOperation {
+    /// By the first digit of the status.
+    classes: [Counter; CLASSES.len()],
+    micros: Histogram,
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Counts {
+    pub(crate) fn new() -> Self {
+        let of_operation = || OfOperation {
+            classes: Default::default(),
+            micros: Histogram::new(&MICROS),
+        };
+        Self {
+            of_operation: (0..=OPERATIONS.len()).map(|_| of_operation()).collect(),
+            allowed: Counter::default(),
+            denied: Counter::default(),
+            refused: Default::default(),
+            started: SystemTime::now(),
+        }
+    }
+
+    /// A request was answered; `place` is that of its operation, if it reached one.
+    pub(crate) fn answered(&self, place: Option<usize>, status: StatusCode, took: Duration) {
+        let place = place.unwrap_or(OPERATIONS.len());
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        if let Some(of_operation) = self.of_operation.get(place) {
+            of_operation.classes[class].count();
+            of_operation.micros.observe_micros(took);
+        }
+    }
+
+    /// So many questions were decided, and so many of them with yes.
+    pub(crate) fn decided(&self, all: usize, allowed: usize) {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        if allowed > 0 {
+            self.allowed.add(count(allowed));
+        }
+        if allowed < all {
+            self.denied.add(count(all - allowed));
+        }
+    }
+
+    /// A command was decided, and refused with this status.
+    pub(crate) fn refused(&self, status: u16) {
+        let place = REFUSED.iter().position(|(known, _)| *known == status);
+        if let Some(place) = place {
+            self.refused[place].count();
+        }
+    }
+}
+
+/// The place of an operation among all.
+pub(crate) fn place_of(operation: &'static Operation) -> Option<usize> {
+    OPERATIONS.element_offset(operation)
+}
+
+/// Everything that is told, put together when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) node: Arc<Node>,
+    pub(crate) counts: Arc<Counts>,
+    /// A place for each connection that may be.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) connections_max: usize,
+}
+
+/// Answers whoever reads metrics, for as long as it is polled.
+pub(crate) async fn serve(listener: TcpListener, metrics: Metrics) {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(metrics));
+    let registry = Arc::new(registry);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a reader of metrics can't be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let registry = Arc::clone(&registry);
+        let service = service_fn(move |request| {
+            let answer = answer(&registry, &request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(READ_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a reader of metrics ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+fn answer(registry: &Registry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let mut text = String::new();
+    let status = match (request.method(), request.uri().path()) {
+        (&Method::GET, PATH) => match prometheus_text::encode(&mut text, registry) {
+            Ok(()) => StatusCode::OK,
+            Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+        _ => StatusCode::NOT_FOUND,
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    response
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        self.tell_of_process(&mut page)?;
+        self.tell_of_requests(&mut page)?;
+        self.tell_of_commits(&mut page)?;
+        self.tell_of_accounts(&mut page)
+    }
+}
+
+impl Metrics {
+    fn tell_of_process(&self, page: &mut Page<'_>) -> fmt::Result {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        page.gauges(
+            "bindery_build_info",
+            "Which version this is",
+            [(version, 1.0)],
+        )?;
+        let started = self.counts.started.duration_since(UNIX_EPOCH);
+        page.gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            started.unwrap_or_default().as_secs_f64(),
+        )?;
+        let connections = self.connections_max - self.places.available_permits();
+        page.gauge(
+            "bindery_connections",
+            "Connections of clients",
+            float(connections),
+        )?;
+        page.gauge(
+            "bindery_staleness_seconds",
+            "Since everything in the store was last known here",
+            self.node.staleness().as_secs_f64(),
+        )?;
+        page.gauge(
+            "bindery_takes_writes",
+            "1 if the last change of every account at work could be stored, or else 0",
+            f64::from(u8::from(self.node.takes_writes())),
+        )?;
+        let meters = self.node.meters();
+        let errors =
+            StoreCall::ALL.map(|call| ([("call", call.name())], meters.store_errors(call).get()));
+        page.counters(
+            "bindery_store_errors",
+            "Failures of the store, by what it was asked for",
+            errors,
+        )
+    }
+
+    fn tell_of_requests(&self, page: &mut Page<'_>) -> fmt::Result {
+        let names = OPERATIONS.iter().map(|operation| operation.id);
+        let rows = || names.clone().chain(["none"]).zip(&self.counts.of_operation);
+        let classes = rows().flat_map(|(name, row)| {
+            let counts = CLASSES.into_iter().zip(&row.classes);
+            counts.map(move |(class, count)| ([("operation", name), ("class", class)], count.get()))
+        });
+        page.counters(
+            "bindery_requests",
+            "Answered requests, by operation (`none`: they reached none) and class of the status",
+            classes.filter(|(_, count)| *count > 0),
+        )?;
+        page.durations(
+            "bindery_request_duration",
+            "How long requests took from their head to their answer",
+            rows().map(|(name, row)| ([("operation", name)], &row.micros)),
+        )?;
+        page.counters(
+            "bindery_decisions",
+            "Decisions that were asked for, by their answer",
+            [
+                ([("answer", "allowed")], self.counts.allowed.get()),
+                ([("answer", "denied")], self.counts.denied.get()),
+            ],
+        )?;
+        let refused = REFUSED.into_iter().zip(&self.counts.refused);
+        page.counters(
+            "bindery_commands_refused",
+            "Changes that were decided and refused, by the status of the answer",
+            refused.map(|((_, status), count)| ([("status", status)], count.get())),
+        )
+    }
+
+    fn tell_of_commits(&self, page: &mut Page<'_>) -> fmt::Result {
+        let meters = self.node.meters();
+        page.counters(
+            "bindery_batches",
+            "Batches of changes and notes that were given to the store, by what became of them",
+            [
+                ([("outcome", "committed")], meters.committed.get()),
+                ([("outcome", "not_committed")], meters.not_committed.get()),
+            ],
+        )?;
+        page.duration(
+            "bindery_append_duration",
+            "How long a transaction took, deciding included",
+            &meters.append_micros,
+        )?;
+        page.sizes(
+            "bindery_batch_commands",
+            "How many commands a batch had",
+            &meters.append_commands,
+        )?;
+        page.counter(
+            "bindery_answers_lost",
+            "Commits whose answer was lost, and which were looked for in the log",
+            &meters.lost,
+        )?;
+        page.counter(
+            "bindery_answers_lost_committed",
+            "Those of them that the log was found to have",
+            &meters.lost_and_found,
+        )
+    }
+
+    fn tell_of_accounts(&self, page: &mut Page<'_>) -> fmt::Result {
+        let (meters, accounts) = (self.node.meters(), self.node.accounts());
+        page.gauge(
+            "bindery_accounts_at_work",
+            "Accounts in memory",
+            float(accounts.len()),
+        )?;
+        page.counter(
+            "bindery_accounts_loaded",
+            "Accounts that were loaded",
+            &meters.loads,
+        )?;
+        page.counter(
+            "bindery_accounts_evicted",
+            "Accounts that were given up because nobody used them",
+            &meters.evictions,
+        )?;
+        page.duration(
+            "bindery_account_load_duration",
+            "How long loading an account took",
+            &meters.load_micros,
+        )?;
+        page.counters(
+            "bindery_secrets_looked_up",
+            "Secrets that no account at work knew, by who was asked",
+            [
+                ([("asked", "store")], meters.looked_up.get()),
+                ([("asked", "nobody")], meters.known_as_unknown.get()),
+            ],
+        )?;
+        page.counter(
+            "bindery_lookup_queries",
+            "Queries that looked secrets up, many in each",
+            &meters.lookups,
+        )?;
+        page.gauge(
+            "bindery_queue_length",
+            "Commands that wait for the writers of all accounts",
+            float(accounts.iter().map(|account| account.waiting()).sum()),
+        )?;
+        page.gauge(
+            "bindery_notes_waiting",
+            "Audit entries of all accounts that wait to be written",
+            float(accounts.iter().map(|account| account.notes()).sum()),
+        )?;
+        let each = |value: fn(&Account) -> f64| {
+            let accounts = accounts.iter().take(ACCOUNTS_MAX);
+            accounts.map(move |account| {
+                let AccountId(number) = account.id();
+                ([("account", number)], value(account))
+            })
+        };
+        page.gauges(
+            "bindery_account_revision",
+            "How far an account at work has come, of the first 256",
+            each(|account| {
+                let Revision(revision) = account.snapshot().revision();
+                float(usize::try_from(revision).unwrap_or(usize::MAX))
+            }),
+        )?;
+        page.gauges(
+            "bindery_account_queue_length",
+            "Commands that wait for an account's writer, of the first 256",
+            each(|account| float(account.waiting())),
+        )
+    }
+}
+
+/// The page while it is written.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn counter(&mut self, name: &str, help: &str, counter: &Counter) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, u64, u64>(&counter.get(), None)
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, count) in rows {
+            let mut row = metric.encode_family(&labels)?;
+            row.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&value)
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    /// In seconds.
+    fn duration(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        self.histogram(name, help, Some(&Unit::Seconds), &Read::micros(histogram))
+    }
+
+    fn sizes(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        self.histogram(name, help, None, &Read::new(histogram, 1.0))
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        read: &Read,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)
+    }
+
+    /// In seconds. Rows without any are left out.
+    fn durations<'h, L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, &'h Histogram)>,
+    ) -> fmt::Result {
+        let unit = Unit::Seconds;
+        let mut metric =
+            self.0
+                .encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
+        for (labels, histogram) in rows {
+            let read = Read::micros(histogram);
+            if read.count > 0 {
+                let mut row = metric.encode_family(&labels)?;
+                row.encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A histogram as it is written.
+struct Read {
+    sum: f64,
+    count: u64,
+    buckets: Vec<(f64, u64)>,
+}
+
+impl Read {
+    /// Microseconds, as seconds.
+    fn micros(histogram: &Histogram) -> Self {
+        Self::new(histogram, 1e6)
+    }
+
+    /// Each number as so many of a larger unit.
+    fn new(histogram: &Histogram, unit: f64) -> Self {
+        let (counts, sum) = histogram.read();
+        let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| scaled(bound, unit));
+        let buckets: Vec<(f64, u64)> = counts.map(|(top, count)| (bound(top), count)).collect();
+        Self {
+            sum: scaled(sum, unit),
+            count: buckets.iter().map(|(_, count)| count).sum(),
+            buckets,
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "whoever draws a curve of numbers beyond 2^53 doesn't see the difference"
+)]
+fn scaled(number: u64, unit: f64) -> f64 {
+    number as f64 / unit
+}
+
+fn float(number: usize) -> f64 {
+    scaled(u64::try_from(number).unwrap_or(u64::MAX), 1.0)
+}

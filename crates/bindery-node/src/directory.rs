@@ -1,0 +1,54 @@
+//! Which account at work a key belongs to.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bindery_core::api_key::{ApiKey, SecretHash};
+use bindery_core::change::{Change, Entry};
+use bindery_core::id::AccountId;
+
+/// The keys of all accounts at work. A hint only: the account decides whether the key is good, so an entry that has outlived its
+/// secret does no harm.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Directory(Arc<RwLock<HashMap<SecretHash, AccountId>>>);
+
+impl Directory {
+    pub(crate) fn find(&self, hash: &SecretHash) -> Option<AccountId> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(hash)
+            .copied()
+    }
+
+    pub(crate) fn add<'a>(&self, account: AccountId, keys: impl IntoIterator<Item = &'a ApiKey>) {
+        let mut accounts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            accounts.insert(key.secret.hash, account);
+            if let Some(previous) = key.previous {
+                accounts.insert(previous.hash, account);
+            }
+        }
+    }
+
+    /// Takes the keys out of new log entries.
+    pub(crate) fn learn(&self, account: AccountId, entries: &[Entry]) {
+        let changes = entries.iter().flat_map(|entry| &entry.changes);
+        let mut keys = changes
+            .filter_map(|change| match change {
+                Change::PutApiKey(key) => Some(key),
+                _ => None,
+            })
+            .peekable();
+        if keys.peek().is_some() {
+            self.add(account, keys);
+        }
+    }
+
+    /// Forgets every key of these accounts, those of secrets that were replaced included.
+    pub(crate) fn forget(&self, accounts: &BTreeSet<AccountId>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, account| !accounts.contains(account));
+        known.shrink_to_fit();
+    }
+}

@@ -1,0 +1,323 @@
+//! Which accounts are at work: they are loaded when somebody needs them, each by one task whoever else waits for it, and are given
+//! up when nobody has used them for a while.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bindery_core::api_key::SecretHash;
+use bindery_core::command::Caller;
+use bindery_core::id::AccountId;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+use tokio::sync::{Semaphore, watch};
+
+use crate::account::Account;
+use crate::follow::FOLLOW_INTERVAL;
+use crate::meters::StoreCall;
+use crate::node::{Node, OpenError, Unavailable};
+use crate::notes::Notes;
+
+/// How many accounts are loaded at the same moment for those who wait; more wait for their turn.
+const LOADS_MAX: usize = 2;
+/// After how long an account that couldn't be loaded is tried again.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// How long anyone waits until an account has come as far as the store says it is.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How far the last change may be ahead of the clock without a word.
+const AHEAD_MS_MAX: i64 = 60_000;
+/// How many accounts can be put to work or given up at the same moment, at the most.
+const TURNS: usize = 16;
+/// How much of the log is read at once.
+const LOG_PAGE: usize = 1000;
+
+/// What is under way.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    /// Held while an account of this turn is put to work or given up, so that none is at work twice.
+    turns: [Mutex<()>; TURNS],
+    loads: Mutex<BTreeMap<AccountId, Load>>,
+    places: Semaphore,
+}
+
+#[derive(Debug)]
+struct Load {
+    /// `None` until it has ended; then whether the account is at work.
+    ended: watch::Receiver<Option<bool>>,
+    began: Instant,
+}
+
+impl Presence {
+    pub(crate) fn new() -> Self {
+        Self {
+            turns: Default::default(),
+            loads: Mutex::default(),
+            places: Semaphore::new(LOADS_MAX),
+        }
+    }
+
+    fn turn(number: usize) -> usize {
+        number % TURNS
+    }
+
+    fn loads(&self) -> MutexGuard<'_, BTreeMap<AccountId, Load>> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn turn_of(AccountId(number): AccountId) -> usize {
+    Presence::turn(usize::try_from(number).unwrap_or_default())
+}
+
+/// Who shows a key, as far as it is known without asking the store.
+enum Recognised {
+    Caller(Arc<Account>, Caller),
+    Nobody,
+    Unknown,
+}
+
+impl Node {
+    /// The account and caller behind a key's hash at `now`, if it is good. Loads the account if it isn't at work; a key that isn't
+    /// known here is looked for in the store, so that one which another process has just made is good.
+    pub async fn admit(
+        self: &Arc<Self>,
+        hash: &SecretHash,
+        now: Timestamp,
+    ) -> Result<Option<(Arc<Account>, Caller)>, Unavailable> {
+        match self.recognise(hash, now) {
+            Recognised::Caller(account, caller) => Ok(Some((account, caller))),
+            Recognised::Nobody => Ok(None),
+            Recognised::Unknown => {
+                let account = Box::pin(self.account_of_secret(hash, now)).await?;
+                Ok(account.and_then(|account| {
+                    let caller = account.authenticate(hash, now)?;
+                    Some((account, caller))
+                }))
+            }
+        }
+    }
+
+    /// The same without waiting, of the accounts that are at work.
+    pub fn authenticate(
+        &self,
+        hash: &SecretHash,
+        now: Timestamp,
+    ) -> Option<(Arc<Account>, Caller)> {
+        match self.recognise(hash, now) {
+            Recognised::Caller(account, caller) => Some((account, caller)),
+            Recognised::Nobody | Recognised::Unknown => None,
+        }
+    }
+
+    fn recognise(&self, hash: &SecretHash, now: Timestamp) -> Recognised {
+        let account = self.directory().find(hash).and_then(|id| self.account(id));
+        let Some(account) = account else {
+            return Recognised::Unknown;
+        };
+        match account.authenticate(hash, now) {
+            Some(caller) => Recognised::Caller(account, caller),
+            None => Recognised::Nobody,
+        }
+    }
+
+    /// The account that the store has this secret of, of a key or a link, at work and as far as the store knows it.
+    pub async fn account_of_secret(
+        self: &Arc<Self>,
+        secret: &SecretHash,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Account>>, Unavailable> {
+        let Some(owner) = self.look_up(secret).await? else {
+            return Ok(None);
+        };
+        let account = self.wake(owner.account, now).await?;
+        tokio::time::timeout(REACH_TIMEOUT, account.reach(owner.revision))
+            .await
+            .map_err(|_| Unavailable)?;
+        Ok(Some(account))
+    }
+
+    /// The account with this number, loaded if it isn't at work. However many ask for it, it is loaded once.
+    pub async fn wake(
+        self: &Arc<Self>,
+        id: AccountId,
+        now: Timestamp,
+    ) -> Result<Arc<Account>, Unavailable> {
+        if let Some(account) = self.account(id) {
+            account.touch(now);
+            return Ok(account);
+        }
+        let mut ended = self.join_load(id);
+        let is_at_work = match ended.wait_for(Option::is_some).await {
+            Ok(outcome) => *outcome == Some(true),
+            Err(_) => false,
+        };
+        let account = is_at_work.then(|| self.account(id)).flatten();
+        account.ok_or(Unavailable)
+    }
+
+    /// The load of this account that is under way, or has just failed, or begins now.
+    fn join_load(self: &Arc<Self>, id: AccountId) -> watch::Receiver<Option<bool>> {
+        let mut loads = self.presence().loads();
+        if let Some(load) = loads.get(&id) {
+            let is_under_way = load.ended.borrow().is_none() && load.ended.has_changed().is_ok();
+            let has_just_failed =
+                *load.ended.borrow() == Some(false) && load.began.elapsed() < FAILED_PAUSE;
+            if is_under_way || has_just_failed {
+                return load.ended.clone();
+            }
+        }
+        let (end, ended) = watch::channel(None);
+        let load = Load {
+            ended: ended.clone(),
+            began: Instant::now(),
+        };
+        loads.insert(id, load);
+        drop(loads);
+        // By itself: whoever waits may hang up, and others wait as well.
+        tokio::spawn(Arc::clone(self).load_for_all(id, end));
+        ended
+    }
+
+    async fn load_for_all(self: Arc<Self>, id: AccountId, end: watch::Sender<Option<bool>>) {
+        let place = self.presence().places.acquire().await;
+        let node = Arc::clone(&self);
+        let loaded = tokio::task::spawn_blocking(move || node.load(id)).await;
+        drop(place);
+        let is_loaded = match loaded {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, account = id.0, "an account can't be put to work");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, account = id.0, "an account can't be put to work");
+                false
+            }
+        };
+        let mut loads = self.presence().loads();
+        if is_loaded {
+            loads.remove(&id);
+        } else if let Some(load) = loads.get_mut(&id) {
+            load.began = Instant::now();
+        }
+        end.send_replace(Some(is_loaded));
+    }
+
+    /// The account with this number, loaded here and now if it isn't at work.
+    pub fn load(&self, id: AccountId) -> Result<Arc<Account>, OpenError> {
+        let turn = &self.presence().turns[turn_of(id)];
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = self.account(id) {
+            return Ok(account);
+        }
+        let began = Instant::now();
+        let loaded = self.load_state(id);
+        let state = self.meters().watch(StoreCall::Load, loaded)?;
+        let now = self.clock().now();
+        let ahead_ms = state.latest().as_millis() - now.as_millis();
+        if ahead_ms > AHEAD_MS_MAX {
+            tracing::error!(
+                account = id.0,
+                ahead_ms,
+                "the last change is in the future; until then, everything counts as happening at its moment: check the clock"
+            );
+        }
+        self.directory().add(id, state.api_keys());
+        let uses = self.store().key_uses(id);
+        let uses = self.meters().watch(StoreCall::Load, uses)?;
+        let account = Arc::new(Account::start(
+            state,
+            Arc::clone(self.store()),
+            self.clock().clone(),
+            self.directory().clone(),
+            Notes::new(uses),
+            Arc::clone(self.meters()),
+        )?);
+        account.touch(now);
+        self.accounts_at_work().insert(id, Arc::clone(&account));
+        self.meters().loads.count();
+        self.meters().load_micros.observe_micros(began.elapsed());
+        Ok(account)
+    }
+
+    /// The newest state, with what others have appended while it was read: nobody tells an account that isn't there yet.
+    fn load_state(&self, id: AccountId) -> Result<State, bindery_store::StoreError> {
+        let mut state = self.store().load(id)?;
+        while self.has_others() {
+            let entries = self.store().changes_since(id, state.revision(), LOG_PAGE)?;
+            for entry in &entries {
+                state.advance(entry);
+            }
+            if entries.len() < LOG_PAGE {
+                break;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Gives up the accounts that nobody has used for so long, with everything that they noted written down, and tells which. None
+    /// while the store can't be reached: what is given up could not be had back.
+    pub async fn evict_idle(self: &Arc<Self>, idle: Duration) -> BTreeSet<AccountId> {
+        let is_fresh = |node: &Self| node.staleness() <= FOLLOW_INTERVAL * 4;
+        if !is_fresh(self) {
+            return BTreeSet::new();
+        }
+        let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_millis(self.clock().now().as_millis().saturating_sub(idle_ms));
+        let mut idle = Vec::new();
+        for account in self.accounts() {
+            let is_idle = account.last_touch() <= before;
+            if is_idle && account.flush().await.is_ok() && account.takes_writes() {
+                idle.push(account.id());
+            }
+        }
+        if idle.is_empty() || !is_fresh(self) {
+            return BTreeSet::new();
+        }
+        let node = Arc::clone(self);
+        // The last holder of an account waits for its writer.
+        let evicted = tokio::task::spawn_blocking(move || node.evict(&idle, before)).await;
+        evicted.unwrap_or_else(|error| {
+            tracing::error!(%error, "idle accounts are not given up");
+            BTreeSet::new()
+        })
+    }
+
+    fn evict(&self, idle: &[AccountId], before: Timestamp) -> BTreeSet<AccountId> {
+        let mut evicted = BTreeSet::new();
+        for turn in 0..TURNS {
+            let ids = idle.iter().copied().filter(|id| turn_of(*id) == turn);
+            let lock = &self.presence().turns[turn];
+            // Until its writer has ended and its keys are forgotten, nobody loads it again.
+            let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let accounts: BTreeMap<AccountId, Arc<Account>> = ids
+                .filter_map(|id| Some((id, self.take_idle(id, before)?)))
+                .collect();
+            if !accounts.is_empty() {
+                let ids = accounts.keys().copied().collect();
+                drop(accounts);
+                self.directory().forget(&ids);
+                evicted.extend(ids);
+            }
+        }
+        self.meters()
+            .evictions
+            .add(u64::try_from(evicted.len()).unwrap_or_default());
+        evicted
+    }
+
+    /// Takes the account out, if it is still idle and nobody holds it: whoever does is in the middle of something.
+    fn take_idle(&self, id: AccountId, before: Timestamp) -> Option<Arc<Account>> {
+        let mut accounts = self.accounts_at_work();
+        let Entry::Occupied(entry) = accounts.entry(id) else {
+            return None;
+        };
+        let account = entry.get();
+        // While the accounts are locked, nobody else can come to hold it.
+        let is_idle = Arc::strong_count(account) == 1
+            && account.last_touch() <= before
+            && !account.has_notes();
+        is_idle.then(|| entry.remove())
+    }
+}
