@@ -471,9 +471,8 @@ mod tests {
             passwords: Passwords::new(),
             attempts: Attempts::new(),
             aliases: Aliases::default(),
-            counts: Arc::default(),
             searches: Kept::default(),
-            counts: Arc::default(),
+            counts: Arc::new(Counts::new()),
             searching: Arc::clone(&searching),
         });
         let call = |operation: &str, options: &str| {

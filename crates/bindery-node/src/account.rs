@@ -358,9 +358,10 @@ impl Account {
         self.notes.last_use(key)
     }
 
-    /// Has everything that was noted so far written down, and waits for it.
+    /// Has everything that was noted so far written down, and waits for it. After a change that could not be stored, tries the store in
+    /// any case: whoever sends changes only where they are taken would never find out that they are again.
     pub async fn flush(&self) -> Result<(), ExecuteError> {
-        if !self.notes.is_waiting() {
+        if !self.notes.is_waiting() && self.takes_writes() {
             return Ok(());
         }
         let (flush, answer) = Flush::new();

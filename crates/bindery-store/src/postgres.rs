@@ -107,13 +107,17 @@ impl PostgresStore {
     }
 
     /// Waits for the end of a transaction whose commit we were not told of: it has the account's row until then.
+    ///
+    /// A database that has come back from a crash shows what it had written, whether or not its synchronous standby has it. So this
+    /// commits, and does not roll back: whoever took the row has something to commit, which waits for the standby to have it and
+    /// everything before it. What is read then is there even if the primary is gone the next moment.
     fn settle(&self, account: AccountId) -> Result<(), Failure> {
         if !self.unsettled().contains(&account) {
             return Ok(());
         }
         self.writers.read(|connection| {
             append::take_row(connection, account)?;
-            connection.end("ROLLBACK")
+            connection.end("COMMIT")
         })?;
         self.unsettled().remove(&account);
         Ok(())

@@ -5,14 +5,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::Entry;
+use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
+use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
-use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+use bindery_store::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 use serde_json::json;
 
 use crate::personas::Builder;
@@ -31,6 +34,16 @@ impl Store for Bottomless {
     }
     fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
         self.inner.heads()
+    }
+    fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
+        self.inner.owners(secrets)
+    }
+    fn credentials(
+        &self,
+        email: &Email,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
+        self.inner.credentials(email, limit)
     }
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
         self.inner.create_account(account)

@@ -141,6 +141,20 @@ fn create(name: &str) -> CreateOrganization {
 }
 
 #[tokio::test]
+async fn a_node_that_could_not_store_a_change_takes_writes_again_before_anyone_sends_one() {
+    let world = world().await;
+    world.store.next(Fault::Unavailable);
+    assert_eq!(world.create("a").await, Err(ExecuteError::Unavailable));
+    assert!(!world.node.takes_writes());
+    world.store.next(Fault::Unavailable);
+    assert_eq!(world.account.flush().await, Err(ExecuteError::Unavailable));
+    assert!(!world.node.takes_writes());
+    // As it is asked for every second.
+    assert_eq!(world.account.flush().await, Ok(()));
+    assert!(world.node.takes_writes());
+}
+
+#[tokio::test]
 async fn a_change_whose_answer_was_lost_after_the_commit_is_acknowledged_and_made_once() {
     let world = world().await;
     world.store.next(Fault::LostAfterCommit);
