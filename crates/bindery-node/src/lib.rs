@@ -5,9 +5,11 @@
 
 mod account;
 mod clock;
+mod desk;
 mod follow;
 mod node;
 mod notes;
+mod random;
 mod submission;
 mod writer;
 
@@ -16,3 +18,11 @@ pub use clock::Clock;
 pub use follow::FOLLOW_INTERVAL;
 pub use node::{NOTES_INTERVAL, Node, OpenError};
 pub use submission::Audit;
+
+/// For whoever takes the steps of a node by hand instead of leaving them to threads: a simulation, which decides from a seed
+/// what happens between them. Begins with [`Node::by_hand`].
+pub mod drive {
+    pub use crate::desk::{Desk, Turn};
+    pub use crate::follow::Follower;
+    pub use crate::random::Random;
+}

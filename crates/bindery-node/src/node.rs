@@ -15,8 +15,10 @@ use bindery_store::{Store, StoreError};
 
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::desk::{Desk, Hands};
 use crate::follow::Freshness;
 use crate::notes::Notes;
+use crate::random::Random;
 
 /// How far the last change may be ahead of the clock without a word.
 const AHEAD_MS_MAX: i64 = 60_000;
@@ -28,6 +30,8 @@ pub const NOTES_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Node {
     store: Arc<dyn Store>,
     clock: Clock,
+    random: Random,
+    hands: Hands,
     directory: Directory,
     accounts: RwLock<BTreeMap<AccountId, Arc<Account>>>,
     /// Held while an account is put to work, so that none is twice.
@@ -57,13 +61,34 @@ pub enum OpenError {
 impl Node {
     /// Loads every account of the store and starts its writer.
     pub fn open(store: Arc<dyn Store>, clock: Clock) -> Result<Self, OpenError> {
+        Self::open_with(store, clock, Random::system(), Hands::Threads)
+    }
+
+    /// The same without a thread: the desk of each account that is put to work goes to `take`, for whoever takes its turns.
+    pub fn by_hand(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        random: Random,
+        take: impl Fn(Desk) + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(store, clock, random, Hands::Given(Box::new(take)))
+    }
+
+    fn open_with(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        random: Random,
+        hands: Hands,
+    ) -> Result<Self, OpenError> {
         let node = Self {
+            freshness: Freshness::new(clock.clone()),
             store,
             clock,
+            random,
+            hands,
             directory: Directory::default(),
             accounts: RwLock::default(),
             starting: Mutex::default(),
-            freshness: Freshness::new(),
         };
         for account in node.store.accounts()? {
             node.start(account.id)?;
@@ -167,13 +192,15 @@ impl Node {
         for key in state.api_keys() {
             self.directory.add(id, key);
         }
-        let account = Account::start(
+        let (mut account, desk) = Account::new(
             state,
             Arc::clone(&self.store),
             self.clock.clone(),
+            self.random.clone(),
             self.directory.clone(),
             Notes::new(self.store.key_uses(id)?),
-        )?;
+        );
+        account.set_thread(self.hands.employ(desk)?);
         let account = Arc::new(account);
         let mut accounts = self
             .accounts
