@@ -40,6 +40,13 @@ enum Task {
     },
     /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about five minutes.
     Schemathesis,
+    /// Run simulated nodes and a faulty store from many seeds, on every processor: `--seeds N`, `--from SEED`, or `--seed ONE`
+    /// to be told what happens in it.
+    Simulate {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
     Instructions {
         /// Store what was counted.
@@ -83,6 +90,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Test => suites::test(root),
         Task::Postgres { command } => postgres::run_with(root, &command),
         Task::Schemathesis => suites::schemathesis(root),
+        Task::Simulate { arguments } => suites::simulate(root, &arguments),
         Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),
