@@ -36,6 +36,7 @@ enum Doing {
     Reaching {
         reach: Pin<Box<dyn Future<Output = ()> + Send>>,
         account: Arc<Account>,
+        until: Revision,
         since: u64,
     },
     /// Waiting for the answer to a command.
@@ -81,9 +82,11 @@ impl World {
             Doing::Reaching {
                 mut reach,
                 account,
+                until,
                 since,
             } => {
                 if poll(&mut reach).is_ready() {
+                    self.has_reached(client.seat, &account, until);
                     self.act(number, &mut client, account);
                 } else if self.time() > since + PATIENCE_MS {
                     self.tell(Event::AtLeastGivenUp, client.seat, String::new);
@@ -91,6 +94,7 @@ impl World {
                     client.doing = Doing::Reaching {
                         reach,
                         account,
+                        until,
                         since,
                     };
                 }
@@ -137,7 +141,11 @@ impl World {
         let (at, until) = (Arc::clone(&account), client.highest);
         let mut reach: Pin<Box<dyn Future<Output = ()> + Send>> =
             Box::pin(async move { at.reach(until).await });
-        if self.plant == Some(Plant::AtLeastIsIgnored) || poll(&mut reach).is_ready() {
+        if self.plant == Some(Plant::AtLeastIsIgnored) {
+            return self.act(number, client, account);
+        }
+        if poll(&mut reach).is_ready() {
+            self.has_reached(client.seat, &account, until);
             return self.act(number, client, account);
         }
         self.tell(Event::AtLeastWaited, client.seat, || {
@@ -146,8 +154,18 @@ impl World {
         client.doing = Doing::Reaching {
             reach,
             account,
+            until,
             since: self.time(),
         };
+    }
+
+    fn has_reached(&self, seat: usize, account: &Account, until: Revision) {
+        let reached = account.snapshot().revision();
+        if reached < until {
+            self.violate(format!(
+                "node {seat} has reached {until}, and its readers see {reached}"
+            ));
+        }
     }
 
     /// Tells another client of the same account what it has seen.
@@ -245,22 +263,17 @@ impl World {
         }
     }
 
-    /// Sends a command for which nobody waits, unless a client is given.
+    /// Sends a command for whose answer nobody waits.
     pub(crate) fn submit(
         &self,
-        client: Option<usize>,
         seat: usize,
         account: Arc<Account>,
         caller: Caller,
         command: AnyCommand,
     ) {
-        let doing = self.send(seat, account, caller, command);
-        let Some(Doing::Executing { operation, .. }) = &doing else {
-            return;
-        };
-        match client {
-            Some(client) => lock(&self.clients[client]).doing = doing.unwrap_or(Doing::Nothing),
-            None => lock(&self.operations)[*operation].fate = Fate::Unanswered,
+        if let Some(Doing::Executing { operation, .. }) = self.send(seat, account, caller, command)
+        {
+            lock(&self.operations)[operation].fate = Fate::Unanswered;
         }
     }
 

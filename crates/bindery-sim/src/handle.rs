@@ -107,10 +107,15 @@ impl Handle {
             read(ledger.ok_or(StoreError::NoAccount(account))?)
         };
         // The node starts one account at a time: what else of it would start one waits.
-        let starting = &world.seats[self.seat].is_starting;
-        starting.store(matches!(call, "load" | "key_uses"), Ordering::Relaxed);
+        let is_starting = &world.seats[self.seat].is_starting;
+        let starts = matches!(call, "load" | "key_uses");
+        if starts {
+            is_starting.store(true, Ordering::Relaxed);
+        }
         world.may_hang(self.seat, call);
-        starting.store(false, Ordering::Relaxed);
+        if starts {
+            is_starting.store(false, Ordering::Relaxed);
+        }
         Ok(found)
     }
 

@@ -12,6 +12,7 @@ use bindery_core::command::Caller;
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
+use bindery_model::command::AnyCommand;
 use bindery_node::drive::{Desk, Follower, Random, Turn};
 use bindery_node::{Clock, FOLLOW_INTERVAL, Node};
 use bindery_store::Store;
@@ -209,7 +210,11 @@ impl World {
     pub(crate) fn turn_until_idle(self: &Arc<Self>, number: usize) {
         let mut desks = std::mem::take(&mut *lock(&self.seats[number].desks));
         for desk in &mut desks {
-            while desk.turn() != Turn::Idle {}
+            let mut turns = 0;
+            while desk.turn() != Turn::Idle {
+                turns += 1;
+                assert!(turns < 10_000, "the desk of node {number} is never done");
+            }
         }
         lock(&self.seats[number].desks).append(&mut desks);
     }
@@ -251,19 +256,16 @@ impl World {
         let id = FOUNDED + 1;
         self.guard(number, || {
             let made = node.create_account(&founded::account(id));
-            self.tell(Event::AccountMade, number, || format!("{:?}", made.is_ok()));
-            // It holds nobody's memory; where it failed half way, the follower puts it to work.
+            // Where it was made and couldn't be put to work, the follower does that.
+            if made.is_ok() {
+                self.tell(Event::AccountMade, number, String::new);
+            }
         });
         let account = seat.node().and_then(|node| node.account(AccountId(id)));
         if let Some(account) = account.filter(|one| one.snapshot().is_unfounded()) {
             let bootstrap = founded::bootstrap(founded::secret(u64::from(id) * 1000));
-            self.submit(
-                None,
-                number,
-                account,
-                Caller::Operator,
-                bindery_model::command::AnyCommand::Bootstrap(bootstrap),
-            );
+            let command = AnyCommand::Bootstrap(bootstrap);
+            self.submit(number, account, Caller::Operator, command);
         }
     }
 
