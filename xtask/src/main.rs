@@ -52,6 +52,13 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Run simulated nodes and a faulty store from many seeds, on every processor: `--seeds N`, `--from SEED`, or `--seed ONE`
+    /// to be told what happens in it.
+    Simulate {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
     Instructions {
         /// Store what was counted.
@@ -96,6 +103,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Postgres { command } => postgres::run_with(root, &command),
         Task::Schemathesis => suites::schemathesis(root),
         Task::Torture { minutes, seed } => torture::long(root, minutes, seed),
+        Task::Simulate { arguments } => suites::simulate(root, &arguments),
         Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),

@@ -63,6 +63,22 @@ pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
     run(command.args(arguments))
 }
 
+/// Builds and runs the simulation, as fast as it goes.
+pub(crate) fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
+    let mut command = cargo(
+        root,
+        &[
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "bindery-sim",
+            "--",
+        ],
+    );
+    run(command.args(arguments))
+}
+
 /// Runs every suite and closes with the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
     let postgres = Postgres::start(root);

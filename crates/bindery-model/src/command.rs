@@ -33,6 +33,18 @@ use bindery_core::refusal::Refusal;
 use bindery_core::resource::Bindable;
 use bindery_core::state::State;
 
+/// Something that is done with a command of any type.
+pub trait WithCommand {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with<C>(self, command: C) -> Self::Output
+    where
+        C: Command + Clone + Send + Sync + 'static,
+        C::Outcome: PartialEq + Send + 'static;
+}
+
 macro_rules! commands {
     ($($name:ident)*) => {
         /// Each variant is the core's command of that name.
@@ -47,6 +59,13 @@ macro_rules! commands {
             pub fn run_on(&self, state: &State, context: &Context) -> Result<Vec<Change>, Refusal> {
                 match self {
                     $(Self::$name(command) => Ok(state.execute(command, context)?.changes),)*
+                }
+            }
+
+            /// Does something with the command of its own type.
+            pub fn with<W: WithCommand>(self, with: W) -> W::Output {
+                match self {
+                    $(Self::$name(command) => with.with(command),)*
                 }
             }
 

@@ -1,10 +1,9 @@
 //! One account as the rest of the process sees it: a snapshot to read, and a queue to write.
 
-use std::panic::AssertUnwindSafe;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bindery_core::access::{AccessIndex, AccessWriter};
@@ -18,26 +17,22 @@ use bindery_core::refusal::Refusal;
 use bindery_core::resource::{Level, Resource};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_store::{AppendError, Store};
+use bindery_store::Store;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
+use crate::desk::Desk;
 use crate::directory::Directory;
-use crate::meters::{Meters, StoreCall};
+use crate::meters::Meters;
 use crate::notes::Notes;
+use crate::random::Random;
 use crate::submission::{Audit, Flush, Pending, Submission};
 use crate::writer::Writer;
 
 /// How many commands may wait; more are told to come back.
 const QUEUE_MAX: usize = 4096;
-/// How many commands one transaction takes.
-const BATCH_MAX: usize = 1024;
-/// How long to wait before the store is asked again what became of a commit.
-const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
 /// How much later a use of the account must be than the one that is known, to be noted.
 const TOUCH_STEP_MS: u64 = 1_000;
-/// How much of the log is read at once.
-const LOG_PAGE: usize = 1000;
 
 /// One account at work. Cheap to share; ends when the last holder drops it.
 #[derive(Debug)]
@@ -56,7 +51,7 @@ pub struct Account {
 }
 
 /// What the writer is asked for.
-enum Errand {
+pub(crate) enum Errand {
     /// Deciding and committing this.
     Commit(Box<dyn Submission>),
     /// Reading what others have appended.
@@ -65,10 +60,10 @@ enum Errand {
 
 /// What every reader sees.
 #[derive(Debug)]
-struct Published {
-    snapshot: ArcSwap<State>,
+pub(crate) struct Published {
+    pub(crate) snapshot: ArcSwap<State>,
     /// Its revision, to wait for.
-    revision: watch::Sender<Revision>,
+    pub(crate) revision: watch::Sender<Revision>,
 }
 
 impl Published {
@@ -95,14 +90,16 @@ pub enum ExecuteError {
 }
 
 impl Account {
-    pub(crate) fn start(
+    /// The account, and the desk of its writer: the one is nothing without the other.
+    pub(crate) fn new(
         state: State,
         store: Arc<dyn Store>,
         clock: Clock,
+        random: Random,
         directory: Directory,
         notes: Notes,
         meters: Arc<Meters>,
-    ) -> std::io::Result<Self> {
+    ) -> (Self, Desk) {
         let id = state.account().id;
         let notes = Arc::new(notes);
         let takes_writes = Arc::new(AtomicBool::new(true));
@@ -115,6 +112,7 @@ impl Account {
             id,
             store,
             clock,
+            random,
             directory,
             published: Arc::clone(&published),
             notes: Arc::clone(&notes),
@@ -123,18 +121,16 @@ impl Account {
             access: access_writer,
             writer: Writer::new(state),
             meters,
+            waiting,
+            first: None,
+            queue: Vec::new(),
+            singly: VecDeque::new(),
+            is_single: false,
+            are_notes_first: false,
+            lost: None,
+            is_closing: false,
         };
-        let AccountId(number) = id;
-        let thread = std::thread::Builder::new()
-            .name(format!("writer-{number}"))
-            .spawn(move || {
-                // What it was at may be committed or not, and nobody may be told a guess: a new process reads the log.
-                if std::panic::catch_unwind(AssertUnwindSafe(|| desk.run(waiting))).is_err() {
-                    tracing::error!("the writer of an account has panicked; the process ends");
-                    std::process::abort();
-                }
-            })?;
-        Ok(Self {
+        let account = Self {
             id,
             published,
             access,
@@ -143,8 +139,14 @@ impl Account {
             is_called,
             touched: AtomicI64::new(i64::MIN),
             queue: Some(queue),
-            thread: Some(thread),
-        })
+            thread: None,
+        };
+        (account, desk)
+    }
+
+    /// Who works at the desk, and is waited for in the end.
+    pub(crate) fn set_thread(&mut self, thread: Option<JoinHandle<()>>) {
+        self.thread = thread;
     }
 
     /// Its number.
@@ -398,191 +400,6 @@ impl Drop for Account {
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
-        }
-    }
-}
-
-/// What the writer's thread works with.
-struct Desk {
-    id: AccountId,
-    store: Arc<dyn Store>,
-    clock: Clock,
-    directory: Directory,
-    published: Arc<Published>,
-    notes: Arc<Notes>,
-    takes_writes: Arc<AtomicBool>,
-    is_called: Arc<AtomicBool>,
-    access: AccessWriter,
-    writer: Writer,
-    meters: Arc<Meters>,
-}
-
-impl Desk {
-    fn run(mut self, mut waiting: mpsc::Receiver<Errand>) {
-        let mut queue = Vec::new();
-        while let Some(first) = waiting.blocking_recv() {
-            let mut next = Some(first);
-            // Whatever queued while the last commit ran goes into this one.
-            while let Some(errand) = next {
-                match errand {
-                    Errand::Commit(submission) => queue.push(submission),
-                    Errand::CatchUp => self.is_called.store(false, Ordering::Release),
-                }
-                let has_room = queue.len() < BATCH_MAX;
-                next = has_room.then(|| waiting.try_recv().ok()).flatten();
-            }
-            if queue.is_empty() {
-                self.catch_up();
-                continue;
-            }
-            // An append catches up as well.
-            match self.commit(&mut queue) {
-                // One of them is to blame, and the others shall not pay for it.
-                Err(ExecuteError::Contradiction) if queue.len() > 1 || self.notes.is_waiting() => {
-                    // Or the notes are, and must not be to blame for whatever comes.
-                    if self.notes.is_waiting() {
-                        let _ = self.commit(&mut []);
-                    }
-                    for mut submission in queue.drain(..) {
-                        let committed = self.commit(std::slice::from_mut(&mut submission));
-                        submission.answer(committed);
-                    }
-                }
-                committed => {
-                    for submission in queue.drain(..) {
-                        submission.answer(committed);
-                    }
-                }
-            }
-        }
-        // Nobody holds the account any more; what was noted last is still to be written.
-        if self.notes.is_waiting() {
-            let _ = self.commit(&mut []);
-        }
-    }
-
-    /// Commits one batch and publishes it: after the commit, and before anyone is answered.
-    fn commit(&mut self, queue: &mut [Box<dyn Submission>]) -> Result<(), ExecuteError> {
-        let batch = getrandom::u64().map_err(|error| {
-            tracing::error!(%error, "the system gives no random numbers");
-            ExecuteError::Unavailable
-        })?;
-        let known = self.writer.known();
-        let taken = self.notes.take();
-        let Self {
-            id,
-            writer,
-            clock,
-            directory,
-            ..
-        } = self;
-        let began = Instant::now();
-        let appended = self.store.append(*id, known, &mut |appended| {
-            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
-            taken.add_to(&mut made);
-            // Only a hint, so it may be early: the account itself knows which keys are good.
-            directory.learn(*id, appended);
-            directory.learn(*id, &made.entries);
-            made
-        });
-        self.meters.append_micros.observe_micros(began.elapsed());
-        let appended = self.meters.watch(StoreCall::Append, appended);
-        let outcome = match appended {
-            Ok(_) => {
-                self.writer.commit();
-                Ok(())
-            }
-            Err(AppendError::Unknown(cause)) => {
-                tracing::error!(%cause, "a commit's answer was lost; reading the log");
-                self.writer.abandon();
-                self.meters.lost.count();
-                if self.resolve(batch) {
-                    self.meters.lost_and_found.count();
-                    Ok(())
-                } else {
-                    Err(ExecuteError::Unavailable)
-                }
-            }
-            Err(error @ AppendError::Unavailable(_)) => {
-                tracing::error!(%error, "a batch was not committed");
-                self.writer.abandon();
-                Err(ExecuteError::Unavailable)
-            }
-            Err(error @ AppendError::Contradiction(_)) => {
-                tracing::error!(%error, "a batch was refused by the store");
-                self.writer.abandon();
-                Err(ExecuteError::Contradiction)
-            }
-        };
-        self.meters.batch(queue.len(), outcome.is_ok());
-        let is_reached = outcome != Err(ExecuteError::Unavailable);
-        self.takes_writes.store(is_reached, Ordering::Relaxed);
-        if outcome.is_ok() {
-            self.notes.settle();
-        } else if queue.is_empty() && outcome == Err(ExecuteError::Contradiction) {
-            self.notes.give_up(&taken);
-        } else {
-            self.notes.put_back(taken);
-        }
-        self.publish();
-        outcome
-    }
-
-    /// Lets every reader see what is committed. The snapshot comes first, and the index while its readers are sent to the
-    /// snapshot: whoever has seen a revision in one of them finds no older one in the other.
-    fn publish(&mut self) {
-        let touched = self.writer.take_touched();
-        let state = self.writer.committed();
-        if state.revision() == self.published.snapshot.load().revision() {
-            return;
-        }
-        let next = Arc::new(state.clone());
-        let swap = || self.published.snapshot.swap(next);
-        let last = self.access.advance(state, &touched, swap);
-        // Freeing it and waking who waits take time, which readers of the index don't have to spend as well.
-        drop(last);
-        self.published.revision.send_replace(state.revision());
-    }
-
-    /// Takes in what others have appended, as far as the log can be read now.
-    fn catch_up(&mut self) {
-        loop {
-            let known = self.writer.known();
-            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
-            match self.meters.watch(StoreCall::Changes, changes) {
-                Ok(entries) => {
-                    self.directory.learn(self.id, &entries);
-                    self.writer.follow(&entries);
-                    self.publish();
-                    if entries.len() < LOG_PAGE {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "what others have changed can't be read yet");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Reads the log until it answers. Nobody is told anything before that: a guess could be a lie.
-    fn resolve(&mut self, batch: u64) -> bool {
-        let mut is_in = false;
-        loop {
-            let known = self.writer.known();
-            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
-            match self.meters.watch(StoreCall::Changes, changes) {
-                Ok(entries) if entries.is_empty() => return is_in,
-                Ok(entries) => {
-                    self.directory.learn(self.id, &entries);
-                    is_in |= self.writer.resolve(&entries, batch);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the log can't be read yet");
-                    std::thread::sleep(RESOLVE_PAUSE);
-                }
-            }
         }
     }
 }

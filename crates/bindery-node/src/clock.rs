@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bindery_core::time::Timestamp;
 
-/// Tells the time. Cheap to clone.
+/// Tells the time, and how much of it has passed. Cheap to clone.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    steady: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
     /// The machine's clock.
@@ -21,14 +24,31 @@ impl Clock {
         })
     }
 
-    /// A clock that asks `now`.
+    /// A clock that asks `now`; what has passed is the machine's.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        let start = Instant::now();
+        Self::with_steady(now, move || start.elapsed())
     }
 
-    /// The moment.
+    /// A clock that asks `now` for the moment, and `steady` for how much has passed since some moment or other.
+    pub fn with_steady(
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+        steady: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            now: Arc::new(now),
+            steady: Arc::new(steady),
+        }
+    }
+
+    /// The moment. Whoever sets the clock moves it, forward or back.
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.now)()
+    }
+
+    /// How much time has passed: never goes back, whatever is done to the clock.
+    pub fn steady(&self) -> Duration {
+        (self.steady)()
     }
 }
 

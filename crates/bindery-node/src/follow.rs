@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bindery_core::id::{AccountId, Revision};
 use bindery_store::{StoreError, Wake};
 
+use crate::clock::Clock;
 use crate::meters::StoreCall;
 use crate::node::Node;
 
@@ -18,9 +19,7 @@ pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 impl Node {
     /// Follows what others append, for as long as it is polled. Ends by itself if nobody else can.
     pub async fn follow(self: Arc<Self>) {
-        self.freshness().expect_others();
-        let mut follower = Follower::new(Arc::clone(&self));
-        drop(self);
+        let mut follower = Follower::new(self);
         loop {
             // The store blocks.
             let stepped = tokio::task::spawn_blocking(move || {
@@ -39,11 +38,12 @@ impl Node {
     }
 }
 
-/// One process's follower, step by step.
-struct Follower {
+/// One process's follower, step by step. [`Node::follow`] is what takes the steps in production.
+#[derive(Debug)]
+pub struct Follower {
     node: Arc<Node>,
-    /// When every account's revision was last asked for.
-    asked: Option<Instant>,
+    /// When every account's revision was last asked for, by [`Clock::steady`].
+    asked: Option<Duration>,
     /// What that brought of accounts at work that have not come so far.
     wanted: Vec<(AccountId, Revision)>,
     /// Whether the store was out of reach.
@@ -51,7 +51,9 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(node: Arc<Node>) -> Self {
+    /// Follows for this node.
+    pub fn new(node: Arc<Node>) -> Self {
+        node.freshness().expect_others();
         Self {
             node,
             asked: None,
@@ -61,8 +63,8 @@ impl Follower {
     }
 
     /// Waits for a wake-up, at most [`FOLLOW_INTERVAL`], and has the accounts catch up. Whether there is nothing to follow.
-    fn step(&mut self) -> bool {
-        let since = self.asked.map(|asked| asked.elapsed());
+    pub fn step(&mut self) -> bool {
+        let since = self.since_asked();
         let left = FOLLOW_INTERVAL.saturating_sub(since.unwrap_or(FOLLOW_INTERVAL));
         match self.node.store().watch(left) {
             Wake::Alone => {
@@ -75,12 +77,17 @@ impl Follower {
         }
         self.settle();
         if self
-            .asked
-            .is_none_or(|asked| asked.elapsed() >= FOLLOW_INTERVAL)
+            .since_asked()
+            .is_none_or(|since| since >= FOLLOW_INTERVAL)
         {
             self.ask();
         }
         false
+    }
+
+    fn since_asked(&self) -> Option<Duration> {
+        let now = self.node.clock().steady();
+        self.asked.map(|asked| now.saturating_sub(asked))
     }
 
     fn call(&self, accounts: &BTreeSet<AccountId>) {
@@ -94,10 +101,10 @@ impl Follower {
 
     /// Asks how far every account has come, and has those catch up that are behind.
     fn ask(&mut self) {
-        let asked = Instant::now();
+        let asked = self.node.clock().steady();
         let heads = self.node.store().heads();
         let heads = self.node.meters().watch(StoreCall::Heads, heads);
-        self.asked = Some(Instant::now());
+        self.asked = Some(self.node.clock().steady());
         match heads {
             Ok(heads) => {
                 if self.is_cut_off {
@@ -141,22 +148,24 @@ impl Follower {
 /// When everything in the store was last known here.
 #[derive(Debug)]
 pub(crate) struct Freshness {
-    start: Instant,
+    clock: Clock,
     /// Whether anyone else can write to the store.
     has_others: AtomicBool,
-    /// Milliseconds from the start.
+    /// In milliseconds of [`Clock::steady`].
     fresh_at: AtomicU64,
     /// When the revisions were asked for that are being caught up to.
     asked_at: AtomicU64,
 }
 
 impl Freshness {
-    pub(crate) fn new() -> Self {
+    /// Everything is loaded after this.
+    pub(crate) fn new(clock: Clock) -> Self {
+        let start = millis(clock.steady());
         Self {
-            start: Instant::now(),
+            clock,
             has_others: AtomicBool::new(false),
-            fresh_at: AtomicU64::new(0),
-            asked_at: AtomicU64::new(0),
+            fresh_at: AtomicU64::new(start),
+            asked_at: AtomicU64::new(start),
         }
     }
 
@@ -165,7 +174,7 @@ impl Freshness {
             return Duration::ZERO;
         }
         let fresh_at = Duration::from_millis(self.fresh_at.load(Ordering::Acquire));
-        self.start.elapsed().saturating_sub(fresh_at)
+        self.clock.steady().saturating_sub(fresh_at)
     }
 
     pub(crate) fn has_others(&self) -> bool {
@@ -181,10 +190,8 @@ impl Freshness {
     }
 
     /// How far everything has come was asked for at this moment; `is_reached` if all of it is known here.
-    fn seen(&self, asked: Instant, is_reached: bool) {
-        let asked = asked.saturating_duration_since(self.start).as_millis();
-        let asked = u64::try_from(asked).unwrap_or(u64::MAX);
-        self.asked_at.store(asked, Ordering::Release);
+    fn seen(&self, asked: Duration, is_reached: bool) {
+        self.asked_at.store(millis(asked), Ordering::Release);
         if is_reached {
             self.settle();
         }
@@ -195,4 +202,8 @@ impl Freshness {
         let asked = self.asked_at.load(Ordering::Acquire);
         self.fresh_at.fetch_max(asked, Ordering::AcqRel);
     }
+}
+
+fn millis(steady: Duration) -> u64 {
+    u64::try_from(steady.as_millis()).unwrap_or(u64::MAX)
 }

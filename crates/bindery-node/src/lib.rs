@@ -5,6 +5,7 @@
 
 mod account;
 mod clock;
+mod desk;
 mod directory;
 mod follow;
 mod lookup;
@@ -12,6 +13,7 @@ mod meters;
 mod node;
 mod notes;
 mod presence;
+mod random;
 mod submission;
 mod writer;
 
@@ -21,3 +23,11 @@ pub use follow::FOLLOW_INTERVAL;
 pub use meters::{Counter, Histogram, MICROS, Meters, StoreCall};
 pub use node::{NOTES_INTERVAL, Node, OpenError, Unavailable};
 pub use submission::Audit;
+
+/// For whoever takes the steps of a node by hand instead of leaving them to threads: a simulation, which decides from a seed
+/// what happens between them. Begins with [`Node::by_hand`].
+pub mod drive {
+    pub use crate::desk::{Desk, Turn};
+    pub use crate::follow::Follower;
+    pub use crate::random::Random;
+}

@@ -11,11 +11,13 @@ use bindery_store::{Store, StoreError};
 
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::desk::{Desk, Hands};
 use crate::directory::Directory;
 use crate::follow::Freshness;
 use crate::lookup::Lookups;
 use crate::meters::Meters;
 use crate::presence::Presence;
+use crate::random::Random;
 
 /// How long what was noted beside the changes may wait to be written down.
 pub const NOTES_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +26,8 @@ pub const NOTES_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Node {
     store: Arc<dyn Store>,
     clock: Clock,
+    random: Random,
+    hands: Hands,
     directory: Directory,
     accounts: RwLock<BTreeMap<AccountId, Arc<Account>>>,
     presence: Presence,
@@ -59,15 +63,36 @@ pub struct Unavailable;
 impl Node {
     /// The accounts of a store that can be read, none of them at work yet.
     pub fn open(store: Arc<dyn Store>, clock: Clock) -> Result<Self, OpenError> {
+        Self::open_with(store, clock, Random::system(), Hands::Threads)
+    }
+
+    /// The same without a thread: the desk of each account that is put to work goes to `take`, for whoever takes its turns.
+    pub fn by_hand(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        random: Random,
+        take: impl Fn(Desk) + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(store, clock, random, Hands::Given(Box::new(take)))
+    }
+
+    fn open_with(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        random: Random,
+        hands: Hands,
+    ) -> Result<Self, OpenError> {
         store.heads()?;
         Ok(Self {
+            freshness: Freshness::new(clock.clone()),
             store,
             clock,
+            random,
+            hands,
             directory: Directory::default(),
             accounts: RwLock::default(),
             presence: Presence::new(),
             lookups: Lookups::default(),
-            freshness: Freshness::new(),
             meters: Arc::new(Meters::new()),
         })
     }
@@ -96,6 +121,14 @@ impl Node {
         self.accounts
             .write()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn random(&self) -> &Random {
+        &self.random
+    }
+
+    pub(crate) fn hands(&self) -> &Hands {
+        &self.hands
     }
 
     /// What tells the time here.

@@ -226,14 +226,17 @@ impl Node {
         self.directory().add(id, state.api_keys());
         let uses = self.store().key_uses(id);
         let uses = self.meters().watch(StoreCall::Load, uses)?;
-        let account = Arc::new(Account::start(
+        let (mut account, desk) = Account::new(
             state,
             Arc::clone(self.store()),
             self.clock().clone(),
+            self.random().clone(),
             self.directory().clone(),
             Notes::new(uses),
             Arc::clone(self.meters()),
-        )?);
+        );
+        account.set_thread(self.hands().employ(desk)?);
+        let account = Arc::new(account);
         account.touch(now);
         self.accounts_at_work().insert(id, Arc::clone(&account));
         self.meters().loads.count();

@@ -1,0 +1,362 @@
+//! Where an account's writer works, turn by turn: it takes what has queued, has the store append it, finds out what became of
+//! a commit whose answer was lost, publishes, and answers.
+//!
+//! A turn waits for nothing but the store, so a thread can take one after the other, and a simulation can do anything between
+//! two of them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bindery_core::access::AccessWriter;
+use bindery_core::id::AccountId;
+use bindery_store::{AppendError, Store};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use crate::account::{Errand, ExecuteError, Published};
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::meters::{Meters, StoreCall};
+use crate::notes::{Notes, Taken};
+use crate::random::Random;
+use crate::submission::Submission;
+use crate::writer::Writer;
+
+/// How many commands one transaction takes.
+const BATCH_MAX: usize = 1024;
+/// How long to wait before the store is asked again what became of a commit.
+const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
+/// How much of the log is read at once.
+const LOG_PAGE: usize = 1000;
+
+/// What one account's writer works with.
+pub struct Desk {
+    pub(crate) id: AccountId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) directory: Directory,
+    pub(crate) published: Arc<Published>,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) takes_writes: Arc<AtomicBool>,
+    pub(crate) is_called: Arc<AtomicBool>,
+    pub(crate) access: AccessWriter,
+    pub(crate) writer: Writer,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) waiting: mpsc::Receiver<Errand>,
+    /// What was waited for, before what waits.
+    pub(crate) first: Option<Errand>,
+    /// The batch that is being worked on; empty between two of them.
+    pub(crate) queue: Vec<Box<dyn Submission>>,
+    /// What gets a batch of its own: one of them contradicted the store, and the others shall not pay for it.
+    pub(crate) singly: VecDeque<Box<dyn Submission>>,
+    /// Whether what is in `queue` is one of them.
+    pub(crate) is_single: bool,
+    /// Whether notes get a batch of their own before those: they may be to blame, and must not be for whatever comes.
+    pub(crate) are_notes_first: bool,
+    /// The batch in `queue`, if nobody knows whether it was committed.
+    pub(crate) lost: Option<Lost>,
+    pub(crate) is_closing: bool,
+}
+
+/// A batch whose commit wasn't answered.
+pub(crate) struct Lost {
+    batch: u64,
+    notes: Taken,
+    /// Whether the part of the log that was read since has it.
+    is_in: bool,
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing waits.
+    Idle,
+    /// Something was done, and more may wait.
+    Done,
+    /// The answer of a commit was lost and the log can't be read: nothing is decided and nobody answered before it can. To be
+    /// tried again in a while.
+    Later,
+    /// Nobody holds the account any more, and nothing is left to write.
+    Over,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk")
+            .field("account", &self.id)
+            .field("known", &self.writer.known())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who takes the turns of a node's desks.
+pub(crate) enum Hands {
+    /// A thread each.
+    Threads,
+    /// Whoever is given them.
+    Given(Box<dyn Fn(Desk) + Send + Sync>),
+}
+
+impl Hands {
+    /// Has someone work at the desk; a thread is to be waited for in the end.
+    pub(crate) fn employ(&self, desk: Desk) -> io::Result<Option<JoinHandle<()>>> {
+        match self {
+            Self::Threads => desk.work_on_thread().map(Some),
+            Self::Given(take) => {
+                take(desk);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Desk {
+    /// Whose it is.
+    pub fn account(&self) -> AccountId {
+        self.id
+    }
+
+    fn work_on_thread(self) -> io::Result<JoinHandle<()>> {
+        let AccountId(number) = self.id;
+        std::thread::Builder::new()
+            .name(format!("writer-{number}"))
+            .spawn(move || {
+                // What it was at may be committed or not, and nobody may be told a guess: a new process reads the log.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+                    tracing::error!("the writer of an account has panicked; the process ends");
+                    std::process::abort();
+                }
+            })
+    }
+
+    fn work(mut self) {
+        loop {
+            match self.turn() {
+                Turn::Done => {}
+                // The end of the queue is seen by the next turn.
+                Turn::Idle => self.first = self.waiting.blocking_recv(),
+                Turn::Later => std::thread::sleep(RESOLVE_PAUSE),
+                Turn::Over => return,
+            }
+        }
+    }
+
+    /// Does the next thing that is to be done, one batch at the most.
+    pub fn turn(&mut self) -> Turn {
+        if let Some(lost) = self.lost.take() {
+            return self.resolve(lost);
+        }
+        if std::mem::take(&mut self.are_notes_first) {
+            return self.commit();
+        }
+        self.is_single = false;
+        if let Some(single) = self.singly.pop_front() {
+            self.is_single = true;
+            self.queue.push(single);
+            return self.commit();
+        }
+        let (is_called, is_over) = self.gather();
+        if !self.queue.is_empty() {
+            // An append catches up as well.
+            return self.commit();
+        }
+        if is_called {
+            self.catch_up();
+            return Turn::Done;
+        }
+        if !is_over {
+            return Turn::Idle;
+        }
+        // Nobody holds the account any more; what was noted last is still to be written. Tried once.
+        if self.notes.is_waiting() && !self.is_closing {
+            self.is_closing = true;
+            return self.commit();
+        }
+        Turn::Over
+    }
+
+    /// Whatever queued while the last commit ran goes into the next one. Tells whether others have appended something, and
+    /// whether nothing can queue any more.
+    fn gather(&mut self) -> (bool, bool) {
+        let mut is_called = false;
+        while self.queue.len() < BATCH_MAX {
+            let errand = match self
+                .first
+                .take()
+                .map_or_else(|| self.waiting.try_recv(), Ok)
+            {
+                Ok(errand) => errand,
+                Err(end) => return (is_called, end == TryRecvError::Disconnected),
+            };
+            match errand {
+                Errand::Commit(submission) => self.queue.push(submission),
+                Errand::CatchUp => {
+                    self.is_called.store(false, Ordering::Release);
+                    is_called = true;
+                }
+            }
+        }
+        (is_called, false)
+    }
+
+    /// Commits what is in the queue as one batch.
+    fn commit(&mut self) -> Turn {
+        let batch = match self.random.batch() {
+            Ok(batch) => batch,
+            Err(error) => {
+                tracing::error!(%error, "the system gives no random numbers");
+                return self.answer(Err(ExecuteError::Unavailable));
+            }
+        };
+        let known = self.writer.known();
+        let taken = self.notes.take();
+        let Self {
+            id,
+            writer,
+            clock,
+            directory,
+            queue,
+            ..
+        } = self;
+        let began = Instant::now();
+        let appended = self.store.append(*id, known, &mut |appended| {
+            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
+            taken.add_to(&mut made);
+            // Only a hint, so it may be early: the account itself knows which keys are good.
+            directory.learn(*id, appended);
+            directory.learn(*id, &made.entries);
+            made
+        });
+        self.meters.append_micros.observe_micros(began.elapsed());
+        let committed = match self.meters.watch(StoreCall::Append, appended) {
+            Ok(_) => {
+                self.writer.commit();
+                Ok(())
+            }
+            Err(AppendError::Unknown(cause)) => {
+                tracing::error!(%cause, "a commit's answer was lost; reading the log");
+                self.writer.abandon();
+                self.meters.lost.count();
+                self.lost = Some(Lost {
+                    batch,
+                    notes: taken,
+                    is_in: false,
+                });
+                return Turn::Done;
+            }
+            Err(error @ AppendError::Unavailable(_)) => {
+                tracing::error!(%error, "a batch was not committed");
+                self.writer.abandon();
+                Err(ExecuteError::Unavailable)
+            }
+            Err(error @ AppendError::Contradiction(_)) => {
+                tracing::error!(%error, "a batch was refused by the store");
+                self.writer.abandon();
+                Err(ExecuteError::Contradiction)
+            }
+        };
+        self.finish(committed, taken)
+    }
+
+    /// Reads the log until it has no more to say. Nobody is told anything before that: a guess could be a lie.
+    fn resolve(&mut self, mut lost: Lost) -> Turn {
+        loop {
+            let known = self.writer.known();
+            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
+            match self.meters.watch(StoreCall::Changes, changes) {
+                Ok(entries) if entries.is_empty() => {
+                    if lost.is_in {
+                        self.meters.lost_and_found.count();
+                    }
+                    let committed = lost.is_in.then_some(()).ok_or(ExecuteError::Unavailable);
+                    return self.finish(committed, lost.notes);
+                }
+                Ok(entries) => {
+                    self.directory.learn(self.id, &entries);
+                    lost.is_in |= self.writer.resolve(&entries, lost.batch);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the log can't be read yet");
+                    self.takes_writes.store(false, Ordering::Relaxed);
+                    self.lost = Some(lost);
+                    return Turn::Later;
+                }
+            }
+        }
+    }
+
+    /// It is known what became of the batch: readers see it, and then those who asked are told.
+    fn finish(&mut self, committed: Result<(), ExecuteError>, notes: Taken) -> Turn {
+        self.meters.batch(self.queue.len(), committed.is_ok());
+        let is_reached = committed != Err(ExecuteError::Unavailable);
+        self.takes_writes.store(is_reached, Ordering::Relaxed);
+        if committed.is_ok() {
+            self.notes.settle();
+        } else if self.queue.is_empty() && committed == Err(ExecuteError::Contradiction) {
+            self.notes.give_up(&notes);
+        } else {
+            self.notes.put_back(notes);
+        }
+        self.publish();
+        self.answer(committed)
+    }
+
+    fn answer(&mut self, committed: Result<(), ExecuteError>) -> Turn {
+        let may_blame_another = self.queue.len() > 1 || self.notes.is_waiting();
+        let is_to_be_parted = !self.is_single && !self.queue.is_empty() && may_blame_another;
+        if committed == Err(ExecuteError::Contradiction) && is_to_be_parted {
+            self.are_notes_first = self.notes.is_waiting();
+            self.singly.extend(self.queue.drain(..));
+            return Turn::Done;
+        }
+        for submission in self.queue.drain(..) {
+            submission.answer(committed);
+        }
+        Turn::Done
+    }
+
+    /// Lets every reader see what is committed. The snapshot comes first, and the index while its readers are sent to the
+    /// snapshot: whoever has seen a revision in one of them finds no older one in the other.
+    fn publish(&mut self) {
+        let touched = self.writer.take_touched();
+        let state = self.writer.committed();
+        if state.revision() == self.published.snapshot.load().revision() {
+            return;
+        }
+        let next = Arc::new(state.clone());
+        let swap = || self.published.snapshot.swap(next);
+        let last = self.access.advance(state, &touched, swap);
+        // Freeing it and waking who waits take time, which readers of the index don't have to spend as well.
+        drop(last);
+        self.published.revision.send_replace(state.revision());
+    }
+
+    /// Takes in what others have appended, as far as the log can be read now.
+    fn catch_up(&mut self) {
+        loop {
+            let known = self.writer.known();
+            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
+            match self.meters.watch(StoreCall::Changes, changes) {
+                Ok(entries) => {
+                    self.directory.learn(self.id, &entries);
+                    self.writer.follow(&entries);
+                    self.publish();
+                    if entries.len() < LOG_PAGE {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what others have changed can't be read yet");
+                    return;
+                }
+            }
+        }
+    }
+}

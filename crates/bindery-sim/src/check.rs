@@ -1,0 +1,360 @@
+//! What must hold when a run is over: every promise, against the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bindery_core::command::Context;
+use bindery_core::id::{AccountId, Revision};
+use bindery_core::resource::Level;
+use bindery_core::state::State;
+use bindery_core::time::Timestamp;
+use bindery_node::Account;
+
+use crate::database::Ledger;
+use crate::operation::{Fate, Note, Operation, Read};
+use crate::wish;
+use crate::world::{World, lock};
+
+/// How many questions are asked of each account at the end.
+const QUESTIONS: usize = 12;
+
+impl World {
+    /// Checks everything, and tells the first promise that was broken.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let ledgers = lock(&self.database).ledgers.clone();
+        let operations = std::mem::take(&mut *lock(&self.operations));
+        let reads = std::mem::take(&mut *lock(&self.reads));
+        let notes = std::mem::take(&mut *lock(&self.notes));
+        if let Some(waiting) = self.still_waiting() {
+            return Err(waiting);
+        }
+        for (id, ledger) in &ledgers {
+            let log = Log::new(ledger)?;
+            let mut claims = BTreeMap::new();
+            let of_account = |account: &AccountId| account == id;
+            for (number, operation) in operations.iter().enumerate() {
+                if of_account(&operation.account) {
+                    log.check_operation(number, operation, &mut claims)?;
+                }
+            }
+            log.everything_was_asked_for(&claims)?;
+            for read in reads.iter().filter(|read| of_account(&read.account)) {
+                log.check_read(read)?;
+            }
+            audited_once(*id, ledger, &operations)?;
+            for note in notes.iter().filter(|note| of_account(&note.account)) {
+                is_written_down(note, ledger)?;
+            }
+            if ledger.load() != ledger.state {
+                return Err(format!(
+                    "account {}: the records aren't what the log says",
+                    id.0
+                ));
+            }
+            for seat in &self.seats {
+                let account = seat.node().and_then(|node| node.account(*id));
+                let account = account.ok_or_else(|| {
+                    format!("node {} never heard of account {}", seat.number, id.0)
+                })?;
+                self.check_node(seat.number, &account, &ledger.state)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The node has come to where the log is, and answers from its index what the state says.
+    fn check_node(&self, seat: usize, account: &Account, state: &State) -> Result<(), String> {
+        let snapshot = account.snapshot();
+        if *snapshot != *state {
+            return Err(format!(
+                "node {seat} is at revision {} with another state than the log at {}",
+                snapshot.revision(),
+                state.revision()
+            ));
+        }
+        let now = self.now_at(seat);
+        let at = now.max(state.latest());
+        for _ in 0..QUESTIONS {
+            let question = wish::question(self, state);
+            let (decision, _) = account.decide(&question, now);
+            let expected = state.decide(&question, at);
+            if decision != expected {
+                return Err(format!(
+                    "node {seat}: the index says {decision:?} to {question:?}, the log {expected:?}"
+                ));
+            }
+        }
+        let question = wish::question(self, state);
+        let mut found = Vec::new();
+        account.users_of(question.resource, question.permission, now, &mut found);
+        let mut expected = state.users_of(question.permission, question.resource, at);
+        found.sort_unstable();
+        expected.sort_unstable();
+        if found != expected {
+            return Err(format!(
+                "node {seat}: the index finds {found:?} for {question:?}, the log {expected:?}"
+            ));
+        }
+        account.resources_of(
+            question.principal,
+            question.permission,
+            Level::Project,
+            now,
+            &mut Vec::new(),
+        );
+        let node = self.seats[seat].node().ok_or("a node is missing")?;
+        for key in state.api_keys() {
+            let hash = &key.secret.hash;
+            let expected = state.authenticate(hash, at);
+            let found = node.authenticate(hash, now);
+            let is_here = |(one, _): &(std::sync::Arc<Account>, _)| one.id() == account.id();
+            if expected.is_some() && !found.as_ref().is_some_and(is_here) {
+                return Err(format!(
+                    "node {seat} doesn't know the good key {:?}",
+                    key.id
+                ));
+            }
+        }
+        if !account.takes_writes() {
+            return Err(format!("node {seat} says that it takes no writes"));
+        }
+        let staleness = node.staleness().as_millis();
+        if staleness > 1_000 {
+            return Err(format!("node {seat} says that it is {staleness} ms behind"));
+        }
+        Ok(())
+    }
+}
+
+/// The log of an account, with the state after each entry that this run added.
+struct Log<'ledger> {
+    ledger: &'ledger Ledger,
+    /// The revision that the run began at.
+    first: Revision,
+    states: Vec<State>,
+}
+
+/// Which operations claim which revisions.
+type Claims = BTreeMap<Revision, usize>;
+
+impl<'ledger> Log<'ledger> {
+    fn new(ledger: &'ledger Ledger) -> Result<Self, String> {
+        let first = Revision(ledger.founding.len() as u64);
+        let mut state = State::new(ledger.state.account().clone());
+        for entry in ledger.founding {
+            state.advance(entry);
+        }
+        let mut states = vec![state.clone()];
+        let mut latest = Timestamp::from_millis(i64::MIN);
+        for entry in &ledger.entries {
+            if entry.revision != state.revision().next() {
+                return Err(format!(
+                    "the log goes on with {} after {}",
+                    entry.revision,
+                    state.revision()
+                ));
+            }
+            if entry.at < latest {
+                return Err(format!("time goes back in the log at {}", entry.revision));
+            }
+            latest = entry.at;
+            state.advance(entry);
+            states.push(state.clone());
+        }
+        if state != ledger.state {
+            return Err("replaying the log doesn't give the state".to_owned());
+        }
+        Ok(Self {
+            ledger,
+            first,
+            states,
+        })
+    }
+
+    fn state(&self, revision: Revision) -> Option<&State> {
+        let place = revision.0.checked_sub(self.first.0)?;
+        self.states.get(usize::try_from(place).ok()?)
+    }
+
+    fn check_operation(
+        &self,
+        number: usize,
+        operation: &Operation,
+        claims: &mut Claims,
+    ) -> Result<(), String> {
+        let broken = |what: String| {
+            let command = &operation.command;
+            Err(format!(
+                "#{number} at node {} ({command:?}, told {:?}): {what}",
+                operation.seat, operation.fate
+            ))
+        };
+        let attempts = lock(&operation.attempts);
+        let mut found = 0;
+        let mut is_last_in = false;
+        for attempt in attempts.iter() {
+            is_last_in = false;
+            if attempt.on < operation.head {
+                return broken(format!(
+                    "decided on {}, and the log had come to {} when it was sent",
+                    attempt.on, operation.head
+                ));
+            }
+            let Ok(changes) = &attempt.came_to else {
+                continue;
+            };
+            let revision = attempt.on.next();
+            let entry = self.entry(revision);
+            let Some(entry) = entry.filter(|entry| entry.batch == attempt.batch) else {
+                continue;
+            };
+            if changes.is_empty() {
+                continue;
+            }
+            if entry.changes != *changes || entry.at != attempt.at {
+                return broken(format!("revision {revision} isn't what was decided"));
+            }
+            if entry.operation != operation.command.operation() {
+                return broken(format!("revision {revision} is a {}", entry.operation));
+            }
+            if let Some(other) = claims.insert(revision, number) {
+                return broken(format!("revision {revision} is #{other}'s as well"));
+            }
+            found += 1;
+            is_last_in = true;
+        }
+        let last = attempts.last();
+        let is_change = last.is_some_and(|attempt| {
+            let came_to = attempt.came_to.as_ref();
+            came_to.is_ok_and(|changes| !changes.is_empty())
+        });
+        match &operation.fate {
+            Fate::Waiting => return broken("it waits for ever".to_owned()),
+            Fate::Acknowledged(told) => {
+                let Some(last) = last else {
+                    return broken("it was never decided".to_owned());
+                };
+                if found != usize::from(is_change) || is_last_in != is_change {
+                    return broken(format!("it is in the log {found} times"));
+                }
+                let context = Context {
+                    caller: operation.caller,
+                    now: last.at,
+                };
+                let state = self.state(last.on);
+                if !state.is_some_and(|state| told.is_outcome_on(state, &context)) {
+                    return broken(format!(
+                        "it doesn't come to what was told on the log's revision {}",
+                        last.on
+                    ));
+                }
+            }
+            Fate::Refused(refusal) => {
+                let Some(last) = last else {
+                    return broken("it was never decided".to_owned());
+                };
+                let context = Context {
+                    caller: operation.caller,
+                    now: last.at,
+                };
+                let state = self.state(last.on);
+                let again = state.map(|state| operation.command.run_on(state, &context));
+                if found > 0 || again != Some(Err(*refusal)) {
+                    return broken(format!(
+                        "in the log {found} times, and on revision {} it comes to {again:?}",
+                        last.on
+                    ));
+                }
+            }
+            Fate::Unavailable | Fate::Contradicted => {
+                if found > 0 {
+                    return broken("it is in the log".to_owned());
+                }
+            }
+            Fate::Unanswered => {
+                if found > 1 {
+                    return broken(format!("it is in the log {found} times"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&self, revision: Revision) -> Option<&bindery_core::change::Entry> {
+        let place = revision.0.checked_sub(self.first.0 + 1)?;
+        self.ledger.entries.get(usize::try_from(place).ok()?)
+    }
+
+    fn everything_was_asked_for(&self, claims: &Claims) -> Result<(), String> {
+        for entry in &self.ledger.entries {
+            if !claims.contains_key(&entry.revision) {
+                return Err(format!(
+                    "nobody asked for revision {}, a {}",
+                    entry.revision, entry.operation
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_read(&self, read: &Read) -> Result<(), String> {
+        let Read {
+            seat,
+            revision,
+            question,
+            decision,
+            ..
+        } = read;
+        let Some(state) = self.state(*revision) else {
+            return Err(format!(
+                "a reader of node {seat} saw revision {revision}, which isn't in the log"
+            ));
+        };
+        let expected = state.decide(question, read.now.max(state.latest()));
+        if *decision != expected {
+            return Err(format!(
+                "node {seat} said {decision:?} to {question:?} at {revision}, and the log says {expected:?}"
+            ));
+        }
+        if read.snapshot.as_deref().is_some_and(|seen| seen != state) {
+            return Err(format!(
+                "a reader of node {seat} saw another revision {revision} than the log has"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What was noted is in the audit log, unless its node was killed. It may be there twice: when the answer of a batch without
+/// entries is lost, nobody can tell whether it was written.
+fn is_written_down(note: &Note, ledger: &Ledger) -> Result<(), String> {
+    let text = Some(&*note.text);
+    let mut audited = ledger.audit.iter();
+    if note.is_lost || audited.any(|one| one.entry.text.as_deref() == text) {
+        return Ok(());
+    }
+    Err(format!(
+        "the audit log lacks {} of node {}",
+        note.text, note.seat
+    ))
+}
+
+/// Whoever was answered is in the audit log once, and nobody twice.
+fn audited_once(id: AccountId, ledger: &Ledger, operations: &[Operation]) -> Result<(), String> {
+    let mut audited = BTreeSet::new();
+    for one in &ledger.audit {
+        let text = one.entry.text.as_deref().unwrap_or_default();
+        if text.starts_with('#') && !audited.insert(text) {
+            return Err(format!("the audit log has {text} twice"));
+        }
+    }
+    for (number, operation) in operations.iter().enumerate() {
+        let is_answered = matches!(operation.fate, Fate::Acknowledged(_) | Fate::Refused(_));
+        let is_audited = audited.contains(&*format!("#{number}"));
+        if operation.account == id && operation.is_audited && is_answered && !is_audited {
+            return Err(format!(
+                "#{number} was answered, and isn't in the audit log"
+            ));
+        }
+    }
+    Ok(())
+}

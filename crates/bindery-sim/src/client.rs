@@ -1,0 +1,396 @@
+//! Clients: they read and write at one node or another, remember the highest revision that they were shown, and ask for at
+//! least that wherever they go.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bindery_core::command::Caller;
+use bindery_core::id::{AccountId, Revision};
+use bindery_model::command::AnyCommand;
+use bindery_node::{Account, Audit, ExecuteError};
+
+use crate::operation::{Answer, Dispatch, Fate, Operation};
+use crate::planted::Plant;
+use crate::trace::Event;
+use crate::wish;
+use crate::world::{World, lock};
+
+/// How long a client waits for a revision.
+const PATIENCE_MS: u64 = 5_000;
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) account: AccountId,
+    pub(crate) seat: usize,
+    /// The highest revision that it was shown or told.
+    pub(crate) highest: Revision,
+    doing: Doing,
+}
+
+enum Doing {
+    Nothing,
+    /// Waiting for a revision.
+    Reaching {
+        reach: Pin<Box<dyn Future<Output = ()> + Send>>,
+        account: Arc<Account>,
+        until: Revision,
+        since: u64,
+    },
+    /// Waiting for the answer to a command.
+    Executing {
+        operation: usize,
+        account: Arc<Account>,
+        answer: Answer,
+    },
+}
+
+impl fmt::Debug for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Reaching { .. } => "Reaching",
+            Self::Executing { .. } => "Executing",
+        })
+    }
+}
+
+impl Client {
+    pub(crate) fn new(account: AccountId, seat: usize) -> Self {
+        Self {
+            account,
+            seat,
+            highest: Revision(0),
+            doing: Doing::Nothing,
+        }
+    }
+}
+
+fn poll<T>(future: &mut Pin<Box<dyn Future<Output = T> + Send>>) -> Poll<T> {
+    future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+}
+
+impl World {
+    pub(crate) fn client_step(self: &Arc<Self>, number: usize) {
+        let mut client = lock(&self.clients[number]);
+        match std::mem::replace(&mut client.doing, Doing::Nothing) {
+            Doing::Nothing => self.begin(number, &mut client),
+            Doing::Reaching {
+                mut reach,
+                account,
+                until,
+                since,
+            } => {
+                if poll(&mut reach).is_ready() {
+                    self.has_reached(client.seat, &account, until);
+                    self.act(number, &mut client, account);
+                } else if self.time() > since + PATIENCE_MS {
+                    self.tell(Event::AtLeastGivenUp, client.seat, String::new);
+                } else {
+                    client.doing = Doing::Reaching {
+                        reach,
+                        account,
+                        until,
+                        since,
+                    };
+                }
+            }
+            Doing::Executing {
+                operation,
+                account,
+                mut answer,
+            } => match poll(&mut answer) {
+                Poll::Ready(answer) => self.answered(&mut client, operation, &account, answer),
+                Poll::Pending if !self.is_calm() && self.chance(10) => {
+                    self.tell(Event::GivenUp, client.seat, || format!("of #{operation}"));
+                    lock(&self.operations)[operation].fate = Fate::Unanswered;
+                }
+                Poll::Pending => {
+                    client.doing = Doing::Executing {
+                        operation,
+                        account,
+                        answer,
+                    };
+                }
+            },
+        }
+    }
+
+    fn begin(self: &Arc<Self>, number: usize, client: &mut Client) {
+        let is_up = self.seats[client.seat].is_up();
+        if self.seats.len() > 1 && (!is_up || self.chance(150)) {
+            client.seat = self.index(self.seats.len());
+            self.count(Event::ClientMoved, 1);
+        }
+        if self.chance(150) {
+            self.pass_on(number, client);
+        }
+        let seat = &self.seats[client.seat];
+        let account = seat.node().and_then(|node| node.account(client.account));
+        let Some(account) = account else {
+            return;
+        };
+        if client.highest == Revision(0) {
+            // Whoever comes first has seen nothing and waits for nothing.
+            return self.act(number, client, account);
+        }
+        let (at, until) = (Arc::clone(&account), client.highest);
+        let mut reach: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { at.reach(until).await });
+        if self.plant == Some(Plant::AtLeastIsIgnored) {
+            return self.act(number, client, account);
+        }
+        if poll(&mut reach).is_ready() {
+            self.has_reached(client.seat, &account, until);
+            return self.act(number, client, account);
+        }
+        self.tell(Event::AtLeastWaited, client.seat, || {
+            format!("client {number} for {until}")
+        });
+        client.doing = Doing::Reaching {
+            reach,
+            account,
+            until,
+            since: self.time(),
+        };
+    }
+
+    fn has_reached(&self, seat: usize, account: &Account, until: Revision) {
+        let reached = account.snapshot().revision();
+        if reached < until {
+            self.violate(format!(
+                "node {seat} has reached {until}, and its readers see {reached}"
+            ));
+        }
+    }
+
+    /// Tells another client of the same account what it has seen.
+    fn pass_on(&self, number: usize, client: &Client) {
+        let other = self.index(self.clients.len());
+        if other == number {
+            return;
+        }
+        let mut other = lock(&self.clients[other]);
+        if other.account == client.account && other.highest < client.highest {
+            other.highest = client.highest;
+            self.count(Event::RevisionPassedOn, 1);
+        }
+    }
+
+    /// Reads or writes, now that the account has come so far.
+    fn act(self: &Arc<Self>, number: usize, client: &mut Client, account: Arc<Account>) {
+        let Some(node) = self.seats[client.seat].node() else {
+            return;
+        };
+        // It may have been told of a higher one while it waited.
+        let reached = account.snapshot().revision();
+        if reached < client.highest && self.plant != Some(Plant::AtLeastIsIgnored) {
+            return;
+        }
+        if self.chance(400) {
+            return self.read(client, &account);
+        }
+        let snapshot = account.snapshot();
+        let Some(hash) = wish::a_key(self, &snapshot) else {
+            return;
+        };
+        let caller = node.authenticate(&hash, self.now_at(client.seat));
+        let Some((_, caller)) = caller else {
+            return;
+        };
+        let command = wish::wish(self, &snapshot);
+        let seat = client.seat;
+        if let Some(doing) = self.send(seat, account, caller, command) {
+            let Doing::Executing { operation, .. } = &doing else {
+                return;
+            };
+            self.digest(&[number as u64, *operation as u64]);
+            client.doing = doing;
+        }
+    }
+
+    fn send(
+        &self,
+        seat: usize,
+        account: Arc<Account>,
+        caller: Caller,
+        command: AnyCommand,
+    ) -> Option<Doing> {
+        let attempts = Arc::new(Mutex::default());
+        let operation = lock(&self.operations).len();
+        let is_audited = self.chance(500);
+        let audit = is_audited.then(|| Audit {
+            address: String::new(),
+            text: Some(format!("#{operation}")),
+            variables: None,
+            success: 200,
+            refused: |_| 400,
+        });
+        self.tell(Event::Submitted, seat, || {
+            format!("#{operation} {caller:?} {command:?}")
+        });
+        lock(&self.operations).push(Operation {
+            account: account.id(),
+            seat,
+            command: command.clone(),
+            caller,
+            is_audited,
+            head: self.head(account.id()),
+            attempts: Arc::clone(&attempts),
+            fate: Fate::Waiting,
+        });
+        let mut answer = command.with(Dispatch {
+            account: Arc::clone(&account),
+            caller,
+            audit,
+            attempts,
+            batch: Arc::clone(&self.seats[seat].batch),
+        });
+        match poll(&mut answer) {
+            Poll::Pending => Some(Doing::Executing {
+                operation,
+                account,
+                answer,
+            }),
+            Poll::Ready(_) => {
+                self.violate(format!("#{operation} was answered before it was decided"));
+                None
+            }
+        }
+    }
+
+    /// Sends a command for whose answer nobody waits.
+    pub(crate) fn submit(
+        &self,
+        seat: usize,
+        account: Arc<Account>,
+        caller: Caller,
+        command: AnyCommand,
+    ) {
+        if let Some(Doing::Executing { operation, .. }) = self.send(seat, account, caller, command)
+        {
+            lock(&self.operations)[operation].fate = Fate::Unanswered;
+        }
+    }
+
+    fn answered(
+        &self,
+        client: &mut Client,
+        operation: usize,
+        account: &Account,
+        answer: Result<crate::operation::Told, ExecuteError>,
+    ) {
+        let is_unavailable = matches!(answer, Err(ExecuteError::Unavailable));
+        let (event, fate) = match answer {
+            Ok(told) => (Event::Acknowledged, Fate::Acknowledged(told)),
+            Err(ExecuteError::Refused(refusal)) => (Event::Refused, Fate::Refused(refusal)),
+            Err(ExecuteError::Unavailable) => (Event::Unavailable, Fate::Unavailable),
+            Err(ExecuteError::Contradiction) => (Event::Contradicted, Fate::Contradicted),
+        };
+        self.tell(event, client.seat, || format!("#{operation} {fate:?}"));
+        let mut operations = lock(&self.operations);
+        let operation = &mut operations[operation];
+        let visible = account.snapshot().revision();
+        if let Some(attempt) = lock(&operation.attempts).last()
+            && !is_unavailable
+        {
+            let is_change = attempt
+                .came_to
+                .as_ref()
+                .is_ok_and(|changes| !changes.is_empty());
+            let needed = if is_change && event == Event::Acknowledged {
+                attempt.on.next()
+            } else {
+                attempt.on
+            };
+            if visible < needed && event != Event::Contradicted {
+                self.violate(format!(
+                    "told of revision {needed}, and readers of the node see {visible}"
+                ));
+            }
+        }
+        operation.fate = fate;
+        drop(operations);
+        if !is_unavailable {
+            client.highest = client.highest.max(visible);
+        }
+    }
+
+    /// The node is killed: whoever waits there waits in vain.
+    pub(crate) fn clients_lose(&self, seat: usize) {
+        for client in &self.clients {
+            let mut client = lock(client);
+            if client.seat != seat {
+                continue;
+            }
+            if let Doing::Executing { operation, .. } = client.doing {
+                self.tell(Event::Unanswered, seat, || format!("#{operation}"));
+                lock(&self.operations)[operation].fate = Fate::Unanswered;
+            }
+            client.doing = Doing::Nothing;
+        }
+        for note in lock(&self.notes)
+            .iter_mut()
+            .filter(|note| note.seat == seat)
+        {
+            note.is_lost = true;
+        }
+    }
+
+    /// Nothing goes wrong any more, so everybody is answered.
+    pub(crate) fn client_ends(self: &Arc<Self>, number: usize) {
+        let is_waiting = {
+            let client = lock(&self.clients[number]);
+            matches!(
+                client.doing,
+                Doing::Executing { .. } | Doing::Reaching { .. }
+            )
+        };
+        if is_waiting {
+            self.client_step(number);
+        }
+    }
+
+    /// Whether everybody was answered.
+    pub(crate) fn still_waiting(&self) -> Option<String> {
+        let mut clients = self.clients.iter().enumerate();
+        clients.find_map(|(number, client)| {
+            let client = lock(client);
+            let is_waiting = matches!(
+                client.doing,
+                Doing::Executing { .. } | Doing::Reaching { .. }
+            );
+            is_waiting.then(|| format!("client {number} waits for ever: {client:?}"))
+        })
+    }
+
+    /// The node takes one more command, and answers it.
+    pub(crate) fn last_word(self: &Arc<Self>, seat: usize, account: Arc<Account>) {
+        let serial = (1 << 32) | lock(&self.operations).len() as u64;
+        let command = wish::last_word(serial);
+        let doing = self.send(seat, account, Caller::Operator, command);
+        let Some(Doing::Executing {
+            operation,
+            account,
+            mut answer,
+        }) = doing
+        else {
+            return;
+        };
+        self.turn_until_idle(seat);
+        let mut client = Client::new(account.id(), seat);
+        match poll(&mut answer) {
+            Poll::Ready(answer) => {
+                if matches!(answer, Err(ExecuteError::Unavailable)) {
+                    self.violate(format!("node {seat} takes no writes in the end"));
+                }
+                self.answered(&mut client, operation, &account, answer);
+            }
+            Poll::Pending => self.violate(format!("node {seat} never answers #{operation}")),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What every node's store reaches: the accounts, each with its log, its records and its audit log, and commits that were
+//! sent and haven't happened yet. It keeps what `Store` promises and makes no mistakes; those are `handle.rs`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bindery_core::api_key::SecretHash;
+use bindery_core::audit::AuditEntry;
+use bindery_core::change::{Change, Entry};
+use bindery_core::credential::Credential;
+use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
+use bindery_core::place::Account;
+use bindery_core::state::State;
+use bindery_core::text::Email;
+use bindery_core::time::Timestamp;
+use bindery_store::{AppendError, AuditQuery, Batch};
+
+/// In the order of loading: what something refers to comes before it.
+const KINDS: [Kind; 11] = [
+    Kind::User,
+    Kind::ApiKey,
+    Kind::Organization,
+    Kind::OrganizationMembership,
+    Kind::Space,
+    Kind::SpaceMembership,
+    Kind::Project,
+    Kind::Restriction,
+    Kind::Role,
+    Kind::RoleBinding,
+    Kind::Credential,
+];
+
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    pub(crate) ledgers: BTreeMap<AccountId, Ledger>,
+}
+
+/// One account.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    /// The beginning of the log, the same in every run.
+    pub(crate) founding: &'static [Entry],
+    /// The rest of it.
+    pub(crate) entries: Vec<Entry>,
+    /// Where it has come to, entry by entry.
+    pub(crate) state: State,
+    records: BTreeMap<(usize, u32), Change>,
+    natural_keys: BTreeMap<(usize, String), u32>,
+    pub(crate) audit: Vec<Audited>,
+    audit_head: u64,
+    pub(crate) uses: BTreeMap<ApiKeyId, Timestamp>,
+    /// A commit that was sent and not answered. It has the account's row.
+    pub(crate) under_way: Option<Batch>,
+    /// Whether a call that hasn't returned has the account's row.
+    pub(crate) is_taken: bool,
+    /// When each revision was committed.
+    pub(crate) history: Vec<(u64, Revision)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Audited {
+    pub(crate) number: u64,
+    /// The latest moment of this entry and all before it.
+    latest: Timestamp,
+    pub(crate) entry: AuditEntry,
+}
+
+impl Ledger {
+    pub(crate) fn new(account: Account) -> Self {
+        Self {
+            founding: &[],
+            entries: Vec::new(),
+            state: State::new(account),
+            records: BTreeMap::new(),
+            natural_keys: BTreeMap::new(),
+            audit: Vec::new(),
+            audit_head: 0,
+            uses: BTreeMap::new(),
+            under_way: None,
+            is_taken: false,
+            history: Vec::new(),
+        }
+    }
+
+    pub(crate) fn head(&self) -> Revision {
+        self.state.revision()
+    }
+
+    pub(crate) fn entries_after(&self, revision: Revision, limit: usize) -> Vec<Entry> {
+        let skip = usize::try_from(revision.0).unwrap_or(usize::MAX);
+        let rest = skip.saturating_sub(self.founding.len());
+        let founding = self.founding.iter().skip(skip);
+        let entries = self.entries.iter().skip(rest);
+        founding.chain(entries).take(limit).cloned().collect()
+    }
+
+    /// The state out of the current records, as a database has it.
+    pub(crate) fn load(&self) -> State {
+        State::load(
+            self.state.account().clone(),
+            self.head(),
+            self.state.latest(),
+            self.state.issued(),
+            self.records.values().cloned(),
+        )
+    }
+
+    /// Whether the batch can be committed on what is here.
+    pub(crate) fn check(&self, batch: &Batch) -> Result<Revision, AppendError> {
+        let head = batch.check(self.state.account().id, self.head())?;
+        let mut last = BTreeMap::new();
+        for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
+            last.insert(place_of(change), change);
+        }
+        let mut taken = BTreeSet::new();
+        for ((kind, number), change) in &last {
+            let Some(key) = natural_key(change) else {
+                continue;
+            };
+            let holder = self.natural_keys.get(&(*kind, key.clone()));
+            let is_held = holder
+                .is_some_and(|holder| holder != number && !last.contains_key(&(*kind, *holder)));
+            if is_held || !taken.insert((kind, key.clone())) {
+                let noun = change.key().0.noun();
+                let message = format!("there is another {noun} with the natural key `{key}`");
+                return Err(AppendError::Contradiction(message));
+            }
+        }
+        Ok(head)
+    }
+
+    /// Commits a batch that was checked.
+    pub(crate) fn commit(&mut self, batch: &Batch, time: u64) {
+        for entry in &batch.entries {
+            for change in &entry.changes {
+                self.keep(change);
+            }
+            self.state.advance(entry);
+            self.entries.push(entry.clone());
+        }
+        self.rebuild_natural_keys(batch);
+        if !batch.entries.is_empty() {
+            self.history.push((time, self.head()));
+        }
+        for entry in &batch.audit {
+            self.audit_head += 1;
+            let latest = self.audit.last().map_or(entry.at, |last| last.latest);
+            self.audit.push(Audited {
+                number: self.audit_head,
+                latest: latest.max(entry.at),
+                entry: entry.clone(),
+            });
+        }
+        for (key, at) in &batch.uses {
+            let known = self.uses.entry(*key).or_insert(*at);
+            *known = (*known).max(*at);
+        }
+    }
+
+    fn keep(&mut self, change: &Change) {
+        if let Change::PutAccount(_) = change {
+            return;
+        }
+        let place = place_of(change);
+        let old = if change.is_delete() {
+            self.records.remove(&place)
+        } else {
+            self.records.insert(place, change.clone())
+        };
+        if let Some(key) = old.as_ref().and_then(natural_key) {
+            self.natural_keys.remove(&(place.0, key));
+        }
+    }
+
+    /// Of what the batch has put, once all that it gives up is given up.
+    fn rebuild_natural_keys(&mut self, batch: &Batch) {
+        for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
+            let place = place_of(change);
+            if let Some(key) = self.records.get(&place).and_then(natural_key) {
+                self.natural_keys.insert((place.0, key), place.1);
+            }
+        }
+    }
+
+    /// When all of the log up to before this moment was there.
+    pub(crate) fn head_before(&self, time: u64) -> Revision {
+        let before = self.history.iter().rev().find(|(at, _)| *at < time);
+        before.map_or(Revision(self.founding.len() as u64), |(_, head)| *head)
+    }
+
+    /// Whether this secret is one of a key, or of a link.
+    pub(crate) fn has_secret(&self, secret: &SecretHash) -> bool {
+        self.records.values().any(|record| match record {
+            Change::PutApiKey(key) => {
+                key.secret.hash == *secret
+                    || key
+                        .previous
+                        .is_some_and(|previous| previous.hash == *secret)
+            }
+            Change::PutCredential(credential) => credential
+                .link
+                .as_ref()
+                .is_some_and(|link| link.token == *secret),
+            _ => false,
+        })
+    }
+
+    /// What the person with this address proves themselves with.
+    pub(crate) fn credential(&self, email: &Email) -> Option<Credential> {
+        let person = self.records.values().find_map(|record| match record {
+            Change::PutUser(user) if user.email() == Some(email) => Some(user.id),
+            _ => None,
+        })?;
+        self.records.values().find_map(|record| match record {
+            Change::PutCredential(credential) if credential.user == person => {
+                Some(credential.clone())
+            }
+            _ => None,
+        })
+    }
+
+    pub(crate) fn find_audit(&self, query: &AuditQuery) -> Vec<(u64, AuditEntry)> {
+        let newest_first = self.audit.iter().rev();
+        let matching = newest_first.filter(|audited| {
+            let entry = &audited.entry;
+            entry.at >= query.from
+                && entry.at <= query.to
+                && query.user.is_none_or(|user| entry.user == user)
+                && query.kind.is_none_or(|kind| entry.kind == kind)
+                && query.before.is_none_or(|before| audited.number < before)
+                && (query.operations.is_empty() || query.operations.contains(&entry.operation))
+        });
+        matching
+            .take(query.limit)
+            .map(|audited| (audited.number, audited.entry.clone()))
+            .collect()
+    }
+
+    pub(crate) fn forget_audit(&mut self, before: Timestamp, limit: usize) -> usize {
+        let old = self.audit.iter().take_while(|one| one.latest < before);
+        let forgotten = old.take(limit).count();
+        self.audit.drain(..forgotten);
+        forgotten
+    }
+}
+
+fn place_of(change: &Change) -> (usize, u32) {
+    let (kind, number) = change.key();
+    let place = KINDS.iter().position(|one| *one == kind);
+    (place.unwrap_or(KINDS.len()), number)
+}
+
+fn natural_key(change: &Change) -> Option<String> {
+    change.natural_key()
+}

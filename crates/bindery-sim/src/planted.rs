@@ -1,0 +1,232 @@
+//! Mistakes planted between a node and its store or its readers, so that it does what it would do if its code were wrong. A
+//! simulation that doesn't find them proves nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bindery_core::api_key::SecretHash;
+use bindery_core::audit::AuditEntry;
+use bindery_core::change::Entry;
+use bindery_core::credential::Credential;
+use bindery_core::id::{AccountId, ApiKeyId, Revision};
+use bindery_core::place::Account;
+use bindery_core::state::State;
+use bindery_core::text::Email;
+use bindery_core::time::Timestamp;
+use bindery_store::Owner;
+use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+
+use crate::handle::Handle;
+use crate::world::{World, lock};
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// Readers see a batch as soon as it is decided.
+    PublishedBeforeCommit,
+    /// A commit whose answer was lost counts as not written, without a look at the log.
+    CatchUpSkippedAfterLostAnswer,
+    /// What others appended is taken in with two entries in each other's place.
+    AppliedOutOfOrder,
+    /// One entry of what others appended is passed over.
+    EntrySkipped,
+    /// Whoever asked is told that all is well when the commit has failed.
+    AnsweredWithoutCommit,
+    /// A commit that failed is sent once more, as if it were known not to be written.
+    SentAgainAfterLostAnswer,
+    /// A client's "at least" is not waited for.
+    AtLeastIsIgnored,
+    /// Entries carry the clock's moment, even if that is before the last one.
+    TimeGoesBack,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::PublishedBeforeCommit,
+        Self::CatchUpSkippedAfterLostAnswer,
+        Self::AppliedOutOfOrder,
+        Self::EntrySkipped,
+        Self::AnsweredWithoutCommit,
+        Self::SentAgainAfterLostAnswer,
+        Self::AtLeastIsIgnored,
+        Self::TimeGoesBack,
+    ];
+}
+
+/// A node's store with a mistake in front of it.
+#[derive(Debug)]
+pub(crate) struct Planted {
+    plant: Plant,
+    inner: Handle,
+    world: Weak<World>,
+    seat: usize,
+    /// Whether an answer was lost and nobody has looked since.
+    is_lost: AtomicBool,
+}
+
+impl Planted {
+    pub(crate) fn new(plant: Plant, inner: Handle, world: &Arc<World>, seat: usize) -> Self {
+        Self {
+            plant,
+            inner,
+            world: Arc::downgrade(world),
+            seat,
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    fn world(&self) -> Arc<World> {
+        let world = self.world.upgrade();
+        world.expect("the world outlives its nodes")
+    }
+
+    /// What others appended, as the mistake has it.
+    fn spoil(&self, entries: &mut [Entry]) {
+        if let [first, second, ..] = entries {
+            if self.plant == Plant::AppliedOutOfOrder {
+                std::mem::swap(&mut first.changes, &mut second.changes);
+            } else if self.plant == Plant::EntrySkipped {
+                first.changes.clear();
+            }
+        }
+    }
+
+    /// What readers would see if it were published now.
+    fn publish_early(&self, account: AccountId, appended: &[Entry], batch: &Batch) {
+        let world = self.world();
+        let seat = &world.seats[self.seat];
+        let published = seat.node().and_then(|node| node.account(account));
+        if let Some(published) = published {
+            let mut state: State = published.snapshot().as_ref().clone();
+            for entry in appended.iter().chain(&batch.entries) {
+                if entry.revision == state.revision().next() {
+                    state.advance(entry);
+                }
+            }
+            *lock(&seat.early) = Some(state);
+        }
+    }
+
+    fn set_time_back(&self, batch: &mut Batch) {
+        let now = self.world().now_at(self.seat);
+        for entry in &mut batch.entries {
+            entry.at = now;
+        }
+    }
+}
+
+impl Store for Planted {
+    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.inner.accounts()
+    }
+
+    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+        self.inner.heads()
+    }
+
+    fn create_account(&self, account: &Account) -> Result<(), StoreError> {
+        self.inner.create_account(account)
+    }
+
+    fn load(&self, account: AccountId) -> Result<State, StoreError> {
+        self.inner.load(account)
+    }
+
+    fn append(
+        &self,
+        account: AccountId,
+        known: Revision,
+        decide: &mut dyn FnMut(&[Entry]) -> Batch,
+    ) -> Result<Revision, AppendError> {
+        let mut decided = Batch::default();
+        let appended = self.inner.append(account, known, &mut |appended| {
+            let mut appended = appended.to_vec();
+            self.spoil(&mut appended);
+            let mut batch = decide(&appended);
+            match self.plant {
+                Plant::PublishedBeforeCommit => self.publish_early(account, &appended, &batch),
+                Plant::TimeGoesBack => self.set_time_back(&mut batch),
+                _ => {}
+            }
+            decided = batch.clone();
+            batch
+        });
+        *lock(&self.world().seats[self.seat].early) = None;
+        match (self.plant, appended) {
+            (Plant::CatchUpSkippedAfterLostAnswer, Err(AppendError::Unknown(cause))) => {
+                self.is_lost.store(true, Ordering::Relaxed);
+                Err(AppendError::Unknown(cause))
+            }
+            (Plant::AnsweredWithoutCommit, Err(AppendError::Unavailable(cause))) => decided
+                .entries
+                .last()
+                .map(|entry| entry.revision)
+                .ok_or(AppendError::Unavailable(cause)),
+            (Plant::SentAgainAfterLostAnswer, Err(AppendError::Unknown(_))) => {
+                self.inner.append(account, known, &mut |appended| {
+                    let mut again = decided.clone();
+                    let last = appended.last().map_or(known, |entry| entry.revision);
+                    let revisions = last.0 + 1..;
+                    for (entry, revision) in again.entries.iter_mut().zip(revisions) {
+                        entry.revision = Revision(revision);
+                    }
+                    again
+                })
+            }
+            (_, appended) => appended,
+        }
+    }
+
+    fn changes_since(
+        &self,
+        account: AccountId,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        if self.is_lost.swap(false, Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
+        let mut entries = self.inner.changes_since(account, revision, limit)?;
+        self.spoil(&mut entries);
+        Ok(entries)
+    }
+
+    fn audit(
+        &self,
+        account: AccountId,
+        query: &AuditQuery,
+    ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
+        self.inner.audit(account, query)
+    }
+
+    fn forget_audit(
+        &self,
+        account: AccountId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.inner.forget_audit(account, before, limit)
+    }
+
+    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
+        self.inner.key_uses(account)
+    }
+
+    fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
+        self.inner.owners(secrets)
+    }
+
+    fn credentials(
+        &self,
+        email: &Email,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
+        self.inner.credentials(email, limit)
+    }
+
+    fn watch(&self, timeout: Duration) -> Wake {
+        self.inner.watch(timeout)
+    }
+}

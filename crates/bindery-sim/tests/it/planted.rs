@@ -1,0 +1,17 @@
+//! Mistakes planted on purpose: each is found, and soon.
+
+use bindery_sim::{Plant, run};
+
+/// Within so many seeds.
+const SEEDS: u64 = 300;
+
+#[test]
+fn every_planted_mistake_is_found() {
+    for plant in Plant::ALL {
+        let found = (1..=SEEDS).find(|seed| run(*seed, Some(plant), false).broken.is_some());
+        assert!(
+            found.is_some(),
+            "{plant:?} was not found within {SEEDS} seeds"
+        );
+    }
+}
