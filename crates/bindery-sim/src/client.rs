@@ -129,9 +129,7 @@ impl World {
         if self.chance(150) {
             self.pass_on(number, client);
         }
-        let seat = &self.seats[client.seat];
-        let account = seat.node().and_then(|node| node.account(client.account));
-        let Some(account) = account else {
+        let Some(account) = self.wake(client.seat, client.account) else {
             return;
         };
         if client.highest == Revision(0) {

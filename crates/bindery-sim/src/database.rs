@@ -147,7 +147,7 @@ impl Ledger {
             self.audit.push(Audited {
                 number: self.audit_head,
                 latest: latest.max(entry.at),
-                entry: entry.clone(),
+                entry: kept(entry),
             });
         }
         for (key, at) in &batch.uses {
@@ -207,7 +207,13 @@ impl Ledger {
     /// What the person with this address proves themselves with.
     pub(crate) fn credential(&self, email: &Email) -> Option<Credential> {
         let person = self.records.values().find_map(|record| match record {
-            Change::PutUser(user) if user.email() == Some(email) => Some(user.id),
+            Change::PutUser(user)
+                if user
+                    .email()
+                    .is_some_and(|one| one.folded() == email.folded()) =>
+            {
+                Some(user.id)
+            }
             _ => None,
         })?;
         self.records.values().find_map(|record| match record {
@@ -240,6 +246,18 @@ impl Ledger {
         let forgotten = old.take(limit).count();
         self.audit.drain(..forgotten);
         forgotten
+    }
+}
+
+/// An entry as every store keeps it: no text of it has a NUL.
+fn kept(entry: &AuditEntry) -> AuditEntry {
+    let text = |text: &String| text.replace('\0', "\u{fffd}");
+    AuditEntry {
+        address: text(&entry.address),
+        operation: text(&entry.operation),
+        text: entry.text.as_ref().map(text),
+        variables: entry.variables.as_ref().map(text),
+        ..entry.clone()
     }
 }
 

@@ -154,7 +154,7 @@ impl Handle {
     }
 
     fn commit(&self, world: &World, account: AccountId, batch: &Batch) -> Result<(), AppendError> {
-        let fate = world.fate();
+        let fate = world.fate(batch);
         let write = || world.commit(account, batch, Some(self.seat));
         let revisions = || {
             let of = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.revision.0);
@@ -228,7 +228,8 @@ fn unknown() -> AppendError {
 }
 
 impl World {
-    fn fate(&self) -> Fate {
+    /// A store has no reason to refuse a batch that changes nothing, and notes that one refuses all the same are given up.
+    fn fate(&self, batch: &Batch) -> Fate {
         let weather = &self.weather;
         if self.is_calm() {
             Fate::Answered
@@ -240,7 +241,7 @@ impl World {
             }
         } else if self.chance(weather.fail) {
             Fate::Failed
-        } else if self.chance(weather.refuse) {
+        } else if !batch.entries.is_empty() && self.chance(weather.refuse) {
             Fate::Refused
         } else {
             Fate::Answered

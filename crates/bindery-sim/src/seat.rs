@@ -14,7 +14,7 @@ use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_model::command::AnyCommand;
 use bindery_node::drive::{Desk, Follower, Random, Turn};
-use bindery_node::{Clock, FOLLOW_INTERVAL, Node};
+use bindery_node::{Account, Clock, FOLLOW_INTERVAL, Node};
 use bindery_store::Store;
 
 use crate::founded::{self, FOUNDED, START};
@@ -259,7 +259,23 @@ impl World {
         }
     }
 
-    /// A node makes a new account, which the others have to hear of.
+    /// The account for whoever needs it there: it is loaded if it isn't at work, if that can be.
+    pub(crate) fn wake(self: &Arc<Self>, number: usize, id: AccountId) -> Option<Arc<Account>> {
+        let seat = &self.seats[number];
+        let node = seat
+            .node()
+            .filter(|_| !seat.is_starting.load(Ordering::Relaxed))?;
+        if let Some(account) = node.account(id) {
+            return Some(account);
+        }
+        self.guard(number, || {
+            let _ = node.load(id);
+        });
+        // It may have been killed meanwhile.
+        seat.node()?.account(id)
+    }
+
+    /// A node makes a new account, which the others load when somebody needs it there.
     pub(crate) fn make_account(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
         let node = seat.node();
@@ -269,7 +285,7 @@ impl World {
         let id = FOUNDED + 1;
         self.guard(number, || {
             let made = node.create_account(&founded::account(id));
-            // Where it was made and couldn't be put to work, the follower does that.
+            // Where it was made and couldn't be put to work, whoever needs it next does that.
             if made.is_ok() {
                 self.tell(Event::AccountMade, number, String::new);
             }
@@ -288,6 +304,9 @@ impl World {
         for seat in &self.seats {
             seat.cut_off(false);
             self.start(seat.number);
+            for account in 1..=FOUNDED + 1 {
+                self.wake(seat.number, AccountId(account));
+            }
         }
         // A commit under way is waited for by whoever appends or lost its answer; the rest end by themselves.
         for account in 1..=FOUNDED + 1 {
