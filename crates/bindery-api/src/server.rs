@@ -13,7 +13,7 @@ use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::AccountId;
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Node};
+use bindery_node::{Account, LogRetention, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -96,6 +96,8 @@ pub struct Options {
     pub audits_reads: bool,
     /// How long audit entries are kept; for good, if absent.
     pub audit_retention: Option<Duration>,
+    /// How much of each log is kept; all of it by default.
+    pub log_retention: LogRetention,
     /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
     pub staleness_max: Option<Duration>,
     /// How letters leave.
@@ -107,7 +109,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no metadata and
+    /// The default limits, everything in the audit log, it and every other log for good, letters that are only mentioned in the log, no metadata and
     /// no aliases.
     pub fn new(mailer: Mailer) -> Self {
         Self {
@@ -115,6 +117,7 @@ impl Options {
             rate_limit: None,
             audits_reads: true,
             audit_retention: None,
+            log_retention: LogRetention::default(),
             staleness_max: None,
             mailer,
             public_url: None,
@@ -123,7 +126,7 @@ impl Options {
     }
 }
 
-/// How often audit entries that are too old are looked for.
+/// How often entries that are too old are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// How many of them go in one transaction: changes wait that long.
 const FORGET_AT_ONCE: usize = 2_000;
@@ -141,6 +144,7 @@ pub struct Server {
     public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
+    log_retention: LogRetention,
     health: Health,
 }
 
@@ -165,6 +169,7 @@ impl Server {
             rate: Rate::per_second(options.rate_limit),
             audits_reads: options.audits_reads,
             audit_retention: options.audit_retention,
+            log_retention: options.log_retention,
             health: Health {
                 staleness_max: options.staleness_max,
             },
@@ -184,6 +189,7 @@ impl Server {
                     Arc::clone(&server.services.node).follow(),
                     server.keep_tidy(),
                     server.keep_audit_short(),
+                    server.keep_logs_short(),
                 )
             }
         });
@@ -264,6 +270,22 @@ impl Server {
             let forgetting = tokio::task::spawn_blocking(move || forget(&node, retention)).await;
             if let Err(error) = forgetting {
                 tracing::error!(%error, "old audit entries were not forgotten");
+            }
+        }
+    }
+
+    async fn keep_logs_short(&self) {
+        let retention = self.log_retention;
+        if retention == LogRetention::default() {
+            return;
+        }
+        let mut interval = tokio::time::interval(FORGET_INTERVAL);
+        loop {
+            interval.tick().await;
+            let node = Arc::clone(&self.services.node);
+            let forgetting = tokio::task::spawn_blocking(move || node.forget_logs(retention));
+            if let Err(error) = forgetting.await {
+                tracing::error!(%error, "old log entries were not forgotten");
             }
         }
     }

@@ -23,6 +23,8 @@ use crate::role::{AccountRole, OrganizationRole, PredefinedRole, SpaceRole};
 use crate::state::State;
 use crate::time::Timestamp;
 
+mod agreement;
+mod between;
 mod search;
 
 /// How far the space role that a role in an organization becomes in public spaces is behind it: both stand in the same order.

@@ -17,12 +17,12 @@ use bindery_core::refusal::Refusal;
 use bindery_core::resource::{Level, Resource};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_store::{AppendError, Store};
+use bindery_store::{AppendError, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::node::Directory;
-use crate::notes::Notes;
+use crate::notes::{Notes, Taken};
 use crate::submission::{Audit, Flush, Pending, Submission};
 use crate::writer::Writer;
 
@@ -83,6 +83,9 @@ pub enum ExecuteError {
     /// Nothing was changed, and a repeat may succeed.
     #[error("the store can't be reached, or too many changes are waiting; nothing was changed")]
     Unavailable,
+    /// The answer of the store was lost, and what the log says about it was forgotten before it could be read again.
+    #[error("whether it was changed can't be told any more; look before you repeat it")]
+    Unknown,
     /// Nothing was changed, and a repeat won't succeed: the store found that the change breaks a rule that it guards.
     #[error("the change contradicts what is stored; nothing was changed")]
     Contradiction,
@@ -387,23 +390,14 @@ impl Desk {
             tracing::error!(%error, "the system gives no random numbers");
             ExecuteError::Unavailable
         })?;
-        let known = self.writer.known();
         let taken = self.notes.take();
-        let Self {
-            id,
-            writer,
-            clock,
-            directory,
-            ..
-        } = self;
-        let appended = self.store.append(*id, known, &mut |appended| {
-            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
-            taken.add_to(&mut made);
-            // Only a hint, so it may be early: the account itself knows which keys are good.
-            directory.learn(*id, appended);
-            directory.learn(*id, &made.entries);
-            made
-        });
+        let appended = match self.append(queue, batch, &taken) {
+            // Nothing was decided yet: once more, on what there is now.
+            Err(AppendError::Forgotten { .. }) if self.reload() => {
+                self.append(queue, batch, &taken)
+            }
+            appended => appended,
+        };
         let outcome = match appended {
             Ok(_) => {
                 self.writer.commit();
@@ -412,13 +406,9 @@ impl Desk {
             Err(AppendError::Unknown(cause)) => {
                 tracing::error!(%cause, "a commit's answer was lost; reading the log");
                 self.writer.abandon();
-                if self.resolve(batch) {
-                    Ok(())
-                } else {
-                    Err(ExecuteError::Unavailable)
-                }
+                self.resolve(batch)
             }
-            Err(error @ AppendError::Unavailable(_)) => {
+            Err(error @ (AppendError::Unavailable(_) | AppendError::Forgotten { .. })) => {
                 tracing::error!(%error, "a batch was not committed");
                 self.writer.abandon();
                 Err(ExecuteError::Unavailable)
@@ -438,6 +428,54 @@ impl Desk {
         }
         self.publish();
         outcome
+    }
+
+    fn append(
+        &mut self,
+        queue: &mut [Box<dyn Submission>],
+        batch: u64,
+        taken: &Taken,
+    ) -> Result<Revision, AppendError> {
+        let known = self.writer.known();
+        let Self {
+            id,
+            writer,
+            clock,
+            directory,
+            ..
+        } = self;
+        self.store.append(*id, known, &mut |appended| {
+            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
+            taken.add_to(&mut made);
+            // Only a hint, so it may be early: the account itself knows which keys are good.
+            directory.learn(*id, appended);
+            directory.learn(*id, &made.entries);
+            made
+        })
+    }
+
+    /// Takes the account as its records are now: this node was behind the beginning of the log. Whether that worked.
+    fn reload(&mut self) -> bool {
+        match self.store.load(self.id) {
+            Ok(state) => {
+                tracing::warn!(
+                    account = self.id.0,
+                    known = self.writer.known().0,
+                    newest = state.revision().0,
+                    "what others have changed is forgotten in the log: the account is loaded anew"
+                );
+                for key in state.api_keys() {
+                    self.directory.add(self.id, key);
+                }
+                self.writer.reload(state);
+                self.publish();
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "an account can't be loaded anew yet");
+                false
+            }
+        }
     }
 
     /// Lets every reader see what is committed. The snapshot comes first, and the index while its readers are sent to the
@@ -469,6 +507,7 @@ impl Desk {
                         return;
                     }
                 }
+                Err(StoreError::Forgotten { .. }) if self.reload() => {}
                 Err(error) => {
                     tracing::warn!(%error, "what others have changed can't be read yet");
                     return;
@@ -478,17 +517,26 @@ impl Desk {
     }
 
     /// Reads the log until it answers. Nobody is told anything before that: a guess could be a lie.
-    fn resolve(&mut self, batch: u64) -> bool {
+    fn resolve(&mut self, batch: u64) -> Result<(), ExecuteError> {
         let mut is_in = false;
         loop {
             match self
                 .store
                 .changes_since(self.id, self.writer.known(), LOG_PAGE)
             {
-                Ok(entries) if entries.is_empty() => return is_in,
+                Ok(entries) if entries.is_empty() && is_in => return Ok(()),
+                Ok(entries) if entries.is_empty() => return Err(ExecuteError::Unavailable),
                 Ok(entries) => {
                     self.directory.learn(self.id, &entries);
                     is_in |= self.writer.resolve(&entries, batch);
+                }
+                // Only after an outage that was longer than any entry is young.
+                Err(StoreError::Forgotten { .. }) if self.reload() => {
+                    return if is_in {
+                        Ok(())
+                    } else {
+                        Err(ExecuteError::Unknown)
+                    };
                 }
                 Err(error) => {
                     tracing::error!(%error, "the log can't be read yet");

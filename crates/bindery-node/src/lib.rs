@@ -8,6 +8,7 @@ mod clock;
 mod follow;
 mod node;
 mod notes;
+mod retention;
 mod submission;
 mod writer;
 
@@ -15,4 +16,5 @@ pub use account::{Account, ExecuteError};
 pub use clock::Clock;
 pub use follow::FOLLOW_INTERVAL;
 pub use node::{NOTES_INTERVAL, Node, OpenError};
+pub use retention::{LOG_AGE_MIN, LogRetention};
 pub use submission::Audit;

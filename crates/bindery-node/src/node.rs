@@ -198,7 +198,7 @@ impl Directory {
             .copied()
     }
 
-    fn add(&self, account: AccountId, key: &ApiKey) {
+    pub(crate) fn add(&self, account: AccountId, key: &ApiKey) {
         let mut accounts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         accounts.insert(key.secret.hash, account);
         if let Some(previous) = key.previous {

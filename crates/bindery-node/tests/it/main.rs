@@ -4,4 +4,5 @@ mod decisions;
 mod fallback;
 mod faulty;
 mod follow;
+mod forgotten;
 mod promises;

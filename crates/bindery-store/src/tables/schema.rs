@@ -2,10 +2,10 @@
 //! a change of the tables is one more step.
 
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: i32 = 2;
+pub(crate) const FORMAT: i32 = 3;
 
 /// Each format with what makes it from the one before.
-pub(crate) const STEPS: &[(i32, &str)] = &[(1, FORMAT_1), (2, FORMAT_2)];
+pub(crate) const STEPS: &[(i32, &str)] = &[(1, FORMAT_1), (2, FORMAT_2), (3, FORMAT_3)];
 
 /// What is INTEGER fits into 32 bits with its sign, and BLOB is BYTEA on PostgreSQL.
 ///
@@ -70,6 +70,31 @@ const FORMAT_2: &str = "
         key_number BIGINT NOT NULL,
         at BIGINT NOT NULL,
         PRIMARY KEY (account, key_number)
+    );
+";
+
+/// - `base`: the revision after which the log begins, if it doesn't begin at the first; its time, and the account as it was.
+/// - `base_record`, `base_issued`: what `record` and `issued` were then.
+const FORMAT_3: &str = "
+    CREATE TABLE base (
+        account BIGINT NOT NULL,
+        revision BIGINT NOT NULL,
+        latest BIGINT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (account)
+    );
+    CREATE TABLE base_record (
+        account BIGINT NOT NULL,
+        kind INTEGER NOT NULL,
+        number BIGINT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (account, kind, number)
+    );
+    CREATE TABLE base_issued (
+        account BIGINT NOT NULL,
+        kind INTEGER NOT NULL,
+        number BIGINT NOT NULL,
+        PRIMARY KEY (account, kind)
     );
 ";
 

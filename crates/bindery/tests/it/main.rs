@@ -7,6 +7,7 @@
 
 mod ask;
 mod audit;
+mod backup;
 mod crash;
 mod deletion;
 mod limits;
