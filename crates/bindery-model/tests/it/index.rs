@@ -78,7 +78,9 @@ fn an_index_that_is_told_what_lies_between_two_states_says_what_the_later_one_sa
         }
         // Loaded, so that it shares nothing with those before.
         let mut loading = Loading::new(state.account().clone());
-        play.records.values().for_each(|record| loading.put(record));
+        for record in play.records.values() {
+            loading.put(record);
+        }
         let loaded = loading.finish(state.revision(), state.latest(), state.issued());
         for before in before {
             let mut access = AccessWriter::new(&before);

@@ -108,22 +108,23 @@ fn advance(
     last: &Entry,
     body: &[u8],
 ) -> Result<bool, Failure> {
-    let mut values = vec![
-        account.into(),
+    let [revision, latest, body] = [
         Value::Integer(bounded(last.revision.0)),
         Value::Integer(last.at.as_millis()),
         Value::Bytes(body),
     ];
     let Some(Revision(old)) = old else {
-        let sql = "INSERT INTO base (account, revision, latest, body) VALUES ($1, $2, $3, $4)";
-        database.execute(sql, &values)?;
+        database.execute(
+            "INSERT INTO base (account, revision, latest, body) VALUES ($1, $2, $3, $4)",
+            &[account.into(), revision, latest, body],
+        )?;
         return Ok(true);
     };
-    values.push(Value::Integer(bounded(old)));
+    let old = Value::Integer(bounded(old));
     let moved = database.execute(
-        "UPDATE base SET revision = $2, latest = $3, body = $4
-        WHERE account = $1 AND revision = $5",
-        &values,
+        "UPDATE base SET revision = $1, latest = $2, body = $3
+        WHERE account = $4 AND revision = $5",
+        &[revision, latest, body, account.into(), old],
     )?;
     Ok(moved == 1)
 }

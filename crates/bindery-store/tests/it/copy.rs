@@ -103,7 +103,9 @@ impl Place {
 
     fn fill(&self, parts: &[Part]) {
         let mut import = self.import().unwrap();
-        parts.iter().for_each(|part| import.take(part).unwrap());
+        for part in parts {
+            import.take(part).unwrap();
+        }
         import.finish().unwrap();
     }
 
@@ -335,9 +337,9 @@ fn a_store_is_no_store_until_all_of_a_backup_is_in_it() {
         drop(place.open().unwrap());
         for count in [0, 1, parts.len() / 2, parts.len()] {
             let mut import = place.import().unwrap();
-            parts[..count]
-                .iter()
-                .for_each(|part| import.take(part).unwrap());
+            for part in &parts[..count] {
+                import.take(part).unwrap();
+            }
             if count == 1 {
                 let second = place.import();
                 assert!(matches!(second, Err(StoreError::InUse(_))), "{second:?}");
