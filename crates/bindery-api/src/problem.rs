@@ -350,6 +350,7 @@ impl From<ExecuteError> for Problem {
                 ..refusal.into()
             },
             ExecuteError::Unavailable => Self::unavailable(),
+            ExecuteError::Unknown => Self::outcome_unknown(),
             ExecuteError::Contradiction => Self::internal(),
         }
     }

@@ -14,7 +14,7 @@ use bindery_core::command::{Caller, Context};
 use bindery_core::id::AccountId;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Node, StoreCall};
+use bindery_node::{Account, LogRetention, Node, StoreCall};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -101,6 +101,8 @@ pub struct Options {
     pub audits_reads: bool,
     /// How long audit entries are kept; for good, if absent.
     pub audit_retention: Option<Duration>,
+    /// How much of each log is kept; all of it by default.
+    pub log_retention: LogRetention,
     /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
     pub staleness_max: Option<Duration>,
     /// After how long an account that nobody uses is given up; never, if absent.
@@ -118,14 +120,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default limits, everything in the audit log and for good, letters that are only mentioned in the log, no account
-    /// given up, and neither metrics nor metadata, aliases or trusted proxies.
+    /// The default limits, everything in the audit log, it and every other log for good, letters that are only mentioned in the
+    /// log, no account given up, and neither metrics nor metadata, aliases or trusted proxies.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
             rate_limit: None,
             audits_reads: true,
             audit_retention: None,
+            log_retention: LogRetention::default(),
             staleness_max: None,
             accounts_idle: None,
             metrics: None,
@@ -137,7 +140,7 @@ impl Options {
     }
 }
 
-/// How often audit entries that are too old are looked for.
+/// How often entries that are too old are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// How many of them go in one transaction: changes wait that long.
 const FORGET_AT_ONCE: usize = 2_000;
@@ -160,6 +163,7 @@ pub struct Server {
     public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
+    log_retention: LogRetention,
     accounts_idle: Option<Duration>,
     metrics: Option<TcpListener>,
     /// One for each connection that may be.
@@ -190,6 +194,7 @@ impl Server {
             rate: Rate::per_second(options.rate_limit),
             audits_reads: options.audits_reads,
             audit_retention: options.audit_retention,
+            log_retention: options.log_retention,
             accounts_idle: options.accounts_idle,
             metrics: options.metrics,
             places: Arc::new(Semaphore::new(options.limits.connections_max)),
@@ -214,6 +219,7 @@ impl Server {
                     Arc::clone(&server.services.node).follow(),
                     server.keep_tidy(),
                     server.keep_audit_short(),
+                    server.keep_logs_short(),
                     server.keep_accounts_few(),
                     server.tell_metrics(metrics),
                 )
@@ -371,6 +377,22 @@ impl Server {
         if forgotten > 0 {
             let AccountId(account) = account;
             tracing::info!(account, forgotten, "old audit entries are forgotten");
+        }
+    }
+
+    async fn keep_logs_short(&self) {
+        let retention = self.log_retention;
+        if retention == LogRetention::default() {
+            return;
+        }
+        let mut interval = tokio::time::interval(FORGET_INTERVAL);
+        loop {
+            interval.tick().await;
+            let node = Arc::clone(&self.services.node);
+            let forgetting = tokio::task::spawn_blocking(move || node.forget_logs(retention));
+            if let Err(error) = forgetting.await {
+                tracing::error!(%error, "old log entries were not forgotten");
+            }
         }
     }
 

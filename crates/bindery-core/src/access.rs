@@ -23,6 +23,8 @@ use crate::role::{AccountRole, OrganizationRole, PredefinedRole, SpaceRole};
 use crate::state::State;
 use crate::time::Timestamp;
 
+mod agreement;
+mod between;
 mod search;
 
 /// So many questions of a batch are on their way through the memory at once.

@@ -24,7 +24,9 @@ use crate::text::{Email, Name};
 use crate::time::Timestamp;
 use crate::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
 
+mod difference;
 mod loading;
+pub use difference::Difference;
 pub use loading::Loading;
 
 /// One account, whole. Only [`State::apply`] and [`State::advance`] change it.

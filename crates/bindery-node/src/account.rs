@@ -84,6 +84,9 @@ pub enum ExecuteError {
     /// Nothing was changed, and a repeat may succeed.
     #[error("the store can't be reached, or too many changes are waiting; nothing was changed")]
     Unavailable,
+    /// The answer of the store was lost, and what the log says about it was forgotten before it could be read again.
+    #[error("whether it was changed can't be told any more; look before you repeat it")]
+    Unknown,
     /// Nothing was changed, and a repeat won't succeed: the store found that the change breaks a rule that it guards.
     #[error("the change contradicts what is stored; nothing was changed")]
     Contradiction,

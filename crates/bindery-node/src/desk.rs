@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bindery_core::access::AccessWriter;
-use bindery_core::id::AccountId;
-use bindery_store::{AppendError, Store};
+use bindery_core::id::{AccountId, Revision};
+use bindery_store::{AppendError, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -215,25 +215,13 @@ impl Desk {
                 return self.answer(Err(ExecuteError::Unavailable));
             }
         };
-        let known = self.writer.known();
         let taken = self.notes.take();
-        let Self {
-            id,
-            writer,
-            clock,
-            directory,
-            queue,
-            ..
-        } = self;
         let began = Instant::now();
-        let appended = self.store.append(*id, known, &mut |appended| {
-            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
-            taken.add_to(&mut made);
-            // Only a hint, so it may be early: the account itself knows which keys are good.
-            directory.learn(*id, appended);
-            directory.learn(*id, &made.entries);
-            made
-        });
+        let appended = match self.append(batch, &taken) {
+            // Nothing was decided yet: once more, on what there is now.
+            Err(AppendError::Forgotten { .. }) if self.reload() => self.append(batch, &taken),
+            appended => appended,
+        };
         self.meters.append_micros.observe_micros(began.elapsed());
         let committed = match self.meters.watch(StoreCall::Append, appended) {
             Ok(_) => {
@@ -251,7 +239,7 @@ impl Desk {
                 });
                 return Turn::Done;
             }
-            Err(error @ AppendError::Unavailable(_)) => {
+            Err(error @ (AppendError::Unavailable(_) | AppendError::Forgotten { .. })) => {
                 tracing::error!(%error, "a batch was not committed");
                 self.writer.abandon();
                 Err(ExecuteError::Unavailable)
@@ -263,6 +251,49 @@ impl Desk {
             }
         };
         self.finish(committed, taken)
+    }
+
+    fn append(&mut self, batch: u64, taken: &Taken) -> Result<Revision, AppendError> {
+        let known = self.writer.known();
+        let Self {
+            id,
+            writer,
+            clock,
+            directory,
+            queue,
+            ..
+        } = self;
+        self.store.append(*id, known, &mut |appended| {
+            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
+            taken.add_to(&mut made);
+            // Only a hint, so it may be early: the account itself knows which keys are good.
+            directory.learn(*id, appended);
+            directory.learn(*id, &made.entries);
+            made
+        })
+    }
+
+    /// Takes the account as its records are now: this node was behind the beginning of the log. Whether that worked.
+    fn reload(&mut self) -> bool {
+        let loaded = self.store.load(self.id);
+        match self.meters.watch(StoreCall::Load, loaded) {
+            Ok(state) => {
+                tracing::warn!(
+                    account = self.id.0,
+                    known = self.writer.known().0,
+                    newest = state.revision().0,
+                    "what others have changed is forgotten in the log: the account is loaded anew"
+                );
+                self.directory.add(self.id, state.api_keys());
+                self.writer.reload(state);
+                self.publish();
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "an account can't be loaded anew yet");
+                false
+            }
+        }
     }
 
     /// Reads the log until it has no more to say. Nobody is told anything before that: a guess could be a lie.
@@ -281,6 +312,11 @@ impl Desk {
                 Ok(entries) => {
                     self.directory.learn(self.id, &entries);
                     lost.is_in |= self.writer.resolve(&entries, lost.batch);
+                }
+                // Only after an outage that was longer than any entry is young.
+                Err(StoreError::Forgotten { .. }) if self.reload() => {
+                    let committed = lost.is_in.then_some(()).ok_or(ExecuteError::Unknown);
+                    return self.finish(committed, lost.notes);
                 }
                 Err(error) => {
                     tracing::error!(%error, "the log can't be read yet");
@@ -352,6 +388,7 @@ impl Desk {
                         return;
                     }
                 }
+                Err(StoreError::Forgotten { .. }) if self.reload() => {}
                 Err(error) => {
                     tracing::warn!(%error, "what others have changed can't be read yet");
                     return;

@@ -14,6 +14,7 @@ mod node;
 mod notes;
 mod presence;
 mod random;
+mod retention;
 mod submission;
 mod writer;
 
@@ -22,6 +23,7 @@ pub use clock::Clock;
 pub use follow::FOLLOW_INTERVAL;
 pub use meters::{Counter, Histogram, MICROS, Meters, StoreCall};
 pub use node::{NOTES_INTERVAL, Node, OpenError, Unavailable};
+pub use retention::{LOG_AGE_MIN, LogRetention};
 pub use submission::Audit;
 
 /// For whoever takes the steps of a node by hand instead of leaving them to threads: a simulation, which decides from a seed

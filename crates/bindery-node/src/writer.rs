@@ -90,6 +90,14 @@ impl Writer {
         self.abandon();
     }
 
+    /// Begins anew with a later state: the entries in between are forgotten.
+    pub(crate) fn reload(&mut self, state: State) {
+        self.touched
+            .append(&mut Touched::between(&self.committed, &state));
+        self.committed = state;
+        self.abandon();
+    }
+
     /// The answer of a commit was lost, and this is what the log says after [`Writer::known`]. Takes it in, and tells
     /// whether the batch with this number is in it.
     pub(crate) fn resolve(&mut self, log: &[Entry], batch: u64) -> bool {

@@ -288,6 +288,8 @@ impl World {
             Err(ExecuteError::Refused(refusal)) => (Event::Refused, Fate::Refused(refusal)),
             Err(ExecuteError::Unavailable) => (Event::Unavailable, Fate::Unavailable),
             Err(ExecuteError::Contradiction) => (Event::Contradicted, Fate::Contradicted),
+            // Only where a log was forgotten meanwhile, which this store never does.
+            Err(ExecuteError::Unknown) => (Event::Unavailable, Fate::Unanswered),
         };
         self.tell(event, client.seat, || format!("#{operation} {fate:?}"));
         let mut operations = lock(&self.operations);

@@ -2,14 +2,16 @@
 //!
 //! Each check gets an empty store. What only one store can do (files, connections, faults) is tested where it is.
 
+use bindery_core::audit::AuditKind;
 use bindery_core::change::Entry;
-use bindery_core::id::{AccountId, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::state::State;
 
 use self::world::{account, moment};
 use crate::{AppendError, AuditQuery, Batch, Store};
 
 mod audit;
+mod forgetting;
 mod log;
 mod refusals;
 mod secrets;
@@ -62,6 +64,62 @@ pub fn conformance<S: Store>(make: impl Fn() -> S) {
     for check in CHECKS {
         check(&make());
     }
+}
+
+/// What a store that forgets entries of its logs has to keep to as well.
+const FORGETTING: [fn(&dyn Store); 5] = [
+    forgetting::what_is_forgotten_becomes_the_base,
+    forgetting::what_is_young_is_not_forgotten,
+    forgetting::whoever_is_behind_the_base_is_told,
+    forgetting::only_the_log_of_the_account_is_forgotten,
+    forgetting::forgetting_at_once_and_beside_a_writer_loses_nothing,
+];
+
+/// Runs the checks for a store that forgets entries of its logs, as [`conformance`] does.
+///
+/// # Panics
+///
+/// When the store breaks a promise; the message says which.
+pub fn forgetting<S: Store>(make: impl Fn() -> S) {
+    for check in FORGETTING {
+        check(&make());
+    }
+}
+
+/// Fills an empty store: an account with a history of everything, audit entries and uses of keys, the beginning of its log
+/// forgotten as far as the store forgets, and another account with little in it.
+///
+/// # Panics
+///
+/// When the store breaks a promise.
+pub fn furnish(store: &dyn Store) {
+    found(store);
+    let entries = world::history();
+    commit(store, 0, &entries[..9]);
+    let late = world::moment(1_000_000);
+    let forgotten = store.forget_log(FIRST, Revision(6), late, usize::MAX);
+    forgotten.expect("the account is there");
+    let requests = (1..=40).map(|at| {
+        let mut entry = world::audit(at, 1, AuditKind::Query, "list_roles");
+        entry.variables = None;
+        entry
+    });
+    let beside = Batch {
+        entries: entries[9..].to_vec(),
+        audit: requests.collect(),
+        uses: vec![(ApiKeyId::new(1), late), (ApiKeyId::new(2), late)],
+    };
+    append(store, 9, &beside).expect("nothing is wrong");
+    let forgotten = store.forget_audit(FIRST, world::moment(5), usize::MAX);
+    forgotten.expect("the account is there");
+    store
+        .create_account(&account(2))
+        .expect("the number is free");
+    let other = world::entry(1, vec![world::organization(1, "acme")]);
+    let appended = store.append(SECOND, Revision(0), &mut |_| {
+        batch(std::slice::from_ref(&other))
+    });
+    appended.expect("nothing is wrong");
 }
 
 /// Makes [`FIRST`].

@@ -15,6 +15,7 @@ use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 
 pub mod conformance;
+pub mod copy;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod record;
@@ -58,6 +59,32 @@ pub trait Store: Send + Sync + 'static {
         revision: Revision,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
+
+    /// The state that the log goes on from: what the account was when it was made, or what the entries made that
+    /// [`Store::forget_log`] has forgotten. With the entries after it, it makes every later state.
+    ///
+    /// As it stands here, of a store that never forgets.
+    fn base(&self, account: AccountId) -> Result<State, StoreError> {
+        let accounts = self.accounts()?;
+        let found = accounts.into_iter().find(|one| one.id == account);
+        found.map(State::new).ok_or(StoreError::NoAccount(account))
+    }
+
+    /// Forgets the oldest entries of the log: none after `until`, none of the moment `before` or later, at most `limit` of
+    /// them, and keeps what they made as the [`Store::base`], all or nothing. Returns how many; 0 as well if another node does
+    /// this just now.
+    ///
+    /// Whoever is behind the base then is told [`StoreError::Forgotten`] or [`AppendError::Forgotten`]. As it stands here, of
+    /// a store that never forgets.
+    fn forget_log(
+        &self,
+        _account: AccountId,
+        _until: Revision,
+        _before: Timestamp,
+        _limit: usize,
+    ) -> Result<usize, StoreError> {
+        Ok(0)
+    }
 
     /// Audit entries that match, newest first, each with its number; at most `query.limit`.
     fn audit(
@@ -218,6 +245,35 @@ pub enum StoreError {
     /// The account is there already.
     #[error("there is an account {} already", (.0).0)]
     AccountExists(AccountId),
+    /// The entries after the revision that was asked for are forgotten: load the account anew.
+    #[error("the log of account {} begins after revision {until}; load the account anew", (.account).0)]
+    Forgotten {
+        /// Whose log.
+        account: AccountId,
+        /// The last revision that it doesn't have.
+        until: Revision,
+    },
+    /// A restore into it was broken off.
+    #[error(
+        "`{0}` holds a part of a backup: a restore into it was not finished; run `bindery restore` again"
+    )]
+    Unfinished(String),
+    /// An older version wrote it, and whoever only looks doesn't change it.
+    #[error(
+        "`{path}` has format {found}, and this version of bindery looks into format {known}; start a server of this version \
+        on it first, or use the bindery that wrote it"
+    )]
+    Older {
+        /// The file, or the database.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The format of this version.
+        known: i64,
+    },
+    /// There is something already where something is to be made.
+    #[error("`{0}` has accounts in it; choose an empty directory or database")]
+    NotEmpty(String),
     /// The directory or the database can't be reached; trying again may help.
     #[error("the store can't be reached: {0}")]
     Unavailable(Cause),
@@ -229,6 +285,12 @@ pub enum AppendError {
     /// The connection died around the commit. Read the log before answering anyone.
     #[error("the outcome of the commit is unknown: {0}")]
     Unknown(Cause),
+    /// Nothing was written, nothing was decided: the entries after the known revision are forgotten. Load the account anew.
+    #[error("the log begins after revision {until}")]
+    Forgotten {
+        /// The last revision that it doesn't have.
+        until: Revision,
+    },
     /// Nothing was written; trying again is safe.
     #[error("nothing was written: {0}")]
     Unavailable(Cause),

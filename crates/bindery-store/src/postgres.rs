@@ -23,8 +23,9 @@ use self::address::Address;
 use self::connection::{Connection, READ_TIMEOUT, WRITE_TIMEOUT};
 use self::listen::Listener;
 use self::pool::Pool;
+use crate::copy::{Import, Snapshot};
 use crate::tables::append::create_account;
-use crate::tables::{Failure, audit, read, secrets};
+use crate::tables::{Failure, audit, base, read, secrets};
 use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
 pub use self::address::AddressError;
@@ -32,6 +33,7 @@ pub use self::address::AddressError;
 mod address;
 mod append;
 mod connection;
+mod copy;
 mod listen;
 mod migrate;
 mod pool;
@@ -40,6 +42,9 @@ mod pool;
 const WRITERS_MAX: usize = 8;
 /// How many threads of a node can read at the same moment.
 const READERS_MAX: usize = 4;
+
+/// Every statement of it sees what was committed when it began, and nothing later.
+const BEGIN_AT_ONCE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +96,17 @@ impl PostgresStore {
         })
     }
 
+    /// What is in a database at this moment, also while servers use it. Changes nothing there.
+    pub fn snapshot(url: &str) -> Result<Snapshot, OpenError> {
+        copy::snapshot(&Address::parse(url)?)
+    }
+
+    /// Begins a store in a database in which there is none yet, or one without an account, and in which a restore was not
+    /// finished: what is left of that is thrown away. The login must be one that may make tables.
+    pub fn import(url: &str) -> Result<Import, OpenError> {
+        copy::import(&Address::parse(url)?)
+    }
+
     fn read<T>(
         &self,
         work: impl FnMut(&mut Connection) -> Result<T, Failure>,
@@ -98,6 +114,19 @@ impl PostgresStore {
         self.readers
             .read(work)
             .map_err(|failure| failure.at(&self.address.place))
+    }
+
+    /// The same at one moment.
+    fn read_at_once<T>(
+        &self,
+        mut work: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.read(|connection| {
+            connection.begin(BEGIN_AT_ONCE, "SELECT 1", &[], &mut |_| Ok(()))?;
+            let done = work(connection)?;
+            connection.end("ROLLBACK")?;
+            Ok(done)
+        })
     }
 
     fn unsettled(&self) -> MutexGuard<'_, BTreeSet<AccountId>> {
@@ -143,17 +172,7 @@ impl Store for PostgresStore {
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        self.read(|connection| {
-            connection.begin(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                "SELECT 1",
-                &[],
-                &mut |_| Ok(()),
-            )?;
-            let state = read::load(connection, account)?;
-            connection.end("ROLLBACK")?;
-            Ok(state)
-        })
+        self.read_at_once(|connection| read::load(connection, account))
     }
 
     fn append(
@@ -179,6 +198,33 @@ impl Store for PostgresStore {
         self.settle(account)
             .map_err(|failure| failure.at(&self.address.place))?;
         self.read(|connection| read::changes_since(connection, account, revision, limit))
+    }
+
+    fn base(&self, account: AccountId) -> Result<State, StoreError> {
+        self.read_at_once(|connection| base::load(connection, account))
+    }
+
+    fn forget_log(
+        &self,
+        account: AccountId,
+        until: Revision,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        // If the answer to the commit is lost, it happened whole or not at all, and the next call finds out which.
+        let forgotten = self
+            .writers
+            .start(|connection| connection.begin(append::BEGIN, "SELECT 1", &[], &mut |_| Ok(())));
+        let forgotten = forgotten.and_then(|(mut lease, ())| {
+            let forgotten = base::forget(&mut *lease, account, until, before, limit)?;
+            lease.end("COMMIT")?;
+            Ok(forgotten)
+        });
+        match forgotten {
+            // Another node has given the account its base at the same moment.
+            Err(Failure::Taken(_)) => Ok(0),
+            other => other.map_err(|failure| failure.at(&self.address.place)),
+        }
     }
 
     fn audit(

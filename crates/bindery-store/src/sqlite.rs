@@ -18,14 +18,16 @@ use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
+use crate::copy::{Import, Snapshot};
 use crate::tables::append::create_account;
-use crate::tables::{Failure, audit, read, secrets};
+use crate::tables::{Database, Failure, audit, base, read, secrets};
 use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
 mod append;
 mod connection;
+mod copy;
 mod file;
 mod schema;
 
@@ -46,6 +48,17 @@ impl SqliteStore {
     /// process alone. A file that isn't ours, is damaged, or was written by a newer version is left as it is.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         file::open(data_dir)
+    }
+
+    /// What is in a data directory at this moment, also while a server uses it. Changes nothing there.
+    pub fn snapshot(data_dir: &Path) -> Result<Snapshot, StoreError> {
+        copy::snapshot(data_dir)
+    }
+
+    /// Begins a store in a data directory in which there is none yet, or one without an account, and in which a restore was
+    /// not finished: what is left of that is thrown away.
+    pub fn import(data_dir: &Path) -> Result<Import, StoreError> {
+        copy::import(data_dir)
     }
 
     fn writer(&self) -> MutexGuard<'_, Connection> {
@@ -76,7 +89,10 @@ impl Store for SqliteStore {
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        load(&mut lock(&self.loader), account).map_err(|failure| failure.at(&self.place))
+        at_once(&mut lock(&self.loader), |database| {
+            read::load(database, account)
+        })
+        .map_err(|failure| failure.at(&self.place))
     }
 
     fn append(
@@ -95,6 +111,24 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         read::changes_since(&mut &*self.reader(), account, revision, limit)
+            .map_err(|failure| failure.at(&self.place))
+    }
+
+    fn base(&self, account: AccountId) -> Result<State, StoreError> {
+        at_once(&mut lock(&self.loader), |database| {
+            base::load(database, account)
+        })
+        .map_err(|failure| failure.at(&self.place))
+    }
+
+    fn forget_log(
+        &self,
+        account: AccountId,
+        until: Revision,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        forget_log(&mut self.writer(), account, until, before, limit)
             .map_err(|failure| failure.at(&self.place))
     }
 
@@ -139,7 +173,23 @@ impl Store for SqliteStore {
 }
 
 /// All of it in one transaction, so at one revision.
-fn load(connection: &mut Connection, account: AccountId) -> Result<State, Failure> {
+fn at_once<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut dyn Database) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let transaction = connection.transaction()?;
-    read::load(&mut &*transaction, account)
+    work(&mut &*transaction)
+}
+
+fn forget_log(
+    connection: &mut Connection,
+    account: AccountId,
+    until: Revision,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let forgotten = base::forget(&mut &*transaction, account, until, before, limit)?;
+    transaction.commit()?;
+    Ok(forgotten)
 }

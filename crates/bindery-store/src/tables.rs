@@ -4,13 +4,15 @@
 //! Parameters are written $1, $2, … in the order in which they first appear: names to SQLite, places to PostgreSQL.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use bindery_core::id::AccountId;
+use bindery_core::id::{AccountId, Revision};
 
 use crate::{Cause, StoreError};
 
 pub(crate) mod append;
 pub(crate) mod audit;
+pub(crate) mod base;
 pub(crate) mod read;
 pub(crate) mod schema;
 pub(crate) mod secrets;
@@ -48,6 +50,60 @@ impl From<AccountId> for Value<'_> {
     }
 }
 
+/// Rows of an account that are written many at a time, on both databases in the same words.
+pub(crate) struct Rows<'a> {
+    /// The table with its columns, the account's number first.
+    pub(crate) into: &'a str,
+    /// What follows the values.
+    pub(crate) or: &'a str,
+}
+
+/// How many rows one statement writes. The few sizes below it are all that a connection has to keep prepared.
+const ROWS_AT_ONCE: usize = 128;
+
+impl Rows<'_> {
+    pub(crate) fn insert<'v, R>(
+        &self,
+        database: &mut dyn Database,
+        account: AccountId,
+        rows: impl Iterator<Item = R>,
+    ) -> Result<(), Failure>
+    where
+        R: AsRef<[Value<'v>]>,
+    {
+        let rows: Vec<R> = rows.collect();
+        let mut left = rows.as_slice();
+        let mut size = ROWS_AT_ONCE;
+        while !left.is_empty() {
+            while size > left.len() {
+                size /= 2;
+            }
+            let (now, later) = left.split_at(size);
+            left = later;
+            let mut values = vec![account.into()];
+            values.extend(now.iter().flat_map(|row| row.as_ref().iter().cloned()));
+            let columns = now.first().map_or(0, |row| row.as_ref().len());
+            database.execute(&self.statement(size, columns), &values)?;
+        }
+        Ok(())
+    }
+
+    fn statement(&self, rows: usize, columns: usize) -> String {
+        let mut sql = format!("INSERT INTO {} VALUES ", self.into);
+        let mut place = 2;
+        for row in 0..rows {
+            sql.push_str(if row == 0 { "($1" } else { ", ($1" });
+            for _ in 0..columns {
+                let _ = write!(sql, ", ${place}");
+                place += 1;
+            }
+            sql.push(')');
+        }
+        sql.push_str(self.or);
+        sql
+    }
+}
+
 /// What can go wrong inside, before it is known at which place it happened.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -59,6 +115,8 @@ pub(crate) enum Failure {
     Taken(Cause),
     NoAccount(AccountId),
     AccountExists(AccountId),
+    /// The log of the account begins after this revision.
+    Forgotten(AccountId, Revision),
 }
 
 impl Failure {
@@ -72,6 +130,7 @@ impl Failure {
             },
             Self::NoAccount(account) => StoreError::NoAccount(account),
             Self::AccountExists(account) => StoreError::AccountExists(account),
+            Self::Forgotten(account, until) => StoreError::Forgotten { account, until },
         }
     }
 }

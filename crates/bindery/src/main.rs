@@ -8,10 +8,15 @@ use clap::{Parser, Subcommand};
 
 mod accounts;
 mod ask;
+mod backup;
 mod demo;
+mod migrate;
 mod open;
+mod progress;
+mod restore;
 mod serve;
 mod store;
+mod verify;
 
 /// An answer makes a dozen small allocations, on whatever thread is free.
 #[global_allocator]
@@ -28,7 +33,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API from a directory or a database.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Serve a small sample company from a throw-away directory, with commands to paste.
     Demo(demo::Arguments),
     /// Look after the accounts of a store that no server is using.
@@ -37,6 +42,14 @@ enum Command {
     /// Give a person an API key, in a store that no server is using.
     #[command(subcommand)]
     Key(accounts::KeyCommand),
+    /// Write a whole store, or one account of it, into one file; servers go on meanwhile.
+    Backup(backup::Arguments),
+    /// Make a store of a backup, where there is none yet.
+    Restore(restore::Arguments),
+    /// Copy a store to where there is none yet, from a directory into a database or back.
+    Migrate(migrate::Arguments),
+    /// Replay the logs of a store or a backup and compare: exits with 0 if everything agrees.
+    Verify(verify::Arguments),
     /// Ask a server whether somebody may: exits with 0 for yes, 1 for no, 2 if there is no answer.
     Check(ask::Arguments),
     /// The same with every way that was looked at, and what would be enough.
@@ -57,6 +70,10 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Account(command) => accounts::run_account(&command),
         Command::Key(command) => accounts::run_key(&command),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Check(arguments) => return ask::check(&arguments),
         Command::Explain(arguments) => return ask::explain(&arguments),
         Command::Openapi => print_openapi(),

@@ -13,7 +13,7 @@ use bindery_api::{
     Aliases, KeyText, Limits, MailSettings, Mailer, Network, Options, PublicUrl, Server,
 };
 use bindery_core::id::Revision;
-use bindery_node::Node;
+use bindery_node::{LogRetention, Node};
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -47,6 +47,13 @@ pub(crate) struct Arguments {
     /// How many days audit entries are kept; 0 keeps them for good.
     #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u64).range(0..=36_500))]
     audit_retention_days: u64,
+    /// How many days changes are kept in the log, as history; without this and the next, for good. What a change made is never
+    /// lost by it. Changes of the last hour always stay, and so does what either of the two keeps.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    log_retention_days: Option<u64>,
+    /// How many of an account's last changes are kept in the log.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    log_retention_revisions: Option<u64>,
     /// How many seconds a server that is cut off from its store goes on answering from what it knows; without it, for good.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..))]
     staleness_limit: Option<u64>,
@@ -188,6 +195,12 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         audits_reads: arguments.audit_reads,
         audit_retention: (arguments.audit_retention_days > 0)
             .then(|| Duration::from_secs(arguments.audit_retention_days * 86_400)),
+        log_retention: LogRetention {
+            age: arguments
+                .log_retention_days
+                .map(|days| Duration::from_secs(days * 86_400)),
+            revisions: arguments.log_retention_revisions,
+        },
         staleness_max: arguments.staleness_limit.map(Duration::from_secs),
         accounts_idle: arguments
             .accounts_idle_minutes

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use bindery_store::Store;
+use bindery_store::copy::{Import, Snapshot};
 use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
 
@@ -33,9 +34,9 @@ impl Arguments {
     /// Opens the store; makes it, if nothing is there.
     pub(crate) fn open(&self) -> Result<Arc<dyn Store>> {
         match self.place()? {
-            Place::Directory(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+            Place::Directory(path) => Ok(Arc::new(SqliteStore::open(&path)?)),
             Place::Database(url) => {
-                let store = PostgresStore::open(url).context("--store")?;
+                let store = PostgresStore::open(&url).context("--store")?;
                 Ok(Arc::new(store))
             }
         }
@@ -43,30 +44,97 @@ impl Arguments {
 
     /// Opens the store for a command that only looks: it makes no directory.
     pub(crate) fn open_existing(&self) -> Result<Arc<dyn Store>> {
-        if let Place::Directory(path) = self.place()?
-            && !path.is_dir()
-        {
-            let path = path.display();
-            bail!("`{path}` is not a directory; name the one that the server uses");
+        if let Place::Directory(path) = self.place()? {
+            is_directory(&path)?;
         }
         self.open()
     }
 
+    /// The place, not opened.
+    pub(crate) fn place(&self) -> Result<Place> {
+        Place::of(self.store.as_deref(), self.data_dir.as_deref())
+    }
+}
+
+/// A store, or a backup of one.
+#[derive(Debug, clap::Args)]
+#[group(id = "place_or_backup", required = true, multiple = false)]
+pub(crate) struct OrBackup {
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BINDERY_STORE",
+        hide_env_values = true,
+        help = HELP
+    )]
+    store: Option<String>,
+    /// Short for --store sqlite:DIR; a server may be using it.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A file that `bindery backup` wrote.
+    #[arg(long, value_name = "FILE")]
+    backup: Option<PathBuf>,
+}
+
+impl OrBackup {
+    pub(crate) fn backup(&self) -> Option<&Path> {
+        self.backup.as_deref()
+    }
+
+    pub(crate) fn place(&self) -> Result<Place> {
+        Place::of(self.store.as_deref(), self.data_dir.as_deref())
+    }
+}
+
+/// Where a store is.
+pub(crate) enum Place {
+    Directory(PathBuf),
     /// The URL may hold a password, so no message repeats it.
-    fn place(&self) -> Result<Place<'_>> {
-        match (&self.store, &self.data_dir) {
-            (_, Some(path)) => Ok(Place::Directory(path)),
-            (Some(url), None) => match url.split_once(':') {
-                Some(("sqlite", path)) if !path.is_empty() => Ok(Place::Directory(Path::new(path))),
-                Some(("postgres" | "postgresql", _)) => Ok(Place::Database(url)),
-                _ => bail!("--store takes sqlite:DIR or postgres://…, and this is neither"),
-            },
+    Database(String),
+}
+
+impl Place {
+    fn of(store: Option<&str>, data_dir: Option<&Path>) -> Result<Self> {
+        match (store, data_dir) {
+            (_, Some(path)) => Ok(Self::Directory(path.to_owned())),
+            (Some(url), None) => Self::parse(url)
+                .context("--store takes sqlite:DIR or postgres://…, and this is neither"),
             (None, None) => bail!("--store or --data-dir says where everything is kept"),
+        }
+    }
+
+    pub(crate) fn parse(url: &str) -> Option<Self> {
+        match url.split_once(':')? {
+            ("sqlite", path) if !path.is_empty() => Some(Self::Directory(path.into())),
+            ("postgres" | "postgresql", _) => Some(Self::Database(url.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Looks at what is there now, beside whoever uses it.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        match self {
+            Self::Directory(path) => {
+                is_directory(path)?;
+                Ok(SqliteStore::snapshot(path)?)
+            }
+            Self::Database(url) => Ok(PostgresStore::snapshot(url)?),
+        }
+    }
+
+    /// Begins a store there, where none may be yet.
+    pub(crate) fn import(&self) -> Result<Import> {
+        match self {
+            Self::Directory(path) => Ok(SqliteStore::import(path)?),
+            Self::Database(url) => Ok(PostgresStore::import(url)?),
         }
     }
 }
 
-enum Place<'a> {
-    Directory(&'a Path),
-    Database(&'a str),
+fn is_directory(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        let path = path.display();
+        bail!("`{path}` is not a directory; name the one that the server uses");
+    }
+    Ok(())
 }

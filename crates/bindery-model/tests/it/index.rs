@@ -8,7 +8,7 @@ use bindery_core::decision::Question;
 use bindery_core::id::UserId;
 use bindery_core::permission::Permission;
 use bindery_core::resource::{Level, Resource};
-use bindery_core::state::State;
+use bindery_core::state::{Loading, State};
 use bindery_core::time::Timestamp;
 use bindery_model::history::History;
 use proptest::prelude::{prop_assert, prop_assert_eq};
@@ -58,6 +58,35 @@ fn an_index_built_at_once_says_what_one_says_that_came_along() {
             if now >= play.state.latest() {
                 compare(&built, &play.state, &questions, now)?;
             }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_index_that_is_told_what_lies_between_two_states_says_what_the_later_one_says() {
+    check(96, 1..200, |history| {
+        let play = Play::of(history);
+        let questions: Vec<Question> = every_question(&play.model, &ASKED).collect();
+        let mut state = State::new(history.account());
+        let mut before = Vec::new();
+        for (count, entry) in play.entries.iter().enumerate() {
+            if count % 16 == 0 {
+                before.push(state.clone());
+            }
+            state.advance(entry);
+        }
+        // Loaded, so that it shares nothing with those before.
+        let mut loading = Loading::new(state.account().clone());
+        for record in play.records.values() {
+            loading.put(record);
+        }
+        let loaded = loading.finish(state.revision(), state.latest(), state.issued());
+        for before in before {
+            let mut access = AccessWriter::new(&before);
+            access.advance(&loaded, &Touched::between(&before, &loaded), || {});
+            compare(&access.index(), &loaded, &questions, play.now)?;
+            prop_assert_eq!(access.index().disagreement(&loaded), None);
         }
         Ok(())
     });

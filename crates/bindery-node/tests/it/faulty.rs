@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     LostBeforeCommit,
     /// It is written, and the answer is lost.
     LostAfterCommit,
+    /// It is written, the answer is lost, and the log is forgotten before anyone can read what it says.
+    LostAndForgotten,
     /// The batch is decided, and the commit waits until [`Gate::open`].
     HeldBeforeCommit,
 }
@@ -181,6 +183,13 @@ impl Store for FaultyStore {
                 self.inner.append(account, known, decide)?;
                 Err(lost())
             }
+            Some(Fault::LostAndForgotten) => {
+                let newest = self.inner.append(account, known, decide)?;
+                let late = Timestamp::from_millis(i64::MAX);
+                let forgotten = self.inner.forget_log(account, newest, late, usize::MAX);
+                forgotten.expect("it is there");
+                Err(lost())
+            }
             Some(Fault::HeldBeforeCommit) => self.inner.append(account, known, &mut |news| {
                 let batch = decide(news);
                 self.gate.pass();
@@ -196,6 +205,20 @@ impl Store for FaultyStore {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         self.reach()?.changes_since(account, revision, limit)
+    }
+
+    fn base(&self, account: AccountId) -> Result<State, StoreError> {
+        self.reach()?.base(account)
+    }
+
+    fn forget_log(
+        &self,
+        account: AccountId,
+        until: Revision,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.reach()?.forget_log(account, until, before, limit)
     }
 
     fn audit(

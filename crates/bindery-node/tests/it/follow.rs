@@ -23,15 +23,15 @@ use bindery_store::sqlite::SqliteStore;
 
 use crate::faulty::FaultyStore;
 
-const ACCOUNT: AccountId = AccountId(1);
-const NOW: Timestamp = Timestamp::from_millis(1_000);
+pub(crate) const ACCOUNT: AccountId = AccountId(1);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000);
 /// Nothing takes that long, however busy the machine is.
-const LONG: Duration = Duration::from_mins(1);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// One of the nodes.
-struct One {
-    store: Arc<FaultyStore>,
-    node: Arc<Node>,
+pub(crate) struct One {
+    pub(crate) store: Arc<FaultyStore>,
+    pub(crate) node: Arc<Node>,
     following: tokio::task::JoinHandle<()>,
 }
 
@@ -54,15 +54,15 @@ impl One {
         }
     }
 
-    fn account(&self) -> Arc<Account> {
+    pub(crate) fn account(&self) -> Arc<Account> {
         self.node.account(ACCOUNT).unwrap()
     }
 
-    fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         self.account().snapshot().revision()
     }
 
-    async fn create(&self, name: &str) -> Result<Organization, ExecuteError> {
+    pub(crate) async fn create(&self, name: &str) -> Result<Organization, ExecuteError> {
         let (account, caller) = self.admit().await.unwrap().unwrap();
         let create = CreateOrganization {
             name: Name::parse(name).unwrap(),
@@ -75,7 +75,7 @@ impl One {
         self.node.admit(&SecretHash([1; 32]), NOW).await
     }
 
-    async fn until(&self, is_so: impl Fn(&Node) -> bool) {
+    pub(crate) async fn until(&self, is_so: impl Fn(&Node) -> bool) {
         let waited = async {
             while !is_so(&self.node) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -86,7 +86,7 @@ impl One {
 }
 
 /// Two nodes, and an account that the first has made.
-async fn two(directory: &tempfile::TempDir) -> (One, One) {
+pub(crate) async fn two(directory: &tempfile::TempDir) -> (One, One) {
     let shared = Arc::new(SqliteStore::open(directory.path()).unwrap());
     let (first, second) = (One::new(&shared), One::new(&shared));
     let account = first

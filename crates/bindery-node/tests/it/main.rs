@@ -4,5 +4,6 @@ mod decisions;
 mod fallback;
 mod faulty;
 mod follow;
+mod forgotten;
 mod presence;
 mod promises;

@@ -32,14 +32,14 @@ pub(crate) const ACCOUNT: AccountId = AccountId(1);
 
 pub(crate) struct World {
     pub(crate) store: Arc<FaultyStore>,
-    node: Node,
+    pub(crate) node: Node,
     pub(crate) account: Arc<Account>,
     pub(crate) caller: Caller,
-    clock: Arc<AtomicI64>,
+    pub(crate) clock: Arc<AtomicI64>,
     _directory: tempfile::TempDir,
 }
 
-fn secret(byte: u8) -> Secret {
+pub(crate) fn secret(byte: u8) -> Secret {
     Secret {
         hash: SecretHash([byte; 32]),
         redacted: "ak-abc...xyz".to_owned(),
@@ -90,7 +90,7 @@ pub(crate) async fn world() -> World {
 }
 
 impl World {
-    async fn create(&self, name: &str) -> Result<Organization, ExecuteError> {
+    pub(crate) async fn create(&self, name: &str) -> Result<Organization, ExecuteError> {
         self.account.execute(create(name), self.caller, None).await
     }
 
@@ -125,7 +125,7 @@ impl World {
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let snapshot = self.account.snapshot();
         let ids = (1..20).map(OrganizationId::new);
         ids.filter_map(|id| Some(snapshot.organization(id)?.name.to_string()))

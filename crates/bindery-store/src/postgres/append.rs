@@ -17,7 +17,7 @@ use crate::{AppendError, Batch};
 
 /// Said, since a database may be set to another default: under a stricter one, whoever waited for the row would be refused,
 /// and under this one each statement sees what was committed before it.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// [`crate::Store::append`]. A connection that is left inside the transaction is closed, which rolls it back.
 pub(super) fn append(

@@ -11,6 +11,9 @@ use crate::tables::{Database as _, Failure, Value};
 /// How long a node waits while another one migrates.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// In place of a format while a backup is put into the database.
+pub(super) const UNFINISHED: i64 = -1;
+
 /// Held by whoever migrates: `Bndr`.
 const LOCK: i32 = i32::from_be_bytes(*b"Bndr");
 
@@ -20,22 +23,26 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
     if found(connection).map_err(at)? == Some(FORMAT.into()) {
         return Ok(());
     }
-    let timeout_ms = MIGRATION_TIMEOUT.as_millis();
-    let begun = connection.begin(
-        &format!(
-            "BEGIN; SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {timeout_ms}"
-        ),
-        "SELECT pg_advisory_xact_lock($1)",
-        &[Value::Integer(LOCK.into())],
-        &mut |_| Ok(()),
-    );
-    begun.map_err(at)?;
+    begin_alone(connection).map_err(at)?;
     let (from, steps) = steps(connection, place)?;
     connection.batch(&steps).map_err(at)?;
     for (_, fill) in FILLS.iter().filter(|(of, _)| i64::from(*of) > from) {
         fill(connection).map_err(at)?;
     }
     connection.end("COMMIT").map_err(at)
+}
+
+/// Begins a transaction that nobody else who makes tables is in.
+pub(super) fn begin_alone(connection: &mut Connection) -> Result<(), Failure> {
+    let timeout_ms = MIGRATION_TIMEOUT.as_millis();
+    connection.begin(
+        &format!(
+            "BEGIN; SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {timeout_ms}"
+        ),
+        "SELECT pg_advisory_xact_lock($1)",
+        &[Value::Integer(LOCK.into())],
+        &mut |_| Ok(()),
+    )
 }
 
 /// What is still to be done, now that nobody else does it, and from which format on.
@@ -54,28 +61,35 @@ fn steps(connection: &mut Connection, place: &str) -> Result<(i64, String), Stor
                 known: FORMAT.into(),
             });
         }
+        Some(UNFINISHED) => return Err(StoreError::Unfinished(place.to_owned())),
         Some(format) if format < 1 => return Err(corrupt("it names no format")),
         Some(format) => format,
         None => {
             if has_table(connection, "account").map_err(|failure| failure.at(place))? {
                 return Err(corrupt("it has tables of another application"));
             }
-            steps.push_str(
-                "CREATE TABLE bindery_format (format BIGINT NOT NULL);
-                INSERT INTO bindery_format (format) VALUES (0);",
-            );
+            steps.push_str(CREATE_FORMAT);
             0
         }
     };
-    for (_, step) in STEPS.iter().filter(|(step, _)| i64::from(*step) > format) {
-        steps.push_str(&step.replace(" BLOB ", " BYTEA "));
-    }
+    steps.push_str(&steps_after(format));
     let _ = write!(steps, "UPDATE bindery_format SET format = {FORMAT};");
     Ok((format, steps))
 }
 
+pub(super) const CREATE_FORMAT: &str = "CREATE TABLE bindery_format (format BIGINT NOT NULL);
+    INSERT INTO bindery_format (format) VALUES (0);";
+
+/// What leads from this format to the newest, but for saying so.
+pub(super) fn steps_after(format: i64) -> String {
+    let steps = STEPS.iter().filter(|(step, _)| i64::from(*step) > format);
+    steps
+        .map(|(_, sql)| sql.replace(" BLOB ", " BYTEA "))
+        .collect()
+}
+
 /// The format of the database; `None` if nobody has begun one.
-fn found(connection: &mut Connection) -> Result<Option<i64>, Failure> {
+pub(super) fn found(connection: &mut Connection) -> Result<Option<i64>, Failure> {
     if !has_table(connection, "bindery_format")? {
         return Ok(None);
     }
@@ -88,7 +102,7 @@ fn found(connection: &mut Connection) -> Result<Option<i64>, Failure> {
     Ok(Some(format))
 }
 
-fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Failure> {
+pub(super) fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Failure> {
     let mut is_there = false;
     connection.query(
         "SELECT 1 FROM pg_catalog.pg_tables

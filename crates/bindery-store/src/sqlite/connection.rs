@@ -22,6 +22,17 @@ impl Database for &Connection {
     }
 }
 
+/// One that nobody else has.
+impl Database for Connection {
+    fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure> {
+        Database::query(&mut &*self, sql, values, take)
+    }
+
+    fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure> {
+        Database::execute(&mut &*self, sql, values)
+    }
+}
+
 impl Row for rusqlite::Row<'_> {
     fn integer(&self, column: usize) -> Result<i64, Failure> {
         Ok(self.get(column)?)

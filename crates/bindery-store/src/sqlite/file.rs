@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -10,15 +10,17 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteStore;
 use super::schema::{APPLICATION_ID, format_of, migrate};
-use crate::StoreError;
 use crate::tables::Failure;
 use crate::tables::schema::FORMAT;
+use crate::{Store as _, StoreError};
 
 const DATABASE: &str = "bindery.db";
 /// Where SQLite keeps what isn't in the database yet.
 const WAL: &str = "bindery.db-wal";
 /// A new database until it is whole.
 const DRAFT: &str = "bindery.db.new";
+/// A new database that a backup is put into, until it is whole. Unlike a draft, it is never taken for nothing.
+const RESTORE: &str = "bindery.db.restore";
 const LOCK: &str = "bindery.lock";
 
 /// The lock keeps other servers out; this is for someone who looks into the file with a tool of theirs.
@@ -30,6 +32,20 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 pub(super) fn open(data_dir: &Path) -> Result<SqliteStore, StoreError> {
     create_directory(data_dir).map_err(|error| unavailable(data_dir, &error))?;
     let lock = take_lock(data_dir)?;
+    refuse_unfinished(data_dir)?;
+    open_locked(data_dir, lock)
+}
+
+/// Whoever began to restore something here doesn't expect an empty store.
+pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), StoreError> {
+    let restore = data_dir.join(RESTORE);
+    if restore.exists() {
+        return Err(StoreError::Unfinished(restore.display().to_string()));
+    }
+    Ok(())
+}
+
+fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
     let path = data_dir.join(DATABASE);
     match fs::metadata(&path) {
         Ok(found) if found.is_file() => check_header(&path)?,
@@ -143,38 +159,138 @@ fn check_format(path: &Path, found: i32) -> Result<(), StoreError> {
     }
 }
 
+/// A new database that is filled before it gets its name.
+pub(super) struct Draft {
+    pub(super) connection: Connection,
+    path: PathBuf,
+    data_dir: PathBuf,
+    _lock: File,
+}
+
+impl Draft {
+    /// Makes one where there is no store, or one without an account.
+    pub(super) fn begin(data_dir: &Path) -> Result<Self, StoreError> {
+        create_directory(data_dir).map_err(|error| unavailable(data_dir, &error))?;
+        let mut lock = take_lock(data_dir)?;
+        let database = data_dir.join(DATABASE);
+        if database.exists() {
+            let store = open_locked(data_dir, lock)?;
+            if !store.accounts()?.is_empty() {
+                return Err(StoreError::NotEmpty(data_dir.display().to_string()));
+            }
+            let SqliteStore {
+                writer,
+                reader,
+                loader,
+                _lock: kept,
+                ..
+            } = store;
+            drop((writer, reader, loader));
+            lock = kept;
+        }
+        refuse_wal(data_dir)?;
+        let path = data_dir.join(RESTORE);
+        let explain = |error| Failure::from(error).at(&path.display().to_string());
+        make_file(&path)?;
+        let mut connection = connect(&path).map_err(explain)?;
+        prepare(&mut connection).map_err(|failure| failure.at(&path.display().to_string()))?;
+        Ok(Self {
+            connection,
+            path,
+            data_dir: data_dir.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Gives it its name, once it is on the disk.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        let closed = self.connection.close();
+        closed.map_err(|(_, error)| Failure::from(error))?;
+        keep(&self.path, &self.data_dir.join(DATABASE))
+            .map_err(|error| Failure::Database(error.into()))
+    }
+}
+
+/// A connection of somebody who only looks, also beside a server.
+pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), StoreError> {
+    refuse_unfinished(data_dir)?;
+    let path = data_dir.join(DATABASE);
+    let place = path.display().to_string();
+    if !path.is_file() {
+        return Err(corrupt(&path, "it is missing"));
+    }
+    // Not looked into by itself: closing it would let go of the locks that a store of this process has on it.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = || -> rusqlite::Result<_> {
+        let connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.execute_batch("BEGIN")?;
+        let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let format = format_of(&connection)?;
+        Ok((connection, id, format))
+    };
+    let (connection, id, format) = look().map_err(|error| Failure::from(error).at(&place))?;
+    if id != APPLICATION_ID {
+        return Err(corrupt(&path, "it is the database of another application"));
+    }
+    check_format(&path, format)?;
+    if format < FORMAT {
+        return Err(StoreError::Older {
+            path: place,
+            found: format.into(),
+            known: FORMAT.into(),
+        });
+    }
+    Ok((place, connection))
+}
+
 /// Makes the database under another name and renames it when it is whole and on the disk. So a crash in between leaves no
 /// half of one, and an empty or unfinished `bindery.db` is always damage.
 fn create(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
-    // SQLite would take what another database left there for the latest changes of this one.
+    refuse_wal(data_dir)?;
+    let draft = data_dir.join(DRAFT);
+    make_file(&draft)?;
+    fill(&draft).map_err(|failure| failure.at(&draft.display().to_string()))?;
+    keep(&draft, path).map_err(|error| unavailable(path, &error))
+}
+
+/// SQLite would take what another database left there for the latest changes of a new one.
+fn refuse_wal(data_dir: &Path) -> Result<(), StoreError> {
     if data_dir.join(WAL).exists() {
         return Err(corrupt(
-            path,
+            &data_dir.join(DATABASE),
             "it is missing, though there is a `bindery.db-wal`",
         ));
     }
-    let draft = data_dir.join(DRAFT);
-    // What a crash left of an earlier one.
-    let _ = fs::remove_file(&draft);
-    private()
-        .create_new(true)
-        .open(&draft)
-        .map_err(|error| unavailable(&draft, &error))?;
-    fill(&draft).map_err(|failure| failure.at(&draft.display().to_string()))?;
-    File::open(&draft)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(&draft, path))
-        .and_then(|()| sync_directory(data_dir))
-        .map_err(|error| unavailable(path, &error))
+    Ok(())
+}
+
+/// An empty file, in place of what a crash left of an earlier one.
+fn make_file(draft: &Path) -> Result<(), StoreError> {
+    let _ = fs::remove_file(draft);
+    let made = private().create_new(true).open(draft);
+    made.map(drop).map_err(|error| unavailable(draft, &error))
+}
+
+/// Renames a draft, once it is on the disk.
+fn keep(draft: &Path, path: &Path) -> io::Result<()> {
+    File::open(draft)?.sync_all()?;
+    fs::rename(draft, path)?;
+    sync_directory(path.parent().unwrap_or(path))
 }
 
 fn fill(draft: &Path) -> Result<(), Failure> {
     let mut connection = connect(draft)?;
+    prepare(&mut connection)?;
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+fn prepare(connection: &mut Connection) -> Result<(), Failure> {
     // No journal on the disk: a draft is either finished or thrown away.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    migrate(&mut connection)?;
-    connection.close().map_err(|(_, error)| error.into())
+    migrate(connection)
 }
 
 /// Makes a rename durable, where a directory can be opened like a file.

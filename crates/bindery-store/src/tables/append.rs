@@ -38,6 +38,7 @@ pub(crate) fn refuse(failure: Failure, place: &str) -> AppendError {
     match failure {
         Failure::NoAccount(_) => AppendError::Contradiction(failure.at(place).to_string()),
         Failure::Taken(cause) => AppendError::Contradiction(cause.to_string()),
+        Failure::Forgotten(_, until) => AppendError::Forgotten { until },
         other => AppendError::Unavailable(other.at(place).into()),
     }
 }

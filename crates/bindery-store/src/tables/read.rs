@@ -7,6 +7,7 @@ use bindery_core::place::Account;
 use bindery_core::state::{Loading, State};
 use bindery_core::time::Timestamp;
 
+use super::base::explain_gap;
 use super::{Database, Failure, Row, Value, bounded, number};
 use crate::Batch;
 use crate::record::{KINDS, kind_of};
@@ -107,10 +108,28 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
         revision, latest, ..
     } = head(database, account)?;
     let entity = account_entity(database, account)?;
+    fold(
+        database,
+        entity,
+        (revision, latest),
+        "SELECT number, body FROM record WHERE account = $1 AND kind = $2 ORDER BY number",
+        "SELECT kind, number FROM issued WHERE account = $1",
+    )
+}
+
+/// The state of this revision and moment from the records that one statement finds, and the numbers that another does.
+pub(crate) fn fold(
+    database: &mut dyn Database,
+    entity: Account,
+    (revision, latest): (Revision, Timestamp),
+    records: &str,
+    numbers: &str,
+) -> Result<State, Failure> {
+    let account = entity.id;
     let mut loading = Loading::new(entity);
     for (kind, stored) in KINDS {
         database.query(
-            "SELECT number, body FROM record WHERE account = $1 AND kind = $2 ORDER BY number",
+            records,
             &[account.into(), Value::Integer(stored.into())],
             &mut |row| {
                 loading.put(&decode_record(kind, number(row, 0)?, row.bytes(1)?)?);
@@ -118,10 +137,13 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
             },
         )?;
     }
-    Ok(loading.finish(revision, latest, issued(database, account)?))
+    Ok(loading.finish(revision, latest, issued(database, account, numbers)?))
 }
 
-fn account_entity(database: &mut dyn Database, account: AccountId) -> Result<Account, Failure> {
+pub(crate) fn account_entity(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<Account, Failure> {
     let mut entity = None;
     let sql = "SELECT body FROM account WHERE id = $1";
     database.query(sql, &[account.into()], &mut |row| {
@@ -131,17 +153,22 @@ fn account_entity(database: &mut dyn Database, account: AccountId) -> Result<Acc
     entity.ok_or(Failure::NoAccount(account))
 }
 
-fn issued(database: &mut dyn Database, account: AccountId) -> Result<Vec<(Kind, u32)>, Failure> {
+fn issued(
+    database: &mut dyn Database,
+    account: AccountId,
+    sql: &str,
+) -> Result<Vec<(Kind, u32)>, Failure> {
     let mut issued = Vec::new();
-    let sql = "SELECT kind, number FROM issued WHERE account = $1";
     database.query(sql, &[account.into()], &mut |row| {
-        let stored = row.integer(0)?;
-        let kind = u8::try_from(stored).ok().and_then(kind_of);
-        let unknown = || Failure::Damaged(format!("numbers of an unknown kind {stored}"));
-        issued.push((kind.ok_or_else(unknown)?, number(row, 1)?));
+        issued.push((decode_kind(row.integer(0)?)?, number(row, 1)?));
         Ok(())
     })?;
     Ok(issued)
+}
+
+pub(crate) fn decode_kind(stored: i64) -> Result<Kind, Failure> {
+    let kind = u8::try_from(stored).ok().and_then(kind_of);
+    kind.ok_or_else(|| Failure::Damaged(format!("numbers of an unknown kind {stored}")))
 }
 
 pub(crate) fn key_uses(
@@ -171,7 +198,7 @@ pub(crate) fn changes_since(
 ) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
     let mut expected = revision;
-    database.query(
+    let read = database.query(
         "SELECT revision, body FROM log WHERE account = $1 AND revision > $2
         ORDER BY revision LIMIT $3",
         &[
@@ -185,15 +212,16 @@ pub(crate) fn changes_since(
             entries.push(decode_entry(expected, found, row.bytes(1)?)?);
             Ok(())
         },
-    )?;
-    if entries.is_empty() {
-        // Nothing new, or nothing at all.
-        head(database, account)?;
+    );
+    if entries.is_empty() && matches!(read, Ok(()) | Err(Failure::Damaged(_))) {
+        // Nothing new, nothing at all, or nothing that the log still has.
+        explain_gap(database, account, revision)?;
     }
+    read?;
     Ok(entries)
 }
 
-fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failure> {
+pub(crate) fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failure> {
     match Change::decode(body) {
         Ok(Change::PutAccount(account)) if account.id == AccountId(number) => Ok(account),
         Ok(_) => Err(Failure::Damaged(format!(
@@ -203,7 +231,7 @@ fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failure> {
     }
 }
 
-pub(super) fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Change, Failure> {
+pub(crate) fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Change, Failure> {
     let noun = kind.noun();
     match Change::decode(body) {
         Ok(change) if change.key() == (kind, number) && !change.is_delete() => Ok(change),
@@ -214,7 +242,11 @@ pub(super) fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Chan
     }
 }
 
-fn decode_entry(expected: Revision, found: Revision, body: &[u8]) -> Result<Entry, Failure> {
+pub(crate) fn decode_entry(
+    expected: Revision,
+    found: Revision,
+    body: &[u8],
+) -> Result<Entry, Failure> {
     if found != expected {
         return Err(Failure::Damaged(format!(
             "revision {expected} is missing from the log"

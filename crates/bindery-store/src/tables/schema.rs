@@ -4,10 +4,11 @@
 use super::{Database, Failure, secrets};
 
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: i32 = 3;
+pub(crate) const FORMAT: i32 = 4;
 
 /// Each format with what makes it from the one before.
-pub(crate) const STEPS: &[(i32, &str)] = &[(1, FORMAT_1), (2, FORMAT_2), (3, FORMAT_3)];
+pub(crate) const STEPS: &[(i32, &str)] =
+    &[(1, FORMAT_1), (2, FORMAT_2), (3, FORMAT_3), (4, FORMAT_4)];
 
 /// What of a step takes more than SQL: run after the step with its number, in the same transaction.
 pub(crate) const FILLS: &[(i32, Fill)] = &[(3, secrets::fill)];
@@ -93,6 +94,31 @@ const FORMAT_3: &str = "
     );
     CREATE INDEX secret_by_hash ON secret (hash);
     CREATE INDEX record_of_person ON record (natural_key) WHERE kind = 0;
+";
+
+/// - `base`: the revision after which the log begins, if it doesn't begin at the first; its time, and the account as it was.
+/// - `base_record`, `base_issued`: what `record` and `issued` were then.
+const FORMAT_4: &str = "
+    CREATE TABLE base (
+        account BIGINT NOT NULL,
+        revision BIGINT NOT NULL,
+        latest BIGINT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (account)
+    );
+    CREATE TABLE base_record (
+        account BIGINT NOT NULL,
+        kind INTEGER NOT NULL,
+        number BIGINT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (account, kind, number)
+    );
+    CREATE TABLE base_issued (
+        account BIGINT NOT NULL,
+        kind INTEGER NOT NULL,
+        number BIGINT NOT NULL,
+        PRIMARY KEY (account, kind)
+    );
 ";
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The stores from outside: the suite that all of them pass, and what is a matter of each one's own.
 
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod copy;
 mod entries;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
-use bindery_store::conformance::conformance;
+use bindery_store::conformance::{conformance, forgetting};
 use bindery_store::postgres::{OpenError, PostgresStore};
 use bindery_store::{AppendError, Batch, Store, StoreError, Wake};
 use postgres::{Client, NoTls};
@@ -21,13 +21,13 @@ mod tls;
 const VARIABLE: &str = "BINDERY_TEST_POSTGRES";
 
 /// A database of a test.
-pub(super) struct Database {
-    url: String,
+pub(crate) struct Database {
+    pub(crate) url: String,
     name: String,
 }
 
 impl Database {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let server = server();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -43,7 +43,7 @@ impl Database {
         }
     }
 
-    pub(super) fn open(&self) -> PostgresStore {
+    pub(crate) fn open(&self) -> PostgresStore {
         PostgresStore::open(&self.url).expect("a store")
     }
 
@@ -58,7 +58,7 @@ impl Database {
         Client::connect(&self.url, NoTls).expect("the database of the test")
     }
 
-    fn run(&self, sql: &str) {
+    pub(crate) fn run(&self, sql: &str) {
         self.client().batch_execute(sql).expect("SQL");
     }
 
@@ -127,6 +127,11 @@ fn assert_log_makes_the_state(store: &dyn Store) {
 #[test]
 fn postgres_keeps_to_what_every_store_promises() {
     conformance(|| Database::new().open());
+}
+
+#[test]
+fn postgres_forgets_as_every_store_that_forgets() {
+    forgetting(|| Database::new().open());
 }
 
 #[test]
@@ -343,7 +348,7 @@ fn nodes_that_start_at_once_make_the_tables_once() {
     assert!(
         database
             .contents()
-            .contains(&"bindery_format: [\"(3)\"]".to_owned()),
+            .contains(&"bindery_format: [\"(4)\"]".to_owned()),
         "{:?}",
         database.contents()
     );
@@ -354,14 +359,32 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     let database = Database::new();
     append(&database.founded(), 1).unwrap();
     append_key(&database.open(), 2);
-    database.run(
-        "DROP TABLE key_use; DROP TABLE secret; DROP INDEX record_of_person;
-        UPDATE bindery_format SET format = 1",
-    );
-    let store = database.open();
-    assert_eq!(store.key_uses(ACCOUNT).unwrap(), []);
-    assert_eq!(revisions(&store), [1, 2]);
-    assert_eq!(owner_of_key(&store), Some(Revision(2)));
+    for (format, undone) in [
+        (
+            1,
+            "DROP TABLE key_use, secret, base, base_record, base_issued; DROP INDEX record_of_person",
+        ),
+        (
+            2,
+            "DROP TABLE secret, base, base_record, base_issued; DROP INDEX record_of_person",
+        ),
+        (3, "DROP TABLE base, base_record, base_issued"),
+    ] {
+        database.run(&format!(
+            "{undone}; UPDATE bindery_format SET format = {format}"
+        ));
+        // Several servers of the new version may start on it at once.
+        thread::scope(|scope| {
+            let opened: Vec<_> = (0..4).map(|_| scope.spawn(|| database.open())).collect();
+            for store in opened {
+                let store = store.join().unwrap();
+                assert_eq!(store.key_uses(ACCOUNT).unwrap(), []);
+                assert_eq!(revisions(&store), [1, 2]);
+                assert_eq!(owner_of_key(&store), Some(Revision(2)));
+                assert_eq!(store.base(ACCOUNT).unwrap().revision(), Revision(0));
+            }
+        });
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use bindery_core::id::Revision;
 use bindery_core::state::State;
-use bindery_store::conformance::conformance;
+use bindery_core::time::Timestamp;
+use bindery_store::conformance::{conformance, forgetting};
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{Batch, Store as _, StoreError};
 use rusqlite::Connection;
@@ -80,6 +81,33 @@ fn sqlite_keeps_to_what_every_store_promises() {
 }
 
 #[test]
+fn sqlite_forgets_as_every_store_that_forgets() {
+    let parent = directory();
+    let count = Cell::new(0);
+    forgetting(|| {
+        count.set(count.get() + 1);
+        SqliteStore::open(&parent.path().join(count.get().to_string())).unwrap()
+    });
+}
+
+#[test]
+fn a_format_without_bases_is_brought_up_to_date_with_what_is_in_it() {
+    let dir = directory();
+    let state = filled(dir.path());
+    meddle(
+        dir.path(),
+        "DROP TABLE base; DROP TABLE base_record; DROP TABLE base_issued; PRAGMA user_version = 3",
+    );
+    let store = SqliteStore::open(dir.path()).unwrap();
+    assert_eq!(store.load(ACCOUNT).unwrap(), state);
+    let late = Timestamp::from_millis(i64::MAX);
+    let forgotten = store.forget_log(ACCOUNT, Revision(60), late, 100);
+    assert_eq!(forgotten.unwrap(), 60);
+    assert_eq!(store.base(ACCOUNT).unwrap().revision(), Revision(60));
+    assert_eq!(store.load(ACCOUNT).unwrap(), state);
+}
+
+#[test]
 fn a_store_that_is_opened_again_has_the_same_state() {
     let dir = directory();
     let state = filled(dir.path());
@@ -133,7 +161,8 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     append_key(&SqliteStore::open(dir.path()).unwrap(), 101);
     meddle(
         dir.path(),
-        "DROP TABLE secret; DROP INDEX record_of_person; PRAGMA user_version = 2",
+        "DROP TABLE secret; DROP INDEX record_of_person; DROP TABLE base; DROP TABLE base_record;
+        DROP TABLE base_issued; PRAGMA user_version = 2",
     );
     let store = SqliteStore::open(dir.path()).unwrap();
     assert_eq!(owner_of_key(&store), Some(Revision(101)));
@@ -195,7 +224,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         ),
@@ -224,7 +253,7 @@ fn a_newer_format_is_noticed_while_it_is_in_the_wal() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         ),

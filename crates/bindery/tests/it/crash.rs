@@ -16,9 +16,9 @@ const CONNECTIONS: usize = 8;
 const ROLES: usize = 10;
 
 /// The roles to go through, and a binding for each connection.
-struct Scene {
-    roles: Vec<String>,
-    bindings: Vec<String>,
+pub(crate) struct Scene {
+    pub(crate) roles: Vec<String>,
+    pub(crate) bindings: Vec<String>,
 }
 
 /// What one connection knows when the server dies.
@@ -30,7 +30,7 @@ struct Witness {
     count: u64,
 }
 
-fn make_scene(client: &Client) -> Scene {
+pub(crate) fn make_scene(client: &Client) -> Scene {
     let organization = client.post("/v2/organizations", &json!({ "name": "Acme" }));
     let space = client.post(
         "/v2/spaces",

@@ -7,6 +7,7 @@
 
 mod ask;
 mod audit;
+mod backup;
 mod confusing;
 mod crash;
 mod defaults;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{ADMIN_KEY, Server, spawn};
 
 /// Not asked for by the server of the tests, and so as good as any.
-const PASSWORD: &str = "pass-never-shown";
+pub(crate) const PASSWORD: &str = "pass-never-shown";
 
 /// The URL of a new database on the server that `cargo xtask test` starts.
 pub(crate) fn new_database() -> String {

@@ -152,6 +152,11 @@ impl Client {
 /// whatever files are open here, the lock of a store too.
 static FORKS: RwLock<()> = RwLock::new(());
 
+/// Keeps processes from being started while a store is open here.
+pub(crate) fn no_forks() -> RwLockReadGuard<'static, ()> {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Starts a process.
 pub(crate) fn spawn(command: &mut Command) -> Child {
     let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +172,7 @@ pub(crate) struct OpenStore {
 
 impl OpenStore {
     pub(crate) fn new(data_dir: &Path) -> Self {
-        let no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+        let no_forks = no_forks();
         Self {
             store: SqliteStore::open(data_dir).unwrap(),
             _no_forks: no_forks,

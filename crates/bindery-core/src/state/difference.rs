@@ -1,0 +1,105 @@
+//! What two states of one account don't agree on: for whoever rebuilds a state by another way, and wants to be told the first
+//! thing that came out otherwise.
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+
+use super::State;
+use crate::id::{Id, Kind, Revision};
+
+/// The first thing of one state that another has otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It is at another revision.
+    Revision {
+        /// What was expected.
+        expected: Revision,
+        /// What was found.
+        found: Revision,
+    },
+    /// Its last change was at another moment.
+    Latest,
+    /// Something is missing.
+    Missing(Kind, u32),
+    /// Something is there that is not expected.
+    Unexpected(Kind, u32),
+    /// Something is there with another content.
+    Other(Kind, u32),
+    /// Another number counts as the highest that was given to this kind.
+    Issued(Kind),
+    /// All entities are the same, and what is derived from them is not.
+    Derived,
+}
+
+impl State {
+    /// The first thing that is otherwise than expected.
+    pub fn difference(&self, expected: &Self) -> Option<Difference> {
+        if self.revision != expected.revision {
+            return Some(Difference::Revision {
+                expected: expected.revision,
+                found: self.revision,
+            });
+        }
+        let account = (self.account != expected.account)
+            .then(|| Difference::Other(Kind::Account, self.account.id.0));
+        account
+            .or_else(|| self.different_entity(expected))
+            .or_else(|| self.different_number(expected))
+            .or_else(|| (self.latest != expected.latest).then_some(Difference::Latest))
+            .or_else(|| (self != expected).then_some(Difference::Derived))
+    }
+
+    fn different_entity(&self, expected: &Self) -> Option<Difference> {
+        let of = expected;
+        first(Kind::User, &of.users, &self.users)
+            .or_else(|| first(Kind::ApiKey, &of.api_keys, &self.api_keys))
+            .or_else(|| first(Kind::Credential, &of.credentials, &self.credentials))
+            .or_else(|| first(Kind::Organization, &of.organizations, &self.organizations))
+            .or_else(|| {
+                first(
+                    Kind::OrganizationMembership,
+                    &of.organization_memberships,
+                    &self.organization_memberships,
+                )
+            })
+            .or_else(|| first(Kind::Space, &of.spaces, &self.spaces))
+            .or_else(|| {
+                first(
+                    Kind::SpaceMembership,
+                    &of.space_memberships,
+                    &self.space_memberships,
+                )
+            })
+            .or_else(|| first(Kind::Project, &of.projects, &self.projects))
+            .or_else(|| first(Kind::Restriction, &of.restrictions, &self.restrictions))
+            .or_else(|| first(Kind::Role, &of.roles, &self.roles))
+            .or_else(|| first(Kind::RoleBinding, &of.space_bindings, &self.space_bindings))
+            .or_else(|| {
+                first(
+                    Kind::RoleBinding,
+                    &of.project_bindings,
+                    &self.project_bindings,
+                )
+            })
+    }
+
+    fn different_number(&self, expected: &Self) -> Option<Difference> {
+        match expected.issued.diff(&self.issued).next()? {
+            DiffItem::Add(kind, _)
+            | DiffItem::Remove(kind, _)
+            | DiffItem::Update { old: (kind, _), .. } => Some(Difference::Issued(*kind)),
+        }
+    }
+}
+
+fn first<K: Id + Ord, V: PartialEq>(
+    kind: Kind,
+    expected: &OrdMap<K, V>,
+    found: &OrdMap<K, V>,
+) -> Option<Difference> {
+    match expected.diff(found).next()? {
+        DiffItem::Add(id, _) => Some(Difference::Unexpected(kind, id.number())),
+        DiffItem::Remove(id, _) => Some(Difference::Missing(kind, id.number())),
+        DiffItem::Update { new: (id, _), .. } => Some(Difference::Other(kind, id.number())),
+    }
+}

@@ -1,0 +1,226 @@
+//! A whole store, or one account of it, as a stream of parts that knows no database: what a backup is made of, and what goes
+//! straight from one database into another. Whoever looks ([`Snapshot`]) sees one moment and changes nothing; what is made of
+//! the parts ([`Import`]) is a store only once it is whole.
+//!
+//! A part is some rows of one table of one account, bounded by [`ROWS_MAX`] and [`BYTES_MAX`]. Accounts come by number, an
+//! account's tables in the order of [`TABLES`], rows by their keys: the same content is the same stream, whichever database it
+//! comes out of.
+
+use bindery_core::id::AccountId;
+
+mod file;
+mod import;
+mod snapshot;
+mod verify;
+
+pub use self::file::{Backup, BackupError, BackupWriter};
+pub use self::import::Import;
+pub(crate) use self::import::Target;
+pub use self::snapshot::Snapshot;
+pub use self::verify::{Discrepancy, Verified, Verifier};
+
+/// How many rows a part has at the most.
+pub(crate) const ROWS_MAX: usize = 512;
+/// After how many bytes a part takes no more rows; one row may be larger than that.
+pub(crate) const BYTES_MAX: usize = 256 * 1024;
+
+/// Rows of one table of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub(crate) account: AccountId,
+    pub(crate) table: &'static Table,
+    pub(crate) rows: Vec<Vec<Cell>>,
+}
+
+impl Part {
+    /// How many rows it has.
+    pub fn rows(&self) -> u64 {
+        u64::try_from(self.rows.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What stands in one column of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cell {
+    Integer(i64),
+    Text(Option<String>),
+    Bytes(Vec<u8>),
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    Integer,
+    Text,
+    Bytes,
+}
+
+/// A table as its rows are copied.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// What stands for it in a backup, for good.
+    pub(crate) code: u8,
+    pub(crate) name: &'static str,
+    /// The column with the account's number, which is no part of a row here.
+    pub(crate) account: &'static str,
+    /// How many of the columns are the key of a row, the first ones. None if an account has but one row.
+    pub(crate) key: usize,
+    pub(crate) columns: &'static [(&'static str, Column)],
+}
+
+impl Table {
+    /// Whether it is the one whose row begins an account.
+    pub(crate) fn begins_account(&self) -> bool {
+        self.code == ACCOUNT
+    }
+}
+
+pub(crate) const ACCOUNT: u8 = 1;
+pub(crate) const BASE: u8 = 2;
+pub(crate) const BASE_RECORD: u8 = 3;
+pub(crate) const BASE_ISSUED: u8 = 4;
+pub(crate) const LOG: u8 = 5;
+pub(crate) const RECORD: u8 = 6;
+pub(crate) const ISSUED: u8 = 7;
+pub(crate) const AUDIT: u8 = 8;
+pub(crate) const KEY_USE: u8 = 9;
+
+/// Every table but the one with the format, in the order in which an account is told: what the log begins at, the log, what
+/// came of it, what stands beside. Whoever changes the tables changes this, and the version of the file.
+pub(crate) static TABLES: [Table; 9] = {
+    use Column::{Bytes, Integer, Text};
+    [
+        Table {
+            code: ACCOUNT,
+            name: "account",
+            account: "id",
+            key: 0,
+            columns: &[
+                ("revision", Integer),
+                ("latest", Integer),
+                ("audit_head", Integer),
+                ("audit_latest", Integer),
+                ("body", Bytes),
+            ],
+        },
+        Table {
+            code: BASE,
+            name: "base",
+            account: "account",
+            key: 0,
+            columns: &[("revision", Integer), ("latest", Integer), ("body", Bytes)],
+        },
+        Table {
+            code: BASE_RECORD,
+            name: "base_record",
+            account: "account",
+            key: 2,
+            columns: &[("kind", Integer), ("number", Integer), ("body", Bytes)],
+        },
+        Table {
+            code: BASE_ISSUED,
+            name: "base_issued",
+            account: "account",
+            key: 1,
+            columns: &[("kind", Integer), ("number", Integer)],
+        },
+        Table {
+            code: LOG,
+            name: "log",
+            account: "account",
+            key: 1,
+            columns: &[("revision", Integer), ("body", Bytes)],
+        },
+        Table {
+            code: RECORD,
+            name: "record",
+            account: "account",
+            key: 2,
+            columns: &[
+                ("kind", Integer),
+                ("number", Integer),
+                ("natural_key", Text),
+                ("body", Bytes),
+            ],
+        },
+        Table {
+            code: ISSUED,
+            name: "issued",
+            account: "account",
+            key: 1,
+            columns: &[("kind", Integer), ("number", Integer)],
+        },
+        Table {
+            code: AUDIT,
+            name: "audit",
+            account: "account",
+            key: 1,
+            columns: &[
+                ("number", Integer),
+                ("user_number", Integer),
+                ("at", Integer),
+                ("latest", Integer),
+                ("status", Integer),
+                ("kind", Text),
+                ("operation", Text),
+                ("address", Text),
+                ("text", Text),
+                ("variables", Text),
+            ],
+        },
+        Table {
+            code: KEY_USE,
+            name: "key_use",
+            account: "account",
+            key: 1,
+            columns: &[("key_number", Integer), ("at", Integer)],
+        },
+    ]
+};
+
+/// The table that has this code.
+pub(crate) fn table_of(code: u8) -> Option<&'static Table> {
+    TABLES.iter().find(|table| table.code == code)
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::tables::schema::STEPS;
+
+    #[test]
+    fn every_column_of_every_table_is_copied() {
+        let connection = Connection::open_in_memory().unwrap();
+        for (_, step) in STEPS {
+            connection.execute_batch(step).unwrap();
+        }
+        let mut made = connection
+            .prepare(
+                "SELECT tables.name, columns.name, columns.pk FROM sqlite_schema AS tables,
+                    pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'",
+            )
+            .unwrap();
+        let made: BTreeSet<(String, String, bool)> = made
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? > 0))
+            })
+            .unwrap()
+            .map(Result::unwrap)
+            // Follows from the records, and is made of them.
+            .filter(|(table, ..)| table != "secret")
+            .collect();
+        let copied = TABLES.iter().flat_map(|table| {
+            let account = (table.account, true);
+            let columns = table.columns.iter().enumerate();
+            let columns = columns.map(|(place, (column, _))| (*column, place < table.key));
+            columns
+                .chain([account])
+                .map(|(column, is_key)| (table.name.to_owned(), column.to_owned(), is_key))
+        });
+        assert_eq!(copied.collect::<BTreeSet<_>>(), made);
+    }
+}

@@ -1,0 +1,380 @@
+//! Parts in one file, so that whatever happens to the file is noticed.
+//!
+//! The file is [`MAGIC`], the version as a number of 4 bytes, frames, and the SHA-256 of everything before. A frame is what it
+//! holds (1 byte: the code of a table, or [`END`]), its length (4 bytes), so many bytes of CBOR, and a check: the first 8
+//! bytes of the SHA-256 of the file up to there. So a byte that is another, a part that is missing, twice or at another place,
+//! and an end that is cut off are told apart from a backup at the first frame that they come to. Numbers have their high
+//! bytes first.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use bindery_core::id::AccountId;
+use minicbor::data::Type;
+use minicbor::{Decoder, Encoder};
+use sha2::{Digest as _, Sha256};
+
+use super::{Cell, Column, Part, table_of};
+use crate::StoreError;
+
+const MAGIC: &[u8; 16] = b"bindery backup\r\n";
+/// The version that this writes, and the newest that it reads. A backup of version 1 has tables of format 4.
+const VERSION: u32 = 1;
+/// The frame after the last one; it holds how many there were.
+const END: u8 = 0;
+/// What a frame may hold at the most: longer than any row that a database takes.
+const FRAME_MAX: u32 = 1 << 30;
+const CHECK: usize = 8;
+
+/// Why a backup can't be written, or can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The system refused.
+    #[error("`{}`: {error}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// A file is where the backup would come.
+    #[error("`{}` is there already; choose another name, or move it away", .0.display())]
+    Exists(PathBuf),
+    /// Another process writes the same backup.
+    #[error("`{}` is being written by another process", .0.display())]
+    InUse(PathBuf),
+    /// Something else.
+    #[error("`{}` is not a backup that bindery made", .0.display())]
+    NotABackup(PathBuf),
+    /// A newer version of Bindery wrote it.
+    #[error("`{}` is a backup of version {found}, and this bindery reads version {VERSION}; use a newer bindery", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// It isn't what was written.
+    #[error("`{}` is damaged: {why} at byte {at}; use another backup", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+        /// Where that was noticed.
+        at: u64,
+    },
+    /// The store that it was made of, or is made into, failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A backup that is being written, under another name until it is whole.
+#[derive(Debug)]
+pub struct BackupWriter {
+    path: PathBuf,
+    draft: PathBuf,
+    file: BufWriter<File>,
+    hash: Sha256,
+    frames: u64,
+    payload: Vec<u8>,
+}
+
+impl BackupWriter {
+    /// Begins a backup at this path, where nothing may be yet. It is written beside, as `….unfinished`, for the user of this
+    /// process alone.
+    pub fn create(path: &Path) -> Result<Self, BackupError> {
+        if path.exists() {
+            return Err(BackupError::Exists(path.to_owned()));
+        }
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".unfinished");
+        let draft = PathBuf::from(draft);
+        let mut options = OpenOptions::new();
+        // Cut only under the lock: it may be another process's.
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let io = |error| BackupError::Io {
+            path: draft.clone(),
+            error,
+        };
+        let file = options.open(&draft).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(BackupError::InUse(draft)),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        file.set_len(0).map_err(io)?;
+        let mut writer = Self {
+            path: path.to_owned(),
+            draft,
+            file: BufWriter::new(file),
+            hash: Sha256::new(),
+            frames: 0,
+            payload: Vec::new(),
+        };
+        writer.put(MAGIC)?;
+        writer.put(&VERSION.to_be_bytes())?;
+        Ok(writer)
+    }
+
+    /// Writes one more part.
+    pub fn take(&mut self, part: &Part) -> Result<(), BackupError> {
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        // A Vec takes every write.
+        let _: Result<(), _> = encode(part, &mut payload);
+        self.frame(part.table.code, &payload)?;
+        self.frames += 1;
+        self.payload = payload;
+        Ok(())
+    }
+
+    /// Has the backup on the disk, whole, and under its name.
+    pub fn finish(mut self) -> Result<(), BackupError> {
+        let frames = self.frames.to_be_bytes();
+        self.frame(END, &frames)?;
+        let digest = self.hash.clone().finalize();
+        self.put(&digest)?;
+        let Self {
+            path, draft, file, ..
+        } = self;
+        let io = |error| BackupError::Io {
+            path: draft.clone(),
+            error,
+        };
+        let file = file.into_inner().map_err(|error| io(error.into_error()))?;
+        file.sync_all().map_err(io)?;
+        if path.exists() {
+            return Err(BackupError::Exists(path));
+        }
+        fs::rename(&draft, &path)
+            .and_then(|()| sync_directory_of(&path))
+            .map_err(io)
+    }
+
+    fn frame(&mut self, code: u8, payload: &[u8]) -> Result<(), BackupError> {
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        if length > FRAME_MAX {
+            let error = io::Error::other("a row is larger than a backup can hold");
+            return Err(self.io(error));
+        }
+        self.put(&[code])?;
+        self.put(&length.to_be_bytes())?;
+        self.put(payload)?;
+        let check = self.hash.clone().finalize();
+        self.put(&check[..CHECK])
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
+        self.hash.update(bytes);
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| self.io(error))
+    }
+
+    fn io(&self, error: io::Error) -> BackupError {
+        BackupError::Io {
+            path: self.draft.clone(),
+            error,
+        }
+    }
+}
+
+/// Makes a rename durable, where a directory can be opened like a file.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    if cfg!(unix) {
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+/// A backup that is being read, from its beginning.
+#[derive(Debug)]
+pub struct Backup {
+    path: PathBuf,
+    file: BufReader<File>,
+    hash: Sha256,
+    /// How many bytes have been read.
+    at: u64,
+}
+
+impl Backup {
+    /// Opens a file and looks whether it is a backup that this version can read. What is in it is checked as it is read.
+    pub fn open(path: &Path) -> Result<Self, BackupError> {
+        let file = File::open(path).map_err(|error| BackupError::Io {
+            path: path.to_owned(),
+            error,
+        })?;
+        let mut backup = Self {
+            path: path.to_owned(),
+            file: BufReader::with_capacity(128 * 1024, file),
+            hash: Sha256::new(),
+            at: 0,
+        };
+        let mut magic = Vec::new();
+        let beginning = backup.file.by_ref().take(16).read_to_end(&mut magic);
+        beginning.map_err(|error| backup.io(error))?;
+        if magic != MAGIC {
+            return Err(BackupError::NotABackup(backup.path));
+        }
+        backup.hash.update(&magic);
+        backup.at = 16;
+        match u32::from_be_bytes(backup.array()?) {
+            VERSION => Ok(backup),
+            0 => Err(BackupError::NotABackup(backup.path)),
+            found => Err(BackupError::Newer {
+                path: backup.path,
+                found,
+            }),
+        }
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> Result<u64, BackupError> {
+        let metadata = self.file.get_ref().metadata();
+        Ok(metadata.map_err(|error| self.io(error))?.len())
+    }
+
+    /// Hands over every part, and after each how many bytes are read. What is handed over is what was written up to there; all
+    /// of it is only if this returns without an error.
+    pub fn each<E: From<BackupError>>(
+        mut self,
+        take: &mut dyn FnMut(&Part, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut frames = 0_u64;
+        loop {
+            let (code, payload) = self.frame()?;
+            if code == END {
+                return Ok(self.end(&payload, frames)?);
+            }
+            frames += 1;
+            let part = decode(code, &payload).ok_or_else(|| self.damaged("what no backup has"))?;
+            take(&part, self.at)?;
+        }
+    }
+
+    fn frame(&mut self) -> Result<(u8, Vec<u8>), BackupError> {
+        let [code] = self.array()?;
+        let length = u32::from_be_bytes(self.array()?);
+        if length > FRAME_MAX {
+            return Err(self.damaged("a length that can't be"));
+        }
+        let mut payload = Vec::new();
+        // Not made that large before there is so much: the length may be wrong.
+        let read = self
+            .file
+            .by_ref()
+            .take(length.into())
+            .read_to_end(&mut payload);
+        let read = read.map_err(|error| self.io(error))?;
+        self.at += u64::try_from(read).unwrap_or(u64::MAX);
+        if u32::try_from(read) != Ok(length) {
+            return Err(self.damaged("its end is missing"));
+        }
+        self.hash.update(&payload);
+        let check = self.hash.clone().finalize();
+        if self.array::<CHECK>()? != check[..CHECK] {
+            return Err(self.damaged("its check doesn't agree"));
+        }
+        Ok((code, payload))
+    }
+
+    fn end(mut self, payload: &[u8], frames: u64) -> Result<(), BackupError> {
+        if payload != frames.to_be_bytes() {
+            return Err(self.damaged("another number of parts"));
+        }
+        let digest = self.hash.clone().finalize();
+        if self.array::<32>()? != digest[..] {
+            return Err(self.damaged("its check doesn't agree"));
+        }
+        let mut more = [0];
+        let read = self.file.read(&mut more).map_err(|error| self.io(error))?;
+        if read > 0 {
+            return Err(self.damaged("something after its end"));
+        }
+        Ok(())
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], BackupError> {
+        let mut bytes = [0; N];
+        match self.file.read_exact(&mut bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(self.damaged("its end is missing"));
+            }
+            Err(error) => return Err(self.io(error)),
+        }
+        self.hash.update(bytes);
+        self.at += u64::try_from(N).unwrap_or(u64::MAX);
+        Ok(bytes)
+    }
+
+    fn damaged(&self, why: &'static str) -> BackupError {
+        BackupError::Damaged {
+            path: self.path.clone(),
+            why,
+            at: self.at,
+        }
+    }
+
+    fn io(&self, error: io::Error) -> BackupError {
+        BackupError::Io {
+            path: self.path.clone(),
+            error,
+        }
+    }
+}
+
+type EncodeError = minicbor::encode::Error<std::convert::Infallible>;
+
+/// A sequence: the account, how many rows, and the cells of all of them.
+fn encode(part: &Part, into: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let mut encoder = Encoder::new(into);
+    encoder.u32(part.account.0)?.u64(part.rows())?;
+    for cell in part.rows.iter().flatten() {
+        match cell {
+            Cell::Integer(number) => encoder.i64(*number)?,
+            Cell::Text(Some(text)) => encoder.str(text)?,
+            Cell::Text(None) => encoder.null()?,
+            Cell::Bytes(bytes) => encoder.bytes(bytes)?,
+        };
+    }
+    Ok(())
+}
+
+/// Reads [`encode`]; `None` if it can't have written that.
+fn decode(code: u8, payload: &[u8]) -> Option<Part> {
+    let table = table_of(code)?;
+    let mut decoder = Decoder::new(payload);
+    let account = AccountId(decoder.u32().ok()?);
+    let count = decoder.u64().ok()?;
+    let mut rows = Vec::new();
+    for _ in 0..count {
+        let columns = table.columns.iter();
+        let row: Option<Vec<Cell>> = columns
+            .map(|(_, column)| cell(*column, &mut decoder))
+            .collect();
+        rows.push(row?);
+    }
+    (decoder.position() == payload.len()).then_some(Part {
+        account,
+        table,
+        rows,
+    })
+}
+
+fn cell(column: Column, decoder: &mut Decoder<'_>) -> Option<Cell> {
+    Some(match column {
+        Column::Integer => Cell::Integer(decoder.i64().ok()?),
+        Column::Bytes => Cell::Bytes(decoder.bytes().ok()?.to_vec()),
+        Column::Text if decoder.datatype().ok()? == Type::Null => {
+            decoder.null().ok()?;
+            Cell::Text(None)
+        }
+        Column::Text => Cell::Text(Some(decoder.str().ok()?.to_owned())),
+    })
+}

@@ -1,0 +1,111 @@
+//! A new store out of parts. It is no store until it is finished: whoever opens it before is told that it is a part of one.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::{Cell, Part};
+use crate::StoreError;
+use crate::tables::{Database, Failure, Rows, Value, kept, secrets};
+
+/// How many rows go into one transaction.
+const COMMIT_ROWS: usize = 16 * 1024;
+
+/// What a database does for an import beside running statements.
+pub(crate) trait Target: Database {
+    fn begin(&mut self) -> Result<(), Failure>;
+    fn commit(&mut self) -> Result<(), Failure>;
+    /// Makes it a store, if it has so many accounts.
+    fn finish(self: Box<Self>, accounts: i64) -> Result<(), Failure>;
+}
+
+/// A store in the making. Dropped before [`Import::finish`], it stays [`StoreError::Unfinished`].
+pub struct Import {
+    place: String,
+    target: Box<dyn Target + Send>,
+    accounts: i64,
+    /// Rows since the last commit.
+    rows: usize,
+}
+
+impl fmt::Debug for Import {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Import").field(&self.place).finish()
+    }
+}
+
+impl Import {
+    pub(crate) fn begin(
+        place: String,
+        mut target: Box<dyn Target + Send>,
+    ) -> Result<Self, StoreError> {
+        target.begin().map_err(|failure| failure.at(&place))?;
+        Ok(Self {
+            place,
+            target,
+            accounts: 0,
+            rows: 0,
+        })
+    }
+
+    /// Writes one more part.
+    pub fn take(&mut self, part: &Part) -> Result<(), StoreError> {
+        self.write(part).map_err(|failure| failure.at(&self.place))
+    }
+
+    fn write(&mut self, part: &Part) -> Result<(), Failure> {
+        let table = part.table;
+        if table.begins_account() {
+            self.accounts += 1;
+        }
+        let names = table.columns.iter().map(|(name, _)| *name);
+        let names: Vec<&str> = [table.account].into_iter().chain(names).collect();
+        let into = format!("{} ({})", table.name, names.join(", "));
+        let rows = kept_rows(&part.rows);
+        let rows = rows
+            .iter()
+            .map(|row| row.iter().map(value).collect::<Vec<_>>());
+        Rows {
+            into: &into,
+            or: "",
+        }
+        .insert(&mut *self.target, part.account, rows)?;
+        self.rows += part.rows.len();
+        if self.rows >= COMMIT_ROWS {
+            self.target.commit()?;
+            self.target.begin()?;
+            self.rows = 0;
+        }
+        Ok(())
+    }
+
+    /// Makes it a store. When this returns, it is on the disk and whole.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        // Where secrets lead follows from the records, and is no part of what is copied.
+        let finished = secrets::fill(&mut *self.target)
+            .and_then(|()| self.target.commit())
+            .and_then(|()| self.target.finish(self.accounts));
+        finished.map_err(|failure| failure.at(&self.place))
+    }
+}
+
+/// The rows with their texts as every database keeps them: an audit log from before that was seen to may have others.
+fn kept_rows(rows: &[Vec<Cell>]) -> Cow<'_, [Vec<Cell>]> {
+    let has_nul = |cell: &Cell| matches!(cell, Cell::Text(Some(text)) if text.contains('\0'));
+    if !rows.iter().flatten().any(has_nul) {
+        return rows.into();
+    }
+    let cell = |cell: &Cell| match cell {
+        Cell::Text(Some(text)) => Cell::Text(Some(kept(text).into_owned())),
+        Cell::Text(None) | Cell::Integer(_) | Cell::Bytes(_) => cell.clone(),
+    };
+    let rows = rows.iter().map(|row| row.iter().map(cell).collect());
+    rows.collect()
+}
+
+fn value(cell: &Cell) -> Value<'_> {
+    match cell {
+        Cell::Integer(number) => Value::Integer(*number),
+        Cell::Text(text) => Value::Text(text.as_deref()),
+        Cell::Bytes(bytes) => Value::Bytes(bytes),
+    }
+}

@@ -1,0 +1,568 @@
+//! Whole stores on their way: backups, what is made of them, and what is noticed when something is wrong with either. Each on
+//! both databases.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose setting can't be made has failed"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use bindery_core::audit::{AuditEntry, AuditKind};
+use bindery_core::id::{AccountId, Revision, UserId};
+use bindery_core::time::Timestamp;
+use bindery_store::conformance::furnish;
+use bindery_store::copy::{
+    Backup, BackupError, BackupWriter, Import, Part, Snapshot, Verified, Verifier,
+};
+use bindery_store::postgres::{OpenError, PostgresStore};
+use bindery_store::sqlite::SqliteStore;
+use bindery_store::{AuditQuery, Batch, Store, StoreError};
+use tempfile::TempDir;
+
+use crate::entries::{ACCOUNT, account, entry};
+use crate::postgres::Database;
+
+/// A place for a store.
+enum Place {
+    Directory(TempDir),
+    Database(Database),
+}
+
+/// Empty ones of every kind.
+fn places() -> [Place; 2] {
+    [directory(), Place::Database(Database::new())]
+}
+
+fn directory() -> Place {
+    Place::Directory(tempfile::tempdir().unwrap())
+}
+
+/// What the store says for itself.
+fn reason(error: OpenError) -> StoreError {
+    match error {
+        OpenError::Store(error) => error,
+        OpenError::Address(error) => unreachable!("{error}"),
+    }
+}
+
+impl Place {
+    fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+        match self {
+            Self::Directory(dir) => Ok(Box::new(SqliteStore::open(dir.path())?)),
+            Self::Database(database) => {
+                let opened = PostgresStore::open(&database.url).map_err(reason);
+                Ok(Box::new(opened?))
+            }
+        }
+    }
+
+    fn furnished(self) -> Self {
+        furnish(&*self.open().unwrap());
+        self
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        match self {
+            Self::Directory(dir) => SqliteStore::snapshot(dir.path()),
+            Self::Database(database) => PostgresStore::snapshot(&database.url).map_err(reason),
+        }
+    }
+
+    fn import(&self) -> Result<Import, StoreError> {
+        match self {
+            Self::Directory(dir) => SqliteStore::import(dir.path()),
+            Self::Database(database) => PostgresStore::import(&database.url).map_err(reason),
+        }
+    }
+
+    /// Changes what is stored with SQL of the test's own.
+    fn meddle(&self, sql: &str) {
+        match self {
+            Self::Directory(dir) => {
+                let file = dir.path().join("bindery.db");
+                let connection = rusqlite::Connection::open(file).unwrap();
+                connection.execute_batch(sql).unwrap();
+            }
+            Self::Database(database) => database.run(sql),
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut snapshot = self.snapshot().unwrap();
+        let told = snapshot.each(None, &mut |part| {
+            parts.push(part.clone());
+            Ok::<_, StoreError>(())
+        });
+        told.unwrap();
+        parts
+    }
+
+    fn fill(&self, parts: &[Part]) {
+        let mut import = self.import().unwrap();
+        for part in parts {
+            import.take(part).unwrap();
+        }
+        import.finish().unwrap();
+    }
+
+    fn verify(&self) -> Result<Vec<Verified>, String> {
+        let mut verifier = Verifier::default();
+        for part in self.parts() {
+            verifier.take(&part).map_err(|error| error.to_string())?;
+        }
+        verifier.finish().map_err(|error| error.to_string())
+    }
+
+    fn back_up(&self, to: &Path) {
+        let mut writer = BackupWriter::create(to).unwrap();
+        let mut snapshot = self.snapshot().unwrap();
+        let told = snapshot.each(None, &mut |part| writer.take(part));
+        told.unwrap();
+        writer.finish().unwrap();
+    }
+}
+
+/// Reads a whole backup.
+fn read(file: &Path) -> Result<Vec<Part>, BackupError> {
+    let mut parts = Vec::new();
+    Backup::open(file)?.each(&mut |part, _| {
+        parts.push(part.clone());
+        Ok::<_, BackupError>(())
+    })?;
+    Ok(parts)
+}
+
+fn everything() -> AuditQuery {
+    AuditQuery {
+        from: Timestamp::from_millis(i64::MIN),
+        to: Timestamp::from_millis(i64::MAX),
+        user: None,
+        operations: Vec::new(),
+        kind: None,
+        before: None,
+        limit: usize::MAX,
+    }
+}
+
+fn assert_same(one: &dyn Store, other: &dyn Store) {
+    assert_eq!(one.accounts().unwrap(), other.accounts().unwrap());
+    assert_eq!(one.heads().unwrap(), other.heads().unwrap());
+    for (account, head) in one.heads().unwrap() {
+        let (state, base) = (one.load(account).unwrap(), one.base(account).unwrap());
+        assert_eq!(state, other.load(account).unwrap());
+        assert_eq!(base, other.base(account).unwrap());
+        assert_eq!(state.revision(), head);
+        let log = |store: &dyn Store| store.changes_since(account, base.revision(), usize::MAX);
+        assert_eq!(log(one).unwrap(), log(other).unwrap());
+        let audit = |store: &dyn Store| store.audit(account, &everything()).unwrap();
+        assert_eq!(audit(one), audit(other));
+        assert_eq!(
+            one.key_uses(account).unwrap(),
+            other.key_uses(account).unwrap()
+        );
+    }
+}
+
+#[test]
+fn what_goes_from_database_to_database_and_back_stays_the_same_to_the_byte() {
+    let files = tempfile::tempdir().unwrap();
+    let [first, second] = places();
+    let third = directory();
+    let first = first.furnished();
+    let mut backups = Vec::new();
+    for (number, from, to) in [
+        (1, &first, Some(&second)),
+        (2, &second, Some(&third)),
+        (3, &third, None),
+    ] {
+        let file = files.path().join(number.to_string());
+        from.back_up(&file);
+        backups.push(fs::read(&file).unwrap());
+        if let Some(to) = to {
+            to.fill(&read(&file).unwrap());
+            assert_same(&*from.open().unwrap(), &*to.open().unwrap());
+        }
+    }
+    assert!(backups[0] == backups[1] && backups[1] == backups[2]);
+    let revisions = |place: &Place| -> Vec<(u64, u64)> {
+        let verified = place.verify().unwrap();
+        let told = verified.iter();
+        told.map(|one| (one.base.0, one.revision.0)).collect()
+    };
+    for place in [first, second, third] {
+        assert_eq!(revisions(&place), [(6, 15), (0, 1)]);
+        // It is a store like any other.
+        let store = place.open().unwrap();
+        let batch = Batch {
+            entries: vec![entry(2)],
+            ..Batch::default()
+        };
+        let second = AccountId(2);
+        let appended = store.append(second, Revision(1), &mut |_| batch.clone());
+        assert_eq!(appended.unwrap(), Revision(2));
+    }
+}
+
+#[test]
+fn a_byte_of_a_backup_that_is_another_is_noticed_wherever_it_is() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("backup");
+    directory().furnished().back_up(&file);
+    let whole = fs::read(&file).unwrap();
+    let parts = read(&file).unwrap().len();
+    assert!(parts > 10, "{parts}");
+    for (at, _) in whole.iter().enumerate() {
+        for flipped in [1 << (at % 8), 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= flipped;
+            fs::write(&file, &bytes).unwrap();
+            assert!(read(&file).is_err(), "byte {at} of {}", whole.len());
+        }
+    }
+    fs::write(&file, &whole).unwrap();
+    assert_eq!(read(&file).unwrap().len(), parts);
+}
+
+#[test]
+fn a_backup_that_lost_its_end_or_a_piece_or_gained_one_is_refused() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("backup");
+    directory().furnished().back_up(&file);
+    let whole = fs::read(&file).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&file, &whole[..length]).unwrap();
+        assert!(read(&file).is_err(), "the first {length} bytes");
+    }
+    // Frames that are whole by themselves, but not at their place.
+    let mut ends = vec![20];
+    while let Some(head) = whole[ends[ends.len() - 1]..].first_chunk::<5>() {
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        ends.push(ends[ends.len() - 1] + 5 + usize::try_from(length).unwrap() + 8);
+        if head[0] == 0 {
+            break;
+        }
+    }
+    assert_eq!(ends[ends.len() - 1] + 32, whole.len());
+    for frame in ends.windows(2) {
+        let (before, one, after) = (
+            &whole[..frame[0]],
+            &whole[frame[0]..frame[1]],
+            &whole[frame[1]..],
+        );
+        for pieces in [[before, after].concat(), [before, one, one, after].concat()] {
+            fs::write(&file, pieces).unwrap();
+            assert!(read(&file).is_err(), "{frame:?}");
+        }
+    }
+    fs::write(&file, [&whole[..], b"x"].concat()).unwrap();
+    let refused = read(&file).unwrap_err().to_string();
+    assert!(refused.contains("something after its end"), "{refused}");
+}
+
+#[test]
+fn what_is_no_backup_or_a_newer_one_is_said_to_be_that() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("backup");
+    directory().furnished().back_up(&file);
+    let mut newer = fs::read(&file).unwrap();
+    newer[19] = 2;
+    for (bytes, expected) in [
+        (newer, "a backup of version 2"),
+        (b"SQLite format 3\0 and more".to_vec(), "not a backup"),
+        (Vec::new(), "not a backup"),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        let refused = read(&file).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
+
+#[test]
+fn a_backup_comes_to_its_name_when_it_is_whole_and_replaces_nothing() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("backup");
+    let unfinished = files.path().join("backup.unfinished");
+    let begun = BackupWriter::create(&file).unwrap();
+    let second = BackupWriter::create(&file);
+    assert!(matches!(second, Err(BackupError::InUse(_))), "{second:?}");
+    drop(begun);
+    assert!(unfinished.exists() && !file.exists());
+    // What was broken off is in nobody's way.
+    let place = directory().furnished();
+    place.back_up(&file);
+    assert!(!unfinished.exists());
+    let again = BackupWriter::create(&file);
+    assert!(matches!(again, Err(BackupError::Exists(_))), "{again:?}");
+    assert_eq!(read(&file).unwrap(), place.parts());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn one_account_is_copied_alone() {
+    for place in places() {
+        let place = place.furnished();
+        let mut alone = Vec::new();
+        let mut snapshot = place.snapshot().unwrap();
+        let told = snapshot.each(Some(AccountId(2)), &mut |part| {
+            alone.push(part.clone());
+            Ok::<_, StoreError>(())
+        });
+        told.unwrap();
+        let missing = snapshot.rows_about(Some(AccountId(9)));
+        assert!(
+            matches!(missing, Err(StoreError::NoAccount(AccountId(9)))),
+            "{missing:?}"
+        );
+        let other = directory();
+        other.fill(&alone);
+        let heads = other.open().unwrap().heads().unwrap();
+        assert_eq!(heads, [(AccountId(2), Revision(1))]);
+    }
+}
+
+#[test]
+fn a_store_is_no_store_until_all_of_a_backup_is_in_it() {
+    let parts = directory().furnished().parts();
+    for place in places() {
+        // One that was made and has no account is as good as none.
+        drop(place.open().unwrap());
+        for count in [0, 1, parts.len() / 2, parts.len()] {
+            let mut import = place.import().unwrap();
+            for part in &parts[..count] {
+                import.take(part).unwrap();
+            }
+            if count == 1 {
+                let second = place.import();
+                assert!(matches!(second, Err(StoreError::InUse(_))), "{second:?}");
+            }
+            drop(import);
+            let opened = place.open().map(drop);
+            assert!(
+                matches!(opened, Err(StoreError::Unfinished(_))),
+                "{opened:?}"
+            );
+            let looked = place.snapshot();
+            assert!(
+                matches!(looked, Err(StoreError::Unfinished(_))),
+                "{looked:?}"
+            );
+        }
+        place.fill(&parts);
+        assert_eq!(place.parts(), parts);
+        let again = place.import();
+        assert!(matches!(again, Err(StoreError::NotEmpty(_))), "{again:?}");
+        assert_eq!(place.parts(), parts);
+    }
+}
+
+#[test]
+fn nothing_is_put_between_the_tables_of_others() {
+    let database = Database::new();
+    database.run("CREATE TABLE account (name TEXT); INSERT INTO account VALUES ('ada')");
+    let place = Place::Database(database);
+    let refused = place.import();
+    assert!(
+        matches!(refused, Err(StoreError::Corrupt { .. })),
+        "{refused:?}"
+    );
+    let refused = place.snapshot();
+    assert!(
+        matches!(refused, Err(StoreError::Corrupt { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn whoever_looks_at_an_older_or_newer_store_is_told_and_changes_nothing() {
+    for place in places() {
+        let place = place.furnished();
+        let mark = |format: i32| match &place {
+            Place::Directory(_) => place.meddle(&format!("PRAGMA user_version = {format}")),
+            Place::Database(_) => {
+                place.meddle(&format!("UPDATE bindery_format SET format = {format}"));
+            }
+        };
+        mark(2);
+        let older = place.snapshot();
+        assert!(
+            matches!(older, Err(StoreError::Older { found: 2, .. })),
+            "{older:?}"
+        );
+        mark(99);
+        let newer = place.snapshot();
+        assert!(
+            matches!(newer, Err(StoreError::Newer { found: 99, .. })),
+            "{newer:?}"
+        );
+        mark(4);
+        assert_eq!(place.verify().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_copy_beside_a_writer_is_the_store_at_one_revision() {
+    const APPENDS: u32 = 400;
+    for place in places() {
+        let store = place.open().unwrap();
+        store.create_account(&account()).unwrap();
+        let revisions: Vec<u64> = thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for number in 1..=APPENDS {
+                    let batch = Batch {
+                        entries: vec![entry(number)],
+                        ..Batch::default()
+                    };
+                    let known = Revision(u64::from(number) - 1);
+                    store
+                        .append(ACCOUNT, known, &mut |_| batch.clone())
+                        .unwrap();
+                    let late = Timestamp::from_millis(i64::MAX);
+                    let until = Revision(u64::from(number / 2));
+                    store.forget_log(ACCOUNT, until, late, 10).unwrap();
+                }
+            });
+            let mut revisions = Vec::new();
+            loop {
+                let is_over = writer.is_finished();
+                let verified = place.verify().unwrap();
+                revisions.push(verified[0].revision.0);
+                if is_over {
+                    break;
+                }
+            }
+            writer.join().unwrap();
+            revisions
+        });
+        assert!(revisions.is_sorted(), "{revisions:?}");
+        let verified = place.verify().unwrap();
+        assert_eq!(verified[0].revision, Revision(APPENDS.into()));
+        assert_eq!(verified[0].base, Revision(u64::from(APPENDS / 2)));
+    }
+}
+
+#[test]
+fn a_part_has_bounds_and_no_row_is_left_out_at_them() {
+    let audit = |at: i64| AuditEntry {
+        user: UserId::new(1),
+        address: "192.0.2.1".to_owned(),
+        kind: AuditKind::Query,
+        operation: "list_roles".to_owned(),
+        text: Some("x".repeat(3000)),
+        variables: None,
+        status: 200,
+        at: Timestamp::from_millis(at),
+    };
+    for place in places() {
+        let store = place.open().unwrap();
+        store.create_account(&account()).unwrap();
+        let batch = Batch {
+            entries: (1..=1300).map(entry).collect(),
+            audit: (1..=1300).map(audit).collect(),
+            ..Batch::default()
+        };
+        let appended = store.append(ACCOUNT, Revision(0), &mut |_| batch.clone());
+        assert_eq!(appended.unwrap(), Revision(1300));
+        let parts = place.parts();
+        let largest = parts.iter().map(Part::rows).max();
+        assert_eq!(largest, Some(512));
+        // The account, three parts each of log and records, one of numbers, and of the audit log one each 256 KiB.
+        let of_audit = 1300_usize.div_ceil(262_144_usize.div_ceil(3_064));
+        assert_eq!(parts.len(), 1 + 3 + 3 + 1 + of_audit);
+        let verified = place.verify().unwrap();
+        assert_eq!((verified[0].records, verified[0].audit), (1300, 1300));
+        let other = directory();
+        other.fill(&parts);
+        assert_same(&*store, &*other.open().unwrap());
+    }
+}
+
+#[test]
+fn what_does_not_agree_is_named() {
+    for (sql, expected) in [
+        (
+            "DELETE FROM record WHERE account = 1 AND kind = 2 AND number = 1",
+            "account 1: the log makes role binding 1, and the records don't have it",
+        ),
+        (
+            "INSERT INTO record (account, kind, number, natural_key, body)
+            SELECT 2, kind, number, natural_key, body FROM record WHERE account = 1 AND kind = 1",
+            "account 2: the records have role 64, which the log doesn't make, or deletes",
+        ),
+        (
+            "DELETE FROM base_record WHERE kind = 1 AND number = 65",
+            "account 1: the records have role 65, which the log doesn't make, or deletes",
+        ),
+        (
+            "UPDATE record SET body = (SELECT body FROM log WHERE account = 2) WHERE kind = 0",
+            "account 1: user 1: ",
+        ),
+        (
+            "UPDATE record SET natural_key = 'other' WHERE account = 1 AND kind = 1 AND number = 64",
+            "account 1: role 64 has the natural key of another",
+        ),
+        (
+            "UPDATE account SET revision = 14 WHERE id = 1",
+            "account 1: it is at revision 14, and its log ends at 15",
+        ),
+        (
+            "DELETE FROM log WHERE account = 1 AND revision = 15",
+            "account 1: it is at revision 15, and revision 15 is missing from the log",
+        ),
+        (
+            "DELETE FROM log WHERE account = 1 AND revision = 7",
+            "account 1: revision 7 is missing from the log",
+        ),
+        (
+            "UPDATE log SET body = (SELECT body FROM base WHERE account = 1) WHERE account = 2",
+            "account 2: revision 1: ",
+        ),
+        (
+            "UPDATE account SET latest = latest + 1 WHERE id = 2",
+            "account 2: its last change was at another moment than its log says",
+        ),
+        (
+            "UPDATE issued SET number = number + 1 WHERE account = 1 AND kind = 3",
+            "account 1: another number than the log gives is kept as the last of kind space",
+        ),
+        (
+            "DELETE FROM audit WHERE number = 40",
+            "account 1: its audit log ends with entry 39 and should end with 40",
+        ),
+        (
+            "UPDATE audit SET latest = 1 WHERE number = 20",
+            "account 1: audit entry 20 is out of the order of time",
+        ),
+        (
+            "UPDATE account SET audit_latest = 1 WHERE id = 1",
+            "account 1: its audit log ends at another moment than it should",
+        ),
+    ] {
+        for place in places() {
+            let place = place.furnished();
+            place.meddle(sql);
+            let found = place.verify().unwrap_err();
+            assert!(found.starts_with(expected), "{sql}: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_backup_of_a_store_that_is_not_there_is_refused_and_makes_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    let missing: PathBuf = parent.path().join("missing");
+    let refused = SqliteStore::snapshot(&missing);
+    assert!(
+        matches!(refused, Err(StoreError::Corrupt { .. })),
+        "{refused:?}"
+    );
+    assert!(!missing.exists());
+}

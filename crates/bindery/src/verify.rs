@@ -1,0 +1,62 @@
+//! `bindery verify`: whether a store, or a backup, is what its logs say.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use bindery_core::id::AccountId;
+use bindery_store::copy::{Backup, Verified, Verifier};
+
+use crate::progress::Progress;
+use crate::store::{self, Place};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    store: store::OrBackup,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let verified = match arguments.store.backup() {
+        Some(file) => of_backup(file)?,
+        None => of_store(&arguments.store.place()?)?,
+    };
+    let mut stdout = std::io::stdout();
+    for one in verified {
+        let Verified {
+            account: AccountId(number),
+            revision,
+            base,
+            records,
+            audit,
+        } = one;
+        writeln!(
+            stdout,
+            "account {number}: revision {revision}, a log after {base}, {records} records and {audit} audit entries agree"
+        )
+        .context("stdout is closed")?;
+    }
+    Ok(())
+}
+
+fn of_store(place: &Place) -> Result<Vec<Verified>> {
+    let mut snapshot = place.snapshot()?;
+    let progress = Progress::of_rows("verify", snapshot.rows_about(None)?);
+    let mut verifier = Verifier::default();
+    snapshot.each(None, &mut |part| {
+        progress.add(part.rows());
+        anyhow::Ok(verifier.take(part)?)
+    })?;
+    Ok(verifier.finish()?)
+}
+
+fn of_backup(file: &Path) -> Result<Vec<Verified>> {
+    let backup = Backup::open(file)?;
+    let progress = Progress::of_bytes("verify", backup.bytes()?);
+    let mut verifier = Verifier::default();
+    backup.each(&mut |part, at| {
+        progress.reach(at);
+        anyhow::Ok(verifier.take(part)?)
+    })?;
+    Ok(verifier.finish()?)
+}
