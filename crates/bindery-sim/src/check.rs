@@ -27,6 +27,7 @@ impl World {
         if let Some(waiting) = self.still_waiting() {
             return Err(waiting);
         }
+        contradicted_alone(&operations)?;
         for (id, ledger) in &ledgers {
             let log = Log::new(ledger)?;
             let mut claims = BTreeMap::new();
@@ -336,6 +337,26 @@ fn is_written_down(note: &Note, ledger: &Ledger) -> Result<(), String> {
         "the audit log lacks {} of node {}",
         note.text, note.seat
     ))
+}
+
+/// What the store refused, it refused for its own sake: nobody pays for another's command.
+fn contradicted_alone(operations: &[Operation]) -> Result<(), String> {
+    let mut decided_in: BTreeMap<u64, usize> = BTreeMap::new();
+    for operation in operations {
+        for attempt in lock(&operation.attempts).iter() {
+            *decided_in.entry(attempt.batch).or_default() += 1;
+        }
+    }
+    for (number, operation) in operations.iter().enumerate() {
+        let last = lock(&operation.attempts).last().map(|last| last.batch);
+        let others = last.and_then(|batch| decided_in.get(&batch));
+        if matches!(operation.fate, Fate::Contradicted) && others != Some(&1) {
+            return Err(format!(
+                "#{number} was refused by the store for another's sake"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whoever was answered is in the audit log once, and nobody twice.
