@@ -127,6 +127,7 @@ impl Account {
             waiting,
             first: None,
             queue: Vec::new(),
+            heard: Vec::new(),
             singly: VecDeque::new(),
             is_single: false,
             are_notes_first: false,

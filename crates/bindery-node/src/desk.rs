@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bindery_core::access::AccessWriter;
+use bindery_core::api_key::SecretHash;
 use bindery_core::id::{AccountId, Revision};
 use bindery_store::{AppendError, Store, StoreError};
 use tokio::sync::mpsc;
@@ -21,7 +22,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::account::{Errand, ExecuteError, Published};
 use crate::clock::Clock;
-use crate::directory::Directory;
+use crate::directory::{Directory, note_secrets};
 use crate::meters::{Meters, StoreCall};
 use crate::notes::{Notes, Taken};
 use crate::random::Random;
@@ -42,6 +43,8 @@ pub struct Desk {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) directory: Directory,
+    /// Secrets of keys in what was read or made since readers were last shown something.
+    pub(crate) heard: Vec<SecretHash>,
     pub(crate) published: Arc<Published>,
     pub(crate) notes: Arc<Notes>,
     pub(crate) takes_writes: Arc<AtomicBool>,
@@ -259,16 +262,15 @@ impl Desk {
             id,
             writer,
             clock,
-            directory,
+            heard,
             queue,
             ..
         } = self;
         self.store.append(*id, known, &mut |appended| {
             let mut made = writer.make_batch(appended, queue, clock.now(), batch);
             taken.add_to(&mut made);
-            // Only a hint, so it may be early: the account itself knows which keys are good.
-            directory.learn(*id, appended);
-            directory.learn(*id, &made.entries);
+            note_secrets(appended, heard);
+            note_secrets(&made.entries, heard);
             made
         })
     }
@@ -310,7 +312,7 @@ impl Desk {
                     return self.finish(committed, lost.notes);
                 }
                 Ok(entries) => {
-                    self.directory.learn(self.id, &entries);
+                    note_secrets(&entries, &mut self.heard);
                     lost.is_in |= self.writer.resolve(&entries, lost.batch);
                 }
                 // Only after an outage that was longer than any entry is young.
@@ -371,6 +373,7 @@ impl Desk {
         let last = self.access.advance(state, &touched, swap);
         // Freeing it and waking who waits take time, which readers of the index don't have to spend as well.
         drop(last);
+        self.directory.learn(self.id, &mut self.heard);
         self.published.revision.send_replace(state.revision());
     }
 
@@ -381,7 +384,7 @@ impl Desk {
             let changes = self.store.changes_since(self.id, known, LOG_PAGE);
             match self.meters.watch(StoreCall::Changes, changes) {
                 Ok(entries) => {
-                    self.directory.learn(self.id, &entries);
+                    note_secrets(&entries, &mut self.heard);
                     self.writer.follow(&entries);
                     self.publish();
                     if entries.len() < LOG_PAGE {

@@ -31,18 +31,14 @@ impl Directory {
         }
     }
 
-    /// Takes the keys out of new log entries.
-    pub(crate) fn learn(&self, account: AccountId, entries: &[Entry]) {
-        let changes = entries.iter().flat_map(|entry| &entry.changes);
-        let mut keys = changes
-            .filter_map(|change| match change {
-                Change::PutApiKey(key) => Some(key),
-                _ => None,
-            })
-            .peekable();
-        if keys.peek().is_some() {
-            self.add(account, keys);
+    /// Takes in secrets of keys that readers of the account can see by now: before, whoever shows one would be taken for
+    /// somebody whose key is good no more.
+    pub(crate) fn learn(&self, account: AccountId, secrets: &mut Vec<SecretHash>) {
+        if secrets.is_empty() {
+            return;
         }
+        let mut accounts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        accounts.extend(secrets.drain(..).map(|secret| (secret, account)));
     }
 
     /// Forgets every key of these accounts, those of secrets that were replaced included.
@@ -50,5 +46,15 @@ impl Directory {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, account| !accounts.contains(account));
         known.shrink_to_fit();
+    }
+}
+
+/// Notes the secrets of the keys in new log entries, for [`Directory::learn`].
+pub(crate) fn note_secrets(entries: &[Entry], secrets: &mut Vec<SecretHash>) {
+    for change in entries.iter().flat_map(|entry| &entry.changes) {
+        if let Change::PutApiKey(key) = change {
+            secrets.push(key.secret.hash);
+            secrets.extend(key.previous.map(|previous| previous.hash));
+        }
     }
 }

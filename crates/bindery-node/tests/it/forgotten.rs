@@ -42,6 +42,7 @@ fn assert_one_truth(account: &Account, store: &SqliteStore) {
 async fn a_node_that_was_away_for_longer_than_the_log_lasts_knows_everything_again() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
+    second.node.load(ACCOUNT).unwrap();
     second
         .until(|node| node.authenticate(&secret(1).hash, NOW).is_some())
         .await;
@@ -159,7 +160,7 @@ async fn what_is_forgotten_is_what_nothing_keeps() {
     let shared: Arc<FaultyStore> = Arc::clone(&world.store);
     let restarted = Node::open(shared, node.clock().clone()).unwrap();
     assert_eq!(
-        *restarted.accounts()[0].snapshot(),
+        *restarted.load(ACCOUNT).unwrap().snapshot(),
         *world.account.snapshot()
     );
 }

@@ -126,7 +126,7 @@ fn accounts(connection: &mut Connection) -> Result<i64, Failure> {
 
 /// Empty tables, and a mark on them that keeps everyone else out.
 fn made_anew() -> String {
-    let mut sql = String::from("DROP TABLE IF EXISTS bindery_format;");
+    let mut sql = String::from("DROP TABLE IF EXISTS bindery_format; DROP TABLE IF EXISTS secret;");
     for table in &TABLES {
         let _ = write!(sql, "DROP TABLE IF EXISTS {};", table.name);
     }
