@@ -14,6 +14,7 @@ mod instructions;
 mod postgres;
 mod run;
 mod suites;
+mod torture;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What contributors and CI run")]
@@ -40,6 +41,15 @@ enum Task {
     },
     /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about five minutes.
     Schemathesis,
+    /// Kill, stop, cut off and fill three servers and their database, and hold what clients were told against the log.
+    Torture {
+        /// How long.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        minutes: u64,
+        /// Chooses faults and commands; another each time, if it isn't given.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
     Instructions {
         /// Store what was counted.
@@ -83,6 +93,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Test => suites::test(root),
         Task::Postgres { command } => postgres::run_with(root, &command),
         Task::Schemathesis => suites::schemathesis(root),
+        Task::Torture { minutes, seed } => torture::long(root, minutes, seed),
         Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::postgres::{self, Postgres};
 use crate::run::{cargo, program, run, run_and_read, say};
+use crate::torture;
 
 /// What a suite came to.
 struct Outcome {
@@ -61,7 +62,7 @@ pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
 pub(crate) fn test(root: &Path) -> Result<()> {
     let postgres = Postgres::start(root);
     let url = postgres.as_ref().map(|postgres| postgres.url.as_str()).ok();
-    let mut outcomes = vec![rust(root, url)];
+    let mut outcomes = vec![rust(root, url), tortured(root)];
     outcomes.extend(end_to_end(root, url));
     if let Err(error) = postgres {
         outcomes.push(finish(Outcome::new("postgres"), Err(error)));
@@ -118,6 +119,21 @@ fn rust(root: &Path, postgres: Option<&str>) -> Outcome {
             if count(counts, "ignored") > 0 {
                 outcome.trouble = Some("tests are ignored".to_owned());
             }
+        }
+    });
+    finish(outcome, ran)
+}
+
+/// Real servers on a database with real faults, for a minute.
+fn tortured(root: &Path) -> Outcome {
+    let mut outcome = Outcome::new("torture");
+    let ran = torture::short(root, |line| {
+        // `torture: 11 passed, 0 failed`
+        if let Some(counts) = line.strip_prefix("torture: ")
+            && counts.ends_with(" failed")
+        {
+            outcome.passed = count(counts, "passed");
+            outcome.failed = count(counts, "failed");
         }
     });
     finish(outcome, ran)

@@ -1,0 +1,331 @@
+//! Sixteen writers that want the same things at once, and readers that look over their shoulders.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bindery_core::id::{OrganizationId, RoleBindingId, RoleId};
+use bindery_core::resource::BindableKind;
+
+use crate::history::{Answer, Operation};
+use crate::http::Http;
+use crate::nodes::{NODES, Node};
+use crate::random::Random;
+use crate::scene::{PERMISSIONS, Scene};
+use crate::wire::{Request, answer, ids_of};
+use crate::wish::Wish;
+
+/// How many clients change things.
+pub(crate) const WRITERS: usize = 16;
+/// How many only look.
+pub(crate) const READERS: usize = 4;
+/// All clients; the one after them, who only looks, is the referee.
+pub(crate) const CLIENTS: usize = WRITERS + READERS;
+
+/// Names that everybody wants for something new.
+const NAMES: usize = 5;
+/// Longer than a server lets anyone wait for a commit: it says itself that it doesn't know.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Shorter than that.
+const IMPATIENCE: Duration = Duration::from_secs(4);
+/// How long a client waits before it asks again after no answer.
+const RETRY_PAUSE_MS: (u64, u64) = (50, 250);
+
+/// What the clients share.
+pub(crate) struct Arena<'a> {
+    pub(crate) scene: &'a Scene,
+    pub(crate) nodes: &'a [Node],
+    pub(crate) begun: Instant,
+    pub(crate) is_over: &'a AtomicBool,
+    /// Held while a request is under way; whoever holds it alone stops the world.
+    pub(crate) gate: RwLock<()>,
+    pub(crate) history: Mutex<Vec<Operation>>,
+    /// What is there to be changed and deleted, as far as anyone has seen.
+    known: Mutex<Known>,
+    /// Changes that were acknowledged.
+    pub(crate) acknowledged: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Known {
+    roles: Vec<RoleId>,
+    organizations: Vec<OrganizationId>,
+    bindings: Vec<RoleBindingId>,
+}
+
+impl<'a> Arena<'a> {
+    pub(crate) fn new(scene: &'a Scene, nodes: &'a [Node], is_over: &'a AtomicBool) -> Self {
+        Self {
+            scene,
+            nodes,
+            begun: Instant::now(),
+            is_over,
+            gate: RwLock::default(),
+            history: Mutex::default(),
+            known: Mutex::default(),
+            acknowledged: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.ns_at(Instant::now())
+    }
+
+    /// A moment on the clock of the history.
+    pub(crate) fn ns_at(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.begun).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, Vec<Operation>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One client, who asks one thing at a time.
+pub(crate) struct Client<'a> {
+    arena: &'a Arena<'a>,
+    number: usize,
+    random: Random,
+    connections: Vec<Http>,
+    node: usize,
+    /// The highest revision that it has been told.
+    seen: u64,
+    asked: usize,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(arena: &'a Arena<'a>, number: usize, seed: u64) -> Self {
+        let timeout = if number.is_multiple_of(2) {
+            PATIENCE
+        } else {
+            IMPATIENCE
+        };
+        let (_, key) = &arena.scene.keys[number];
+        let connection = |node: &Node| Http::new(node.address, key, timeout);
+        Self {
+            arena,
+            number,
+            random: Random::new(seed, u64::try_from(number).unwrap_or(0) + 1),
+            connections: arena.nodes.iter().map(connection).collect(),
+            node: number % NODES,
+            seen: 0,
+            asked: 0,
+        }
+    }
+
+    /// Asks until it is over.
+    pub(crate) fn run(mut self) {
+        while !self.arena.is_over.load(Ordering::Acquire) {
+            let is_answered = {
+                let _under_way = self
+                    .arena
+                    .gate
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let wish = self.choose();
+                let at_least = if self.passes_on() { self.seen } else { 0 };
+                self.ask(wish, at_least)
+            };
+            let (least, most) = if is_answered {
+                (10, 60)
+            } else {
+                RETRY_PAUSE_MS
+            };
+            let pause = self.random.between(least, most);
+            std::thread::sleep(Duration::from_millis(pause));
+            if self.moves() && (!is_answered || self.random.percent(30)) {
+                self.node = self.random.below(NODES);
+            }
+        }
+    }
+
+    /// Two of the readers stay where they are and ask for no revision: what they see must not go back all the same.
+    fn moves(&self) -> bool {
+        self.number < WRITERS + READERS / 2
+    }
+
+    fn passes_on(&mut self) -> bool {
+        self.moves() && !self.random.percent(15)
+    }
+
+    /// Asks a server; whether it answered.
+    pub(crate) fn ask_at(&mut self, node: usize, wish: Wish, at_least: u64) -> bool {
+        self.node = node;
+        self.ask(wish, at_least)
+    }
+
+    fn ask(&mut self, wish: Wish, at_least: u64) -> bool {
+        let ids = &self.arena.scene.ids;
+        let request = Request::of(&wish, ids);
+        let connection = &mut self.connections[self.node];
+        let invoked_ns = self.arena.now_ns();
+        let reply = connection.send(
+            request.method,
+            &request.path,
+            request.body.as_ref(),
+            at_least,
+        );
+        let returned_ns = self.arena.now_ns();
+        let revision = reply.as_ref().map_or(0, |reply| reply.revision);
+        let answer = answer(&wish, ids, &reply);
+        self.seen = self.seen.max(revision);
+        let is_answered = matches!(answer, Answer::Done(_) | Answer::Refused(_));
+        if wish.is_change() && matches!(answer, Answer::Done(_)) {
+            self.arena.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        if let (Answer::Done(_), Ok(reply)) = (&answer, &reply) {
+            self.learn(&wish, &reply.body);
+        }
+        if is_answered {
+            self.forget(&wish);
+        }
+        self.arena.history().push(Operation {
+            client: self.number,
+            node: self.node,
+            invoked_ns,
+            returned_ns,
+            at_least,
+            wish,
+            answer,
+            revision,
+        });
+        is_answered
+    }
+
+    /// What a list shows can be changed and deleted by anyone.
+    fn learn(&self, wish: &Wish, body: &serde_json::Value) {
+        let scene = self.arena.scene;
+        let mut known = self.arena.known();
+        match wish {
+            Wish::ListRoles => {
+                known.roles = ids_of(&scene.ids, body, "roles");
+                known.roles.retain(|role| !scene.roles.contains(role));
+            }
+            Wish::ListOrganizations => {
+                known.organizations = ids_of(&scene.ids, body, "organizations");
+                // The first is the one that stays.
+                known
+                    .organizations
+                    .retain(|one| *one != OrganizationId::new(1));
+            }
+            Wish::ListBindings(BindableKind::Project) => {
+                known.bindings = ids_of(&scene.ids, body, "role_bindings");
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&self, wish: &Wish) {
+        let mut known = self.arena.known();
+        match wish {
+            Wish::DropRole(id) => known.roles.retain(|one| one != id),
+            Wish::DropOrganization(id) => known.organizations.retain(|one| one != id),
+            Wish::Unbind(id) => known.bindings.retain(|one| one != id),
+            _ => {}
+        }
+    }
+
+    fn choose(&mut self) -> Wish {
+        self.asked += 1;
+        if self.number >= WRITERS || self.random.percent(12) {
+            return self.look();
+        }
+        // Where there is nothing to change yet, somebody else gets another role.
+        self.change().unwrap_or_else(|| self.give_role())
+    }
+
+    fn give_role(&mut self) -> Wish {
+        let scene = self.arena.scene;
+        Wish::GiveRole {
+            binding: scene.bindings[self.random.below(scene.bindings.len())],
+            role: scene.roles[self.random.below(scene.roles.len())],
+        }
+    }
+
+    fn change(&mut self) -> Option<Wish> {
+        let scene = self.arena.scene;
+        let tag = format!("{}-{}", self.number, self.asked);
+        let permission = self.random.pick(&PERMISSIONS)?;
+        let contended = format!("contended {}", self.random.below(NAMES));
+        let known = self.arena.known();
+        let random = &mut self.random;
+        Some(match random.below(100) {
+            0..14 => {
+                // Now and then a role that somebody may be about to delete.
+                let role = if random.percent(30) {
+                    random.pick(&known.roles)?
+                } else {
+                    random.pick(&scene.roles)?
+                };
+                Wish::Bind {
+                    user: random.pick(&scene.users)?,
+                    project: random.pick(&scene.projects)?,
+                    role,
+                }
+            }
+            14..26 => Wish::Unbind(random.pick(&known.bindings)?),
+            26..36 => Wish::MakeRole {
+                name: contended,
+                tag,
+                permission,
+            },
+            36..42 => Wish::ChangeRole {
+                role: random.pick(&known.roles)?,
+                tag,
+                permission,
+            },
+            42..50 => Wish::DropRole(random.pick(&known.roles)?),
+            50..56 => Wish::MakeOrganization {
+                name: contended,
+                tag,
+            },
+            56..62 => Wish::MakeSpace {
+                organization: random.pick(&known.organizations)?,
+                name: contended,
+            },
+            62..66 => Wish::DropOrganization(random.pick(&known.organizations)?),
+            _ => return None,
+        })
+    }
+
+    fn look(&mut self) -> Wish {
+        let scene = self.arena.scene;
+        match self.random.below(6) {
+            0 => Wish::ListRoles,
+            1 => Wish::ListOrganizations,
+            2 => Wish::ListBindings(BindableKind::Project),
+            3 => Wish::SeeBinding(scene.bindings[self.random.below(scene.bindings.len())]),
+            _ => Wish::May {
+                user: scene.users[self.random.below(scene.users.len())],
+                permission: PERMISSIONS[self.random.below(PERMISSIONS.len())],
+                project: scene.projects[self.random.below(scene.projects.len())],
+            },
+        }
+    }
+}
+
+/// Everything that servers are compared by.
+pub(crate) fn everything(scene: &Scene) -> Vec<Wish> {
+    let mut all = vec![
+        Wish::ListRoles,
+        Wish::ListOrganizations,
+        Wish::ListBindings(BindableKind::Space),
+        Wish::ListBindings(BindableKind::Project),
+    ];
+    all.extend(scene.bindings.iter().map(|id| Wish::SeeBinding(*id)));
+    for user in &scene.users {
+        for project in &scene.projects {
+            all.extend(PERMISSIONS.iter().map(|permission| Wish::May {
+                user: *user,
+                permission: *permission,
+                project: *project,
+            }));
+        }
+    }
+    all
+}
