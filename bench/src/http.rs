@@ -236,15 +236,15 @@ async fn read_answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Res
 }
 
 /// A server in a process of its own, ended when it is dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     /// Whether an answer is what it should be.
     is_right: fn(&str, &str) -> bool,
 }
 
 impl Server {
-    fn start(command: &mut Command) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let is_raw = command.get_args().any(|word| word == "--raw-endpoint");
         let mut process = command
             .env("RUST_LOG", "warn")

@@ -120,7 +120,7 @@ fn check(size: Size, state: &State, writer: &AccessWriter) -> Result<()> {
 }
 
 /// Seconds to fetch every row that a load fetches, and to look at nothing in them.
-fn read_plainly(path: &Path) -> Result<f64> {
+pub(crate) fn read_plainly(path: &Path) -> Result<f64> {
     let connection = Connection::open(path)?;
     let begun = Instant::now();
     let mut statement = connection.prepare(
@@ -191,7 +191,7 @@ pub(crate) fn make_store(size: Size, directory: &Path) -> Result<()> {
 }
 
 /// The number of a kind in a database: the one it is encoded with.
-fn number_of(kind: Kind) -> Result<u8> {
+pub(crate) fn number_of(kind: Kind) -> Result<u8> {
     let encoded = minicbor::to_vec(kind)?;
     encoded.first().copied().context("a kind is one octet")
 }

@@ -12,6 +12,7 @@ use clap::Parser;
 
 mod changes;
 mod check;
+mod fleet;
 mod floor;
 mod http;
 mod load;

@@ -7,7 +7,7 @@ use crate::row::Row;
 use crate::setting::Setting;
 use crate::size::Size;
 use crate::world::World;
-use crate::{check, http, load, memory, say, search, write};
+use crate::{check, fleet, http, load, memory, say, search, write};
 
 /// A part of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -26,6 +26,7 @@ pub(crate) enum Part {
     Gatehouse,
     Load,
     Http,
+    Fleet,
 }
 
 /// Parts that share a process.
@@ -36,6 +37,7 @@ pub(crate) enum Group {
     Peers,
     Load,
     Http,
+    Fleet,
 }
 
 impl Part {
@@ -50,6 +52,7 @@ impl Part {
             Self::Cedar | Self::Casbin | Self::Regorus | Self::Gatehouse => Group::Peers,
             Self::Load => Group::Load,
             Self::Http => Group::Http,
+            Self::Fleet => Group::Fleet,
         }
     }
 }
@@ -62,6 +65,7 @@ impl Group {
         Self::Peers,
         Self::Load,
         Self::Http,
+        Self::Fleet,
     ];
 
     pub(crate) fn name(self) -> String {
@@ -78,6 +82,7 @@ impl Group {
             Self::Peers => against_peers(&Setting::new(World::new(size))?, is_wanted),
             Self::Load => load::rows(size),
             Self::Http => http::rows(size),
+            Self::Fleet => fleet::rows(size),
         }
     }
 }

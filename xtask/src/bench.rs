@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::postgres::{self, Postgres};
 use crate::run::{cargo, run};
 use crate::suites::target;
 
@@ -20,6 +21,7 @@ pub(crate) fn run_all(root: &Path, size: &str, only: Option<&str>) -> Result<()>
             "bindery",
         ],
     ))?;
+    let postgres = Postgres::start(root)?;
     let report = root.join("docs/performance.md");
     let mut command = cargo(
         root,
@@ -35,7 +37,8 @@ pub(crate) fn run_all(root: &Path, size: &str, only: Option<&str>) -> Result<()>
     );
     command
         .arg(report)
-        .env("BINDERY_BIN", target(root).join("release/bindery"));
+        .env("BINDERY_BIN", target(root).join("release/bindery"))
+        .env(postgres::VARIABLE, &postgres.url);
     if size != "all" {
         command.args(["--size", size]);
     }
