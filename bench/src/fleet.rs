@@ -39,8 +39,8 @@ const CONNECTIONS_EACH: usize = 16;
 /// Changes of each connection in a round; even, so that each round begins alike.
 const CHANGES: usize = 100;
 /// Changes that another server is asked about.
-const SEEN: usize = 300;
-const SEEN_DEAF: usize = 20;
+const SEEN: usize = 210;
+const SEEN_DEAF: usize = 42;
 
 /// Writes are the same at every size; what a restart takes is measured where a million roles are held.
 pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
@@ -285,7 +285,9 @@ impl Scene {
         let mut asking = Blocking::connect(asked)?;
         let mut changing = Blocking::connect(changed)?;
         let mut times = Vec::new();
-        for turn in 0..count {
+        for (turn, pause_ms) in (0..count).zip(PAUSES_MS.iter().cycle()) {
+            // Else every change would come just after the other server had asked.
+            std::thread::sleep(Duration::from_millis(*pause_ms));
             let may = turn % 2 == 1;
             let role = &self.roles[usize::from(!may)];
             let change = request(changed, "PATCH", &path, &json!({"role_id": role}));
@@ -305,6 +307,8 @@ impl Scene {
     }
 }
 
+/// Between two changes; together they have nothing in common with how often a server asks.
+const PAUSES_MS: [u64; 7] = [0, 71, 142, 213, 284, 355, 426];
 const SEEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn text(made: &Value) -> Result<String> {

@@ -37,8 +37,17 @@ pub(crate) struct Evidence<'a> {
     pub(crate) user: UserId,
     /// The key of each client: it tells whose an entry is.
     pub(crate) keys: &'a [ApiKeyId],
-    /// From when to when the standby that every commit waits for stood still.
-    pub(crate) standstills_ns: &'a [(u64, u64)],
+    /// When the standby that every commit waits for stood still.
+    pub(crate) standstills: &'a [Standstill],
+}
+
+/// A while in which the standby took nothing in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standstill {
+    /// The newest revision that it has.
+    pub(crate) head: u64,
+    /// When it went on.
+    pub(crate) resumed_ns: u64,
 }
 
 /// What must not be.
@@ -144,7 +153,6 @@ impl Verdict {
 pub(crate) fn check(evidence: &Evidence<'_>) -> (Verdict, State) {
     let mut verdict = Verdict::default();
     staleness(evidence.operations, &mut verdict);
-    haste(evidence, &mut verdict);
     let known = known_before(evidence.operations);
     let mut sweep = Sweep::new(evidence, &known, verdict);
     let mut state = evidence.start.clone();
@@ -194,21 +202,6 @@ fn staleness(operations: &[Operation], verdict: &mut Verdict) {
     }
 }
 
-/// What was asked for while the standby stood still isn't acknowledged before it goes on: a primary that dies meanwhile would take it
-/// along, even if it had come back once and shown it.
-fn haste(evidence: &Evidence<'_>, verdict: &mut Verdict) {
-    let done = evidence.operations.iter().filter(|one| is_done(one));
-    for operation in done.filter(|one| one.wish.is_change()) {
-        let is_within = |(stopped, resumed): &&(u64, u64)| {
-            operation.invoked_ns > *stopped && operation.returned_ns < *resumed
-        };
-        if let Some(standstill) = evidence.standstills_ns.iter().find(is_within) {
-            let what = format_args!("the standby stood still in {standstill:?}: {operation:?}");
-            verdict.add(Kind::Early, what);
-        }
-    }
-}
-
 /// For each operation, the highest revision that anybody had been told before it was asked.
 fn known_before(operations: &[Operation]) -> Vec<u64> {
     known_before_in(&operations.iter().collect::<Vec<_>>())
@@ -242,6 +235,7 @@ struct Sweep<'a> {
     keys: &'a [ApiKeyId],
     user: UserId,
     known: &'a [u64],
+    standstills: &'a [Standstill],
     /// What each client has asked to be changed, in its order.
     changes: Vec<Vec<usize>>,
     /// The first of these whose answer isn't behind the sweep yet.
@@ -278,6 +272,7 @@ impl<'a> Sweep<'a> {
             keys: evidence.keys,
             user: evidence.user,
             known,
+            standstills: evidence.standstills,
             next: vec![0; changes.len()],
             changes,
             is_found: vec![false; operations.len()],
@@ -406,6 +401,7 @@ impl<'a> Sweep<'a> {
         {
             self.is_found[index] = true;
             self.verdict.found += 1;
+            self.look_at_haste(index, revision);
             return;
         }
         let unknown = of_client.iter().copied().find(|index| {
@@ -433,6 +429,19 @@ impl<'a> Sweep<'a> {
         let operation = asked.map(|index| &self.operations[index]);
         let what = format_args!("{entry:?}, of {operation:?}");
         self.verdict.add(kind, what);
+    }
+
+    /// What the standby hasn't isn't acknowledged before it goes on: a primary that dies meanwhile would take it along, also one that
+    /// has come back once and shown it.
+    fn look_at_haste(&mut self, index: usize, revision: u64) {
+        let operation = &self.operations[index];
+        let is_early = |standstill: &&Standstill| {
+            revision > standstill.head && operation.returned_ns < standstill.resumed_ns
+        };
+        if let Some(standstill) = self.standstills.iter().find(is_early) {
+            let what = format_args!("revision {revision}, {standstill:?}: {operation:?}");
+            self.verdict.add(Kind::Early, what);
+        }
     }
 
     /// If an entry is what this operation makes of the state before it: whether it is also what its client was told.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use postgres::{Client, NoTls};
 
 use crate::disk::Disk;
@@ -116,6 +116,7 @@ impl Cluster {
     pub(crate) fn build_standby(&self) -> Result<()> {
         let (primary, standby) = (self.primary(), self.standby());
         standby.service.kill();
+        self.wait_until_ready()?;
         primary.do_now(&["ALTER SYSTEM RESET synchronous_standby_names"])?;
         primary.do_now(&["SELECT pg_reload_conf()"])?;
         standby.make_directory()?;
@@ -240,13 +241,38 @@ impl Server {
         Ok(!asked.get::<_, bool>(0))
     }
 
+    /// The newest revision of the account that it shows.
+    pub(crate) fn head(&self) -> Result<u64> {
+        let asked = "SELECT revision FROM account WHERE id = 1";
+        let mut revision = 0_i64;
+        self.insist(asked, |client| {
+            revision = client.query_one(asked, &[])?.get(0);
+            Ok(())
+        })?;
+        Ok(u64::try_from(revision)?)
+    }
+
     /// Each by itself.
     pub(crate) fn do_now(&self, statements: &[&str]) -> Result<()> {
-        let mut client = self.client()?;
-        for statement in statements {
-            client.batch_execute(statement).context("PostgreSQL")?;
-        }
-        Ok(())
+        statements.iter().try_for_each(|statement| {
+            self.insist(statement, |client| Ok(client.batch_execute(statement)?))
+        })
+    }
+
+    /// Tries again for a while: it may be about to come back from a crash that it hasn't noticed a moment ago.
+    fn insist(&self, what: &str, mut does: impl FnMut(&mut Client) -> Result<()>) -> Result<()> {
+        until(what, START_TIMEOUT, || {
+            does(&mut self.client()?)?;
+            Ok(true)
+        })
+    }
+
+    /// Its processes, all of them.
+    pub(crate) fn everything(&self) -> Vec<u32> {
+        let mut all: Vec<u32> = self.service.id().into_iter().collect();
+        let children = all.first().map(|main| children_of(*main));
+        all.extend(children.unwrap_or_default());
+        all
     }
 
     /// Its processes whose title has one of these words.

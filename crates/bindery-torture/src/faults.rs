@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::database::{Cluster, Server};
 use crate::nodes::{NODES, Node};
-use crate::process::{children_of, is_stopped, signal, until};
+use crate::process::{is_stopped, signal, until};
 use crate::proxy::{Proxy, Trap};
 use crate::random::Random;
 use crate::say;
@@ -19,6 +19,8 @@ const TRAP_BYTES_MAX: usize = 3_000;
 /// How often a trap is set when it is its turn.
 const TRAPS: usize = 4;
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a commit takes at most from the word of the standby until everyone sees it.
+const CONFIRMED_PAUSE: Duration = Duration::from_millis(300);
 const TRAP_PAUSE: Duration = Duration::from_millis(20);
 /// How long it waits for its commit.
 const TRAP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -152,8 +154,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) counts: Mutex<BTreeMap<Fault, usize>>,
     /// When a primary was killed for good, on the clock of the history.
     pub(crate) failovers: Mutex<Vec<Instant>>,
-    /// From when to when the standby stood still.
-    pub(crate) standstills: Mutex<Vec<(Instant, Instant)>>,
+    /// What the standby had when it stood still, and when it went on.
+    pub(crate) standstills: Mutex<Vec<(u64, Instant)>>,
     /// Whether faults last as shortly as they can.
     pub(crate) is_short: bool,
 }
@@ -349,7 +351,7 @@ impl<'a> Hand<'a> {
                 self.stopped(&backends, 500, 12_000);
             }
             Fault::PauseDatabase => {
-                let all = all_of(primary);
+                let all = primary.everything();
                 self.stopped(&all, 1_000, 18_000);
             }
             Fault::PauseStandby => self.without_standby(|hand| {
@@ -363,7 +365,8 @@ impl<'a> Hand<'a> {
                 primary.service.kill();
                 primary.service.want()?;
                 cluster.wait_until_ready()?;
-                hand.pause(1_500, 6_000);
+                // Longer than a server tries the host that stands still.
+                hand.pause(6_000, 9_000);
                 Ok(())
             })?,
             Fault::SlowDisk => {
@@ -399,19 +402,21 @@ impl<'a> Hand<'a> {
 
     /// Does something while the standby stands still.
     fn without_standby(&mut self, does: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let all = all_of(self.stage.cluster.standby());
+        let all = self.stage.cluster.standby().everything();
         signal("STOP", &all);
         // A signal arrives a little later than it is sent.
         until("the standby stands still", STOP_TIMEOUT, || {
             Ok(all.iter().all(|id| is_stopped(*id)))
         })?;
-        let stopped = Instant::now();
+        // What the standby had confirmed by then is shown soon, and nothing is after it.
+        std::thread::sleep(CONFIRMED_PAUSE);
+        let head = self.stage.cluster.primary().head();
         let done = does(self);
         let resumed = Instant::now();
         signal("CONT", &all);
         let standstills = self.stage.standstills.lock();
         let mut standstills = standstills.unwrap_or_else(PoisonError::into_inner);
-        standstills.push((stopped, resumed));
+        standstills.push((head?, resumed));
         done
     }
 
@@ -452,12 +457,4 @@ fn mend(nodes: &[&Node]) {
     for node in nodes {
         node.mend_wires();
     }
-}
-
-/// Every process of a server.
-fn all_of(server: &Server) -> Vec<u32> {
-    let mut all: Vec<u32> = server.service.id().into_iter().collect();
-    let children = all.first().map(|main| children_of(*main));
-    all.extend(children.unwrap_or_default());
-    all
 }

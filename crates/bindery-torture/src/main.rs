@@ -22,6 +22,7 @@ mod nodes;
 mod process;
 mod proxy;
 mod random;
+mod rehearsal;
 mod report;
 mod run;
 mod scene;

@@ -20,7 +20,7 @@ pub(crate) const NODES: usize = 3;
 pub(crate) const ADMIN_KEY: &str = "ak-0123456789abcdefghijABCDEFGHIJ0123456789";
 
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+const ASK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One server.
 pub(crate) struct Node {

@@ -15,11 +15,12 @@ use bindery_core::text::Email;
 use bindery_store::Store as _;
 use bindery_store::postgres::PostgresStore;
 
-use crate::check::{Evidence, Kind, Verdict, check};
+use crate::check::{Evidence, Kind, Standstill, Verdict, check};
 use crate::clients::{Arena, CLIENTS, Client, everything};
 use crate::database::Cluster;
 use crate::faults::{Fault, Stage};
 use crate::nodes::{NODES, Node};
+use crate::rehearsal::the_standby_is_waited_for;
 use crate::report::Report;
 use crate::say;
 use crate::scene::Scene;
@@ -54,9 +55,9 @@ pub(crate) fn run(settings: &Settings, home: &Path) -> Result<Report> {
     let email = Email::parse("admin@bindery.localhost").map_err(|error| anyhow!("{error}"))?;
     let admin = founded.user_by_email(&email).context("no admin")?.id;
     let scene = Scene::make(&nodes[0], *founded.ids(), admin, CLIENTS + 1)?;
-    let start = store.load(ACCOUNT)?;
-    drop(store);
     cluster.build_standby()?;
+    let is_waited_for = the_standby_is_waited_for(&cluster, &nodes[0])?;
+    let start = PostgresStore::open(&cluster.url())?.load(ACCOUNT)?;
     say(&format!(
         "{NODES} servers on a primary with a synchronous standby; disks: {}",
         if cluster.primary().disk.is_mounted {
@@ -95,7 +96,11 @@ pub(crate) fn run(settings: &Settings, home: &Path) -> Result<Report> {
         is_done.store(true, Ordering::Release);
         done
     });
-    Ok(run.report(done?))
+    let mut verdict = done?;
+    if !is_waited_for {
+        verdict.add(Kind::Early, "the change of the rehearsal");
+    }
+    Ok(run.report(verdict))
 }
 
 struct Run<'a> {
@@ -199,9 +204,10 @@ impl Run<'_> {
         }
         let standstills = self.stage.standstills.lock();
         let standstills = standstills.unwrap_or_else(PoisonError::into_inner);
-        let standstills_ns = standstills
-            .iter()
-            .map(|(from, to)| (self.arena.ns_at(*from), self.arena.ns_at(*to)));
+        let standstills = standstills.iter().map(|(head, resumed)| Standstill {
+            head: *head,
+            resumed_ns: self.arena.ns_at(*resumed),
+        });
         let operations = self.arena.history();
         let keys = self.arena.scene.keys.iter().map(|(key, _)| *key);
         let (mut verdict, replayed) = check(&Evidence {
@@ -210,7 +216,7 @@ impl Run<'_> {
             operations: &operations,
             user: self.arena.scene.admin,
             keys: &keys.collect::<Vec<_>>(),
-            standstills_ns: &standstills_ns.collect::<Vec<_>>(),
+            standstills: &standstills.collect::<Vec<_>>(),
         });
         if replayed != store.load(ACCOUNT)? {
             verdict.add(Kind::Divergent, "the records are not what the log comes to");
