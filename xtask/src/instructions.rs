@@ -13,12 +13,15 @@ use crate::run::{cargo, say};
 
 const FIGURES: &str = "docs/instructions.tsv";
 /// Kinds of decisions, as `benches/instructions` knows them.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 9] = [
     "bound",
     "fallback",
     "restricted",
     "nothing",
     "batch",
+    "plain",
+    "batch_plain",
+    "encoded",
     "entities",
 ];
 /// So many decisions are counted; the rest of the process is counted without any, and taken off.

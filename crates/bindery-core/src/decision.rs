@@ -252,7 +252,7 @@ pub trait Facts {
 
     /// Whether the role that a code stands for has the permission.
     fn grants(&self, code: u32, permission: Permission) -> bool {
-        self.permissions(self.role(code)).contains(permission)
+        code != 0 && self.permissions(self.role(code)).contains(permission)
     }
 
     /// What the user holds on the way down to a place, and what of it has the permission: for whoever says why.
@@ -260,7 +260,7 @@ pub trait Facts {
         let codes = self.codes(user, on);
         let held = |code: u32| HeldRole {
             role: self.role(code),
-            grants: code != 0 && self.grants(code, permission),
+            grants: self.grants(code, permission),
         };
         Held {
             organization: held(codes.organization),
