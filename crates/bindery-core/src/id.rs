@@ -371,16 +371,9 @@ impl IdKey {
     /// A keyed 64-bit digest of `parts`, length-prefixed so that no two lists of parts meet.
     pub fn digest(&self, parts: &[&[u8]]) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.0);
-        // Few and short ones are put side by side first: the hasher takes its time with each piece.
-        let mut room = [0; DIGEST_ROOM];
-        match side_by_side(parts, &mut room) {
-            Some(all) => hasher.write(all),
-            None => {
-                for part in parts {
-                    hasher.write(&length_of(part));
-                    hasher.write(part);
-                }
-            }
+        for part in parts {
+            hasher.write_usize(part.len());
+            hasher.write(part);
         }
         hasher.finish()
     }
@@ -400,26 +393,6 @@ impl IdKey {
             BASE62.get(digit).copied().unwrap_or(b'0')
         })
     }
-}
-
-/// What is digested at once.
-const DIGEST_ROOM: usize = 96;
-
-/// The parts, each with its length before it, if there is room for them.
-fn side_by_side<'a>(parts: &[&[u8]], room: &'a mut [u8; DIGEST_ROOM]) -> Option<&'a [u8]> {
-    let mut end = 0_usize;
-    for part in parts {
-        for piece in [&length_of(part)[..], part] {
-            let begin = end;
-            end = begin.checked_add(piece.len())?;
-            room.get_mut(begin..end)?.copy_from_slice(piece);
-        }
-    }
-    room.get(..end)
-}
-
-fn length_of(part: &[u8]) -> [u8; size_of::<usize>()] {
-    part.len().to_ne_bytes()
 }
 
 /// Keeps what a client sent readable in a message.

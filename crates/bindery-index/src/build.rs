@@ -11,7 +11,9 @@ use crate::record::{
     Holding, Kind, Place, Principal, Project, Space, UserWord, is_organization, number_of,
 };
 use crate::slab::{Cells, Slab};
-use crate::writer::{SPARE_MAX, Writer, cells, checked, choose_held, hash_below, hash_held};
+use crate::writer::{
+    SPARE_MAX, Writer, cells, checked, choose_held, hash_below, hash_held, put_brief,
+};
 
 /// Room for what comes later, as a part of what is there.
 const SLACK: usize = 64;
@@ -125,7 +127,7 @@ fn put_principal(
         word = word.with_end(*last_end)?;
     }
     cell.store(word.0, Relaxed);
-    Ok(())
+    put_brief(index, user, principal)
 }
 
 fn put_place<const N: usize>(

@@ -27,5 +27,5 @@ mod writer;
 
 pub use build::Source;
 pub use index::{Bytes, Index, View};
-pub use record::{Held, Holding, Kind, Principal, Project, Space, User, Where};
+pub use record::{Brief, Held, Holding, Kind, Principal, Project, Space, User, Where};
 pub use writer::{Changes, Writer};

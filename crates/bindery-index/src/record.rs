@@ -229,6 +229,59 @@ impl User {
     }
 }
 
+/// What searches ask about a user: four bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief(pub(crate) u8);
+
+impl Brief {
+    pub(crate) const IN_WORD: usize = 16;
+    pub(crate) const MASK: u64 = 0xf;
+    const ACTIVE: u8 = 1;
+    const HUMAN: u8 = 2;
+    const ADMIN: u8 = 4;
+    const ENDS: u8 = 8;
+
+    /// The word that a user's is in, and how far up.
+    #[inline]
+    pub(crate) const fn place(user: u32) -> (usize, u32) {
+        (user as usize / Self::IN_WORD, user % 16 * 4)
+    }
+
+    pub(crate) fn of(principal: &Principal) -> Self {
+        let bit = |is_so: bool, bit: u8| u8::from(is_so) * bit;
+        Self(
+            bit(principal.is_active, Self::ACTIVE)
+                | bit(principal.is_human, Self::HUMAN)
+                | bit(principal.account_role == 0, Self::ADMIN)
+                | bit(principal.until.is_some(), Self::ENDS),
+        )
+    }
+
+    /// Whether they exist and may act, unless their time is over.
+    #[inline]
+    pub const fn is_active(self) -> bool {
+        self.0 & Self::ACTIVE != 0
+    }
+
+    /// Not a bot.
+    #[inline]
+    pub const fn is_human(self) -> bool {
+        self.0 & Self::HUMAN != 0
+    }
+
+    /// Whether their role in the account is its first, 0.
+    #[inline]
+    pub const fn is_admin(self) -> bool {
+        self.0 & Self::ADMIN != 0
+    }
+
+    /// Whether there is a moment from which on they may not act.
+    #[inline]
+    pub const fn ends(self) -> bool {
+        self.0 & Self::ENDS != 0
+    }
+}
+
 impl UserWord {
     #[inline]
     const fn bit(self, at: u32) -> bool {

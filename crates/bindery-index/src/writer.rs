@@ -8,7 +8,7 @@ use crate::codes::Codes;
 use crate::index::{BELOW, HOLDERS, Index, PLACE, place};
 use crate::pool::{Free, Full, LINE, Pool, Slot, Table, class_for, hash};
 use crate::record::{
-    Kind, NUMBERS, Place, Principal, Project, Space, UserWord, is_organization, is_project,
+    Brief, Kind, NUMBERS, Place, Principal, Project, Space, UserWord, is_organization, is_project,
     number_of,
 };
 use crate::slab::{Cells, Slab};
@@ -175,6 +175,7 @@ impl Changes {
             end.store(until.cast_unsigned(), Relaxed);
         }
         cell.store(word.with_principal(&principal).0, Relaxed);
+        put_brief(&index, user, &principal)?;
         let is_admin = u32::from(principal.account_role == 0);
         self.set_in(&index.admins, user, hash(user), is_admin)
     }
@@ -447,6 +448,15 @@ pub(crate) fn hash_held(projects: &Slab<Cells<2>>, is_spread: bool, key: u32) ->
 /// Where in a place's table a key stands.
 pub(crate) fn hash_below(key: u32) -> u32 {
     hash(number_of(key))
+}
+
+pub(crate) fn put_brief(index: &Index, user: u32, principal: &Principal) -> Result<(), Full> {
+    let (place, shift) = Brief::place(user);
+    let cell = index.briefs.make(place).ok_or(Full)?;
+    let others = cell.load(Relaxed) & !(Brief::MASK << shift);
+    let Brief(brief) = Brief::of(principal);
+    cell.store(others | u64::from(brief) << shift, Relaxed);
+    Ok(())
 }
 
 pub(crate) fn checked(number: u32) -> Result<u32, Full> {

@@ -167,16 +167,44 @@ impl<'a> Here<'a> {
         }
     }
 
+    /// The user, if they may act; of their role in the account only whether it is that of admins.
+    #[inline]
+    fn acting(&self, user: u32) -> Option<Acting> {
+        let IndexFacts(view) = self.facts;
+        let (brief, user) = (view.brief(user), UserId::new(user));
+        if brief.ends() {
+            return self.facts.acting(user, self.now);
+        }
+        brief.is_active().then(|| Acting {
+            account_role: if brief.is_admin() {
+                AccountRole::Admin
+            } else {
+                AccountRole::Member
+            },
+            is_human: brief.is_human(),
+            user,
+            word: 0,
+        })
+    }
+
     /// Whether the user may act, and gets here by this part of what they hold.
     #[inline]
     fn admits(&self, user: u32, held: Codes, space: SpacePlace) -> bool {
-        let acting = self.facts.acting(UserId::new(user), self.now);
+        let acting = self.acting(user);
         acting.is_some_and(|acting| {
             let Self {
                 facts, permission, ..
             } = self;
             reaches(facts, *permission, acting, held, space, self.is_cut)
         })
+    }
+
+    /// Whoever has a role in the space has no fallback there, as if it weren't public.
+    fn space_of_the_seated(&self) -> SpacePlace {
+        SpacePlace {
+            is_public: false,
+            ..self.space
+        }
     }
 
     /// Everyone who may, each once.
@@ -202,6 +230,9 @@ impl<'a> Here<'a> {
         });
         view.each_in_space(self.space.space.number(), |kind, user, code| {
             seated.add(user);
+            if !may_grant(view, code, permission) {
+                return;
+            }
             let held = match kind {
                 Kind::Membership => Codes {
                     membership: code,
@@ -216,35 +247,75 @@ impl<'a> Here<'a> {
                 find(user);
             }
         });
-        // Whoever has a role in the space has no fallback there, as if it weren't public.
-        let to_the_seated = SpacePlace {
-            is_public: false,
-            ..self.space
-        };
+        let by_organization = ByOrganization::new(self);
         view.each_in_organization(self.space.organization.number(), |_, user, code| {
-            let is_admin = code == OrganizationRole::Admin.role().number();
-            let falls_back =
-                self.space.is_public && !self.is_cut && falls_back_to(code, permission);
-            if is_admin || falls_back {
-                let space = if seated.has(user) {
-                    to_the_seated
-                } else {
-                    self.space
-                };
-                let held = Codes {
-                    organization: code,
-                    ..Codes::default()
-                };
-                if self.admits(user, held, space) {
+            let is_seated = seated.has(user);
+            if by_organization.may_let(code, is_seated) {
+                let acting = self.acting(user);
+                if acting.is_some_and(|acting| by_organization.lets(code, is_seated, acting)) {
                     find(user);
                 }
             }
         });
         view.each_admin(|user| {
-            if self.admits(user, Codes::default(), to_the_seated) {
+            if self.admits(user, Codes::default(), self.space_of_the_seated()) {
                 find(user);
             }
         });
+    }
+}
+
+/// Whom their role in the organization brings to a place, decided once for all of its members: by role, whether they have one in
+/// the space as well, and whether they are human. Account admins come by themselves.
+struct ByOrganization([[[bool; 2]; 2]; OrganizationRole::ALL.len()]);
+
+impl ByOrganization {
+    fn new(here: &Here<'_>) -> Self {
+        let is_let = |role: OrganizationRole, is_seated: bool, is_human: bool| {
+            let someone = Acting {
+                account_role: AccountRole::Member,
+                is_human,
+                user: UserId::NOBODY,
+                word: 0,
+            };
+            let held = Codes {
+                organization: role.role().number(),
+                ..Codes::default()
+            };
+            let space = if is_seated {
+                here.space_of_the_seated()
+            } else {
+                here.space
+            };
+            let Here {
+                facts, permission, ..
+            } = here;
+            reaches(facts, *permission, someone, held, space, here.is_cut)
+        };
+        Self(OrganizationRole::ALL.map(|role| {
+            [false, true]
+                .map(|is_seated| [false, true].map(|is_human| is_let(role, is_seated, is_human)))
+        }))
+    }
+
+    #[inline]
+    fn of(&self, code: u32, is_seated: bool) -> Option<&[bool; 2]> {
+        let place = code.checked_sub(OrganizationRole::Admin.role().number())?;
+        let by_seat = self.0.get(usize::try_from(place).ok()?)?;
+        by_seat.get(usize::from(is_seated))
+    }
+
+    /// Whether anyone is let by this, so that it is worth asking who it is.
+    #[inline]
+    fn may_let(&self, code: u32, is_seated: bool) -> bool {
+        self.of(code, is_seated)
+            .is_some_and(|lets| lets.contains(&true))
+    }
+
+    #[inline]
+    fn lets(&self, code: u32, is_seated: bool, acting: Acting) -> bool {
+        let lets = self.of(code, is_seated);
+        lets.is_some_and(|lets| lets.get(usize::from(acting.is_human)) == Some(&true))
     }
 }
 

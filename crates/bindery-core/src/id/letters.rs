@@ -27,8 +27,14 @@ const fn values() -> [u8; 256] {
 /// Writes the octets of `text` into `into`, and tells how many there are; `None` if they don't fit or it is not base64 to the
 /// letter.
 pub(super) fn decode(text: &[u8], into: &mut [u8]) -> Option<usize> {
+    let sent = text.len();
     let text = text.strip_suffix(b"=").unwrap_or(text);
     let text = text.strip_suffix(b"=").unwrap_or(text);
+    // Padding fills the last group, or there is none.
+    let is_padded = text.len() != sent;
+    if is_padded && (!sent.is_multiple_of(4) || text.len().is_multiple_of(4)) {
+        return None;
+    }
     let (groups, rest) = text.as_chunks::<4>();
     let (whole, behind) = into.split_at_mut_checked(groups.len().checked_mul(3)?)?;
     let length = whole.len();
@@ -99,10 +105,32 @@ mod tests {
             let mut text = ENGINE.encode(&octets).into_bytes();
             prop_assert_eq!(check(&text), Some(octets));
             check(noise.as_bytes());
+            check(&[&text[..], &b"=="[..usize::from(with % 3)]].concat());
             if let Some(letter) = text.get_mut(at) {
                 *letter = with;
                 check(&text);
             }
+        }
+    }
+
+    #[test]
+    fn padding_is_whole_or_not_there() {
+        for (text, is_read) in [
+            ("AAAA", true),
+            ("AAA=", true),
+            ("AAA", true),
+            ("AA==", true),
+            ("AA", true),
+            ("AAAA=", false),
+            ("AAAA==", false),
+            ("AAA==", false),
+            ("AA=", false),
+            ("A===", false),
+            ("====", false),
+            ("=", false),
+            ("AB==", false),
+        ] {
+            assert_eq!(check(text.as_bytes()).is_some(), is_read, "{text}");
         }
     }
 
