@@ -286,9 +286,11 @@ impl Desk {
                     newest = state.revision().0,
                     "what others have changed is forgotten in the log: the account is loaded anew"
                 );
-                self.directory.add(self.id, state.api_keys());
                 self.writer.reload(state);
                 self.publish();
+                // Once readers know them, as in `publish`.
+                self.directory
+                    .add(self.id, self.writer.committed().api_keys());
                 true
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Base64 as ids have it, read without a detour: a quarter of what the library takes for so few letters. What this doesn't read
+//! Base64 as ids have it, read without a detour: together with how ids are read, it saves a third of the instructions. What this doesn't read
 //! (anything but whole groups of the standard alphabet, padded or not), the library is asked about.
 
 /// What a letter stands for; above 63 for what is none.
