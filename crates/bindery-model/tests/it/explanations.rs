@@ -25,40 +25,44 @@ use proptest::test_runner::{TestCaseError, TestCaseResult};
 use crate::inquiry::callers;
 use crate::play::Play;
 use crate::questions::{ends_of_bots, every_question, permissions};
-use crate::runner::{break_it, check, seed};
+use crate::runner::{break_it, check_until, seed};
 
 #[test]
 fn an_explanation_says_what_the_decision_says() {
     let asked = Cell::new(0_u64);
-    check(256, 1..200, |history| {
-        let play = Play::of(history);
-        let mut moments = vec![play.now];
-        moments.extend(ends_of_bots(&play.model).into_iter().map(|(_, end)| end));
-        for question in every_question(&play.model, &permissions(history)) {
-            for now in moments.iter().copied().take(2) {
-                let decision = play.state.decide(&question, now);
-                let (explained, paths) = explain(&play.state, &question, now);
-                prop_assert_eq!(explained, decision, "{:?}\n{}", question, play.transcript);
-                let first = paths.iter().find_map(|path| match path.outcome {
-                    Outcome::Allows(grant) => Some(Decision::Allowed(grant)),
-                    _ => None,
-                });
-                prop_assert_eq!(first.is_some(), decision.is_allowed());
-                prop_assert_eq!(first.unwrap_or(decision), decision);
-                // By the index as by the entities, way by way.
-                if now >= play.state.latest() {
-                    let access = play.access.index();
-                    let by_index = access.read(|facts| explain(&facts, &question, now));
-                    let by_index = by_index.map(|(explained, _)| explained);
-                    prop_assert_eq!(by_index, Some((decision, paths)), "{:?}", question);
+    check_until(
+        || asked.get() > 100_000,
+        256,
+        1..200,
+        |history| {
+            let play = Play::of(history);
+            let mut moments = vec![play.now];
+            moments.extend(ends_of_bots(&play.model).into_iter().map(|(_, end)| end));
+            for question in every_question(&play.model, &permissions(history)) {
+                for now in moments.iter().copied().take(2) {
+                    let decision = play.state.decide(&question, now);
+                    let (explained, paths) = explain(&play.state, &question, now);
+                    prop_assert_eq!(explained, decision, "{:?}\n{}", question, play.transcript);
+                    let first = paths.iter().find_map(|path| match path.outcome {
+                        Outcome::Allows(grant) => Some(Decision::Allowed(grant)),
+                        _ => None,
+                    });
+                    prop_assert_eq!(first.is_some(), decision.is_allowed());
+                    prop_assert_eq!(first.unwrap_or(decision), decision);
+                    // By the index as by the entities, way by way.
+                    if now >= play.state.latest() {
+                        let access = play.access.index();
+                        let by_index = access.read(|facts| explain(&facts, &question, now));
+                        let by_index = by_index.map(|(explained, _)| explained);
+                        prop_assert_eq!(by_index, Some((decision, paths)), "{:?}", question);
+                    }
+                    asked.set(asked.get() + 1);
                 }
-                asked.set(asked.get() + 1);
             }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
     println!("{asked:?} explanations");
-    assert!(asked.get() > 100_000);
 }
 
 /// How much was tried of what is said to be enough.
@@ -71,6 +75,20 @@ struct Tally {
     ties: Cell<u64>,
 }
 
+impl Tally {
+    fn is_rich(&self) -> bool {
+        [
+            &self.bound,
+            &self.rebound,
+            &self.joined,
+            &self.none,
+            &self.ties,
+        ]
+        .into_iter()
+        .all(|cell| cell.get() > 20)
+    }
+}
+
 fn add(cell: &Cell<u64>) {
     cell.set(cell.get() + 1);
 }
@@ -78,19 +96,13 @@ fn add(cell: &Cell<u64>) {
 #[test]
 fn what_is_called_enough_is_enough_and_nothing_smaller_is() {
     let tally = Tally::default();
-    check(96, 1..160, |history| {
-        check_sufficient(history, &tally, &|_| true)
-    });
+    check_until(
+        || tally.is_rich(),
+        96,
+        1..160,
+        |history| check_sufficient(history, &tally, &|_| true),
+    );
     println!("{tally:?}");
-    for cell in [
-        &tally.bound,
-        &tally.rebound,
-        &tally.joined,
-        &tally.none,
-        &tally.ties,
-    ] {
-        assert!(cell.get() > 20, "{tally:?}");
-    }
 }
 
 #[test]
@@ -324,7 +336,8 @@ fn gained(before: PermissionSet, after: PermissionSet) -> u32 {
 #[test]
 fn nobody_reads_in_an_explanation_what_they_may_not_read() {
     let (told, hidden) = (Cell::new(0_u64), Cell::new(0_u64));
-    check(96, 1..160, |history| {
+    let seen_enough = || told.get() > 10_000 && hidden.get() > 200;
+    check_until(seen_enough, 96, 1..160, |history| {
         let play = Play::of(history);
         let mut asked = permissions(history);
         asked.truncate(5);
@@ -349,7 +362,6 @@ fn nobody_reads_in_an_explanation_what_they_may_not_read() {
         Ok(())
     });
     println!("{told:?} explanations told, {hidden:?} with something hidden");
-    assert!(told.get() > 10_000 && hidden.get() > 200);
 }
 
 fn check_hidden(

@@ -18,7 +18,7 @@ use proptest::test_runner::TestCaseResult;
 use crate::planted::assert_caught;
 use crate::play::Play;
 use crate::questions::{ever, permissions, resources};
-use crate::runner::check;
+use crate::runner::check_until;
 
 const LEVELS: [Level; 4] = [
     Level::Account,
@@ -45,7 +45,8 @@ pub(crate) fn callers(play: &Play) -> Vec<Context> {
 #[test]
 fn who_may_ask_is_what_the_model_says() {
     let (asked, permitted, marked) = (Cell::new(0_u64), Cell::new(0_u64), Cell::new(0_u64));
-    check(192, 1..200, |history| {
+    let seen_enough = || marked.get() > 20 && permitted.get() * 100 > asked.get();
+    check_until(seen_enough, 192, 1..200, |history| {
         let play = Play::of(history);
         let subjects = ever::<UserId>(&play.model);
         for context in callers(&play) {
@@ -71,19 +72,22 @@ fn who_may_ask_is_what_the_model_says() {
     println!(
         "{asked:?} pairs, {permitted:?} permitted, {marked:?} enforcement points that are no admins"
     );
-    assert!(marked.get() > 20 && permitted.get() * 100 > asked.get());
 }
 
 #[test]
 fn a_search_finds_exactly_what_is_allowed_and_may_be_asked() {
     let found = Cell::new(0);
-    check(96, 1..160, |history| {
-        let play = Play::of(history);
-        found.set(found.get() + check_searches(&play, history, &search)?);
-        Ok(())
-    });
+    check_until(
+        || found.get() > 10_000,
+        96,
+        1..160,
+        |history| {
+            let play = Play::of(history);
+            found.set(found.get() + check_searches(&play, history, &search)?);
+            Ok(())
+        },
+    );
     println!("{found:?} found");
-    assert!(found.get() > 10_000);
 }
 
 #[test]

@@ -21,10 +21,31 @@ pub(crate) fn check(
     length: Range<usize>,
     property: impl Fn(&History) -> TestCaseResult,
 ) {
-    let seed = seed();
-    if let Some(Counterexample { history, reason }) = break_it(seed, cases, length, property) {
-        panic!("BINDERY_SEED={seed}\n{reason}\nby {history:?}");
+    check_until(|| true, cases, length, property);
+}
+
+/// Holds the property to so many histories, and to as many again until enough of what it is about was seen: what is rare is
+/// not met as often by every seed.
+pub(crate) fn check_until(
+    seen_enough: impl Fn() -> bool,
+    cases: u32,
+    length: Range<usize>,
+    property: impl Fn(&History) -> TestCaseResult,
+) {
+    const ROUNDS_MAX: u64 = 16;
+    let first = seed();
+    for round in 0..ROUNDS_MAX {
+        let seed = first.wrapping_add(round);
+        if let Some(Counterexample { history, reason }) =
+            break_it(seed, cases, length.clone(), &property)
+        {
+            panic!("BINDERY_SEED={seed}\n{reason}\nby {history:?}");
+        }
+        if seen_enough() {
+            return;
+        }
     }
+    panic!("BINDERY_SEED={first}\nnot enough was seen in {ROUNDS_MAX} rounds of {cases} histories");
 }
 
 /// Looks for a history that breaks the property, and makes it short.
