@@ -355,7 +355,7 @@ impl Source for State {
     }
 
     fn holdings(&self, with: &mut dyn FnMut(Holding)) {
-        for held in self.organization_memberships.values() {
+        for held in self.organization_memberships.iter() {
             with(Holding {
                 user: held.user.number(),
                 kind: Kind::Organization,
@@ -363,7 +363,7 @@ impl Source for State {
                 role: held.role.role().number(),
             });
         }
-        for held in self.space_memberships.values() {
+        for held in self.space_memberships.iter() {
             with(Holding {
                 user: held.user.number(),
                 kind: Kind::Membership,
@@ -373,8 +373,8 @@ impl Source for State {
         }
         for held in self
             .space_bindings
-            .values()
-            .chain(self.project_bindings.values())
+            .iter()
+            .chain(self.project_bindings.iter())
         {
             with(Holding {
                 user: held.user.number(),

@@ -35,4 +35,5 @@ pub mod role_binding;
 pub mod state;
 pub mod text;
 pub mod time;
+mod tree;
 pub mod user;

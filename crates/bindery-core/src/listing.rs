@@ -4,7 +4,6 @@
 //!
 //! It knows no rule: it yields candidates in the order of their ids, and each is decided by the one engine afterwards.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -13,12 +12,12 @@ use itertools::Itertools as _;
 use crate::api_key::{ApiKey, KeyOwner};
 use crate::decision::SpacePlace;
 use crate::id::{ApiKeyId, Id, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
-use crate::resource::{Bindable, BindableKind};
-use crate::role_binding::RoleBinding;
 use crate::text::{Email, Name};
+use crate::tree::Tree;
 use crate::user::{Standing, User};
 
-/// Sorted ids of one account, in persistent collections: a clone is O(1).
+/// Sorted ids of one account, in persistent collections: a clone is O(1). Those of role bindings stand beside them, in
+/// [`Bindings`](crate::state::Bindings).
 ///
 /// Every set holds pairs of a prefix and an id, so that the ids under one prefix are a range that begins anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,24 +30,19 @@ pub(crate) struct ListIndex {
     pub(crate) project_names: OrdMap<ProjectId, Arc<str>>,
 
     // Places.
-    pub(crate) spaces_of_organization: OrdSet<((OrganizationId, Privacy), SpaceId)>,
-    pub(crate) projects_of_organization: OrdSet<((OrganizationId, Openness), ProjectId)>,
-    pub(crate) projects_of_space: OrdSet<((SpaceId, Marked), ProjectId)>,
+    pub(crate) spaces_of_organization: Tree<((OrganizationId, Privacy), SpaceId)>,
+    pub(crate) projects_of_organization: Tree<((OrganizationId, Openness), ProjectId)>,
+    pub(crate) projects_of_space: Tree<((SpaceId, Marked), ProjectId)>,
 
-    // Role bindings, by everything that lets a caller read them.
-    pub(crate) bindings_of_organization: OrdSet<((OrganizationId, BindableKind), RoleBindingId)>,
-    pub(crate) project_bindings_of_space: OrdSet<((SpaceId, Marked), RoleBindingId)>,
-    pub(crate) bindings_of_resource: OrdSet<(Bindable, RoleBindingId)>,
-    pub(crate) bindings_of_user: OrdSet<((UserId, BindableKind), RoleBindingId)>,
-    pub(crate) bound_spaces_of_user: OrdSet<(UserId, SpaceId)>,
-    pub(crate) bound_projects_of_user: OrdSet<(UserId, ProjectId)>,
+    /// Bindings on projects, by where those lie.
+    pub(crate) project_bindings_of_space: Tree<((SpaceId, Marked), RoleBindingId)>,
 
     // Keys.
-    pub(crate) keys_of_creator: OrdSet<((UserId, KeyKind, Validity), ApiKeyId)>,
+    pub(crate) keys_of_creator: Tree<((UserId, KeyKind, Validity), ApiKeyId)>,
     /// Keys whose bot has a seat in the space.
-    pub(crate) service_keys_of_space: OrdSet<(SpaceId, ApiKeyId)>,
+    pub(crate) service_keys_of_space: Tree<(SpaceId, ApiKeyId)>,
     /// Keys whose bot had one when they were revoked.
-    pub(crate) revoked_keys_of_space: OrdSet<(SpaceId, ApiKeyId)>,
+    pub(crate) revoked_keys_of_space: Tree<(SpaceId, ApiKeyId)>,
     pub(crate) enforcement_points: OrdSet<ApiKeyId>,
 }
 
@@ -147,7 +141,7 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    fn organization(self) -> Option<OrganizationId> {
+    pub(crate) fn organization(self) -> Option<OrganizationId> {
         self.place.map(|place| place.organization)
     }
 
@@ -161,16 +155,13 @@ impl Spot {
 
 /// The ids under a prefix, in order, from behind `after`.
 pub(crate) fn under<P: Copy + Ord, I: Id>(
-    set: &OrdSet<(P, I)>,
+    set: &Tree<(P, I)>,
     prefix: P,
     after: I,
 ) -> impl Iterator<Item = I> {
-    let last = I::from_number(u32::MAX);
-    set.range((
-        Bound::Excluded((prefix, after)),
-        Bound::Included((prefix, last)),
-    ))
-    .map(|(_, id)| *id)
+    set.behind((prefix, after))
+        .take_while(move |(of, _)| *of == prefix)
+        .map(|(_, id)| *id)
 }
 
 /// Sorted sources of candidates, merged into one; what several of them yield comes once.
@@ -189,19 +180,13 @@ impl<'a, I: Id + 'a> Candidates<'a, I> {
     }
 
     /// Adds the ids under a prefix.
-    pub(crate) fn add<P: Copy + Ord>(&mut self, set: &'a OrdSet<(P, I)>, prefix: P) {
+    pub(crate) fn add<P: Copy + Ord>(&mut self, set: &'a Tree<(P, I)>, prefix: P) {
         self.sources.push(Box::new(under(set, prefix, self.after)));
     }
 
-    /// Adds those of the ids under a prefix that are wanted.
-    pub(crate) fn add_some<P: Copy + Ord>(
-        &mut self,
-        set: &'a OrdSet<(P, I)>,
-        prefix: P,
-        wanted: impl Fn(I) -> bool + 'a,
-    ) {
-        let ids = under(set, prefix, self.after).filter(move |id| wanted(*id));
-        self.sources.push(Box::new(ids));
+    /// Adds the ids that are found behind where all begin.
+    pub(crate) fn add_found<F: Iterator<Item = I> + 'a>(&mut self, found: impl FnOnce(I) -> F) {
+        self.sources.push(Box::new(found(self.after)));
     }
 
     /// All of them by id, each once. Beginning costs a look into every source; going on, a comparison or a few.
@@ -252,7 +237,8 @@ impl ListIndex {
             return;
         }
         let key = |place: SpacePlace| ((place.organization, Privacy::of(place)), id);
-        replace(&mut self.spaces_of_organization, from.map(key), to.map(key));
+        self.spaces_of_organization
+            .replace(from.map(key), to.map(key));
         for mark in Marked::ALL {
             let projects: Vec<ProjectId> =
                 under(&self.projects_of_space, (id, mark), ProjectId::NOBODY).collect();
@@ -263,124 +249,34 @@ impl ListIndex {
                         .in_organization()
                         .map(|prefix| (prefix, project))
                 };
-                replace(&mut self.projects_of_organization, key(from), key(to));
-            }
-        }
-        let organization = |place: SpacePlace| place.organization;
-        let (from, to) = (from.map(organization), to.map(organization));
-        // Only ever while records are loaded, which come in any order: a space outlives its bindings and stays where it is.
-        if from != to {
-            let on: Vec<RoleBindingId> = under(
-                &self.bindings_of_resource,
-                Bindable::Space(id),
-                RoleBindingId::NOBODY,
-            )
-            .collect();
-            for binding in on {
-                self.move_binding(BindableKind::Space, binding, from, to);
-            }
-            for mark in Marked::ALL {
-                let bindings = &self.project_bindings_of_space;
-                let below: Vec<RoleBindingId> =
-                    under(bindings, (id, mark), RoleBindingId::NOBODY).collect();
-                for binding in below {
-                    self.move_binding(BindableKind::Project, binding, from, to);
-                }
+                self.projects_of_organization.replace(key(from), key(to));
             }
         }
     }
 
-    /// A project comes, goes, or gets or loses its restriction, and takes its bindings along: a step for each.
+    /// A project comes, goes, or gets or loses its restriction.
     pub(crate) fn move_project(&mut self, id: ProjectId, from: Option<Spot>, to: Option<Spot>) {
         if from == to {
             return;
         }
         let in_space = |spot: Spot| ((spot.space, spot.mark), id);
-        replace(
-            &mut self.projects_of_space,
-            from.map(in_space),
-            to.map(in_space),
-        );
+        self.projects_of_space
+            .replace(from.map(in_space), to.map(in_space));
         let in_organization = |spot: Spot| spot.in_organization().map(|prefix| (prefix, id));
-        replace(
-            &mut self.projects_of_organization,
-            from.and_then(in_organization),
-            to.and_then(in_organization),
-        );
-        let bindings: Vec<RoleBindingId> = under(
-            &self.bindings_of_resource,
-            Bindable::Project(id),
-            RoleBindingId::NOBODY,
-        )
-        .collect();
-        for binding in bindings {
-            self.move_project_binding(binding, from, to);
-        }
+        self.projects_of_organization
+            .replace(from.and_then(in_organization), to.and_then(in_organization));
     }
 
-    /// A binding on a space comes or goes; the space lies at `place`.
-    pub(crate) fn set_space_binding(
+    /// A binding on a project stands there now, since the project does.
+    pub(crate) fn move_project_binding(
         &mut self,
-        binding: &RoleBinding,
-        space: SpaceId,
-        place: Option<SpacePlace>,
-        is_there: bool,
-    ) {
-        self.set_binding(binding, is_there);
-        let seat = (binding.user, space);
-        set(&mut self.bound_spaces_of_user, seat, is_there);
-        if let Some(place) = place {
-            let key = ((place.organization, BindableKind::Space), binding.id);
-            set(&mut self.bindings_of_organization, key, is_there);
-        }
-    }
-
-    /// A binding on a project comes or goes; the project stands at `spot`.
-    pub(crate) fn set_project_binding(
-        &mut self,
-        binding: &RoleBinding,
-        project: ProjectId,
-        spot: Option<Spot>,
-        is_there: bool,
-    ) {
-        self.set_binding(binding, is_there);
-        let bound = (binding.user, project);
-        set(&mut self.bound_projects_of_user, bound, is_there);
-        let to = spot.filter(|_| is_there);
-        let from = spot.filter(|_| !is_there);
-        self.move_project_binding(binding.id, from, to);
-    }
-
-    fn set_binding(&mut self, binding: &RoleBinding, is_there: bool) {
-        let RoleBinding {
-            id, user, resource, ..
-        } = *binding;
-        set(&mut self.bindings_of_resource, (resource, id), is_there);
-        let of_user = ((user, resource.kind()), id);
-        set(&mut self.bindings_of_user, of_user, is_there);
-    }
-
-    fn move_project_binding(&mut self, id: RoleBindingId, from: Option<Spot>, to: Option<Spot>) {
-        let in_space = |spot: Spot| ((spot.space, spot.mark), id);
-        let bindings = &mut self.project_bindings_of_space;
-        replace(bindings, from.map(in_space), to.map(in_space));
-        let (from, to) = (
-            from.and_then(Spot::organization),
-            to.and_then(Spot::organization),
-        );
-        self.move_binding(BindableKind::Project, id, from, to);
-    }
-
-    fn move_binding(
-        &mut self,
-        kind: BindableKind,
         id: RoleBindingId,
-        from: Option<OrganizationId>,
-        to: Option<OrganizationId>,
+        from: Option<Spot>,
+        to: Option<Spot>,
     ) {
-        let key = |organization| ((organization, kind), id);
-        let bindings = &mut self.bindings_of_organization;
-        replace(bindings, from.map(key), to.map(key));
+        let in_space = |spot: Spot| ((spot.space, spot.mark), id);
+        self.project_bindings_of_space
+            .replace(from.map(in_space), to.map(in_space));
     }
 
     /// A key comes or changes.
@@ -389,7 +285,7 @@ impl ListIndex {
             let validity = Validity::of(key.is_revoked);
             ((key.created_by, KeyKind::of(key.owner), validity), key.id)
         };
-        replace(&mut self.keys_of_creator, old.map(key), Some(key(new)));
+        self.keys_of_creator.replace(old.map(key), Some(key(new)));
         for space in old.into_iter().flat_map(|old| &old.last_spaces) {
             self.revoked_keys_of_space.remove(&(*space, new.id));
         }
@@ -405,7 +301,7 @@ impl ListIndex {
 
     /// The bot of a service key has a seat in a space, or has none any more.
     pub(crate) fn set_service_key(&mut self, space: SpaceId, key: ApiKeyId, is_there: bool) {
-        set(&mut self.service_keys_of_space, (space, key), is_there);
+        self.service_keys_of_space.set((space, key), is_there);
     }
 }
 
@@ -425,17 +321,5 @@ fn set<K: Clone + Ord>(keys: &mut OrdSet<K>, key: K, is_there: bool) {
         keys.insert(key);
     } else {
         keys.remove(&key);
-    }
-}
-
-fn replace<K: Clone + Ord>(keys: &mut OrdSet<K>, from: Option<K>, to: Option<K>) {
-    if from == to {
-        return;
-    }
-    if let Some(from) = from {
-        keys.remove(&from);
-    }
-    if let Some(to) = to {
-        keys.insert(to);
     }
 }

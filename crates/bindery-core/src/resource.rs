@@ -118,6 +118,18 @@ pub enum Bindable {
     Project(#[n(0)] ProjectId),
 }
 
+impl From<SpaceId> for Bindable {
+    fn from(id: SpaceId) -> Self {
+        Self::Space(id)
+    }
+}
+
+impl From<ProjectId> for Bindable {
+    fn from(id: ProjectId) -> Self {
+        Self::Project(id)
+    }
+}
+
 /// The kind of a [`Bindable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BindableKind {

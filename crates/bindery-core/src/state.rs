@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 
 use crate::access::Touched;
 use crate::api_key::{ApiKey, SecretHash};
@@ -14,7 +14,7 @@ use crate::id::{
     ApiKeyId, Id, IdKey, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
 };
-use crate::listing::{ListIndex, Marked, Spot};
+use crate::listing::{ListIndex, Marked, Spot, under};
 use crate::permission::PermissionSet;
 use crate::place::{Account, Organization, Project, Restriction, Space};
 use crate::resource::{Bindable, Resource};
@@ -22,10 +22,13 @@ use crate::role::{AnyRole, CUSTOM_FIRST, OrganizationRole, PredefinedRole, Role,
 use crate::role_binding::RoleBinding;
 use crate::text::{Email, Name};
 use crate::time::Timestamp;
+use crate::tree::{Filed, Tree};
 use crate::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
 
+mod bindings;
 mod difference;
 mod loading;
+pub(crate) use bindings::Bindings;
 pub use difference::Difference;
 pub use loading::Loading;
 
@@ -43,22 +46,22 @@ pub struct State {
     pub(crate) users_by_email: OrdMap<String, UserId>,
     pub(crate) organizations: OrdMap<OrganizationId, Arc<Organization>>,
     pub(crate) organizations_by_name: OrdMap<Name, OrganizationId>,
-    pub(crate) organization_memberships: OrdMap<OrganizationMembershipId, OrganizationMembership>,
-    pub(crate) members_of_organization: OrdMap<(OrganizationId, UserId), OrganizationMembershipId>,
-    pub(crate) organizations_of_user: OrdSet<(UserId, OrganizationId)>,
+    pub(crate) organization_memberships: Tree<OrganizationMembership>,
+    pub(crate) members_of_organization:
+        Tree<Filed<(OrganizationId, UserId), OrganizationMembershipId>>,
+    pub(crate) organizations_of_user: Tree<(UserId, OrganizationId)>,
     pub(crate) spaces: OrdMap<SpaceId, Arc<Space>>,
     pub(crate) spaces_by_name: OrdMap<(OrganizationId, Name), SpaceId>,
-    pub(crate) space_memberships: OrdMap<SpaceMembershipId, SpaceMembership>,
-    pub(crate) members_of_space: OrdMap<(SpaceId, UserId), SpaceMembershipId>,
-    pub(crate) spaces_of_user: OrdSet<(UserId, SpaceId)>,
+    pub(crate) space_memberships: Tree<SpaceMembership>,
+    pub(crate) members_of_space: Tree<Filed<(SpaceId, UserId), SpaceMembershipId>>,
+    pub(crate) spaces_of_user: Tree<(UserId, SpaceId)>,
     pub(crate) projects: OrdMap<ProjectId, Arc<Project>>,
     pub(crate) projects_by_name: OrdMap<(SpaceId, Name), ProjectId>,
     pub(crate) restrictions: OrdMap<ProjectId, Restriction>,
     pub(crate) roles: OrdMap<RoleId, Arc<Role>>,
     pub(crate) roles_by_name: OrdMap<String, RoleId>,
-    pub(crate) space_bindings: OrdMap<RoleBindingId, RoleBinding>,
-    pub(crate) project_bindings: OrdMap<RoleBindingId, RoleBinding>,
-    pub(crate) bindings_on: OrdMap<(Bindable, UserId), RoleBindingId>,
+    pub(crate) space_bindings: Bindings<SpaceId>,
+    pub(crate) project_bindings: Bindings<ProjectId>,
     /// How many bindings use each role; no entry means none.
     pub(crate) uses_of_role: OrdMap<RoleId, u32>,
     pub(crate) api_keys: OrdMap<ApiKeyId, Arc<ApiKey>>,
@@ -80,22 +83,21 @@ impl State {
             users_by_email: OrdMap::new(),
             organizations: OrdMap::new(),
             organizations_by_name: OrdMap::new(),
-            organization_memberships: OrdMap::new(),
-            members_of_organization: OrdMap::new(),
-            organizations_of_user: OrdSet::new(),
+            organization_memberships: Tree::default(),
+            members_of_organization: Tree::default(),
+            organizations_of_user: Tree::default(),
             spaces: OrdMap::new(),
             spaces_by_name: OrdMap::new(),
-            space_memberships: OrdMap::new(),
-            members_of_space: OrdMap::new(),
-            spaces_of_user: OrdSet::new(),
+            space_memberships: Tree::default(),
+            members_of_space: Tree::default(),
+            spaces_of_user: Tree::default(),
             projects: OrdMap::new(),
             projects_by_name: OrdMap::new(),
             restrictions: OrdMap::new(),
             roles: OrdMap::new(),
             roles_by_name: OrdMap::new(),
-            space_bindings: OrdMap::new(),
-            project_bindings: OrdMap::new(),
-            bindings_on: OrdMap::new(),
+            space_bindings: Bindings::default(),
+            project_bindings: Bindings::default(),
             uses_of_role: OrdMap::new(),
             api_keys: OrdMap::new(),
             keys_by_secret: OrdMap::new(),
@@ -260,9 +262,11 @@ impl State {
             organization,
             ..
         } = membership;
-        self.organization_memberships.insert(id, membership);
-        self.members_of_organization
-            .insert((organization, user), id);
+        self.organization_memberships.insert(membership);
+        self.members_of_organization.insert(Filed {
+            key: (organization, user),
+            value: id,
+        });
         self.organizations_of_user.insert((user, organization));
     }
 
@@ -303,8 +307,11 @@ impl State {
         let SpaceMembership {
             id, user, space, ..
         } = membership;
-        self.space_memberships.insert(id, membership);
-        self.members_of_space.insert((space, user), id);
+        self.space_memberships.insert(membership);
+        self.members_of_space.insert(Filed {
+            key: (space, user),
+            value: id,
+        });
         self.spaces_of_user.insert((user, space));
         self.list_seat(user, space);
     }
@@ -366,32 +373,34 @@ impl State {
     }
 
     fn put_role_binding(&mut self, binding: RoleBinding) {
-        let table = match binding.resource {
-            Bindable::Space(_) => &mut self.space_bindings,
-            Bindable::Project(_) => &mut self.project_bindings,
+        let organization = self.organization_of(binding.resource);
+        let old = match binding.resource {
+            Bindable::Space(space) => self.space_bindings.put(&binding, space, organization),
+            Bindable::Project(project) => {
+                self.project_bindings.put(&binding, project, organization)
+            }
         };
-        let old = table.insert(binding.id, binding);
         if old.map(|old| old.role) != Some(binding.role) {
             if let Some(old) = old {
                 self.count_use(old.role, false);
             }
             self.count_use(binding.role, true);
         }
-        self.bindings_on
-            .insert((binding.resource, binding.user), binding.id);
         if old.is_none() {
             self.list_binding(&binding, true);
         }
     }
 
     fn delete_role_binding(&mut self, id: RoleBindingId) {
+        let (spaces, projects) = (&self.spaces, &self.projects);
+        let of_space = |id: SpaceId| Some(spaces.get(&id)?.organization);
+        let of_project = |id: ProjectId| of_space(projects.get(&id)?.space);
         let old = self
             .space_bindings
-            .remove(&id)
-            .or_else(|| self.project_bindings.remove(&id));
+            .delete(id, of_space)
+            .or_else(|| self.project_bindings.delete(id, of_project));
         if let Some(old) = old {
             self.count_use(old.role, false);
-            self.bindings_on.remove(&(old.resource, old.user));
             self.list_binding(&old, false);
         }
     }
@@ -442,24 +451,34 @@ impl State {
         }
     }
 
-    /// The list index hears where a project is now; `from` is where it was.
+    /// The lists hear where a project is now, and its bindings with it: a step for each. `from` is where it was.
     fn place_project(&mut self, id: ProjectId, from: Option<Spot>) {
         let to = self.spot(id);
+        if from == to {
+            return;
+        }
         self.listing.move_project(id, from, to);
+        let organization = |spot: Option<Spot>| spot.and_then(Spot::organization);
+        let bindings = under(
+            self.project_bindings.by_resource(),
+            id,
+            RoleBindingId::NOBODY,
+        );
+        for binding in bindings.collect::<Vec<RoleBindingId>>() {
+            self.listing.move_project_binding(binding, from, to);
+            self.project_bindings
+                .move_one(binding, organization(from), organization(to));
+        }
     }
 
+    /// What [`Bindings`] don't know of a binding that comes or goes.
     fn list_binding(&mut self, binding: &RoleBinding, is_there: bool) {
         match binding.resource {
-            Bindable::Space(space) => {
-                let place = self.space_place(space);
-                self.listing
-                    .set_space_binding(binding, space, place, is_there);
-                self.list_seat(binding.user, space);
-            }
+            Bindable::Space(space) => self.list_seat(binding.user, space),
             Bindable::Project(project) => {
                 let spot = self.spot(project);
-                self.listing
-                    .set_project_binding(binding, project, spot, is_there);
+                let (to, from) = if is_there { (spot, None) } else { (None, spot) };
+                self.listing.move_project_binding(binding.id, from, to);
             }
         }
     }
@@ -468,9 +487,17 @@ impl State {
     fn list_seat(&mut self, user: UserId, space: SpaceId) {
         if let Some(key) = self.key_of_bot(user) {
             let is_seated = self.spaces_of_user.contains(&(user, space))
-                || self.listing.bound_spaces_of_user.contains(&(user, space));
+                || self.space_bindings.find(user, space).is_some();
             self.listing.set_service_key(space, key, is_seated);
         }
+    }
+
+    fn organization_of(&self, resource: Bindable) -> Option<OrganizationId> {
+        let space = match resource {
+            Bindable::Space(space) => space,
+            Bindable::Project(project) => self.project(project)?.space,
+        };
+        Some(self.space(space)?.organization)
     }
 
     fn space_place(&self, id: SpaceId) -> Option<SpacePlace> {
@@ -535,14 +562,22 @@ impl State {
     /// The role binding with this id.
     pub fn role_binding(&self, id: RoleBindingId) -> Option<RoleBinding> {
         self.space_bindings
-            .get(&id)
-            .or_else(|| self.project_bindings.get(&id))
-            .copied()
+            .get(id)
+            .or_else(|| self.project_bindings.get(id))
     }
 
     /// The user's role binding on this resource.
     pub fn role_binding_on(&self, resource: Bindable, user: UserId) -> Option<RoleBinding> {
-        self.role_binding(*self.bindings_on.get(&(resource, user))?)
+        match resource {
+            Bindable::Space(space) => {
+                let id = self.space_bindings.find(user, space)?;
+                self.space_bindings.get(id)
+            }
+            Bindable::Project(project) => {
+                let id = self.project_bindings.find(user, project)?;
+                self.project_bindings.get(id)
+            }
+        }
     }
 
     /// The user's membership of this organization.
@@ -552,7 +587,7 @@ impl State {
         user: UserId,
     ) -> Option<OrganizationMembership> {
         let id = self.members_of_organization.get(&(organization, user))?;
-        self.organization_memberships.get(id).copied()
+        self.organization_memberships.get(&id.value).copied()
     }
 
     /// A user's memberships of organizations.
@@ -560,16 +595,14 @@ impl State {
         &self,
         user: UserId,
     ) -> impl Iterator<Item = OrganizationMembership> {
-        self.organizations_of_user
-            .range((user, OrganizationId::NOBODY)..)
-            .take_while(move |(member, _)| *member == user)
-            .filter_map(move |(_, organization)| self.organization_membership(*organization, user))
+        under(&self.organizations_of_user, user, OrganizationId::NOBODY)
+            .filter_map(move |organization| self.organization_membership(organization, user))
     }
 
     /// The user's predefined membership of this space.
     pub fn space_membership(&self, space: SpaceId, user: UserId) -> Option<SpaceMembership> {
         let id = self.members_of_space.get(&(space, user))?;
-        self.space_memberships.get(id).copied()
+        self.space_memberships.get(&id.value).copied()
     }
 
     /// What this person proves themselves with.
@@ -647,12 +680,10 @@ impl Facts for State {
     }
 
     fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
-        let id = self.bindings_on.get(&(on, user))?;
-        let bindings = match on {
-            Bindable::Space(_) => &self.space_bindings,
-            Bindable::Project(_) => &self.project_bindings,
-        };
-        bindings.get(id).map(|binding| binding.role)
+        match on {
+            Bindable::Space(space) => self.space_bindings.role(user, space),
+            Bindable::Project(project) => self.project_bindings.role(user, project),
+        }
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {

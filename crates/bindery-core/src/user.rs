@@ -8,6 +8,7 @@ use crate::id::{
 use crate::role::{AccountRole, OrganizationRole, SpaceRole};
 use crate::text::{Email, Name};
 use crate::time::Timestamp;
+use crate::tree::Keyed;
 
 /// How long an invitation can be accepted.
 pub const INVITATION_SECONDS: u64 = 7 * 24 * 60 * 60;
@@ -143,4 +144,20 @@ pub struct SpaceMembership {
     /// Which.
     #[n(3)]
     pub role: SpaceRole,
+}
+
+impl Keyed for OrganizationMembership {
+    type Key = OrganizationMembershipId;
+
+    fn key(&self) -> OrganizationMembershipId {
+        self.id
+    }
+}
+
+impl Keyed for SpaceMembership {
+    type Key = SpaceMembershipId;
+
+    fn key(&self) -> SpaceMembershipId {
+        self.id
+    }
 }

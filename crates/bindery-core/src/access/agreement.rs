@@ -25,16 +25,16 @@ fn first(facts: IndexFacts<'_>, state: &State) -> Option<(Kind, u32)> {
     let mut roles = roles.filter(|id| facts.permissions(**id) != state.permissions(**id));
     let mut in_organizations = state
         .organization_memberships
-        .values()
+        .iter()
         .filter(|one| facts.organization_role(one.user, one.organization) != Some(one.role));
     let mut in_spaces = state
         .space_memberships
-        .values()
+        .iter()
         .filter(|one| facts.space_role(one.user, one.space) != Some(one.role));
     let mut bindings = state
         .space_bindings
-        .values()
-        .chain(state.project_bindings.values())
+        .iter()
+        .chain(state.project_bindings.iter())
         .filter(|one| facts.bound_role(one.user, one.resource) != Some(one.role));
     users
         .next()

@@ -3,10 +3,13 @@
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use itertools::EitherOrBoth;
 
 use super::Touched;
 use crate::api_key::KeyOwner;
+use crate::role_binding::RoleBinding;
 use crate::state::State;
+use crate::user::{OrganizationMembership, SpaceMembership};
 
 impl Touched {
     /// Every fact of decisions that is another in `after` than in `before`, in an order in which an index can be told: what
@@ -43,32 +46,23 @@ fn held(before: &State, after: &State, lost: &mut Vec<Touched>, gained: &mut Vec
         &before.organization_memberships,
         &after.organization_memberships,
     );
-    for_each(old, new, |old, new| {
-        let one = |of: &crate::user::OrganizationMembership| {
-            Touched::OrganizationRole(of.user, of.organization)
-        };
+    for (old, new) in old.differences(new).map(EitherOrBoth::left_and_right) {
+        let one = |of: &OrganizationMembership| Touched::OrganizationRole(of.user, of.organization);
         lost.extend(old.map(one));
         gained.extend(new.map(one));
-    });
-    for_each(
-        &before.space_memberships,
-        &after.space_memberships,
-        |old, new| {
-            let one = |of: &crate::user::SpaceMembership| Touched::SpaceRole(of.user, of.space);
-            lost.extend(old.map(one));
-            gained.extend(new.map(one));
-        },
-    );
-    for (old, new) in [
-        (&before.space_bindings, &after.space_bindings),
-        (&before.project_bindings, &after.project_bindings),
-    ] {
-        for_each(old, new, |old, new| {
-            let one =
-                |of: &crate::role_binding::RoleBinding| Touched::BoundRole(of.user, of.resource);
-            lost.extend(old.map(one));
-            gained.extend(new.map(one));
-        });
+    }
+    let (old, new) = (&before.space_memberships, &after.space_memberships);
+    for (old, new) in old.differences(new).map(EitherOrBoth::left_and_right) {
+        let one = |of: &SpaceMembership| Touched::SpaceRole(of.user, of.space);
+        lost.extend(old.map(one));
+        gained.extend(new.map(one));
+    }
+    let on_spaces = before.space_bindings.differences(&after.space_bindings);
+    let on_projects = before.project_bindings.differences(&after.project_bindings);
+    for (old, new) in on_spaces.chain(on_projects) {
+        let one = |of: RoleBinding| Touched::BoundRole(of.user, of.resource);
+        lost.extend(old.map(one));
+        gained.extend(new.map(one));
     }
 }
 

@@ -7,18 +7,19 @@ use crate::api_key::ApiKey;
 use crate::change::Change;
 use crate::id::{ApiKeyId, Id as _, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
 use crate::listing::{Candidates, KeyKind, Marked, Privacy, Validity, under};
-use crate::resource::{Bindable, BindableKind};
+use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
 use crate::state::State;
 use crate::user::{Identity, Standing, User};
 
-/// The smallest and the largest id of a kind, to take a range over the second half of a key.
-const FIRST: u32 = 0;
-const LAST: u32 = u32::MAX;
-
 /// A project: its bindings, its restriction, itself.
 pub(super) fn project(state: &State, id: ProjectId, changes: &mut Vec<Change>) {
-    bindings_on(state, Bindable::Project(id), changes);
+    let bindings = under(
+        state.project_bindings.by_resource(),
+        id,
+        RoleBindingId::NOBODY,
+    );
+    changes.extend(bindings.map(Change::DeleteRoleBinding));
     if state.restriction(id).is_some() {
         changes.push(Change::DeleteRestriction(id));
     }
@@ -30,10 +31,15 @@ pub(super) fn space(state: &State, id: SpaceId, changes: &mut Vec<Change>) {
     for project_id in state.projects_in(id) {
         project(state, project_id, changes);
     }
-    bindings_on(state, Bindable::Space(id), changes);
-    let members = (id, UserId::new(FIRST))..=(id, UserId::new(LAST));
-    for (_, membership) in state.members_of_space.range(members) {
-        changes.push(Change::DeleteSpaceMembership(*membership));
+    let bindings = under(
+        state.space_bindings.by_resource(),
+        id,
+        RoleBindingId::NOBODY,
+    );
+    changes.extend(bindings.map(Change::DeleteRoleBinding));
+    let members = state.members_of_space.from((id, UserId::NOBODY));
+    for member in members.take_while(|member| member.key.0 == id) {
+        changes.push(Change::DeleteSpaceMembership(member.value));
     }
     changes.push(Change::DeleteSpace(id));
 }
@@ -48,9 +54,11 @@ pub(super) fn organization(state: &State, id: OrganizationId, changes: &mut Vec<
         .flat_map(|space| state.service_keys_in(*space))
         .collect();
     // And those whose spaces went before, one by one.
-    let members = (id, UserId::new(FIRST))..=(id, UserId::new(LAST));
-    let bots = state.members_of_organization.range(members);
-    keys.extend(bots.filter_map(|((_, user), _)| key_of_bot(state, *user)));
+    let members = || {
+        let members = state.members_of_organization.from((id, UserId::NOBODY));
+        members.take_while(|member| member.key.0 == id)
+    };
+    keys.extend(members().filter_map(|member| key_of_bot(state, member.key.1)));
     for key in keys.into_iter().filter_map(|key| state.api_key(key)) {
         let bot = key.principal();
         if !key.is_revoked && state.spaces_bound_to(bot).all(is_inside) {
@@ -61,9 +69,8 @@ pub(super) fn organization(state: &State, id: OrganizationId, changes: &mut Vec<
     for space_id in &spaces {
         space(state, *space_id, changes);
     }
-    let members = (id, UserId::new(FIRST))..=(id, UserId::new(LAST));
-    for (_, membership) in state.members_of_organization.range(members) {
-        changes.push(Change::DeleteOrganizationMembership(*membership));
+    for member in members() {
+        changes.push(Change::DeleteOrganizationMembership(member.value));
     }
     changes.push(Change::DeleteOrganization(id));
     once_each(changes);
@@ -176,12 +183,6 @@ pub(super) fn revoke(key: &ApiKey, changes: &mut Vec<Change>) {
     }));
 }
 
-fn bindings_on(state: &State, resource: Bindable, changes: &mut Vec<Change>) {
-    let bindings = &state.listing.bindings_of_resource;
-    let on = under(bindings, resource, RoleBindingId::NOBODY);
-    changes.extend(on.map(Change::DeleteRoleBinding));
-}
-
 /// Deletes reach some things on two ways (a bot's binding, by the bot and by the space): the first one counts.
 fn once_each(changes: &mut Vec<Change>) {
     let mut seen = BTreeSet::new();
@@ -213,12 +214,9 @@ impl State {
 
     /// A user's role bindings, those on spaces first, by id.
     pub(crate) fn role_bindings_of(&self, user: UserId) -> impl Iterator<Item = RoleBinding> {
-        let of_kind = move |kind| {
-            let bindings = &self.listing.bindings_of_user;
-            under(bindings, (user, kind), RoleBindingId::NOBODY)
-        };
-        of_kind(BindableKind::Space)
-            .chain(of_kind(BindableKind::Project))
+        let on_spaces = self.space_bindings.ids_of(user).into_iter();
+        on_spaces
+            .chain(self.project_bindings.ids_of(user))
             .filter_map(|id| self.role_binding(id))
     }
 
@@ -226,7 +224,7 @@ impl State {
     pub fn spaces_bound_to(&self, user: UserId) -> impl Iterator<Item = SpaceId> {
         let mut spaces = Candidates::behind(SpaceId::NOBODY);
         spaces.add(&self.spaces_of_user, user);
-        spaces.add(&self.listing.bound_spaces_of_user, user);
+        spaces.add_found(|after| self.space_bindings.bound_by(user, after));
         spaces.merged()
     }
 

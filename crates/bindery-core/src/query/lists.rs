@@ -19,7 +19,7 @@ use crate::listing::{Candidates, KeyKind, Marked, Openness, Privacy, Validity, u
 use crate::permission::Permission;
 use crate::place::{Organization, Project, Restriction, Space};
 use crate::refusal::{Forbidden, Refusal};
-use crate::resource::{Bindable, BindableKind, Resource};
+use crate::resource::{BindableKind, Resource};
 use crate::role::{AnyRole, PredefinedRole};
 use crate::role_binding::RoleBinding;
 use crate::state::State;
@@ -39,23 +39,30 @@ impl State {
         if let Some(user) = of {
             self.live_user(user)?;
         }
-        let table = match kind {
-            BindableKind::Space => &self.space_bindings,
-            BindableKind::Project => &self.project_bindings,
-        };
         let readable = |binding: &RoleBinding| {
             self.allows(context, Permission::RoleBindingRead, binding.resource)
         };
-        if of.is_none() && self.is_account_admin(context) {
-            let all = slice.of(table).map(|(_, binding)| *binding);
-            return Ok(slice.page(all.filter(readable)));
-        }
-        let mut candidates = slice.candidates();
-        match of {
-            Some(user) => candidates.add(&self.listing.bindings_of_user, (user, kind)),
-            None => self.add_readable_bindings(context, kind, &mut candidates),
-        }
-        let bindings = candidates.merged().filter_map(|id| table.get(&id).copied());
+        let after = slice.after.unwrap_or(RoleBindingId::NOBODY);
+        let bindings: Box<dyn Iterator<Item = RoleBinding>> = match of {
+            Some(user) => {
+                let mut ids = match kind {
+                    BindableKind::Space => self.space_bindings.ids_of(user),
+                    BindableKind::Project => self.project_bindings.ids_of(user),
+                };
+                ids.retain(|id| *id > after);
+                Box::new(ids.into_iter().filter_map(|id| self.role_binding(id)))
+            }
+            None if self.is_account_admin(context) => match kind {
+                BindableKind::Space => Box::new(self.space_bindings.behind(after)),
+                BindableKind::Project => Box::new(self.project_bindings.behind(after)),
+            },
+            None => {
+                let mut candidates = slice.candidates();
+                self.add_readable_bindings(context, kind, &mut candidates);
+                let ids = candidates.merged();
+                Box::new(ids.filter_map(|id| self.role_binding(id)))
+            }
+        };
         Ok(slice.page(bindings.filter(readable)))
     }
 
@@ -67,15 +74,20 @@ impl State {
     ) {
         let reach = self.reach(context, Permission::RoleBindingRead);
         let index = &self.listing;
+        let of_organization = match kind {
+            BindableKind::Space => self.space_bindings.by_organization(),
+            BindableKind::Project => self.project_bindings.by_organization(),
+        };
         for organization in &reach.whole_organizations {
-            candidates.add(&index.bindings_of_organization, (*organization, kind));
+            candidates.add(of_organization, *organization);
         }
         let public_spaces = self.public_spaces_of(&reach.fallback_organizations);
         let held_spaces = reach.held_spaces.iter().copied().chain(public_spaces);
         match kind {
             BindableKind::Space => {
+                let bindings = self.space_bindings.by_resource();
                 for space in reach.whole_spaces.iter().copied().chain(held_spaces) {
-                    candidates.add(&index.bindings_of_resource, Bindable::Space(space));
+                    candidates.add(bindings, space);
                 }
             }
             BindableKind::Project => {
@@ -87,10 +99,10 @@ impl State {
                 for space in held_spaces {
                     candidates.add(bindings, (space, Marked::Open));
                 }
-                let bound = &index.bound_projects_of_user;
-                for project in under(bound, context.user(), ProjectId::NOBODY) {
+                let bindings = &self.project_bindings;
+                for project in bindings.bound_by(context.user(), ProjectId::NOBODY) {
                     if self.allows(context, Permission::RoleBindingRead, project) {
-                        candidates.add(&index.bindings_of_resource, Bindable::Project(project));
+                        candidates.add(bindings.by_resource(), project);
                     }
                 }
             }
@@ -140,7 +152,8 @@ impl State {
         for space in spaces.copied().chain(public_spaces) {
             candidates.add(&index.projects_of_space, (space, Marked::Restricted));
         }
-        candidates.add(&index.bound_projects_of_user, context.user());
+        let user = context.user();
+        candidates.add_found(|after| self.project_bindings.bound_by(user, after));
         let restrictions = candidates.merged().filter_map(|id| self.restriction(id));
         slice.page(restrictions.filter(manageable))
     }
@@ -238,8 +251,14 @@ impl State {
                     .space(id)
                     .is_some_and(|space| is_wanted(space.organization))
         };
-        candidates.add_some(&self.spaces_of_user, user, lies_there);
-        candidates.add_some(&index.bound_spaces_of_user, user, lies_there);
+        candidates.add_found(|after| {
+            let seats = under(&self.spaces_of_user, user, after);
+            seats.filter(move |id| lies_there(*id))
+        });
+        candidates.add_found(|after| {
+            let bound = self.space_bindings.bound_by(user, after);
+            bound.filter(move |id| lies_there(*id))
+        });
     }
 
     /// API keys, oldest first (`contract/authorization.md` §10, `list_api_keys`).
@@ -367,8 +386,11 @@ impl State {
             candidates.add(projects, (space, Marked::Open));
         }
         let lies_there = move |id| self.project(id).is_some_and(|one| one.space == space);
-        let bound = &self.listing.bound_projects_of_user;
-        candidates.add_some(bound, context.user(), lies_there);
+        let user = context.user();
+        candidates.add_found(|after| {
+            let bound = self.project_bindings.bound_by(user, after);
+            bound.filter(move |id| lies_there(*id))
+        });
     }
 
     /// Candidates anywhere, for callers who aren't account admin.
@@ -391,7 +413,8 @@ impl State {
         for space in &reach.held_spaces {
             candidates.add(&index.projects_of_space, (*space, Marked::Open));
         }
-        candidates.add(&index.bound_projects_of_user, context.user());
+        let user = context.user();
+        candidates.add_found(|after| self.project_bindings.bound_by(user, after));
     }
 }
 

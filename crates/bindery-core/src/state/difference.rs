@@ -3,9 +3,11 @@
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use itertools::EitherOrBoth;
 
 use super::State;
 use crate::id::{Id, Kind, Revision};
+use crate::tree::{Keyed, Tree};
 
 /// The first thing of one state that another has otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,30 +57,21 @@ impl State {
             .or_else(|| first(Kind::ApiKey, &of.api_keys, &self.api_keys))
             .or_else(|| first(Kind::Credential, &of.credentials, &self.credentials))
             .or_else(|| first(Kind::Organization, &of.organizations, &self.organizations))
-            .or_else(|| {
-                first(
-                    Kind::OrganizationMembership,
-                    &of.organization_memberships,
-                    &self.organization_memberships,
-                )
-            })
+            .or_else(|| first_in(&of.organization_memberships, &self.organization_memberships))
             .or_else(|| first(Kind::Space, &of.spaces, &self.spaces))
-            .or_else(|| {
-                first(
-                    Kind::SpaceMembership,
-                    &of.space_memberships,
-                    &self.space_memberships,
-                )
-            })
+            .or_else(|| first_in(&of.space_memberships, &self.space_memberships))
             .or_else(|| first(Kind::Project, &of.projects, &self.projects))
             .or_else(|| first(Kind::Restriction, &of.restrictions, &self.restrictions))
             .or_else(|| first(Kind::Role, &of.roles, &self.roles))
-            .or_else(|| first(Kind::RoleBinding, &of.space_bindings, &self.space_bindings))
             .or_else(|| {
-                first(
-                    Kind::RoleBinding,
-                    &of.project_bindings,
-                    &self.project_bindings,
+                first_of(of.space_bindings.differences(&self.space_bindings), |one| {
+                    one.id
+                })
+            })
+            .or_else(|| {
+                first_of(
+                    of.project_bindings.differences(&self.project_bindings),
+                    |one| one.id,
                 )
             })
     }
@@ -101,5 +94,28 @@ fn first<K: Id + Ord, V: PartialEq>(
         DiffItem::Add(id, _) => Some(Difference::Unexpected(kind, id.number())),
         DiffItem::Remove(id, _) => Some(Difference::Missing(kind, id.number())),
         DiffItem::Update { new: (id, _), .. } => Some(Difference::Other(kind, id.number())),
+    }
+}
+
+fn first_in<E>(expected: &Tree<E>, found: &Tree<E>) -> Option<Difference>
+where
+    E: Keyed<Key: Id> + PartialEq,
+{
+    let differences = expected.differences(found);
+    first_of(differences.map(EitherOrBoth::left_and_right), |one| {
+        one.key()
+    })
+}
+
+/// Of what was expected and what was found instead.
+fn first_of<T, I: Id>(
+    mut differences: impl Iterator<Item = (Option<T>, Option<T>)>,
+    id: impl Fn(&T) -> I,
+) -> Option<Difference> {
+    let (kind, number) = (I::KIND, |one: &T| id(one).number());
+    match differences.next()? {
+        (Some(expected), Some(_)) => Some(Difference::Other(kind, number(&expected))),
+        (Some(expected), None) => Some(Difference::Missing(kind, number(&expected))),
+        (None, found) => found.map(|found| Difference::Unexpected(kind, number(&found))),
     }
 }

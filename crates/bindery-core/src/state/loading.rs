@@ -1,21 +1,22 @@
 //! A state out of its current records. What roles that are held derive is collected, sorted and filed in order: with
-//! millions of them, looking for the place of each in every map takes minutes, and leaves the maps' nodes half empty.
+//! millions of them, looking for the place of each takes a hundred times as long.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 
-use super::State;
+use super::{Bindings, State};
 use crate::change::Change;
 use crate::decision::SpacePlace;
-use crate::id::{Id, Kind, Revision, RoleId, SpaceId};
+use crate::id::{Id, Kind, ProjectId, Revision, RoleId, SpaceId};
 use crate::listing::Spot;
 use crate::place::Account;
 use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
 use crate::time::Timestamp;
+use crate::tree::{Filed, Tree};
 use crate::user::{Identity, OrganizationMembership, SpaceMembership};
 
 /// A state that is told its current records, in any order, each once.
@@ -24,7 +25,8 @@ pub struct Loading {
     state: State,
     organization_memberships: Vec<OrganizationMembership>,
     space_memberships: Vec<SpaceMembership>,
-    bindings: Vec<RoleBinding>,
+    space_bindings: Vec<(RoleBinding, SpaceId)>,
+    project_bindings: Vec<(RoleBinding, ProjectId)>,
 }
 
 impl Loading {
@@ -34,7 +36,8 @@ impl Loading {
             state: State::new(account),
             organization_memberships: Vec::new(),
             space_memberships: Vec::new(),
-            bindings: Vec::new(),
+            space_bindings: Vec::new(),
+            project_bindings: Vec::new(),
         }
     }
 
@@ -49,7 +52,10 @@ impl Loading {
                 self.organization_memberships.push(*membership);
             }
             Change::PutSpaceMembership(membership) => self.space_memberships.push(*membership),
-            Change::PutRoleBinding(binding) => self.bindings.push(*binding),
+            Change::PutRoleBinding(binding) => match binding.resource {
+                Bindable::Space(space) => self.space_bindings.push((*binding, space)),
+                Bindable::Project(project) => self.project_bindings.push((*binding, project)),
+            },
             _ => self.state.apply(record),
         }
     }
@@ -66,17 +72,19 @@ impl Loading {
             mut state,
             organization_memberships,
             space_memberships,
-            bindings,
+            space_bindings,
+            project_bindings,
         } = self;
         state.note_issued(organization_memberships.iter().map(|one| one.id));
         state.note_issued(space_memberships.iter().map(|one| one.id));
-        state.note_issued(bindings.iter().map(|one| one.id));
+        let on_spaces = space_bindings.iter().map(|(one, _)| one.id);
+        state.note_issued(on_spaces.chain(project_bindings.iter().map(|(one, _)| one.id)));
         state.file_organization_memberships(&organization_memberships);
         drop(organization_memberships);
         state.file_space_memberships(&space_memberships);
         drop(space_memberships);
-        state.file_bindings(&bindings);
-        drop(bindings);
+        state.file_bindings(&space_bindings, &project_bindings);
+        drop((space_bindings, project_bindings));
         state.file_service_keys();
         state.issued.extend(issued);
         state.revision = revision;
@@ -93,76 +101,58 @@ impl State {
     }
 
     fn file_organization_memberships(&mut self, all: &[OrganizationMembership]) {
-        self.organization_memberships = map(all, |one| Some((one.id, *one)));
-        self.members_of_organization = map(all, |one| Some(((one.organization, one.user), one.id)));
-        self.organizations_of_user = set(all, |one| Some((one.user, one.organization)));
+        self.organization_memberships = Tree::of(all, |one| Some(*one));
+        self.members_of_organization = Tree::of(all, |one| {
+            Some(Filed {
+                key: (one.organization, one.user),
+                value: one.id,
+            })
+        });
+        self.organizations_of_user = Tree::of(all, |one| Some((one.user, one.organization)));
     }
 
     fn file_space_memberships(&mut self, all: &[SpaceMembership]) {
-        self.space_memberships = map(all, |one| Some((one.id, *one)));
-        self.members_of_space = map(all, |one| Some(((one.space, one.user), one.id)));
-        self.spaces_of_user = set(all, |one| Some((one.user, one.space)));
+        self.space_memberships = Tree::of(all, |one| Some(*one));
+        self.members_of_space = Tree::of(all, |one| {
+            Some(Filed {
+                key: (one.space, one.user),
+                value: one.id,
+            })
+        });
+        self.spaces_of_user = Tree::of(all, |one| Some((one.user, one.space)));
     }
 
     /// What [`State::put_role_binding`](State) derives from each, on two threads.
-    fn file_bindings(&mut self, all: &[RoleBinding]) {
+    fn file_bindings(
+        &mut self,
+        on_spaces: &[(RoleBinding, SpaceId)],
+        on_projects: &[(RoleBinding, ProjectId)],
+    ) {
         let spots = Spots::new(self);
-        let in_organization = |one: &RoleBinding| {
-            let place = spots.place_of(one.resource)?;
-            Some(((place.organization, one.resource.kind()), one.id))
-        };
-        let in_space = |one: &RoleBinding| {
-            let spot = spots.of_project(one.resource)?;
-            Some(((spot.space, spot.mark), one.id))
-        };
-        let on_space = |one: &RoleBinding| match one.resource {
-            Bindable::Space(space) => Some((one.user, space)),
-            Bindable::Project(_) => None,
-        };
-        let on_project = |one: &RoleBinding| match one.resource {
-            Bindable::Space(_) => None,
-            Bindable::Project(project) => Some((one.user, project)),
-        };
-        let (bindings, listed) = thread::scope(|scope| {
-            let bindings = scope.spawn(|| {
-                let of = |is_wanted: fn(Bindable) -> bool| {
-                    map(all, move |one: &RoleBinding| {
-                        is_wanted(one.resource).then_some((one.id, *one))
-                    })
-                };
+        let (spaces, projects) = thread::scope(|scope| {
+            let spaces = scope.spawn(|| {
+                let organization = |space| Some(spots.of_space(space)?.organization);
+                let below = Tree::of(on_projects, |(one, project)| {
+                    let spot = spots.of_project(*project)?;
+                    Some(((spot.space, spot.mark), one.id))
+                });
                 (
-                    of(|on| matches!(on, Bindable::Space(_))),
-                    of(|on| matches!(on, Bindable::Project(_))),
-                    map(all, |one| Some(((one.resource, one.user), one.id))),
-                    uses(all),
+                    Bindings::file(on_spaces, organization),
+                    below,
+                    uses(on_spaces, on_projects),
                 )
             });
-            let listed = (
-                set(all, in_organization),
-                set(all, in_space),
-                set(all, |one| Some((one.resource, one.id))),
-                set(all, |one| Some(((one.user, one.resource.kind()), one.id))),
-                set(all, on_space),
-                set(all, on_project),
-            );
-            let bindings = bindings.join().unwrap_or_else(|panic| resume_unwind(panic));
-            (bindings, listed)
+            let organization = |project| Some(spots.of_project(project)?.place?.organization);
+            let projects = Bindings::file(on_projects, organization);
+            let spaces = spaces.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (spaces, projects)
         });
+        self.project_bindings = projects;
         (
             self.space_bindings,
-            self.project_bindings,
-            self.bindings_on,
+            self.listing.project_bindings_of_space,
             self.uses_of_role,
-        ) = bindings;
-        let listing = &mut self.listing;
-        (
-            listing.bindings_of_organization,
-            listing.project_bindings_of_space,
-            listing.bindings_of_resource,
-            listing.bindings_of_user,
-            listing.bound_spaces_of_user,
-            listing.bound_projects_of_user,
-        ) = listed;
+        ) = spaces;
     }
 
     /// The keys of bots, which were told before their seats.
@@ -200,18 +190,12 @@ impl Spots {
         }
     }
 
-    fn of_project(&self, on: Bindable) -> Option<Spot> {
-        match on {
-            Bindable::Space(_) => None,
-            Bindable::Project(id) => self.projects.get(at(id)).copied().flatten(),
-        }
+    fn of_project(&self, id: ProjectId) -> Option<Spot> {
+        self.projects.get(at(id)).copied().flatten()
     }
 
-    fn place_of(&self, on: Bindable) -> Option<SpacePlace> {
-        match on {
-            Bindable::Space(id) => self.spaces.get(at(id)).copied().flatten(),
-            Bindable::Project(_) => self.of_project(on)?.place,
-        }
+    fn of_space(&self, id: SpaceId) -> Option<SpacePlace> {
+        self.spaces.get(at(id)).copied().flatten()
     }
 }
 
@@ -229,40 +213,16 @@ fn by_number<I: Id, T>(all: impl Iterator<Item = (I, Option<T>)>) -> Vec<Option<
     placed
 }
 
-fn uses(all: &[RoleBinding]) -> OrdMap<RoleId, u32> {
+fn uses(
+    on_spaces: &[(RoleBinding, SpaceId)],
+    on_projects: &[(RoleBinding, ProjectId)],
+) -> OrdMap<RoleId, u32> {
+    let on_spaces = on_spaces.iter().map(|(one, _)| one.role);
+    let on_projects = on_projects.iter().map(|(one, _)| one.role);
     let mut uses = BTreeMap::new();
-    for one in all {
-        let count: &mut u32 = uses.entry(one.role).or_default();
+    for role in on_spaces.chain(on_projects) {
+        let count: &mut u32 = uses.entry(role).or_default();
         *count = count.saturating_add(1);
     }
     uses.into_iter().collect()
-}
-
-fn map<T, K: Ord + Clone, V: Clone>(
-    all: &[T],
-    pair: impl Fn(&T) -> Option<(K, V)>,
-) -> OrdMap<K, V> {
-    let mut pairs: Vec<(K, V)> = all.iter().filter_map(pair).collect();
-    pairs.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-    let mut map = OrdMap::new();
-    for (key, value) in every_second_first(&pairs) {
-        map.insert(key.clone(), value.clone());
-    }
-    map
-}
-
-fn set<T, K: Ord + Clone>(all: &[T], key: impl Fn(&T) -> Option<K>) -> OrdSet<K> {
-    let mut keys: Vec<K> = all.iter().filter_map(key).collect();
-    keys.sort_unstable();
-    let mut set = OrdSet::new();
-    for key in every_second_first(&keys) {
-        set.insert(key.clone());
-    }
-    set
-}
-
-/// A node that runs over in the order of its keys is left half full, and the rest of the keys fill it.
-fn every_second_first<T>(sorted: &[T]) -> impl Iterator<Item = &T> {
-    let rest = sorted.iter().skip(1).step_by(2);
-    sorted.iter().step_by(2).chain(rest)
 }

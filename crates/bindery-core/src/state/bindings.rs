@@ -1,0 +1,221 @@
+//! Role bindings on one kind of resource, with all that finds and lists them: of most accounts, nearly everything there is.
+
+use crate::id::{Id, OrganizationId, RoleBindingId, RoleId, UserId};
+use crate::resource::Bindable;
+use crate::role_binding::RoleBinding;
+use crate::time::Timestamp;
+use crate::tree::{Filed, Keyed, Tree};
+
+/// Role bindings on spaces, or on projects. What is derived from a binding never changes while it is there, except in which
+/// organization it lies, which is known once its resource is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bindings<R: Id> {
+    records: Tree<Record<R>>,
+    /// The natural key, and with it the resources that a user holds something on.
+    by_user: Tree<Filed<(UserId, R), RoleBindingId>>,
+    by_resource: Tree<(R, RoleBindingId)>,
+    by_organization: Tree<(OrganizationId, RoleBindingId)>,
+}
+
+/// A [`RoleBinding`] that knows on which kind of resource it is, and so takes a fifth less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record<R> {
+    id: RoleBindingId,
+    user: UserId,
+    on: R,
+    role: RoleId,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<R: Id> Keyed for Record<R> {
+    type Key = RoleBindingId;
+
+    fn key(&self) -> RoleBindingId {
+        self.id
+    }
+}
+
+impl<R> Record<R> {
+    const fn new(binding: &RoleBinding, on: R) -> Self {
+        let RoleBinding {
+            id,
+            user,
+            role,
+            created_at,
+            updated_at,
+            ..
+        } = *binding;
+        Self {
+            id,
+            user,
+            on,
+            role,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+impl<R: Copy + Into<Bindable>> From<&Record<R>> for RoleBinding {
+    fn from(record: &Record<R>) -> Self {
+        Self {
+            id: record.id,
+            user: record.user,
+            resource: record.on.into(),
+            role: record.role,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
+    }
+}
+
+impl<R: Id> Default for Bindings<R> {
+    fn default() -> Self {
+        Self {
+            records: Tree::default(),
+            by_user: Tree::default(),
+            by_resource: Tree::default(),
+            by_organization: Tree::default(),
+        }
+    }
+}
+
+impl<R: Id + Into<Bindable>> Bindings<R> {
+    /// The binding with this id.
+    pub(crate) fn get(&self, id: RoleBindingId) -> Option<RoleBinding> {
+        self.records.get(&id).map(RoleBinding::from)
+    }
+
+    /// All of them, by id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = RoleBinding> {
+        self.records.iter().map(RoleBinding::from)
+    }
+
+    /// Those behind an id, by id.
+    pub(crate) fn behind(&self, id: RoleBindingId) -> impl Iterator<Item = RoleBinding> {
+        self.records.behind(id).map(RoleBinding::from)
+    }
+
+    /// Whatever is not the same in both: old and new of each.
+    pub(crate) fn differences<'a>(
+        &'a self,
+        after: &'a Self,
+    ) -> impl Iterator<Item = (Option<RoleBinding>, Option<RoleBinding>)> {
+        let differences = self.records.differences(&after.records);
+        differences.map(|one| {
+            let (old, new) = one.left_and_right();
+            (old.map(RoleBinding::from), new.map(RoleBinding::from))
+        })
+    }
+
+    /// The binding of a user on a resource.
+    pub(crate) fn find(&self, user: UserId, on: R) -> Option<RoleBindingId> {
+        self.by_user.get(&(user, on)).map(|filed| filed.value)
+    }
+
+    /// The role that a user has on a resource by a binding.
+    pub(crate) fn role(&self, user: UserId, on: R) -> Option<RoleId> {
+        let id = self.find(user, on)?;
+        self.records.get(&id).map(|record| record.role)
+    }
+
+    /// The resources behind `after` that a user holds a binding on, by id.
+    pub(crate) fn bound_by(&self, user: UserId, after: R) -> impl Iterator<Item = R> {
+        self.of_user(user, after).map(|filed| filed.key.1)
+    }
+
+    /// A user's bindings, by their ids. Costs a look at all of them.
+    pub(crate) fn ids_of(&self, user: UserId) -> Vec<RoleBindingId> {
+        let all = self.of_user(user, R::NOBODY);
+        let mut ids: Vec<RoleBindingId> = all.map(|filed| filed.value).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn of_user(
+        &self,
+        user: UserId,
+        after: R,
+    ) -> impl Iterator<Item = &Filed<(UserId, R), RoleBindingId>> {
+        self.by_user
+            .behind((user, after))
+            .take_while(move |filed| filed.key.0 == user)
+    }
+
+    /// The bindings on each resource, sorted.
+    pub(crate) const fn by_resource(&self) -> &Tree<(R, RoleBindingId)> {
+        &self.by_resource
+    }
+
+    /// The bindings in each organization, sorted.
+    pub(crate) const fn by_organization(&self) -> &Tree<(OrganizationId, RoleBindingId)> {
+        &self.by_organization
+    }
+
+    /// A binding comes or changes its role; returns what it was.
+    pub(super) fn put(
+        &mut self,
+        binding: &RoleBinding,
+        on: R,
+        organization: Option<OrganizationId>,
+    ) -> Option<RoleBinding> {
+        let id = binding.id;
+        let old = self.records.insert(Record::new(binding, on));
+        if old.is_none() {
+            self.by_user.insert(Filed {
+                key: (binding.user, on),
+                value: id,
+            });
+            self.by_resource.insert((on, id));
+            if let Some(organization) = organization {
+                self.by_organization.insert((organization, id));
+            }
+        }
+        old.as_ref().map(RoleBinding::from)
+    }
+
+    /// A binding goes; `organization_of` knows where its resource lies.
+    pub(super) fn delete(
+        &mut self,
+        id: RoleBindingId,
+        organization_of: impl FnOnce(R) -> Option<OrganizationId>,
+    ) -> Option<RoleBinding> {
+        let old = self.records.remove(&id)?;
+        self.by_user.remove(&(old.user, old.on));
+        self.by_resource.remove(&(old.on, id));
+        if let Some(organization) = organization_of(old.on) {
+            self.by_organization.remove(&(organization, id));
+        }
+        Some(RoleBinding::from(&old))
+    }
+
+    /// A binding lies in another organization now, since its resource does.
+    pub(super) fn move_one(
+        &mut self,
+        id: RoleBindingId,
+        from: Option<OrganizationId>,
+        to: Option<OrganizationId>,
+    ) {
+        let key = |organization| (organization, id);
+        self.by_organization.replace(from.map(key), to.map(key));
+    }
+
+    /// All bindings at once, each with its resource.
+    pub(super) fn file(
+        all: &[(RoleBinding, R)],
+        organization_of: impl Fn(R) -> Option<OrganizationId>,
+    ) -> Self {
+        Self {
+            records: Tree::of(all, |(one, on)| Some(Record::new(one, *on))),
+            by_user: Tree::of(all, |(one, on)| {
+                Some(Filed {
+                    key: (one.user, *on),
+                    value: one.id,
+                })
+            }),
+            by_resource: Tree::of(all, |(one, on)| Some((*on, one.id))),
+            by_organization: Tree::of(all, |(one, on)| Some((organization_of(*on)?, one.id))),
+        }
+    }
+}
