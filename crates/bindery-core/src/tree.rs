@@ -73,45 +73,22 @@ const fn leaf_max<E>() -> usize {
     }
 }
 
-impl<E: Keyed> Tree<E> {
-    /// A tree of entries whose keys ascend, with a little room in each leaf. Takes as long as copying them.
-    pub(crate) fn from_sorted(entries: &[E]) -> Self {
-        debug_assert!(
-            entries.is_sorted_by(|one, next| one.key() < next.key()),
-            "keys ascend"
-        );
-        let room = leaf_max::<E>() / 8;
-        let leaf = leaf_max::<E>().saturating_sub(room).max(1);
-        let mut level: Vec<Child<E>> = entries
-            .chunks(leaf)
-            .filter_map(|leaf| {
-                Some(Child {
-                    first: leaf.first()?.key(),
-                    node: Node::Leaf(leaf.into()),
-                })
-            })
-            .collect();
-        while level.len() > 1 {
-            let mut below = level.into_iter().peekable();
-            level = Vec::new();
-            while let Some(first) = below.peek().map(|child| child.first) {
-                let children = below.by_ref().take(CHILDREN_MAX.saturating_sub(2));
-                level.push(Child {
-                    first,
-                    node: Node::Inner(children.collect()),
-                });
-            }
-        }
-        Self {
-            root: level.pop().map_or_else(Node::empty, |child| child.node),
-        }
-    }
+/// How many are put into one that is made of sorted entries.
+const fn leaf_filled<E>() -> usize {
+    let max = leaf_max::<E>();
+    max.saturating_sub(max / 8)
+}
 
-    /// The entries that some of `all` make, in whatever order they come.
-    pub(crate) fn of<T>(all: &[T], entry: impl Fn(&T) -> Option<E>) -> Self {
-        let mut entries: Vec<E> = all.iter().filter_map(entry).collect();
+impl<E: Keyed> Tree<E> {
+    /// A tree of these entries, in whatever order they come, each key once.
+    pub(crate) fn of(entries: impl Iterator<Item = E>) -> Self {
+        let mut entries: Vec<E> = entries.collect();
         entries.sort_unstable_by_key(Keyed::key);
-        Self::from_sorted(&entries)
+        let mut growing = Growing::default();
+        for entry in entries {
+            growing.push(entry);
+        }
+        growing.finish()
     }
 
     /// The entry with this key.
@@ -201,6 +178,74 @@ impl<E: Keyed> Tree<E> {
             }
         }
         Some(old)
+    }
+}
+
+/// A tree that is told its entries, most of them in order: those only fill leaves, each with a little room.
+pub(crate) struct Growing<E: Keyed> {
+    leaves: Vec<Child<E>>,
+    leaf: Vec<E>,
+    last: Option<E::Key>,
+    /// What came too late.
+    late: Vec<E>,
+}
+
+impl<E: Keyed> Growing<E> {
+    /// Takes one more; each key once.
+    pub(crate) fn push(&mut self, entry: E) {
+        if self.last.is_some_and(|last| entry.key() <= last) {
+            self.late.push(entry);
+            return;
+        }
+        self.last = Some(entry.key());
+        if self.leaf.len() >= leaf_filled::<E>() {
+            self.close_leaf();
+        }
+        self.leaf.push(entry);
+    }
+
+    fn close_leaf(&mut self) {
+        if let Some(first) = self.leaf.first() {
+            self.leaves.push(Child {
+                first: first.key(),
+                node: Node::Leaf(self.leaf.as_slice().into()),
+            });
+        }
+        self.leaf.clear();
+    }
+
+    /// The tree.
+    pub(crate) fn finish(mut self) -> Tree<E> {
+        self.close_leaf();
+        let mut level = self.leaves;
+        while level.len() > 1 {
+            let mut below = level.into_iter().peekable();
+            level = Vec::new();
+            while let Some(first) = below.peek().map(|child| child.first) {
+                let children = below.by_ref().take(CHILDREN_MAX.saturating_sub(2));
+                level.push(Child {
+                    first,
+                    node: Node::Inner(children.collect()),
+                });
+            }
+        }
+        let root = level.pop().map_or_else(Node::empty, |child| child.node);
+        let mut tree = Tree { root };
+        for entry in self.late {
+            tree.insert(entry);
+        }
+        tree
+    }
+}
+
+impl<E: Keyed> Default for Growing<E> {
+    fn default() -> Self {
+        Self {
+            leaves: Vec::new(),
+            leaf: Vec::new(),
+            last: None,
+            late: Vec::new(),
+        }
     }
 }
 
@@ -545,7 +590,7 @@ mod tests {
         }
         check_shape(&tree.root);
         let built: Vec<Large> = model.values().copied().collect();
-        assert!(*tree == Tree::from_sorted(&built));
+        assert!(*tree == Tree::of(built.into_iter()));
     }
 
     /// All leaves are at one depth, nothing is empty, and the keys of children say what they have to.
@@ -591,7 +636,7 @@ mod tests {
         ) {
             let mut model: BTreeMap<u16, Large> = (0..from).map(|key| (key, large(key, 0))).collect();
             let built: Vec<Large> = model.values().copied().collect();
-            let mut tree = Tree::from_sorted(&built);
+            let mut tree = Tree::of(built.into_iter());
             let mut kept = Vec::new();
             for step in steps {
                 match step {
@@ -624,6 +669,20 @@ mod tests {
                 prop_assert_eq!(found.collect::<Vec<u16>>(), expected);
             }
         }
+    }
+
+    #[test]
+    fn what_comes_too_late_is_filed_where_it_belongs() {
+        let mut growing = Growing::default();
+        for key in (0..500)
+            .filter(|key| key % 3 != 0)
+            .chain((0..500).step_by(3))
+        {
+            growing.push(large(key, 0));
+        }
+        let tree = growing.finish();
+        check_shape(&tree.root);
+        assert!(tree.iter().map(|one| one.key).eq(0..500));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::id::{Id, OrganizationId, RoleBindingId, RoleId, UserId};
 use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
 use crate::time::Timestamp;
-use crate::tree::{Filed, Keyed, Tree};
+use crate::tree::{Filed, Growing, Keyed, Tree};
 
 /// Role bindings on spaces, or on projects. What is derived from a binding never changes while it is there, except in which
 /// organization it lies, which is known once its resource is.
@@ -200,22 +200,52 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
         let key = |organization| (organization, id);
         self.by_organization.replace(from.map(key), to.map(key));
     }
+}
 
-    /// All bindings at once, each with its resource.
-    pub(super) fn file(
-        all: &[(RoleBinding, R)],
-        organization_of: impl Fn(R) -> Option<OrganizationId>,
-    ) -> Self {
-        Self {
-            records: Tree::of(all, |(one, on)| Some(Record::new(one, *on))),
-            by_user: Tree::of(all, |(one, on)| {
-                Some(Filed {
-                    key: (one.user, *on),
-                    value: one.id,
-                })
-            }),
-            by_resource: Tree::of(all, |(one, on)| Some((*on, one.id))),
-            by_organization: Tree::of(all, |(one, on)| Some((organization_of(*on)?, one.id))),
+/// Bindings that are told one after the other and looked up in none of them until all are there.
+pub(super) struct Loaded<R: Id>(Growing<Record<R>>);
+
+impl<R: Id> Default for Loaded<R> {
+    fn default() -> Self {
+        Self(Growing::default())
+    }
+}
+
+impl<R: Id> Loaded<R> {
+    /// Takes one more, with its resource.
+    pub(super) fn put(&mut self, binding: &RoleBinding, on: R) {
+        self.0.push(Record::new(binding, on));
+    }
+
+    /// All of them, and nothing that finds or lists them.
+    pub(super) fn finish(self) -> Bindings<R> {
+        Bindings {
+            records: self.0.finish(),
+            ..Bindings::default()
         }
+    }
+}
+
+impl<R: Id + Into<Bindable>> Bindings<R> {
+    /// Files what finds and lists all that were loaded.
+    pub(super) fn file(&mut self, organization_of: impl Fn(R) -> Option<OrganizationId>) {
+        let records = || self.records.iter();
+        self.by_user = Tree::of(records().map(|one| Filed {
+            key: (one.user, one.on),
+            value: one.id,
+        }));
+        self.by_resource = Tree::of(records().map(|one| (one.on, one.id)));
+        self.by_organization =
+            Tree::of(records().filter_map(|one| Some((organization_of(one.on)?, one.id))));
+    }
+
+    /// Each of them with the resource that it is on.
+    pub(super) fn resources(&self) -> impl Iterator<Item = (RoleBindingId, R)> {
+        self.records.iter().map(|one| (one.id, one.on))
+    }
+
+    /// The role of each.
+    pub(super) fn roles(&self) -> impl Iterator<Item = RoleId> {
+        self.records.iter().map(|one| one.role)
     }
 }

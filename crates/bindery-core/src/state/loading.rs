@@ -2,31 +2,40 @@
 //! millions of them, looking for the place of each takes a hundred times as long.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::resume_unwind;
 use std::thread;
 
 use imbl::OrdMap;
 
-use super::{Bindings, State};
+use super::State;
+use super::bindings::{Bindings, Loaded};
 use crate::change::Change;
 use crate::decision::SpacePlace;
 use crate::id::{Id, Kind, ProjectId, Revision, RoleId, SpaceId};
 use crate::listing::Spot;
 use crate::place::Account;
 use crate::resource::Bindable;
-use crate::role_binding::RoleBinding;
 use crate::time::Timestamp;
-use crate::tree::{Filed, Tree};
+use crate::tree::{Filed, Growing, Tree};
 use crate::user::{Identity, OrganizationMembership, SpaceMembership};
 
 /// A state that is told its current records, in any order, each once.
-#[derive(Debug)]
 pub struct Loading {
     state: State,
-    organization_memberships: Vec<OrganizationMembership>,
-    space_memberships: Vec<SpaceMembership>,
-    space_bindings: Vec<(RoleBinding, SpaceId)>,
-    project_bindings: Vec<(RoleBinding, ProjectId)>,
+    organization_memberships: Growing<OrganizationMembership>,
+    space_memberships: Growing<SpaceMembership>,
+    space_bindings: Loaded<SpaceId>,
+    project_bindings: Loaded<ProjectId>,
+    /// The highest number of each kind of what is collected.
+    highest: BTreeMap<Kind, u32>,
+}
+
+impl fmt::Debug for Loading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Loading");
+        shown.field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 impl Loading {
@@ -34,10 +43,11 @@ impl Loading {
     pub fn new(account: Account) -> Self {
         Self {
             state: State::new(account),
-            organization_memberships: Vec::new(),
-            space_memberships: Vec::new(),
-            space_bindings: Vec::new(),
-            project_bindings: Vec::new(),
+            organization_memberships: Growing::default(),
+            space_memberships: Growing::default(),
+            space_bindings: Loaded::default(),
+            project_bindings: Loaded::default(),
+            highest: BTreeMap::new(),
         }
     }
 
@@ -53,11 +63,17 @@ impl Loading {
             }
             Change::PutSpaceMembership(membership) => self.space_memberships.push(*membership),
             Change::PutRoleBinding(binding) => match binding.resource {
-                Bindable::Space(space) => self.space_bindings.push((*binding, space)),
-                Bindable::Project(project) => self.project_bindings.push((*binding, project)),
+                Bindable::Space(space) => self.space_bindings.put(binding, space),
+                Bindable::Project(project) => self.project_bindings.put(binding, project),
             },
-            _ => self.state.apply(record),
+            _ => {
+                self.state.apply(record);
+                return;
+            }
         }
+        let (kind, number) = record.key();
+        let highest = self.highest.entry(kind).or_default();
+        *highest = number.max(*highest);
     }
 
     /// The state at this revision; `issued` names the highest number ever given to each kind, since the things with those
@@ -74,17 +90,12 @@ impl Loading {
             space_memberships,
             space_bindings,
             project_bindings,
+            highest,
         } = self;
-        state.note_issued(organization_memberships.iter().map(|one| one.id));
-        state.note_issued(space_memberships.iter().map(|one| one.id));
-        let on_spaces = space_bindings.iter().map(|(one, _)| one.id);
-        state.note_issued(on_spaces.chain(project_bindings.iter().map(|(one, _)| one.id)));
-        state.file_organization_memberships(&organization_memberships);
-        drop(organization_memberships);
-        state.file_space_memberships(&space_memberships);
-        drop(space_memberships);
-        state.file_bindings(&space_bindings, &project_bindings);
-        drop((space_bindings, project_bindings));
+        state.issued.extend(highest);
+        state.file_organization_memberships(organization_memberships.finish());
+        state.file_space_memberships(space_memberships.finish());
+        state.file_bindings(space_bindings.finish(), project_bindings.finish());
         state.file_service_keys();
         state.issued.extend(issued);
         state.revision = revision;
@@ -94,65 +105,47 @@ impl Loading {
 }
 
 impl State {
-    fn note_issued<I: Id>(&mut self, ids: impl Iterator<Item = I>) {
-        if let Some(highest) = ids.map(Id::number).max() {
-            self.issued.insert(I::KIND, highest);
-        }
+    fn file_organization_memberships(&mut self, all: Tree<OrganizationMembership>) {
+        self.members_of_organization = Tree::of(all.iter().map(|one| Filed {
+            key: (one.organization, one.user),
+            value: one.id,
+        }));
+        self.organizations_of_user = Tree::of(all.iter().map(|one| (one.user, one.organization)));
+        self.organization_memberships = all;
     }
 
-    fn file_organization_memberships(&mut self, all: &[OrganizationMembership]) {
-        self.organization_memberships = Tree::of(all, |one| Some(*one));
-        self.members_of_organization = Tree::of(all, |one| {
-            Some(Filed {
-                key: (one.organization, one.user),
-                value: one.id,
-            })
-        });
-        self.organizations_of_user = Tree::of(all, |one| Some((one.user, one.organization)));
-    }
-
-    fn file_space_memberships(&mut self, all: &[SpaceMembership]) {
-        self.space_memberships = Tree::of(all, |one| Some(*one));
-        self.members_of_space = Tree::of(all, |one| {
-            Some(Filed {
-                key: (one.space, one.user),
-                value: one.id,
-            })
-        });
-        self.spaces_of_user = Tree::of(all, |one| Some((one.user, one.space)));
+    fn file_space_memberships(&mut self, all: Tree<SpaceMembership>) {
+        self.members_of_space = Tree::of(all.iter().map(|one| Filed {
+            key: (one.space, one.user),
+            value: one.id,
+        }));
+        self.spaces_of_user = Tree::of(all.iter().map(|one| (one.user, one.space)));
+        self.space_memberships = all;
     }
 
     /// What [`State::put_role_binding`](State) derives from each, on two threads.
     fn file_bindings(
         &mut self,
-        on_spaces: &[(RoleBinding, SpaceId)],
-        on_projects: &[(RoleBinding, ProjectId)],
+        mut on_spaces: Bindings<SpaceId>,
+        mut on_projects: Bindings<ProjectId>,
     ) {
         let spots = Spots::new(self);
-        let (spaces, projects) = thread::scope(|scope| {
-            let spaces = scope.spawn(|| {
-                let organization = |space| Some(spots.of_space(space)?.organization);
-                let below = Tree::of(on_projects, |(one, project)| {
-                    let spot = spots.of_project(*project)?;
-                    Some(((spot.space, spot.mark), one.id))
-                });
-                (
-                    Bindings::file(on_spaces, organization),
-                    below,
-                    uses(on_spaces, on_projects),
-                )
+        let shared = on_projects.clone();
+        let below = thread::scope(|scope| {
+            let below = scope.spawn(|| {
+                on_spaces.file(|space| Some(spots.of_space(space)?.organization));
+                self.uses_of_role = uses(on_spaces.roles().chain(shared.roles()));
+                Tree::of(shared.resources().filter_map(|(id, project)| {
+                    let spot = spots.of_project(project)?;
+                    Some(((spot.space, spot.mark), id))
+                }))
             });
-            let organization = |project| Some(spots.of_project(project)?.place?.organization);
-            let projects = Bindings::file(on_projects, organization);
-            let spaces = spaces.join().unwrap_or_else(|panic| resume_unwind(panic));
-            (spaces, projects)
+            on_projects.file(|project| Some(spots.of_project(project)?.place?.organization));
+            below.join().unwrap_or_else(|panic| resume_unwind(panic))
         });
-        self.project_bindings = projects;
-        (
-            self.space_bindings,
-            self.listing.project_bindings_of_space,
-            self.uses_of_role,
-        ) = spaces;
+        self.listing.project_bindings_of_space = below;
+        self.space_bindings = on_spaces;
+        self.project_bindings = on_projects;
     }
 
     /// The keys of bots, which were told before their seats.
@@ -213,14 +206,9 @@ fn by_number<I: Id, T>(all: impl Iterator<Item = (I, Option<T>)>) -> Vec<Option<
     placed
 }
 
-fn uses(
-    on_spaces: &[(RoleBinding, SpaceId)],
-    on_projects: &[(RoleBinding, ProjectId)],
-) -> OrdMap<RoleId, u32> {
-    let on_spaces = on_spaces.iter().map(|(one, _)| one.role);
-    let on_projects = on_projects.iter().map(|(one, _)| one.role);
+fn uses(roles: impl Iterator<Item = RoleId>) -> OrdMap<RoleId, u32> {
     let mut uses = BTreeMap::new();
-    for role in on_spaces.chain(on_projects) {
+    for role in roles {
         let count: &mut u32 = uses.entry(role).or_default();
         *count = count.saturating_add(1);
     }
