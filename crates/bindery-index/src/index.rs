@@ -97,8 +97,9 @@ impl Index {
     #[inline]
     pub fn read<T>(&self, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
         if let Some(begun) = self.sequence.begin_read() {
-            let revision = self.revision.load(Relaxed);
             let made = with(View { index: self });
+            // Behind it, so that nothing has to keep it.
+            let revision = self.revision.load(Relaxed);
             if self.sequence.is_whole(begun) {
                 return Some((made, revision));
             }
@@ -244,7 +245,9 @@ impl<'a> View<'a> {
         let mut on_project = Kind::OnProject.code_in(on_project);
         let mut organization = word.role_at_home(on.organization);
         if !word.is_in_one_line() {
-            (organization, on_project) = self.held_elsewhere(word, on, organization, on_project);
+            let (above, project) = (on.organization, on.project);
+            (organization, on_project) =
+                self.held_elsewhere(word, above, project, organization, on_project);
         }
         Held {
             organization,
@@ -254,24 +257,25 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What is in other lines than that of the space.
+    /// What is in other lines than that of the space: the role in the organization above, and that on the project.
     #[inline(never)]
     fn held_elsewhere(
         self,
         word: UserWord,
-        on: Where,
+        above: u32,
+        project: u32,
         mut organization: u32,
         mut on_project: u32,
     ) -> (u32, u32) {
         let table = word.table();
-        if word.is_spread() && on.project != 0 {
-            let key = Kind::OnProject.key(on.project);
-            let value = self.index.held.value(table, hash(on.project), key);
+        if word.is_spread() && project != 0 {
+            let key = Kind::OnProject.key(project);
+            let value = self.index.held.value(table, hash(project), key);
             on_project = Kind::OnProject.code_in(value);
         }
         if word.has_more() && organization == 0 {
-            let key = Kind::Organization.key(on.organization);
-            let value = self.index.held.value(table, hash(on.organization), key);
+            let key = Kind::Organization.key(above);
+            let value = self.index.held.value(table, hash(above), key);
             organization = Kind::Organization.code_in(value);
         }
         (organization, on_project)

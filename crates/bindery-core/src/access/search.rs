@@ -418,7 +418,7 @@ impl Inherited {
             space,
             project: ProjectId::NOBODY,
         };
-        let held = facts.codes_of(acting, on);
+        let held = facts.codes_of(acting.user, acting.word, on);
         let to = |is_cut: bool| reaches(&facts, permission, acting, held, above, is_cut);
         Some(Self {
             space,
