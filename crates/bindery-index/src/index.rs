@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
 use crate::codes::FIXED;
-use crate::pool::{Pool, Table, hash, unpacked};
-use crate::record::{Brief, Held, Kind, Place, Principal, Project, Space, User, UserWord, Where};
+use crate::pool::{HALF, Pool, Table, hash, unpacked};
+use crate::record::{
+    Brief, Held, Kind, Place, Principal, Project, Space, User, UserWord, Where, number_of,
+};
 use crate::sequence::Sequence;
 use crate::slab::{Cells, Slab};
 
@@ -164,6 +166,11 @@ fn place_bytes<const N: usize>(places: &Slab<Cells<N>>) -> Bytes {
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     index: &'a Index,
+}
+
+impl View<'_> {
+    /// So many lie side by side.
+    pub const FEW: usize = HALF;
 }
 
 impl<'a> View<'a> {
@@ -402,6 +409,20 @@ impl<'a> View<'a> {
             table(&self.index.organizations, organization, HOLDERS),
             with,
         );
+    }
+
+    /// The same as numbers of users and codes, as many at a time as lie side by side, and 0 for both where nobody does: for
+    /// whoever looks at all of them without a branch for each.
+    #[inline]
+    pub fn each_few_in_organization(
+        self,
+        organization: u32,
+        mut with: impl FnMut([(u32, u32); View::FEW]),
+    ) {
+        let table = table(&self.index.organizations, organization, HOLDERS);
+        let of_slot = |(key, value)| (number_of(key), Kind::Organization.code_in(value));
+        let holders = &self.index.holders;
+        holders.each_half(table, |slots| with(slots.map(of_slot)));
     }
 
     /// Everyone who has a membership or a binding of the space: who has both comes twice.
