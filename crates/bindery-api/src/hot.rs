@@ -194,9 +194,10 @@ fn named<'a>(entity: &'a Entity<'_>) -> Named<'a> {
     }
 }
 
-/// Fails for anything that isn't exactly of this form; why, the handlers find out.
+/// Fails for anything that isn't exactly of this form; why, the handlers find out. That a body is UTF-8 is found out at once: for
+/// each of its strings by itself it is a fifth of all that reading takes.
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    serde_json::from_slice(body).ok()
+    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -228,6 +229,10 @@ mod tests {
                 "{other}"
             );
         }
+        let body = one.replace("\"x\"", "\"\u{e9}\"").into_bytes();
+        assert!(read::<Object<One<'_>>>(&body).is_some());
+        let cut: Vec<u8> = body.into_iter().filter(|octet| *octet != 0xa9).collect();
+        assert!(read::<Object<One<'_>>>(&cut).is_none(), "it is not UTF-8");
         for item in ["null", "[]", r#"{"subject":null}"#, r#"{"action":[]}"#] {
             let other = format!("{{{subject},\"evaluations\":[{item}]}}");
             assert!(

@@ -520,8 +520,8 @@ impl Facts for IndexFacts<'_> {
         clippy::inline_always,
         reason = "else what is held goes through memory"
     )]
-    fn codes_of(&self, acting: Acting, on: Path) -> Codes {
-        let known = bindery_index::User::from_bits(acting.word);
+    fn codes_of(&self, _user: UserId, word: u64, on: Path) -> Codes {
+        let known = bindery_index::User::from_bits(word);
         codes(self.0.held(known, way_to(on)))
     }
 

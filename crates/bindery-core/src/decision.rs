@@ -226,10 +226,10 @@ pub trait Facts {
         })
     }
 
-    /// [`Facts::codes`] of someone who has been looked up.
+    /// [`Facts::codes`] of someone who has been looked up, with the word of [`Acting`].
     #[inline]
-    fn codes_of(&self, acting: Acting, on: Path) -> Codes {
-        self.codes(acting.user, on)
+    fn codes_of(&self, user: UserId, _word: u64, on: Path) -> Codes {
+        self.codes(user, on)
     }
 
     /// All that the user holds on the way down to a place. Who has it side by side says so at once.
@@ -442,7 +442,10 @@ fn weigh<T>(
             _ => return decided(Decision::Denied(Lack::Resource)),
         },
         Resource::Account | Resource::Organization(_) => {
-            return decided(above_spaces(facts, question, principal));
+            let Acting {
+                account_role, word, ..
+            } = principal;
+            return decided(above_spaces(facts, question, account_role, word));
         }
     };
     let asked = Asked::of(permission);
@@ -458,7 +461,7 @@ fn weigh<T>(
         space: space.space,
         project,
     };
-    let held = facts.codes_of(principal, on);
+    let held = facts.codes_of(principal.user, principal.word, on);
     let is_cut = is_restricted && permission.is_cut_by_restrictions();
     by_ways(WaysTo {
         open: Open::of(facts, held, permission, principal, space, is_cut),
@@ -483,12 +486,15 @@ pub(crate) fn reaches(
         || Open::of(facts, held, permission, acting, space, is_cut).lets_through()
 }
 
-/// The account itself and organizations: few questions are about them.
-fn above_spaces(facts: &impl Facts, question: &Question, principal: Acting) -> Decision {
+/// The account itself and organizations: few questions are about them. What is known of whoever asks comes in parts, which stay
+/// where they are; as one it would be put together in memory for all questions.
+#[cold]
+#[inline(never)]
+fn above_spaces(facts: &impl Facts, question: &Question, role: AccountRole, word: u64) -> Decision {
     let Question {
+        principal: user,
         permission,
         resource,
-        ..
     } = *question;
     let Some(place) = facts.place(resource) else {
         return Decision::Denied(Lack::Resource);
@@ -497,7 +503,6 @@ fn above_spaces(facts: &impl Facts, question: &Question, principal: Acting) -> D
     if !resource.level().reaches(lowest) {
         return Decision::Denied(Lack::Level { lowest });
     }
-    let role = principal.account_role;
     if role == AccountRole::Admin {
         return Decision::Allowed(Grant::AccountAdmin);
     }
@@ -505,7 +510,7 @@ fn above_spaces(facts: &impl Facts, question: &Question, principal: Acting) -> D
         let is_granted = role.permissions().contains(permission);
         return allow_if(is_granted, Grant::AccountRole(role));
     };
-    let held = facts.codes_of(principal, place.path()).organization;
+    let held = facts.codes_of(user, word, place.path()).organization;
     match OrganizationRole::from_role(RoleId::new(held)) {
         Some(OrganizationRole::Admin) => Decision::Allowed(Grant::OrganizationAdmin(organization)),
         Some(role) => allow_if(

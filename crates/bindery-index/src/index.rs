@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
 use crate::codes::FIXED;
-use crate::pool::{Pool, Table, hash, unpacked};
-use crate::record::{Brief, Held, Kind, Place, Principal, Project, Space, User, UserWord, Where};
+use crate::pool::{HALF, Pool, Table, hash, unpacked};
+use crate::record::{
+    Brief, Held, Kind, Place, Principal, Project, Space, User, UserWord, Where, number_of,
+};
 use crate::sequence::Sequence;
 use crate::slab::{Cells, Slab};
 
@@ -97,8 +99,9 @@ impl Index {
     #[inline]
     pub fn read<T>(&self, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
         if let Some(begun) = self.sequence.begin_read() {
-            let revision = self.revision.load(Relaxed);
             let made = with(View { index: self });
+            // Behind it, so that nothing has to keep it.
+            let revision = self.revision.load(Relaxed);
             if self.sequence.is_whole(begun) {
                 return Some((made, revision));
             }
@@ -163,6 +166,11 @@ fn place_bytes<const N: usize>(places: &Slab<Cells<N>>) -> Bytes {
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     index: &'a Index,
+}
+
+impl View<'_> {
+    /// So many lie side by side.
+    pub const FEW: usize = HALF;
 }
 
 impl<'a> View<'a> {
@@ -244,7 +252,9 @@ impl<'a> View<'a> {
         let mut on_project = Kind::OnProject.code_in(on_project);
         let mut organization = word.role_at_home(on.organization);
         if !word.is_in_one_line() {
-            (organization, on_project) = self.held_elsewhere(word, on, organization, on_project);
+            let (above, project) = (on.organization, on.project);
+            (organization, on_project) =
+                self.held_elsewhere(word, above, project, organization, on_project);
         }
         Held {
             organization,
@@ -254,24 +264,25 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What is in other lines than that of the space.
+    /// What is in other lines than that of the space: the role in the organization above, and that on the project.
     #[inline(never)]
     fn held_elsewhere(
         self,
         word: UserWord,
-        on: Where,
+        above: u32,
+        project: u32,
         mut organization: u32,
         mut on_project: u32,
     ) -> (u32, u32) {
         let table = word.table();
-        if word.is_spread() && on.project != 0 {
-            let key = Kind::OnProject.key(on.project);
-            let value = self.index.held.value(table, hash(on.project), key);
+        if word.is_spread() && project != 0 {
+            let key = Kind::OnProject.key(project);
+            let value = self.index.held.value(table, hash(project), key);
             on_project = Kind::OnProject.code_in(value);
         }
         if word.has_more() && organization == 0 {
-            let key = Kind::Organization.key(on.organization);
-            let value = self.index.held.value(table, hash(on.organization), key);
+            let key = Kind::Organization.key(above);
+            let value = self.index.held.value(table, hash(above), key);
             organization = Kind::Organization.code_in(value);
         }
         (organization, on_project)
@@ -398,6 +409,20 @@ impl<'a> View<'a> {
             table(&self.index.organizations, organization, HOLDERS),
             with,
         );
+    }
+
+    /// The same as numbers of users and codes, as many at a time as lie side by side, and 0 for both where nobody does: for
+    /// whoever looks at all of them without a branch for each.
+    #[inline]
+    pub fn each_few_in_organization(
+        self,
+        organization: u32,
+        mut with: impl FnMut([(u32, u32); View::FEW]),
+    ) {
+        let table = table(&self.index.organizations, organization, HOLDERS);
+        let of_slot = |(key, value)| (number_of(key), Kind::Organization.code_in(value));
+        let holders = &self.index.holders;
+        holders.each_half(table, |slots| with(slots.map(of_slot)));
     }
 
     /// Everyone who has a membership or a binding of the space: who has both comes twice.

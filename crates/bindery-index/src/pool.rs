@@ -144,16 +144,23 @@ impl Pool {
     /// Every slot of the table.
     #[inline]
     pub(crate) fn each(&self, table: Table, mut with: impl FnMut(u32, u32)) {
-        for half in 0..halves(table.class) {
-            let place = (table.place + half) as usize;
-            // A line that nothing was ever put into need not be there, and others behind it are.
-            let Some(line) = self.lines.get(place / 2) else {
-                continue;
-            };
-            for (key, value) in words(line, (place & 1) * HALF).map(unpacked) {
+        self.each_half(table, |slots| {
+            for (key, value) in slots {
                 if key != 0 {
                     with(key, value);
                 }
+            }
+        });
+    }
+
+    /// The same four at a time; slots that are free are 0.
+    #[inline]
+    pub(crate) fn each_half(&self, table: Table, mut with: impl FnMut([(u32, u32); HALF])) {
+        for half in 0..halves(table.class) {
+            let place = (table.place + half) as usize;
+            // A line that nothing was ever put into need not be there, and others behind it are.
+            if let Some(line) = self.lines.get(place / 2) {
+                with(words(line, (place & 1) * HALF).map(unpacked));
             }
         }
     }

@@ -126,14 +126,14 @@ fn for_each_above_spaces(view: View<'_>, place: Place, mut with: impl FnMut(User
     let Some(organization) = place.organization() else {
         return view.users().map(UserId::new).for_each(with);
     };
-    let mut met = Marks::new(view);
+    let mut marks = Marks::new(view);
     view.each_in_organization(organization.number(), |_, user, _| {
-        if met.add(user) {
+        if marks.add(user, Mark::Met) {
             with(UserId::new(user));
         }
     });
     view.each_admin(|user| {
-        if met.add(user) {
+        if marks.add(user, Mark::Met) {
             with(UserId::new(user));
         }
     });
@@ -213,9 +213,9 @@ impl<'a> Here<'a> {
         if !Asked::of(permission).means_something_on(level) {
             return;
         }
-        let (mut met, mut seated) = (Marks::new(view), Marks::new(view));
-        let mut find = |user: u32| {
-            if met.add(user) {
+        let mut marks = Marks::new(view);
+        let find = |user: u32, marks: &mut Marks, found: &mut Vec<UserId>| {
+            if marks.add(user, Mark::Met) {
                 found.push(UserId::new(user));
             }
         };
@@ -225,11 +225,11 @@ impl<'a> Here<'a> {
                 ..Codes::default()
             };
             if view.grants(code, permission.bit()) && self.admits(user, held, self.space) {
-                find(user);
+                find(user, &mut marks, found);
             }
         });
         view.each_in_space(self.space.space.number(), |kind, user, code| {
-            seated.add(user);
+            marks.add(user, Mark::Seated);
             if !may_grant(view, code, permission) {
                 return;
             }
@@ -244,30 +244,61 @@ impl<'a> Here<'a> {
                 },
             };
             if self.admits(user, held, self.space) {
-                find(user);
+                find(user, &mut marks, found);
             }
         });
-        let by_organization = ByOrganization::new(self);
-        view.each_in_organization(self.space.organization.number(), |_, user, code| {
-            let is_seated = seated.has(user);
-            if by_organization.may_let(code, is_seated) {
-                let acting = self.acting(user);
-                if acting.is_some_and(|acting| by_organization.lets(code, is_seated, acting)) {
-                    find(user);
-                }
-            }
-        });
+        self.users_by_organization(&mut marks, found);
         view.each_admin(|user| {
             if self.admits(user, Codes::default(), self.space_of_the_seated()) {
-                find(user);
+                find(user, &mut marks, found);
             }
         });
     }
 }
 
+impl Here<'_> {
+    /// Whom their role in the organization brings here, by far the most. No branch hangs on one of them alone: who lies where is
+    /// as good as random, and a wrong guess takes longer than to ask about all that lie side by side.
+    fn users_by_organization(&self, marks: &mut Marks, found: &mut Vec<UserId>) {
+        let (IndexFacts(view), by_organization) = (self.facts, ByOrganization::new(self));
+        view.each_few_in_organization(self.space.organization.number(), |few| {
+            // But this one: of a place that isn't public, nearly nobody's role reaches it.
+            let may_let = few.map(|(_, code)| by_organization.may_let(code));
+            if !may_let.into_iter().fold(false, std::ops::BitOr::bitor) {
+                return;
+            }
+            let (mut new, mut count) = ([UserId::NOBODY; View::FEW], 0_usize);
+            for (user, code) in few {
+                let (brief, is_seated) = (view.brief(user), marks.has(user, Mark::Seated));
+                let lets = by_organization.of(code, is_seated);
+                let acts = brief.is_active() & (!brief.ends() || self.acts_until(user));
+                let is_let = acts & lets.lets(brief.is_human());
+                if let Some(place) = new.get_mut(count) {
+                    *place = UserId::new(user);
+                }
+                let is_new = marks.add_if(user, Mark::Met, is_let);
+                count = count.wrapping_add(usize::from(is_new));
+            }
+            let before = found.len();
+            found.extend_from_slice(&new);
+            found.truncate(before.saturating_add(count));
+        });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acts_until(&self, user: u32) -> bool {
+        self.facts.acting(UserId::new(user), self.now).is_some()
+    }
+}
+
 /// Whom their role in the organization brings to a place, decided once for all of its members: by role, whether they have one in
-/// the space as well, and whether they are human. Account admins come by themselves.
-struct ByOrganization([[[bool; 2]; 2]; OrganizationRole::ALL.len()]);
+/// the space as well, and whether they are human. Account admins come by themselves. A bit for each; [`Let`] is two of them.
+struct ByOrganization(u64);
+
+/// Of those with one role and a seat or none: whether bots get there, and whether humans do.
+#[derive(Clone, Copy)]
+struct Let(u64);
 
 impl ByOrganization {
     fn new(here: &Here<'_>) -> Self {
@@ -292,30 +323,41 @@ impl ByOrganization {
             } = here;
             reaches(facts, *permission, someone, held, space, here.is_cut)
         };
-        Self(OrganizationRole::ALL.map(|role| {
-            [false, true]
-                .map(|is_seated| [false, true].map(|is_human| is_let(role, is_seated, is_human)))
-        }))
+        let mut all = 0;
+        for role in OrganizationRole::ALL {
+            for (is_seated, is_human) in
+                [(false, false), (false, true), (true, false), (true, true)]
+            {
+                let bit = u64::from(is_let(role, is_seated, is_human)) << u32::from(is_human);
+                all |= bit.wrapping_shl(Self::place(role.role().number(), is_seated));
+            }
+        }
+        Self(all)
+    }
+
+    /// Whether anyone with this role is let.
+    #[inline]
+    const fn may_let(&self, code: u32) -> bool {
+        self.0 >> Self::place(code, false) & 0xf != 0
+    }
+
+    /// Where the bits of those stand. Codes of roles in organizations are numbers of predefined ones, all below 16.
+    #[inline]
+    const fn place(code: u32, is_seated: bool) -> u32 {
+        let seat = if is_seated { 2 } else { 0 };
+        code.wrapping_mul(4) & 63 | seat
     }
 
     #[inline]
-    fn of(&self, code: u32, is_seated: bool) -> Option<&[bool; 2]> {
-        let place = code.checked_sub(OrganizationRole::Admin.role().number())?;
-        let by_seat = self.0.get(usize::try_from(place).ok()?)?;
-        by_seat.get(usize::from(is_seated))
+    const fn of(&self, code: u32, is_seated: bool) -> Let {
+        Let(self.0 >> Self::place(code, is_seated) & 3)
     }
+}
 
-    /// Whether anyone is let by this, so that it is worth asking who it is.
+impl Let {
     #[inline]
-    fn may_let(&self, code: u32, is_seated: bool) -> bool {
-        self.of(code, is_seated)
-            .is_some_and(|lets| lets.contains(&true))
-    }
-
-    #[inline]
-    fn lets(&self, code: u32, is_seated: bool, acting: Acting) -> bool {
-        let lets = self.of(code, is_seated);
-        lets.is_some_and(|lets| lets.get(usize::from(acting.is_human)) == Some(&true))
+    fn lets(self, is_human: bool) -> bool {
+        self.0 >> u32::from(is_human) & 1 != 0
     }
 }
 
@@ -418,7 +460,7 @@ impl Inherited {
             space,
             project: ProjectId::NOBODY,
         };
-        let held = facts.codes_of(acting, on);
+        let held = facts.codes_of(acting.user, acting.word, on);
         let to = |is_cut: bool| reaches(&facts, permission, acting, held, above, is_cut);
         Some(Self {
             space,
@@ -428,21 +470,29 @@ impl Inherited {
     }
 }
 
-/// A bit for each user.
+/// What a search notes of a user.
+#[derive(Clone, Copy)]
+enum Mark {
+    /// That they need not be looked at again.
+    Met,
+    /// That they have a role in the space.
+    Seated,
+}
+
+/// Two bits for each user, side by side: both are asked for at once.
 struct Marks(Vec<u64>);
 
 impl Marks {
     fn new(view: View<'_>) -> Self {
-        let words = usize::try_from(view.users_end() / 64).unwrap_or(0);
+        let words = usize::try_from(view.users_end() / 32).unwrap_or(0);
         Self(vec![0; words.saturating_add(1)])
     }
 
-    /// Whether they weren't in it. A number that nobody has, which a torn read can come up with, never is.
+    /// Whether the user didn't have the mark. A number that nobody has, which a torn read can come up with, never gets one.
     #[inline]
-    fn add(&mut self, user: u32) -> bool {
-        let bit = 1 << (user % 64);
-        let word = usize::try_from(user / 64).ok();
-        let Some(word) = word.and_then(|word| self.0.get_mut(word)) else {
+    fn add(&mut self, user: u32, mark: Mark) -> bool {
+        let (word, bit) = Self::place(user, mark);
+        let Some(word) = self.0.get_mut(word) else {
             return false;
         };
         let is_new = *word & bit == 0;
@@ -450,10 +500,31 @@ impl Marks {
         is_new
     }
 
+    /// The same without a branch, if `is_so`.
     #[inline]
-    fn has(&self, user: u32) -> bool {
-        let word = usize::try_from(user / 64).ok();
-        let word = word.and_then(|word| self.0.get(word));
-        word.is_some_and(|word| word & 1 << (user % 64) != 0)
+    fn add_if(&mut self, user: u32, mark: Mark, is_so: bool) -> bool {
+        let (word, bit) = Self::place(user, mark);
+        let Some(word) = self.0.get_mut(word) else {
+            return false;
+        };
+        let before = *word;
+        *word = before | bit.wrapping_mul(u64::from(is_so));
+        *word != before
+    }
+
+    #[inline]
+    fn has(&self, user: u32, mark: Mark) -> bool {
+        let (word, bit) = Self::place(user, mark);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    #[inline]
+    fn place(user: u32, mark: Mark) -> (usize, u64) {
+        let mark: u64 = match mark {
+            Mark::Met => 1,
+            Mark::Seated => 2,
+        };
+        let word = usize::try_from(user / 32).unwrap_or(usize::MAX);
+        (word, mark.wrapping_shl((user % 32).wrapping_mul(2)))
     }
 }
