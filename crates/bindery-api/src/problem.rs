@@ -493,6 +493,10 @@ const fn invalid(rule: Invalid) -> &'static str {
         Invalid::DeletesOneself => {
             "`user_id`: users can't delete themselves; another account admin can"
         }
+        Invalid::LastAdmin => {
+            "`user_id`: this is the last person who is account admin and may use the API, and without one nobody could look after \
+             the account; make another one first"
+        }
         Invalid::AccountRoleOfKey => "`account_role`: a service key takes ADMIN or MEMBER",
         Invalid::OrganizationTwice => {
             "`organizations`: the same organization stands in it twice; list it once"

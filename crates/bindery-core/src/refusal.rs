@@ -72,6 +72,8 @@ pub enum Invalid {
     SwitchesOneselfOff,
     /// Users can't delete themselves.
     DeletesOneself,
+    /// The last person who leads the account keeps leading it: a key that is admin ends some day, and nobody would be left.
+    LastAdmin,
     /// `MEMBER_UI_ONLY` and `ANNOTATOR` are no account roles for keys.
     AccountRoleOfKey,
     /// The same organization stands twice in one key.

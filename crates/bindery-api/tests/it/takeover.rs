@@ -55,6 +55,37 @@ fn an_admin_can_not_switch_themselves_off() {
 }
 
 #[test]
+fn a_service_key_that_is_admin_can_not_take_the_last_person_out_who_leads_the_account() {
+    let mut builder = Builder::new();
+    let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
+    let space = json!({"name": "red", "organization_id": acme});
+    let red = builder.make("red", "/v2/spaces", &space);
+    let places = json!([{"org_id": acme, "spaces": [{"space_id": red}]}]);
+    let body = json!({
+        "key_type": "SERVICE", "name": "machine", "account_role": {"type": "PREDEFINED", "name": "ADMIN"},
+        "organizations": places,
+    });
+    let made = builder.ask("POST", "/v2/api-keys", &body);
+    let machine = made["key"].as_str();
+    let (_, users) = builder.served.send(machine, "GET", "/v2/users", None);
+    let ada = format!("/v2/users/{}", users["users"][0]["id"].as_str().unwrap());
+    let off = Some(r#"{"is_developer":false}"#);
+    for (method, body) in [("PATCH", off), ("DELETE", None)] {
+        let (status, refused) = builder.served.send(machine, method, &ada, body);
+        assert_eq!(status, 400, "{method}: {refused}");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains("make another one first"), "{detail}");
+    }
+    let second = json!({
+        "name": "Bob", "email": "bob@example.com", "invite_mode": "NONE",
+        "role": {"type": "PREDEFINED", "name": "ADMIN"},
+    });
+    builder.ask("POST", "/v2/users", &second);
+    assert_eq!(builder.served.send(machine, "PATCH", &ada, off).0, 200);
+    assert_eq!(builder.served.send(machine, "DELETE", &ada, None).0, 204);
+}
+
+#[test]
 fn a_service_key_does_not_outlive_the_last_of_its_places() {
     let mut builder = Builder::new();
     let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));

@@ -202,6 +202,9 @@ impl Command for UpdateUser {
         if self.is_developer == Some(false) && self.user == context.user() {
             return Err(Refusal::Invalid(Invalid::SwitchesOneselfOff));
         }
+        if self.is_developer == Some(false) {
+            state.keeps_an_admin_without(old)?;
+        }
         let user = User {
             name: self.name.clone().unwrap_or_else(|| old.name.clone()),
             is_developer: self.is_developer.unwrap_or(old.is_developer),
@@ -215,6 +218,29 @@ impl Command for UpdateUser {
             outcome: user,
         })
     }
+}
+
+impl State {
+    /// Refuses to let the last person go who leads the account. Only a service key that is admin gets this far: people who are
+    /// don't do it to themselves.
+    fn keeps_an_admin_without(&self, user: &User) -> Result<(), Refusal> {
+        let is_led = || {
+            let mut users = self.users.values();
+            users.any(|other| other.id != user.id && leads(other))
+        };
+        if leads(user) && !is_led() {
+            return Err(Refusal::Invalid(Invalid::LastAdmin));
+        }
+        Ok(())
+    }
+}
+
+/// A person who is account admin and may use the API.
+fn leads(user: &User) -> bool {
+    user.standing == Standing::Active
+        && user.account_role == AccountRole::Admin
+        && user.is_developer
+        && user.is_human()
 }
 
 /// Ends a person's access for good, with everything they hold. Service keys they made stay.
@@ -244,6 +270,7 @@ impl Command for DeleteUser {
         if user.standing == Standing::Inactive {
             return Ok(Decided::unchanged(()));
         }
+        state.keeps_an_admin_without(user)?;
         let mut changes = Vec::new();
         cascade::holdings(state, self.user, &mut changes);
         for key in state.valid_user_keys_of(self.user) {

@@ -4,7 +4,7 @@ use bindery_core::api_key::KeyOwner;
 use bindery_core::command::users::{CreateUser, DeleteUser, Invitation, UpdateUser};
 use bindery_core::command::{Assignment, Context};
 use bindery_core::credential::{Credential, Link, LinkPurpose};
-use bindery_core::id::{ApiKeyId, Kind};
+use bindery_core::id::{ApiKeyId, Kind, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
 use bindery_core::resource::{Level, Resource};
@@ -165,6 +165,9 @@ impl Model {
         if command.is_developer == Some(false) && command.user == context.user() {
             return Err(Refusal::Invalid(Invalid::SwitchesOneselfOff));
         }
+        if command.is_developer == Some(false) && self.is_last_admin(command.user) {
+            return Err(Refusal::Invalid(Invalid::LastAdmin));
+        }
         for user in &mut self.users {
             if user.id == command.user {
                 if let Some(name) = &command.name {
@@ -176,6 +179,19 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is the only person left who is account admin and may use the API.
+    fn is_last_admin(&self, id: UserId) -> bool {
+        let leaders: Vec<UserId> = self
+            .users
+            .iter()
+            .filter(|user| is_human(user) && user.is_developer)
+            .filter(|user| user.standing == Standing::Active)
+            .filter(|user| user.account_role == AccountRole::Admin)
+            .map(|user| user.id)
+            .collect();
+        leaders == [id]
     }
 
     pub(super) fn delete_user(
@@ -198,6 +214,9 @@ impl Model {
         }
         if standing == Standing::Inactive {
             return Ok(());
+        }
+        if self.is_last_admin(command.user) {
+            return Err(Refusal::Invalid(Invalid::LastAdmin));
         }
         self.drop_holdings(command.user);
         let of_user: Vec<ApiKeyId> = self
