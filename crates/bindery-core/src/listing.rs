@@ -12,7 +12,7 @@ use itertools::Itertools as _;
 use crate::api_key::{ApiKey, KeyOwner};
 use crate::decision::SpacePlace;
 use crate::id::{ApiKeyId, Id, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
-use crate::text::{Email, Name};
+use crate::text::Name;
 use crate::tree::Tree;
 use crate::user::{Standing, User};
 
@@ -204,9 +204,9 @@ impl<'a, I: Id + 'a> Candidates<'a, I> {
 /// What [`crate::state::State::apply`] tells the index.
 impl ListIndex {
     /// A user came, changed or left for good.
-    pub(crate) fn put_user(&mut self, user: &User) {
-        let email = user.email().filter(|_| user.standing != Standing::Inactive);
-        file(&mut self.people, user.id, email.map(Email::folded));
+    pub(crate) fn put_user(&mut self, user: &User, email: Option<Arc<str>>) {
+        let email = email.filter(|_| user.standing != Standing::Inactive);
+        file(&mut self.people, user.id, email);
     }
 
     /// An organization has this name now, or is gone.
@@ -306,12 +306,16 @@ impl ListIndex {
 }
 
 /// Files a folded text; the one that is there stays if it is the same, shared with every snapshot.
-fn file<I: Id>(texts: &mut OrdMap<I, Arc<str>>, id: I, folded: Option<String>) {
+fn file<I: Id>(
+    texts: &mut OrdMap<I, Arc<str>>,
+    id: I,
+    folded: Option<impl Into<Arc<str>> + AsRef<str>>,
+) {
     let Some(folded) = folded else {
         texts.remove(&id);
         return;
     };
-    if texts.get(&id).is_none_or(|old| **old != *folded) {
+    if texts.get(&id).is_none_or(|old| **old != *folded.as_ref()) {
         texts.insert(id, folded.into());
     }
 }

@@ -43,7 +43,7 @@ pub struct State {
     pub(crate) listing: ListIndex,
 
     pub(crate) users: OrdMap<UserId, Arc<User>>,
-    pub(crate) users_by_email: OrdMap<String, UserId>,
+    pub(crate) users_by_email: OrdMap<Arc<str>, UserId>,
     pub(crate) organizations: OrdMap<OrganizationId, Arc<Organization>>,
     pub(crate) organizations_by_name: OrdMap<Name, OrganizationId>,
     pub(crate) organization_memberships: Tree<OrganizationMembership>,
@@ -215,17 +215,23 @@ impl State {
     }
 
     fn put_user(&mut self, user: &User) {
-        if let Some(old) = self
-            .users
-            .get(&user.id)
-            .and_then(|old| old.email().map(Email::folded))
+        let email = user.email().map(Email::folded);
+        let old = self.users.get(&user.id);
+        let old = old.and_then(|old| old.email().map(Email::folded));
+        if old != email
+            && let Some(old) = old
         {
-            self.users_by_email.remove(&old);
+            self.users_by_email.remove(old.as_str());
         }
-        if let Some(email) = user.email() {
-            self.users_by_email.insert(email.folded(), user.id);
+        // One text for both maps, and for every snapshot.
+        let email: Option<Arc<str>> = email.map(|email| {
+            let known = self.users_by_email.get_key_value(email.as_str());
+            known.map_or_else(|| email.as_str().into(), |(known, _)| Arc::clone(known))
+        });
+        if let Some(email) = &email {
+            self.users_by_email.insert(Arc::clone(email), user.id);
         }
-        self.listing.put_user(user);
+        self.listing.put_user(user, email);
         let old = self.users.insert(user.id, Arc::new(user.clone()));
         if let (None, Identity::Bot { key }) = (old, &user.identity) {
             // While records are loaded, a bot may come after its seats.
@@ -617,7 +623,7 @@ impl State {
 
     /// The person with this address, whatever their standing.
     pub fn user_by_email(&self, email: &Email) -> Option<&User> {
-        let id = self.users_by_email.get(&email.folded())?;
+        let id = self.users_by_email.get(email.folded().as_str())?;
         self.user(*id).map(AsRef::as_ref)
     }
 

@@ -73,18 +73,12 @@ const fn leaf_max<E>() -> usize {
     }
 }
 
-/// How many are put into one that is made of sorted entries.
-const fn leaf_filled<E>() -> usize {
-    let max = leaf_max::<E>();
-    max.saturating_sub(max / 8)
-}
-
 impl<E: Keyed> Tree<E> {
     /// A tree of these entries, in whatever order they come, each key once.
     pub(crate) fn of(entries: impl Iterator<Item = E>) -> Self {
         let mut entries: Vec<E> = entries.collect();
         entries.sort_unstable_by_key(Keyed::key);
-        let mut growing = Growing::default();
+        let mut growing = Growing::with_room();
         for entry in entries {
             growing.push(entry);
         }
@@ -181,8 +175,10 @@ impl<E: Keyed> Tree<E> {
     }
 }
 
-/// A tree that is told its entries, most of them in order: those only fill leaves, each with a little room.
+/// A tree that is told its entries, most of them in order: those only fill leaves.
 pub(crate) struct Growing<E: Keyed> {
+    /// How many go into a leaf.
+    filled: usize,
     leaves: Vec<Child<E>>,
     leaf: Vec<E>,
     last: Option<E::Key>,
@@ -191,6 +187,26 @@ pub(crate) struct Growing<E: Keyed> {
 }
 
 impl<E: Keyed> Growing<E> {
+    /// Leaves are filled whole, as those are whose later keys are all larger.
+    pub(crate) fn whole() -> Self {
+        Self {
+            filled: leaf_max::<E>(),
+            ..Self::with_room()
+        }
+    }
+
+    /// Leaves keep a little room for what comes between.
+    fn with_room() -> Self {
+        let max = leaf_max::<E>();
+        Self {
+            filled: max.saturating_sub(max / 8),
+            leaves: Vec::new(),
+            leaf: Vec::new(),
+            last: None,
+            late: Vec::new(),
+        }
+    }
+
     /// Takes one more; each key once.
     pub(crate) fn push(&mut self, entry: E) {
         if self.last.is_some_and(|last| entry.key() <= last) {
@@ -198,7 +214,7 @@ impl<E: Keyed> Growing<E> {
             return;
         }
         self.last = Some(entry.key());
-        if self.leaf.len() >= leaf_filled::<E>() {
+        if self.leaf.len() >= self.filled {
             self.close_leaf();
         }
         self.leaf.push(entry);
@@ -235,17 +251,6 @@ impl<E: Keyed> Growing<E> {
             tree.insert(entry);
         }
         tree
-    }
-}
-
-impl<E: Keyed> Default for Growing<E> {
-    fn default() -> Self {
-        Self {
-            leaves: Vec::new(),
-            leaf: Vec::new(),
-            last: None,
-            late: Vec::new(),
-        }
     }
 }
 
@@ -673,7 +678,7 @@ mod tests {
 
     #[test]
     fn what_comes_too_late_is_filed_where_it_belongs() {
-        let mut growing = Growing::default();
+        let mut growing = Growing::whole();
         for key in (0..500)
             .filter(|key| key % 3 != 0)
             .chain((0..500).step_by(3))

@@ -99,7 +99,7 @@ impl Command for IssueUserKey {
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<ApiKey>, Refusal> {
         let user = state
             .users_by_email
-            .get(&self.email.folded())
+            .get(self.email.folded().as_str())
             .and_then(|id| state.user(*id))
             .filter(|user| user.standing == Standing::Active)
             .ok_or(Refusal::NotFound(Kind::User))?;

@@ -70,7 +70,7 @@ impl Command for CreateUser {
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<CreatedUser>, Refusal> {
         let role = self.authorize(state, context)?;
-        let holder = state.users_by_email.get(&self.email.folded());
+        let holder = state.users_by_email.get(self.email.folded().as_str());
         let holder = holder.and_then(|id| state.user(*id));
         let (id, created_at) = match holder.map(|user| (user, user.status(context.now))) {
             None => (state.numbers().next(), context.now),

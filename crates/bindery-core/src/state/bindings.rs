@@ -207,7 +207,7 @@ pub(super) struct Loaded<R: Id>(Growing<Record<R>>);
 
 impl<R: Id> Default for Loaded<R> {
     fn default() -> Self {
-        Self(Growing::default())
+        Self(Growing::whole())
     }
 }
 

@@ -43,8 +43,8 @@ impl Loading {
     pub fn new(account: Account) -> Self {
         Self {
             state: State::new(account),
-            organization_memberships: Growing::default(),
-            space_memberships: Growing::default(),
+            organization_memberships: Growing::whole(),
+            space_memberships: Growing::whole(),
             space_bindings: Loaded::default(),
             project_bindings: Loaded::default(),
             highest: BTreeMap::new(),
