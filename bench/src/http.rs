@@ -359,12 +359,14 @@ pub(crate) fn serve_raw() -> Result<()> {
         let body = body
             .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
+        // Whether it is UTF-8 is found out once, and not for each of its strings.
+        let text = std::str::from_utf8(&body).unwrap_or_default();
         let answer = if is_batch {
             let count =
-                serde_json::from_slice::<Many<'_>>(&body).map_or(0, |many| many.evaluations.len());
+                serde_json::from_str::<Many<'_>>(text).map_or(0, |many| many.evaluations.len());
             let items = vec![r#"{"decision":true}"#; count].join(",");
             Bytes::from(format!("{{\"evaluations\":[{items}]}}"))
-        } else if serde_json::from_slice::<One<'_>>(&body).is_ok() {
+        } else if serde_json::from_str::<One<'_>>(text).is_ok() {
             Bytes::from_static(br#"{"decision":true}"#)
         } else {
             Bytes::new()

@@ -11,11 +11,10 @@ use bindery_core::resource::Resource;
 use bindery_core::role::{OrganizationRole, SpaceRole};
 
 use crate::changes::NOW;
-use crate::machine::resident;
 use crate::questions::Asked;
 use crate::row::{Goal, Row, Unit};
 use crate::say;
-use crate::setting::{Setting, grown};
+use crate::setting::Setting;
 use crate::time::{each, rounds};
 use crate::world::{On, World};
 
@@ -161,10 +160,9 @@ pub(crate) struct Goals {
 
 /// Tells a peer of the company, and asks both in turn.
 pub(crate) fn compare<P: Peer>(setting: &Setting, goals: Goals) -> Result<Vec<Row>> {
-    let (before, begun) = (resident(), Instant::now());
+    let begun = Instant::now();
     let mut peer = P::new(&setting.world)?;
     let took = begun.elapsed().as_secs_f64();
-    let memory = grown(before, resident()).map_or(0.0, |octets| setting.per_held(octets));
     say(&format!("{}: told in {took:.1} s", P::NAME));
     let [theirs, ours] = rounds(ROUNDS, |round, contestant| {
         let asked = setting.window(round, if contestant == 0 { P::WINDOW } else { WINDOW });
@@ -191,7 +189,7 @@ pub(crate) fn compare<P: Peer>(setting: &Setting, goals: Goals) -> Result<Vec<Ro
         theirs.median(),
         ours.median(),
     );
-    by_ids.from += &format!("; told in {took:.1} s, {memory:.0} B for each role held");
+    by_ids.from += &format!("; told in {took:.1} s");
     let first = Names::new(&setting.questions[0].question);
     if peer.ask_by_name(&first).is_none() {
         return Ok(vec![by_ids]);

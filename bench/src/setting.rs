@@ -18,14 +18,8 @@ pub(crate) struct Setting {
     pub(crate) writer: AccessWriter,
     pub(crate) index: AccessIndex,
     pub(crate) questions: Vec<Asked>,
-    pub(crate) memory: Memory,
-}
-
-/// By how much the memory of the process grew, in octets.
-#[derive(Clone, Copy)]
-pub(crate) struct Memory {
-    pub(crate) state: Option<u64>,
-    pub(crate) index: Option<u64>,
+    /// By how much the memory of the process grew with the state, in octets.
+    pub(crate) state_resident: Option<u64>,
 }
 
 impl Setting {
@@ -33,14 +27,10 @@ impl Setting {
         let begun = Instant::now();
         let before = resident();
         let state = state(&world)?;
-        let with_state = resident();
+        let state_resident = grown(before, resident());
         say(&format!("state: {:.1} s", begun.elapsed().as_secs_f64()));
         let begun = Instant::now();
         let writer = AccessWriter::new(&state);
-        let memory = Memory {
-            state: grown(before, with_state),
-            index: grown(with_state, resident()),
-        };
         say(&format!("index: {:.1} s", begun.elapsed().as_secs_f64()));
         let begun = Instant::now();
         let questions = questions(&world, &state);
@@ -55,7 +45,7 @@ impl Setting {
             writer,
             index,
             questions,
-            memory,
+            state_resident,
         };
         setting.check()?;
         Ok(setting)

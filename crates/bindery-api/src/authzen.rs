@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
+use bindery_core::access::AccessIndex;
 use bindery_core::command::Context;
 use bindery_core::decision::{Decision, Question};
 use bindery_core::id::Revision;
 use bindery_core::inquiry::Found;
 use bindery_core::state::State;
-use bindery_node::Account;
 
 use crate::call::{Answer, Call, Decided, Noted, PublicCall};
 use crate::problem::Problem;
@@ -30,7 +30,7 @@ mod pages;
 pub use aliases::{Aliases, AliasesError};
 pub(crate) use names::Names;
 pub(crate) use pages::Kept;
-use pages::{Keeper, Search, SearchKey, SearchPage};
+use pages::{Keeper, Right, Search, SearchKey, SearchPage};
 
 /// `POST /access/v1/evaluation`.
 pub(crate) fn evaluation(call: &Call) -> Result<Decided, Problem> {
@@ -223,17 +223,18 @@ pub(crate) fn search_subject(call: &Call) -> Result<Answer, Problem> {
     let kind = names.subject_kind(sent_kind);
     let permission = names.permission(action.name);
     let resource = names.resource(resource.kind, resource.id);
-    let page = turn(call, &request, |context| {
+    let reads_named = |state: &State, context: &Context| state.reads_bindings_on(context, resource);
+    let page = turn(call, &request, reads_named, |context| {
         let (Some(kind), Some(permission)) = (kind, permission) else {
             return nothing(call, Found::Users(Vec::new()));
         };
         let mut users = Vec::new();
-        let state = at_one_revision(call, |account| {
-            account.users_of(resource, permission, call.now, &mut users)
+        let state = at_one_revision(call, |access| {
+            access.users_of(resource, permission, call.now, &mut users)
         });
         let state = state.unwrap_or_else(|| {
             let state = call.account.snapshot();
-            users = state.users_of(permission, resource, call.now);
+            users = state.users_of(permission, resource, call.now.max(state.latest()));
             state
         });
         let found = state.askable_subjects(context, kind, resource, users);
@@ -253,17 +254,19 @@ pub(crate) fn search_resource(call: &Call) -> Result<Answer, Problem> {
     let names = call.names();
     let subject = names.subject(subject.kind, subject.id);
     let (level, permission) = (names.level(kind), names.permission(action.name));
-    let page = turn(call, &request, |context| {
+    let reads_named = |state: &State, context: &Context| state.reads_subject(context, subject);
+    let page = turn(call, &request, reads_named, |context| {
         let (Some(level), Some(permission)) = (level, permission) else {
             return nothing(call, Found::Resources(Vec::new()));
         };
         let mut resources = Vec::new();
-        let state = at_one_revision(call, |account| {
-            account.resources_of(subject, permission, level, call.now, &mut resources)
+        let state = at_one_revision(call, |access| {
+            access.resources_of(subject, permission, level, call.now, &mut resources)
         });
         let state = state.unwrap_or_else(|| {
             let state = call.account.snapshot();
-            resources = state.resources_of(subject, permission, level, call.now);
+            let now = call.now.max(state.latest());
+            resources = state.resources_of(subject, permission, level, now);
             state
         });
         let found = state.askable_resources(context, subject, resources);
@@ -282,7 +285,8 @@ pub(crate) fn search_action(call: &Call) -> Result<Answer, Problem> {
     let names = call.names();
     let subject = names.subject(subject.kind, subject.id);
     let resource = names.resource(resource.kind, resource.id);
-    let page = turn(call, &request, |context| {
+    let reads_named = |state: &State, context: &Context| state.may_ask(context, subject, resource);
+    let page = turn(call, &request, reads_named, |context| {
         let state = Arc::clone(&call.state);
         (state.askable_permissions(context, subject, resource), state)
     })?;
@@ -291,19 +295,22 @@ pub(crate) fn search_action(call: &Call) -> Result<Answer, Problem> {
 }
 
 /// How often a search is made again because a change came between it and the snapshot.
-const SEARCHES_MAX: usize = 4;
+const SEARCHES_MAX: usize = 2;
 
 /// The state at whose revision the search was made: what the caller may ask about is told by the same. `None` if changes come one
-/// upon the other.
+/// upon the other: a search of that state takes its time, and no change disturbs it.
 fn at_one_revision(
     call: &Call,
-    mut search: impl FnMut(&Account) -> Revision,
+    mut search: impl FnMut(&AccessIndex) -> Option<Revision>,
 ) -> Option<Arc<State>> {
-    (0..SEARCHES_MAX).find_map(|_| {
-        let revision = search(&call.account);
+    for _ in 0..SEARCHES_MAX {
+        let revision = search(call.account.access())?;
         let state = call.account.snapshot();
-        (state.revision() == revision).then_some(state)
-    })
+        if state.revision() == revision {
+            return Some(state);
+        }
+    }
+    None
 }
 
 fn nothing(call: &Call, found: Found) -> (Found, Arc<State>) {
@@ -315,6 +322,7 @@ fn nothing(call: &Call, found: Found) -> (Found, Arc<State>) {
 fn turn(
     call: &Call,
     request: &SearchRequest,
+    reads_named: impl Fn(&State, &Context) -> bool,
     search: impl FnOnce(&Context) -> (Found, Arc<State>),
 ) -> Result<SearchPage, Problem> {
     let page = request.page()?;
@@ -327,20 +335,26 @@ fn turn(
         key,
         now: call.now,
     };
+    let right = |state: &State| {
+        if state.asks_about_everything(&context) {
+            Right::Everything
+        } else if reads_named(state, &context) {
+            Right::Named
+        } else {
+            Right::Oneself
+        }
+    };
     let search = || {
         let (found, state) = search(&context);
         Search {
             found: found.into(),
             revision: state.revision(),
-            about_everything: state.asks_about_everything(&context),
+            right: right(&state),
         }
     };
     match page.token {
         None => Ok(kept.begin(search(), page.limit)),
-        Some(token) => {
-            let about_everything = call.state.asks_about_everything(&context);
-            kept.go_on(token, page.limit, about_everything, search)
-        }
+        Some(token) => kept.go_on(token, page.limit, right(&call.state), search),
     }
 }
 

@@ -14,6 +14,8 @@ use crate::slab::{Cells, Slab};
 
 /// How often a read begins anew before it is given up: a change takes a microsecond or so, a batch longer.
 const TRIES: usize = 64;
+/// The same for a read that takes so long that there would hardly be a pause for it among changes.
+const LONG_TRIES: usize = 2;
 /// Caches hold about this much.
 pub(crate) const LARGE_BYTES: usize = 4 << 20;
 
@@ -106,13 +108,19 @@ impl Index {
                 return Some((made, revision));
             }
         }
-        self.read_again(with)
+        self.read_again(TRIES, with)
+    }
+
+    /// [`Index::read`] of a great deal: `None` also if changes came between two or three times, since whoever asks has another way
+    /// that takes no longer than many tries do.
+    pub fn read_long<T>(&self, with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
+        self.read_again(LONG_TRIES, with)
     }
 
     #[cold]
     #[inline(never)]
-    fn read_again<T>(&self, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
-        for _ in 0..TRIES {
+    fn read_again<T>(&self, tries: usize, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
+        for _ in 0..tries {
             if self.closed.load(Relaxed) != 0 {
                 return None;
             }

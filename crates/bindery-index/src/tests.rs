@@ -436,3 +436,17 @@ fn what_does_not_fit_closes_the_index_for_good() {
         assert_eq!(writer.index().read(|_| ()), None);
     }
 }
+
+#[test]
+fn a_long_read_that_changes_keep_from_its_end_is_given_up_soon() {
+    let writer = std::cell::RefCell::new(Writer::build(&Plain::default(), 0));
+    let index = std::sync::Arc::clone(writer.borrow().index());
+    let reads = std::cell::Cell::new(0_u64);
+    let torn = |_: View<'_>| {
+        reads.set(reads.get() + 1);
+        writer.borrow_mut().write(reads.get(), |_| ());
+    };
+    assert_eq!(index.read_long(torn), None);
+    assert!(reads.get() <= 3, "{reads:?}");
+    assert_eq!(index.read_long(|_| 7), Some((7, reads.get())));
+}

@@ -27,7 +27,7 @@ impl AccessIndex {
         now: Timestamp,
         found: &mut Vec<Resource>,
     ) -> Option<Revision> {
-        let made = self.0.read(|view| {
+        let made = self.0.read_long(|view| {
             found.clear();
             let facts = IndexFacts(view);
             let mut ask = |resource: Resource| {
@@ -68,7 +68,7 @@ impl AccessIndex {
         now: Timestamp,
         found: &mut Vec<UserId>,
     ) -> Option<Revision> {
-        let made = self.0.read(|view| {
+        let made = self.0.read_long(|view| {
             found.clear();
             let facts = IndexFacts(view);
             let Some(place) = facts.place(resource) else {

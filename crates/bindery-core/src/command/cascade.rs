@@ -214,9 +214,10 @@ impl State {
 
     /// A user's role bindings, those on spaces first, by id.
     pub(crate) fn role_bindings_of(&self, user: UserId) -> impl Iterator<Item = RoleBinding> {
-        let on_spaces = self.space_bindings.ids_of(user).into_iter();
-        on_spaces
-            .chain(self.project_bindings.ids_of(user))
+        let first = RoleBindingId::NOBODY;
+        self.space_bindings
+            .ids_of(user, first)
+            .chain(self.project_bindings.ids_of(user, first))
             .filter_map(|id| self.role_binding(id))
     }
 

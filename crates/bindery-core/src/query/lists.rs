@@ -44,14 +44,16 @@ impl State {
         };
         let after = slice.after.unwrap_or(RoleBindingId::NOBODY);
         let bindings: Box<dyn Iterator<Item = RoleBinding>> = match of {
-            Some(user) => {
-                let mut ids = match kind {
-                    BindableKind::Space => self.space_bindings.ids_of(user),
-                    BindableKind::Project => self.project_bindings.ids_of(user),
-                };
-                ids.retain(|id| *id > after);
-                Box::new(ids.into_iter().filter_map(|id| self.role_binding(id)))
-            }
+            Some(user) => match kind {
+                BindableKind::Space => {
+                    let ids = self.space_bindings.ids_of(user, after);
+                    Box::new(ids.filter_map(|id| self.role_binding(id)))
+                }
+                BindableKind::Project => {
+                    let ids = self.project_bindings.ids_of(user, after);
+                    Box::new(ids.filter_map(|id| self.role_binding(id)))
+                }
+            },
             None if self.is_account_admin(context) => match kind {
                 BindableKind::Space => Box::new(self.space_bindings.behind(after)),
                 BindableKind::Project => Box::new(self.project_bindings.behind(after)),

@@ -1,5 +1,8 @@
 //! Role bindings on one kind of resource, with all that finds and lists them: of most accounts, nearly everything there is.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::id::{Id, OrganizationId, RoleBindingId, RoleId, UserId};
 use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
@@ -125,12 +128,16 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
         self.of_user(user, after).map(|filed| filed.key.1)
     }
 
-    /// A user's bindings, by their ids. Costs a look at all of them.
-    pub(crate) fn ids_of(&self, user: UserId) -> Vec<RoleBindingId> {
-        let all = self.of_user(user, R::NOBODY);
-        let mut ids: Vec<RoleBindingId> = all.map(|filed| filed.value).collect();
-        ids.sort_unstable();
-        ids
+    /// A user's bindings behind `after`, by their ids. Beginning costs a look at all of them, going on a few comparisons.
+    pub(crate) fn ids_of(
+        &self,
+        user: UserId,
+        after: RoleBindingId,
+    ) -> impl Iterator<Item = RoleBindingId> + use<R> {
+        let all = self.of_user(user, R::NOBODY).map(|filed| filed.value);
+        let mut rest: BinaryHeap<Reverse<RoleBindingId>> =
+            all.filter(|id| *id > after).map(Reverse).collect();
+        std::iter::from_fn(move || rest.pop().map(|Reverse(id)| id))
     }
 
     fn of_user(

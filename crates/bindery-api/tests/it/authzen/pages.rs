@@ -388,3 +388,54 @@ fn each_result_is_met_once() {
     assert_eq!(seen.len(), 10);
     assert!(seen.contains("alice") && seen.contains("bob"));
 }
+
+#[test]
+fn who_may_no_longer_read_what_a_search_names_reads_no_further_page_of_it() {
+    let scenario = crowd();
+    let manager = add_reader(&scenario, 77);
+    let key = crate::personas::issue(&scenario.served, 1, "reader77@example.com", false);
+    let admin = Some(scenario.admin_key.as_str());
+    let space = &scenario.ids["space"];
+    let member = json!({
+        "user_id": manager, "role": {"type": "PREDEFINED", "name": "MEMBER"},
+    });
+    let organization = format!("/v2/organizations/{}/users", scenario.ids["organization"]);
+    let (status, told) =
+        scenario
+            .served
+            .send(admin, "POST", &organization, Some(&member.to_string()));
+    assert!(status < 300, "{told}");
+    let mut lead = member;
+    lead["role"]["name"] = json!("ADMIN");
+    let path = format!("/v2/spaces/{space}/users");
+    let (status, told) = scenario
+        .served
+        .send(admin, "POST", &path, Some(&lead.to_string()));
+    assert!(status < 300, "{told}");
+
+    let page = |token: Option<&str>| {
+        let mut page = json!({"limit": 2});
+        if let Some(token) = token {
+            page["token"] = json!(token);
+        }
+        post(
+            &scenario.served,
+            &key,
+            PATH,
+            &with_page(readers(), page).to_string(),
+        )
+    };
+    let first = page(None);
+    assert_eq!(first.status, 200, "{}", first.body);
+    let token = first.body["page"]["next_token"].as_str().unwrap();
+    assert!(!token.is_empty(), "{}", first.body);
+    assert_eq!(page(Some(token)).status, 200);
+    let (status, told) = scenario
+        .served
+        .send(admin, "DELETE", &format!("{path}/{manager}"), None);
+    assert_eq!(status, 204, "{told}");
+    let refused = page(Some(token));
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("begin anew"), "{detail}");
+}
