@@ -14,8 +14,10 @@ use crate::slab::{Cells, Slab};
 
 /// How often a read begins anew before it is given up: a change takes a microsecond or so, a batch longer.
 const TRIES: usize = 64;
-/// The same for a read that takes so long that there would hardly be a pause for it among changes.
-const LONG_TRIES: usize = 2;
+/// How often a read that takes long is made before it is given up: among many changes there is no pause for it.
+const LONG_READS: usize = 3;
+/// How often it looks whether the change is made that it has to wait for: a millisecond or so, longer than all but large batches take.
+const LONG_TRIES: usize = 1 << 16;
 /// Caches hold about this much.
 pub(crate) const LARGE_BYTES: usize = 4 << 20;
 
@@ -108,27 +110,35 @@ impl Index {
                 return Some((made, revision));
             }
         }
-        self.read_again(TRIES, with)
+        self.read_again(TRIES, TRIES, with)
     }
 
-    /// [`Index::read`] of a great deal: `None` also if changes came between two or three times, since whoever asks has another way
-    /// that takes no longer than many tries do.
+    /// [`Index::read`] of a great deal: `None` also if changes came into it three times, since whoever asks has another way
+    /// that takes no longer than many reads do. Waiting for a change that is being made doesn't count.
     pub fn read_long<T>(&self, with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
-        self.read_again(LONG_TRIES, with)
+        self.read_again(LONG_TRIES, LONG_READS, with)
     }
 
+    /// Looks so often whether a read can begin, and reads at most so often.
     #[cold]
     #[inline(never)]
-    fn read_again<T>(&self, tries: usize, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
+    fn read_again<T>(
+        &self,
+        tries: usize,
+        reads: usize,
+        mut with: impl FnMut(View<'_>) -> T,
+    ) -> Option<(T, u64)> {
+        let mut made = 0;
         for _ in 0..tries {
-            if self.closed.load(Relaxed) != 0 {
+            if made == reads || self.closed.load(Relaxed) != 0 {
                 return None;
             }
             if let Some(begun) = self.sequence.begin_read() {
+                made += 1;
                 let revision = self.revision.load(Relaxed);
-                let made = with(View { index: self });
+                let answer = with(View { index: self });
                 if self.sequence.is_whole(begun) {
-                    return Some((made, revision));
+                    return Some((answer, revision));
                 }
             }
             spin_loop();
