@@ -71,7 +71,7 @@ fn uid(of: &EntityTypeName, name: &str) -> EntityUid {
 impl Peer for Cedar {
     const NAME: &'static str = "Cedar with tags";
     const WINDOW: usize = 1 << 12;
-    type Handle = [EntityUid; 3];
+    type Handle = Request;
 
     fn new(world: &World) -> Result<Self> {
         let types = Types::new()?;
@@ -108,34 +108,39 @@ impl Peer for Cedar {
         })
     }
 
-    fn handle(&self, question: &Question) -> [EntityUid; 3] {
-        [
-            uid(&self.types.user, &user_name(question.principal)),
-            uid(&self.types.action, question.permission.name()),
-            uid(&self.types.resource, &resource_name(question.resource)),
-        ]
+    fn handle(&self, question: &Question) -> Request {
+        let names = Names::new(question);
+        self.request(&names).expect("without a schema it fits any")
     }
 
-    fn ask(&mut self, [user, action, resource]: &[EntityUid; 3]) -> Result<bool> {
-        self.ask_for(user.clone(), action.clone(), resource.clone())
+    fn ask(&mut self, request: &Request) -> Result<bool> {
+        Ok(self.allows(request))
     }
 
     fn ask_by_name(&mut self, names: &Names) -> Option<Result<bool>> {
-        Some(self.ask_for(
-            uid(&self.types.user, &names.user),
-            uid(&self.types.action, names.permission),
-            uid(&self.types.resource, &names.resource),
-        ))
+        Some(self.request(names).map(|request| self.allows(&request)))
     }
 }
 
 impl Cedar {
-    fn ask_for(&self, user: EntityUid, action: EntityUid, resource: EntityUid) -> Result<bool> {
-        let request = Request::new(user, action, resource, Context::empty(), None)?;
+    fn request(&self, names: &Names) -> Result<Request> {
+        let user = uid(&self.types.user, &names.user);
+        let action = uid(&self.types.action, names.permission);
+        let resource = uid(&self.types.resource, &names.resource);
+        Ok(Request::new(
+            user,
+            action,
+            resource,
+            Context::empty(),
+            None,
+        )?)
+    }
+
+    fn allows(&self, request: &Request) -> bool {
         let response = self
             .authorizer
-            .is_authorized(&request, &self.policies, &self.entities);
-        Ok(response.decision() == Decision::Allow)
+            .is_authorized(request, &self.policies, &self.entities);
+        response.decision() == Decision::Allow
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use bindery_core::access::AccessIndex;
 use bindery_core::command::Context;
 use bindery_core::decision::{Decision, Question};
 use bindery_core::id::Revision;
@@ -30,7 +29,7 @@ mod pages;
 pub use aliases::{Aliases, AliasesError};
 pub(crate) use names::Names;
 pub(crate) use pages::Kept;
-use pages::{Keeper, Right, Search, SearchKey, SearchPage};
+use pages::{Keeper, Search, SearchKey, SearchPage};
 
 /// `POST /access/v1/evaluation`.
 pub(crate) fn evaluation(call: &Call) -> Result<Decided, Problem> {
@@ -223,20 +222,17 @@ pub(crate) fn search_subject(call: &Call) -> Result<Answer, Problem> {
     let kind = names.subject_kind(sent_kind);
     let permission = names.permission(action.name);
     let resource = names.resource(resource.kind, resource.id);
-    let reads_named = |state: &State, context: &Context| state.reads_bindings_on(context, resource);
-    let page = turn(call, &request, reads_named, |context| {
+    let may_ask = |context: &Context, found: &Found| {
+        let state = &call.state;
+        state.may_ask_about_subjects(context, resource, found)
+    };
+    let page = turn(call, &request, may_ask, |context| {
         let (Some(kind), Some(permission)) = (kind, permission) else {
             return nothing(call, Found::Users(Vec::new()));
         };
         let mut users = Vec::new();
-        let state = at_one_revision(call, |access| {
-            access.users_of(resource, permission, call.now, &mut users)
-        });
-        let state = state.unwrap_or_else(|| {
-            let state = call.account.snapshot();
-            users = state.users_of(permission, resource, call.now.max(state.latest()));
-            state
-        });
+        let (account, now) = (&call.account, call.now);
+        let state = account.users_of(resource, permission, now, &mut users);
         let found = state.askable_subjects(context, kind, resource, users);
         (found, state)
     })?;
@@ -254,21 +250,17 @@ pub(crate) fn search_resource(call: &Call) -> Result<Answer, Problem> {
     let names = call.names();
     let subject = names.subject(subject.kind, subject.id);
     let (level, permission) = (names.level(kind), names.permission(action.name));
-    let reads_named = |state: &State, context: &Context| state.reads_subject(context, subject);
-    let page = turn(call, &request, reads_named, |context| {
+    let may_ask = |context: &Context, found: &Found| {
+        let state = &call.state;
+        state.may_ask_about_resources(context, subject, found)
+    };
+    let page = turn(call, &request, may_ask, |context| {
         let (Some(level), Some(permission)) = (level, permission) else {
             return nothing(call, Found::Resources(Vec::new()));
         };
         let mut resources = Vec::new();
-        let state = at_one_revision(call, |access| {
-            access.resources_of(subject, permission, level, call.now, &mut resources)
-        });
-        let state = state.unwrap_or_else(|| {
-            let state = call.account.snapshot();
-            let now = call.now.max(state.latest());
-            resources = state.resources_of(subject, permission, level, now);
-            state
-        });
+        let (account, now) = (&call.account, call.now);
+        let state = account.resources_of(subject, permission, level, now, &mut resources);
         let found = state.askable_resources(context, subject, resources);
         (found, state)
     })?;
@@ -285,32 +277,13 @@ pub(crate) fn search_action(call: &Call) -> Result<Answer, Problem> {
     let names = call.names();
     let subject = names.subject(subject.kind, subject.id);
     let resource = names.resource(resource.kind, resource.id);
-    let reads_named = |state: &State, context: &Context| state.may_ask(context, subject, resource);
-    let page = turn(call, &request, reads_named, |context| {
+    let may_ask = |context: &Context, _: &Found| call.state.may_ask(context, subject, resource);
+    let page = turn(call, &request, may_ask, |context| {
         let state = Arc::clone(&call.state);
         (state.askable_permissions(context, subject, resource), state)
     })?;
     let results = names.actions(&page.search.found, page.first, page.count);
     answer(&page, results)
-}
-
-/// How often a search is made again because a change came between it and the snapshot.
-const SEARCHES_MAX: usize = 2;
-
-/// The state at whose revision the search was made: what the caller may ask about is told by the same. `None` if changes come one
-/// upon the other: a search of that state takes its time, and no change disturbs it.
-fn at_one_revision(
-    call: &Call,
-    mut search: impl FnMut(&AccessIndex) -> Option<Revision>,
-) -> Option<Arc<State>> {
-    for _ in 0..SEARCHES_MAX {
-        let revision = search(call.account.access())?;
-        let state = call.account.snapshot();
-        if state.revision() == revision {
-            return Some(state);
-        }
-    }
-    None
 }
 
 fn nothing(call: &Call, found: Found) -> (Found, Arc<State>) {
@@ -322,7 +295,7 @@ fn nothing(call: &Call, found: Found) -> (Found, Arc<State>) {
 fn turn(
     call: &Call,
     request: &SearchRequest,
-    reads_named: impl Fn(&State, &Context) -> bool,
+    may_ask: impl FnOnce(&Context, &Found) -> bool,
     search: impl FnOnce(&Context) -> (Found, Arc<State>),
 ) -> Result<SearchPage, Problem> {
     let page = request.page()?;
@@ -335,26 +308,19 @@ fn turn(
         key,
         now: call.now,
     };
-    let right = |state: &State| {
-        if state.asks_about_everything(&context) {
-            Right::Everything
-        } else if reads_named(state, &context) {
-            Right::Named
-        } else {
-            Right::Oneself
-        }
-    };
     let search = || {
         let (found, state) = search(&context);
         Search {
             found: found.into(),
             revision: state.revision(),
-            right: right(&state),
         }
     };
     match page.token {
         None => Ok(kept.begin(search(), page.limit)),
-        Some(token) => kept.go_on(token, page.limit, right(&call.state), search),
+        Some(token) => {
+            let may_still_ask = |found: &Found| may_ask(&context, found);
+            kept.go_on(token, page.limit, may_still_ask, search)
+        }
     }
 }
 

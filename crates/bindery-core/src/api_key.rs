@@ -70,8 +70,8 @@ pub struct ApiKey {
     #[n(11)]
     #[cbor(default)]
     pub is_sign_in: bool,
-    /// The spaces that a service key reached when somebody revoked it: whoever could read it there still can. Of one whose bot
-    /// lost its last place, none: there is nowhere left to read it but in the account.
+    /// The spaces that a service key reached when somebody revoked it: whoever could read it there still can. None of one that
+    /// ended since its bot lost its last place: account admins and whoever made it find it.
     #[n(12)]
     #[cbor(default)]
     pub last_spaces: Vec<SpaceId>,

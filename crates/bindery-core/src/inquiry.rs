@@ -80,13 +80,12 @@ impl State {
         is_marked || self.is_account_admin(context)
     }
 
-    /// Whether the caller may read the role bindings on this.
-    pub fn reads_bindings_on(&self, context: &Context, resource: Resource) -> bool {
+    pub(crate) fn reads_bindings_on(&self, context: &Context, resource: Resource) -> bool {
         self.allows(context, Permission::RoleBindingRead, resource)
     }
 
     /// Whether the caller may read this user, human or bot, who isn't gone.
-    pub fn reads_subject(&self, context: &Context, subject: UserId) -> bool {
+    fn reads_subject(&self, context: &Context, subject: UserId) -> bool {
         let Some(user) = self.user(subject) else {
             return false;
         };

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 use itertools::Itertools as _;
 
 use crate::api_key::{ApiKey, KeyOwner};
 use crate::decision::SpacePlace;
 use crate::id::{ApiKeyId, Id, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
 use crate::text::Name;
-use crate::tree::Tree;
+use crate::tree::{Keyed, Tree};
 use crate::user::{Standing, User};
 
 /// Sorted ids of one account, in persistent collections: a clone is O(1). Those of role bindings stand beside them, in
@@ -43,7 +43,7 @@ pub(crate) struct ListIndex {
     pub(crate) service_keys_of_space: Tree<(SpaceId, ApiKeyId)>,
     /// Keys whose bot had one when they were revoked.
     pub(crate) revoked_keys_of_space: Tree<(SpaceId, ApiKeyId)>,
-    pub(crate) enforcement_points: OrdSet<ApiKeyId>,
+    pub(crate) enforcement_points: Tree<ApiKeyId>,
 }
 
 /// The two kinds of key.
@@ -292,11 +292,8 @@ impl ListIndex {
         for space in &new.last_spaces {
             self.revoked_keys_of_space.insert((*space, new.id));
         }
-        set(
-            &mut self.enforcement_points,
-            new.id,
-            new.is_enforcement_point,
-        );
+        self.enforcement_points
+            .set(new.id, new.is_enforcement_point);
     }
 
     /// The bot of a service key has a seat in a space, or has none any more.
@@ -320,10 +317,10 @@ fn file<I: Id>(
     }
 }
 
-fn set<K: Clone + Ord>(keys: &mut OrdSet<K>, key: K, is_there: bool) {
-    if is_there {
-        keys.insert(key);
-    } else {
-        keys.remove(&key);
+impl Keyed for ApiKeyId {
+    type Key = Self;
+
+    fn key(&self) -> Self {
+        *self
     }
 }

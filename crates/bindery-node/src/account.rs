@@ -31,6 +31,8 @@ use crate::writer::Writer;
 
 /// How many commands may wait; more are told to come back.
 const QUEUE_MAX: usize = 4096;
+/// How often the index is searched before the snapshot is, if a change came between the two.
+const SEARCHES_MAX: usize = 2;
 /// How much later a use of the account must be than the one that is known, to be noted.
 const TOUCH_STEP_MS: u64 = 1_000;
 
@@ -258,7 +260,7 @@ impl Account {
         })
     }
 
-    /// Every resource of this level on which the user may use the permission, in no order, and the one revision at which that
+    /// Every resource of this level on which the user may use the permission, in no order, and the one state of which that
     /// is so; they replace what is in `found`.
     pub fn resources_of(
         &self,
@@ -267,18 +269,16 @@ impl Account {
         level: Level,
         now: Timestamp,
         found: &mut Vec<Resource>,
-    ) -> Revision {
-        let asked = self
-            .access
-            .resources_of(user, permission, level, now, found);
-        asked.unwrap_or_else(|| {
-            let (state, now) = self.snapshot_for(now);
-            *found = state.resources_of(user, permission, level, now);
-            state.revision()
-        })
+    ) -> Arc<State> {
+        let access = &self.access;
+        self.search(
+            found,
+            |found| access.resources_of(user, permission, level, now, found),
+            |state| state.resources_of(user, permission, level, now.max(state.latest())),
+        )
     }
 
-    /// Everyone who may use the permission on the resource, in no order, and the one revision at which that is so; they replace
+    /// Everyone who may use the permission on the resource, in no order, and the one state of which that is so; they replace
     /// what is in `found`.
     pub fn users_of(
         &self,
@@ -286,13 +286,35 @@ impl Account {
         permission: Permission,
         now: Timestamp,
         found: &mut Vec<UserId>,
-    ) -> Revision {
-        let asked = self.access.users_of(resource, permission, now, found);
-        asked.unwrap_or_else(|| {
-            let (state, now) = self.snapshot_for(now);
-            *found = state.users_of(permission, resource, now);
-            state.revision()
-        })
+    ) -> Arc<State> {
+        let access = &self.access;
+        self.search(
+            found,
+            |found| access.users_of(resource, permission, now, found),
+            |state| state.users_of(permission, resource, now.max(state.latest())),
+        )
+    }
+
+    /// What the index finds, if the snapshot is of its revision; else what the snapshot does: that takes its time, and no change
+    /// disturbs it.
+    fn search<T>(
+        &self,
+        found: &mut Vec<T>,
+        mut by_index: impl FnMut(&mut Vec<T>) -> Option<Revision>,
+        by_state: impl FnOnce(&State) -> Vec<T>,
+    ) -> Arc<State> {
+        for _ in 0..SEARCHES_MAX {
+            let Some(revision) = by_index(found) else {
+                break;
+            };
+            let state = self.snapshot();
+            if state.revision() == revision {
+                return state;
+            }
+        }
+        let state = self.snapshot();
+        *found = by_state(&state);
+        state
     }
 
     /// The snapshot, and the moment to ask it about: never earlier than its last change, as in the index. A clock that was set

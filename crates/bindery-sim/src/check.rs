@@ -95,13 +95,17 @@ impl World {
                 "node {seat}: the index finds {found:?} for {question:?}, the log {expected:?}"
             ));
         }
-        account.resources_of(
-            question.principal,
-            question.permission,
-            Level::Project,
-            now,
-            &mut Vec::new(),
-        );
+        let (who, what) = (question.principal, question.permission);
+        let mut found = Vec::new();
+        account.resources_of(who, what, Level::Project, now, &mut found);
+        let mut expected = state.resources_of(who, what, Level::Project, at);
+        found.sort_unstable();
+        expected.sort_unstable();
+        if found != expected {
+            return Err(format!(
+                "node {seat}: the index finds {found:?} for {who:?} and {what:?}, the log {expected:?}"
+            ));
+        }
         let node = self.seats[seat].node().ok_or("a node is missing")?;
         for key in state.api_keys() {
             let hash = &key.secret.hash;

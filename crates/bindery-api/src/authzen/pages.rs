@@ -45,19 +45,6 @@ pub(crate) struct SearchKey {
 pub(crate) struct Search {
     pub(crate) found: Arc<Found>,
     pub(crate) revision: Revision,
-    /// What gave the caller the right to ask then. Who has less now begins anew with what they can ask about now.
-    pub(crate) right: Right,
-}
-
-/// What lets somebody search, the least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Right {
-    /// Nothing: they find out about themselves alone.
-    Oneself,
-    /// They may read what the search names.
-    Named,
-    /// They may ask about everything.
-    Everything,
 }
 
 /// Where a page of a search begins, and what comes after it.
@@ -171,7 +158,7 @@ impl Keeper<'_> {
         &self,
         token: &str,
         limit: Option<usize>,
-        right: Right,
+        may_still_ask: impl FnOnce(&Found) -> bool,
         again: impl FnOnce() -> Search,
     ) -> Result<SearchPage, Problem> {
         let place = self.key.read(self.ids, token).ok_or_else(|| {
@@ -181,7 +168,8 @@ impl Keeper<'_> {
             )
         })?;
         let found = self.kept.find(self, place);
-        let found = found.filter(|found| right >= found.right);
+        // Who may ask about less than before begins anew with what they can ask about now.
+        let found = found.filter(|search| may_still_ask(&search.found));
         let search = found
             .or_else(|| {
                 let search = again();
@@ -446,7 +434,6 @@ mod tests {
         Search {
             found: Found::Users(Vec::new()).into(),
             revision: Revision(u64::MAX),
-            right: Right::Everything,
         }
     }
 
@@ -630,7 +617,6 @@ mod tests {
         let search = Search {
             found: found.into(),
             revision: state.revision(),
-            right: Right::Everything,
         };
         let page = keeper(kept, 1, state.ids(), key).begin(search, Some(limit));
         Walk {
@@ -647,7 +633,7 @@ mod tests {
     fn go_on(kept: &Kept, state: &State, walk: &mut Walk) {
         let limit = Some(walk.limit);
         let keeper = keeper(kept, 1, state.ids(), walk.key);
-        let page = keeper.go_on(&walk.token, limit, Right::Everything, elsewhere);
+        let page = keeper.go_on(&walk.token, limit, |_| true, elsewhere);
         let page = page.unwrap();
         assert_eq!(page.search.revision, walk.revision);
         assert!(page.count > 0 && page.count <= walk.limit);
@@ -733,16 +719,13 @@ mod tests {
             let search = Search {
                 found: Found::Users((0..results).map(UserId::new).collect()).into(),
                 revision: Revision(1),
-                right: Right::Named,
             };
             let page = keeper(&kept, account, &ids, key).begin(search, Some(1));
             (key, page.next_token)
         };
         let is_kept = |account: u32, (key, token): &(SearchKey, String)| {
             let keeper = keeper(&kept, account, &ids, *key);
-            keeper
-                .go_on(token, Some(1), Right::Everything, elsewhere)
-                .is_ok()
+            keeper.go_on(token, Some(1), |_| true, elsewhere).is_ok()
         };
         let mine = begin(1, 1, 0, 3);
         for key in 0..400 {

@@ -325,6 +325,7 @@ impl ByOrganization {
         };
         let mut all = 0;
         for role in OrganizationRole::ALL {
+            debug_assert!(role.role().number() < 16, "four bits for each fit");
             for (is_seated, is_human) in
                 [(false, false), (false, true), (true, false), (true, true)]
             {

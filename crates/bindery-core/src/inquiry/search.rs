@@ -3,12 +3,13 @@
 
 use super::is_about_oneself;
 use crate::command::Context;
-use crate::decision::Question;
+use crate::decision::{Facts as _, Question};
 use crate::id::{ApiKeyId, UserId};
 use crate::permission::Permission;
 use crate::resource::{Level, Resource};
 use crate::state::State;
 use crate::time::Timestamp;
+use crate::user::Standing;
 
 /// What was found, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +169,49 @@ impl State {
         }
         resources.sort_unstable();
         Found::Resources(resources)
+    }
+
+    /// Whether the caller may ask about all these subjects on the resource, as [`State::askable_subjects`] found them once. Who is
+    /// gone since then doesn't count.
+    pub fn may_ask_about_subjects(
+        &self,
+        context: &Context,
+        resource: Resource,
+        found: &Found,
+    ) -> bool {
+        let is_there = |id: &UserId| {
+            let user = self.user(*id);
+            user.is_some_and(|user| user.standing != Standing::Inactive)
+        };
+        let users: Vec<UserId> = match found {
+            Found::Users(users) => users.iter().copied().filter(is_there).collect(),
+            Found::ServiceKeys(keys) => {
+                let keys = keys.iter().filter_map(|key| self.api_key(*key));
+                keys.map(|key| key.principal()).filter(is_there).collect()
+            }
+            Found::Resources(_) | Found::Permissions(_) => return false,
+        };
+        let count = users.len();
+        let askable = self.askable_subjects(context, SubjectKind::User, resource, users);
+        askable.len() == count
+    }
+
+    /// Whether the caller may ask about the subject on all these resources, as [`State::askable_resources`] found them once. What
+    /// is gone since then doesn't count.
+    pub fn may_ask_about_resources(
+        &self,
+        context: &Context,
+        subject: UserId,
+        found: &Found,
+    ) -> bool {
+        let Found::Resources(resources) = found else {
+            return false;
+        };
+        let there = resources.iter().copied();
+        let there = there.filter(|resource| self.place(*resource).is_some());
+        let there: Vec<Resource> = there.collect();
+        let count = there.len();
+        self.askable_resources(context, subject, there).len() == count
     }
 
     /// What the subject may do on the resource: all of it, or nothing.

@@ -323,9 +323,8 @@ impl State {
         if !self.is_account_admin(context) {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
         }
-        let behind = slice.after.unwrap_or(ApiKeyId::NOBODY).number();
-        let first = ApiKeyId::from_number(behind.saturating_add(1));
-        let marked = self.listing.enforcement_points.range(first..);
+        let after = slice.after.unwrap_or(ApiKeyId::NOBODY);
+        let marked = self.listing.enforcement_points.behind(after);
         let keys = marked.filter_map(|id| self.api_key(*id));
         Ok(slice.page(keys.map(AsRef::as_ref)))
     }

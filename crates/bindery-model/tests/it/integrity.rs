@@ -35,7 +35,7 @@ fn whoever_is_gone_holds_nothing() {
     });
 }
 
-/// Whoever deletes another admin is one, and nobody deletes or demotes themselves.
+/// Nobody deletes themselves or switches themselves off, and no key does that to the last person who leads the account.
 #[test]
 fn an_account_never_loses_its_last_admin() {
     check(96, 1..200, |history| {

@@ -136,7 +136,10 @@ impl Scene {
     pub(crate) fn check_searches(&self) -> Revision {
         let (mut users, mut resources) = (Vec::new(), Vec::new());
         let project = Resource::Project(self.project);
-        let at = self.account.users_of(project, ASKED, self.now, &mut users);
+        let at = self
+            .account
+            .users_of(project, ASKED, self.now, &mut users)
+            .revision();
         users.sort_unstable();
         // The first of all is the admin.
         let mut expected = vec![UserId::new(1)];
@@ -147,7 +150,8 @@ impl Scene {
         let person = self.people[3];
         let at = self
             .account
-            .resources_of(person, ASKED, Level::Project, self.now, &mut resources);
+            .resources_of(person, ASKED, Level::Project, self.now, &mut resources)
+            .revision();
         let expected = if self.may(at) {
             vec![project]
         } else {
@@ -272,7 +276,11 @@ async fn no_reader_goes_back_whatever_it_asks_and_whatever_others_have_seen() {
         }
         let (mut decisions, mut users) = (Vec::new(), Vec::new());
         next(account.decide_many(&asked, scene.now, &mut decisions));
-        next(account.users_of(project, ASKED, scene.now, &mut users));
+        next(
+            account
+                .users_of(project, ASKED, scene.now, &mut users)
+                .revision(),
+        );
         next(account.snapshot().revision());
         SEEN.fetch_max(last.0, Ordering::AcqRel);
         scene.may(last)
