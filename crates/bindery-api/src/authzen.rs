@@ -8,8 +8,7 @@
 use std::sync::Arc;
 
 use bindery_core::command::Context;
-use bindery_core::decision::{Decision, Question};
-use bindery_core::id::Revision;
+use bindery_core::decision::Question;
 use bindery_core::inquiry::Found;
 use bindery_core::state::State;
 
@@ -39,8 +38,9 @@ pub(crate) fn evaluation(call: &Call) -> Result<Decided, Problem> {
         return Ok(Decided::Explains(explained_evaluation));
     }
     let context = call.admit()?;
-    let (evaluated, revision) = evaluate(call, &context, &asked)?;
-    Ok(Decided::Told(Answer::json(&evaluated)?.at(revision)))
+    let evaluated = evaluate(call, &context, &asked)?;
+    let answer = Answer::json(&evaluated)?;
+    Ok(Decided::Told(answer.at(call.state.revision())))
 }
 
 fn explained_evaluation(call: &Call) -> Result<Answer, Problem> {
@@ -82,22 +82,14 @@ pub(crate) fn explain(call: &Call) -> Result<Answer, Problem> {
     Ok(Answer::json(&explained)?.at(call.state.revision()))
 }
 
-fn evaluate(
-    call: &Call,
-    context: &Context,
-    asked: &Asked<'_>,
-) -> Result<(Evaluated, Revision), Problem> {
-    let question = permitted(call, context, asked)?;
+fn evaluate(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Evaluated, Problem> {
     // A permission that there isn't, nobody has.
-    let decided = question.map(|question| call.account.decide(&question, call.now));
-    if let Some((decision, _)) = &decided {
-        let allowed = decision.is_allowed().into();
-        call.services.counts.decided(1, allowed);
-    }
-    Ok(decided.map_or(
-        (Evaluated::plain(false), call.state.revision()),
-        |(decision, revision)| (Evaluated::plain(decision.is_allowed()), revision),
-    ))
+    let Some(question) = permitted(call, context, asked)? else {
+        return Ok(Evaluated::plain(false));
+    };
+    let is_allowed = call.account.allows(&call.state, &question, call.now);
+    call.services.counts.decided(1, is_allowed.into());
+    Ok(Evaluated::plain(is_allowed))
 }
 
 /// The question, if the caller may ask it; nothing for a permission that there isn't.
@@ -123,18 +115,19 @@ pub(crate) fn evaluations(call: &Call) -> Result<Decided, Problem> {
     }
     let context = call.admit()?;
     if items.is_empty() {
-        let (evaluated, revision) = evaluate(call, &context, &defaults.whole()?)?;
+        let evaluated = evaluate(call, &context, &defaults.whole()?)?;
         let answer = Answer::json(&EvaluationsAnswer::Single(evaluated))?;
-        return Ok(Decided::Told(answer.at(revision)));
+        return Ok(Decided::Told(answer.at(call.state.revision())));
     }
     let parts = items
         .iter()
         .map(|item| Parts::of_item(item, &defaults)?.whole());
     let questions = parts.map(|asked| permitted(call, &context, &asked?));
-    let (evaluations, revision) = decide_all(call, questions.collect(), semantic);
+    let evaluations = decide_all(call, questions.collect(), semantic);
     let noted = noted(&evaluations, Noted::Nothing);
     let answer = Answer::json(&EvaluationsAnswer::Batch { evaluations })?;
-    Ok(Decided::Told(answer.at(revision).noted(noted)))
+    let answer = answer.at(call.state.revision());
+    Ok(Decided::Told(answer.noted(noted)))
 }
 
 fn explained_evaluations(call: &Call) -> Result<Answer, Problem> {
@@ -174,21 +167,20 @@ fn decide_all(
     call: &Call,
     items: Vec<Result<Option<Question>, Problem>>,
     semantic: Semantic,
-) -> (Vec<Evaluated>, Revision) {
+) -> Vec<Evaluated> {
     let questions: Vec<Question> = items.iter().flatten().copied().flatten().collect();
-    let mut decisions = Vec::with_capacity(questions.len());
-    let revision = call
-        .account
-        .decide_many(&questions, call.now, &mut decisions);
-    let allowed = decisions.iter().filter(|one| one.is_allowed()).count();
-    call.services.counts.decided(decisions.len(), allowed);
-    let mut decisions = decisions.into_iter();
+    let mut answers = Vec::with_capacity(questions.len());
+    call.account
+        .allows_many(&call.state, &questions, call.now, &mut answers);
+    let allowed = answers.iter().filter(|is_allowed| **is_allowed).count();
+    call.services.counts.decided(answers.len(), allowed);
+    let mut answers = answers.into_iter();
     let evaluated = items.into_iter().map(|item| match item {
-        Ok(Some(_)) => Evaluated::plain(decisions.next().is_some_and(Decision::is_allowed)),
+        Ok(Some(_)) => Evaluated::plain(answers.next().unwrap_or_default()),
         Ok(None) => Evaluated::plain(false),
         Err(problem) => Evaluated::failed(&problem),
     });
-    (up_to_the_last(evaluated, semantic), revision)
+    up_to_the_last(evaluated, semantic)
 }
 
 /// As far as the semantic goes.

@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use bindery_core::attribute::Attributes;
 use bindery_core::command::Context;
 use bindery_core::decision::Question;
-use bindery_core::id::Revision;
 use bindery_core::inquiry::Inquiry;
 use bindery_core::state::State;
 use bindery_node::Account;
@@ -96,8 +95,8 @@ struct Many<'a> {
 }
 
 impl Asking<'_> {
-    /// The body of the answer and the one revision that it was decided at, if this is a request for the hot path.
-    pub(crate) fn answer(&self, form: Form, body: &[u8]) -> Option<(Vec<u8>, Revision)> {
+    /// The body of the answer, which is the state's, if this is a request for the hot path.
+    pub(crate) fn answer(&self, form: Form, body: &[u8]) -> Option<Vec<u8>> {
         self.state.admit(&self.context).ok()?;
         match form {
             Form::Evaluation => self.evaluate(body),
@@ -105,7 +104,7 @@ impl Asking<'_> {
         }
     }
 
-    fn evaluate(&self, body: &[u8]) -> Option<(Vec<u8>, Revision)> {
+    fn evaluate(&self, body: &[u8]) -> Option<Vec<u8>> {
         let Object(one): Object<One<'_>> = read(body)?;
         let question = self.question(&one.subject, &one.action, &one.resource)?;
         let is_askable = self
@@ -114,13 +113,13 @@ impl Asking<'_> {
         if !is_askable {
             return None;
         }
-        let (is_allowed, revision) = self.account.allows(&question, self.context.now);
+        let is_allowed = self.account.allows(self.state, &question, self.context.now);
         self.counts.decided(1, is_allowed.into());
         let answer = if is_allowed { ALLOWED } else { DENIED };
-        Some((answer.to_vec(), revision))
+        Some(answer.to_vec())
     }
 
-    fn evaluate_all(&self, body: &[u8]) -> Option<(Vec<u8>, Revision)> {
+    fn evaluate_all(&self, body: &[u8]) -> Option<Vec<u8>> {
         let Object(many): Object<Many<'_>> = read(body)?;
         if many.evaluations.is_empty() || many.evaluations.len() > EVALUATIONS_MAX {
             return None;
@@ -143,9 +142,9 @@ impl Asking<'_> {
             questions.push(question);
         }
         let mut answers = Vec::with_capacity(questions.len());
-        let revision = self
-            .account
-            .allows_many(&questions, self.context.now, &mut answers);
+        let now = self.context.now;
+        self.account
+            .allows_many(self.state, &questions, now, &mut answers);
         let mut answer = Vec::with_capacity(20 + answers.len() * (DENIED.len() + 1));
         answer.extend_from_slice(br#"{"evaluations":["#);
         let mut allowed = 0;
@@ -158,7 +157,7 @@ impl Asking<'_> {
         }
         self.counts.decided(answers.len(), allowed);
         answer.extend_from_slice(b"]}");
-        Some((answer, revision))
+        Some(answer)
     }
 
     /// `None` also for a permission that there isn't.

@@ -641,13 +641,13 @@ impl Server {
                 now: self.now_after(&state),
             },
         };
-        let (json, revision) = asking.answer(form, body)?;
-        asked.frame.answer_at(revision);
+        let json = asking.answer(form, body)?;
+        asked.frame.answer_at(state.revision());
         Some(Answer {
             status: None,
             json: Some(json),
             of: None,
-            revision: Some(revision),
+            revision: Some(state.revision()),
             noted: Noted::Nothing,
         })
     }

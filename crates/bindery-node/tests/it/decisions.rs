@@ -308,3 +308,24 @@ async fn questions_asked_one_by_one_are_caught_mixing_revisions() {
     .await;
     assert!(MIXED.load(Ordering::Relaxed));
 }
+
+/// Whoever has read from a state who asks about what is answered by that state, whatever has come since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_a_state_was_read_for_is_answered_by_that_state() {
+    let world = world().await;
+    let scene = Scene::new(Arc::clone(&world.account), world.caller).await;
+    let (asked, now) = (scene.questions(), scene.now);
+    for may in [false, true, false] {
+        let state = scene.account.snapshot();
+        assert_eq!(scene.may(state.revision()), may);
+        let check = || {
+            assert_eq!(scene.account.allows(&state, &asked[0], now), may);
+            let mut answers = vec![!may];
+            scene.account.allows_many(&state, &asked, now, &mut answers);
+            assert_eq!(answers, vec![may; asked.len()]);
+        };
+        check();
+        scene.turn(!may).await;
+        check();
+    }
+}
