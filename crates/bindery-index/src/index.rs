@@ -110,22 +110,23 @@ impl Index {
                 return Some((made, revision));
             }
         }
-        self.read_again(TRIES, TRIES, with)
+        self.read_again(TRIES, TRIES, spin_loop, with)
     }
 
     /// [`Index::read`] of a great deal: `None` also if changes came into it three times, since whoever asks has another way
     /// that takes no longer than many reads do. Waiting for a change that is being made doesn't count.
     pub fn read_long<T>(&self, with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
-        self.read_again(LONG_TRIES, LONG_READS, with)
+        self.read_again(LONG_TRIES, LONG_READS, spin_loop, with)
     }
 
-    /// Looks so often whether a read can begin, and reads at most so often.
+    /// Looks so often whether a read can begin, with a pause after each look, and reads at most so often.
     #[cold]
     #[inline(never)]
     fn read_again<T>(
         &self,
         tries: usize,
         reads: usize,
+        pause: impl Fn(),
         mut with: impl FnMut(View<'_>) -> T,
     ) -> Option<(T, u64)> {
         let mut made = 0;
@@ -141,9 +142,19 @@ impl Index {
                     return Some((answer, revision));
                 }
             }
-            spin_loop();
+            pause();
         }
         None
+    }
+
+    /// [`Index::read_long`], and what happens while it waits.
+    #[cfg(test)]
+    pub(crate) fn read_long_while<T>(
+        &self,
+        pause: impl Fn(),
+        with: impl FnMut(View<'_>) -> T,
+    ) -> Option<(T, u64)> {
+        self.read_again(LONG_TRIES, LONG_READS, pause, with)
     }
 
     /// What a reader that doesn't ask the sequence gets: planted in tests, which must notice.

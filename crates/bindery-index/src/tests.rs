@@ -453,37 +453,25 @@ fn a_long_read_that_changes_keep_from_its_end_is_given_up_soon() {
 
 #[test]
 fn a_long_read_waits_for_the_change_that_is_being_made() {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    const ROUNDS: u64 = 100;
     let mut writer = Writer::build(&Plain::default(), 0);
     let index = std::sync::Arc::clone(writer.index());
-    // The revision that is being made, whether its reader is about to begin, and the last that was made.
-    let [at_work, about_to, done] = [(); 3].map(|()| AtomicU64::new(0));
-    let (mut waited, mut read) = (0, 0);
-    for revision in 1..=ROUNDS {
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                while at_work.load(Ordering::Acquire) != revision {
-                    std::hint::spin_loop();
-                }
-                about_to.store(revision, Ordering::Release);
-                let waits = done.load(Ordering::Acquire) != revision;
-                (waits, index.read_long(|_| ()))
-            });
-            writer.write(revision, |_| {
-                at_work.store(revision, Ordering::Release);
-                while about_to.load(Ordering::Acquire) != revision {
-                    std::hint::spin_loop();
-                }
-                let begun = std::time::Instant::now();
-                while begun.elapsed() < std::time::Duration::from_micros(200) {}
-                done.store(revision, Ordering::Release);
-            });
-            let (waits, made) = reader.join().unwrap();
-            waited += u64::from(waits);
-            read += u64::from(waits && made == Some(((), revision)));
-        });
-    }
-    // Where the system lets the writer wait amid a change, a reader may give up: not in most of them.
-    assert!(waited > 0 && read > waited / 2, "{read} of {waited}");
+    let looks = std::cell::Cell::new(0);
+    let reads = std::cell::Cell::new(0);
+    let read = |_: View<'_>| reads.set(reads.get() + 1);
+    // A change that lasts for a thousand looks is waited for, without anything being read of it.
+    index.sequence.begin_write();
+    let pause = || {
+        looks.set(looks.get() + 1);
+        if looks.get() == 1000 {
+            index.sequence.end_write();
+        }
+    };
+    assert_eq!(index.read_long_while(pause, read), Some(((), 0)));
+    assert_eq!((looks.get(), reads.get()), (1000, 1));
+    // One that doesn't end is not waited for without bound, and nothing is read.
+    writer.write(1, |_| {
+        assert_eq!(index.read_long(read), None);
+    });
+    assert_eq!(reads.get(), 1);
+    assert_eq!(index.read_long(read), Some(((), 1)));
 }
