@@ -417,6 +417,13 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Nothing can queue any more: the writer does what is left, and ends.
+    pub(crate) fn close(&mut self) {
+        drop(self.queue.take());
+    }
+}
+
 /// Never earlier than the last change of the state, as in the index.
 #[cold]
 fn by_state(state: &State, question: &Question, now: Timestamp) -> bool {
@@ -427,7 +434,7 @@ fn by_state(state: &State, question: &Question, now: Timestamp) -> bool {
 impl Drop for Account {
     /// Closes the queue and waits until everything in it is committed and answered.
     fn drop(&mut self) {
-        drop(self.queue.take());
+        self.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

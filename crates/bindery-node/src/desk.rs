@@ -322,6 +322,12 @@ impl Desk {
                     let committed = lost.is_in.then_some(()).ok_or(ExecuteError::Unknown);
                     return self.finish(committed, lost.notes);
                 }
+                Err(error) if self.waiting.is_closed() => {
+                    // Nobody waits for an answer any more, and a process that is to end must not wait for a store that may never
+                    // come back.
+                    tracing::error!(%error, "what became of the last changes can't be read; the log will tell");
+                    return self.finish(Err(ExecuteError::Unknown), lost.notes);
+                }
                 Err(error) => {
                     tracing::error!(%error, "the log can't be read yet");
                     self.takes_writes.store(false, Ordering::Relaxed);
@@ -379,8 +385,8 @@ impl Desk {
         self.published.revision.send_replace(state.revision());
     }
 
-    /// Takes in what others have appended, as far as the log can be read now.
-    fn catch_up(&mut self) {
+    /// Takes in what others have appended, as far as the log can be read now. Whether that is all.
+    pub(crate) fn catch_up(&mut self) -> bool {
         loop {
             let known = self.writer.known();
             let changes = self.store.changes_since(self.id, known, LOG_PAGE);
@@ -390,13 +396,13 @@ impl Desk {
                     self.writer.follow(&entries);
                     self.publish();
                     if entries.len() < LOG_PAGE {
-                        return;
+                        return true;
                     }
                 }
                 Err(StoreError::Forgotten { .. }) if self.reload() => {}
                 Err(error) => {
                     tracing::warn!(%error, "what others have changed can't be read yet");
-                    return;
+                    return false;
                 }
             }
         }

@@ -2,8 +2,8 @@
 //! account has come where it can't. A wake-up that is missed costs time and nothing else.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bindery_core::id::{AccountId, Revision};
@@ -101,7 +101,7 @@ impl Follower {
 
     /// Asks how far every account has come, and has those catch up that are behind.
     fn ask(&mut self) {
-        let asked = self.node.clock().steady();
+        self.node.freshness().asks();
         let heads = self.node.store().heads();
         let heads = self.node.meters().watch(StoreCall::Heads, heads);
         self.asked = Some(self.node.clock().steady());
@@ -116,7 +116,7 @@ impl Follower {
                 self.wanted = self.behind().collect();
                 let behind = self.wanted.iter().map(|(id, _)| *id).collect();
                 self.call(&behind);
-                self.node.freshness().seen(asked, self.wanted.is_empty());
+                self.node.freshness().seen(self.wanted.is_empty());
             }
             Err(error) => self.mourn(&error),
         }
@@ -145,7 +145,7 @@ impl Follower {
     }
 }
 
-/// When everything in the store was last known here.
+/// When everything in the store was last known here, of the accounts at work.
 #[derive(Debug)]
 pub(crate) struct Freshness {
     clock: Clock,
@@ -153,19 +153,41 @@ pub(crate) struct Freshness {
     has_others: AtomicBool,
     /// In milliseconds of [`Clock::steady`].
     fresh_at: AtomicU64,
-    /// When the revisions were asked for that are being caught up to.
-    asked_at: AtomicU64,
+    questions: Mutex<Questions>,
+}
+
+/// How far every account had come was asked at some moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Question {
+    at: Duration,
+    /// Whether an account has come to work since that was read before it. The answer doesn't speak for that one.
+    is_overtaken: bool,
+}
+
+#[derive(Debug)]
+struct Questions {
+    /// That whose answer is being caught up to.
+    answered: Question,
+    /// That which has no answer yet, if it ever gets one.
+    asked: Question,
 }
 
 impl Freshness {
     /// Everything is loaded after this.
     pub(crate) fn new(clock: Clock) -> Self {
-        let start = millis(clock.steady());
+        let at = clock.steady();
+        let question = Question {
+            at,
+            is_overtaken: false,
+        };
         Self {
             clock,
             has_others: AtomicBool::new(false),
-            fresh_at: AtomicU64::new(start),
-            asked_at: AtomicU64::new(start),
+            fresh_at: AtomicU64::new(millis(at)),
+            questions: Mutex::new(Questions {
+                answered: question,
+                asked: question,
+            }),
         }
     }
 
@@ -189,9 +211,37 @@ impl Freshness {
         self.has_others.store(false, Ordering::Release);
     }
 
-    /// How far everything has come was asked for at this moment; `is_reached` if all of it is known here.
-    fn seen(&self, asked: Duration, is_reached: bool) {
-        self.asked_at.store(millis(asked), Ordering::Release);
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An account comes to work that was read at this moment at the latest: whatever is known of the others, nothing later is known
+    /// of this one.
+    pub(crate) fn joins(&self, read_at: Duration, comes: impl FnOnce()) {
+        let mut questions = self.questions();
+        questions.answered.is_overtaken |= read_at < questions.answered.at;
+        questions.asked.is_overtaken |= read_at < questions.asked.at;
+        self.fresh_at.fetch_min(millis(read_at), Ordering::AcqRel);
+        // Held until it has come: nothing makes everything fresher in between.
+        comes();
+        drop(questions);
+    }
+
+    /// How far everything has come is asked for now.
+    fn asks(&self) {
+        self.questions().asked = Question {
+            at: self.clock.steady(),
+            is_overtaken: false,
+        };
+    }
+
+    /// That is answered; `is_reached` if all of it is known here.
+    fn seen(&self, is_reached: bool) {
+        let mut questions = self.questions();
+        questions.answered = questions.asked;
+        drop(questions);
         if is_reached {
             self.settle();
         }
@@ -199,8 +249,11 @@ impl Freshness {
 
     /// What was asked for last is known here.
     fn settle(&self) {
-        let asked = self.asked_at.load(Ordering::Acquire);
-        self.fresh_at.fetch_max(asked, Ordering::AcqRel);
+        let questions = self.questions();
+        let Question { at, is_overtaken } = questions.answered;
+        if !is_overtaken {
+            self.fresh_at.fetch_max(millis(at), Ordering::AcqRel);
+        }
     }
 }
 

@@ -31,5 +31,6 @@ pub use submission::Audit;
 pub mod drive {
     pub use crate::desk::{Desk, Turn};
     pub use crate::follow::Follower;
+    pub use crate::presence::Idle;
     pub use crate::random::Random;
 }

@@ -44,6 +44,17 @@ impl fmt::Debug for Node {
     }
 }
 
+impl Drop for Node {
+    /// Has every writer end before the first is waited for: each may have to wait for the store.
+    fn drop(&mut self) {
+        for account in self.accounts_at_work().values_mut() {
+            if let Some(account) = Arc::get_mut(account) {
+                account.close();
+            }
+        }
+    }
+}
+
 /// Why an account can't be put to work.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

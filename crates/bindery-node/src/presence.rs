@@ -70,6 +70,14 @@ fn turn_of(AccountId(number): AccountId) -> usize {
     Presence::turn(usize::try_from(number).unwrap_or_default())
 }
 
+/// Accounts that nobody has used for a while, with nothing left to write down.
+#[derive(Debug)]
+pub struct Idle {
+    accounts: Vec<AccountId>,
+    /// Since when.
+    before: Timestamp,
+}
+
 /// Who shows a key, as far as it is known without asking the store.
 enum Recognised {
     Caller(Arc<Account>, Caller),
@@ -212,6 +220,7 @@ impl Node {
             return Ok(account);
         }
         let began = Instant::now();
+        let mut read_at = self.clock().steady();
         let loaded = self.load_state(id);
         let state = self.meters().watch(StoreCall::Load, loaded)?;
         let now = self.clock().now();
@@ -226,7 +235,7 @@ impl Node {
         self.directory().add(id, state.api_keys());
         let uses = self.store().key_uses(id);
         let uses = self.meters().watch(StoreCall::Load, uses)?;
-        let (mut account, desk) = Account::new(
+        let (mut account, mut desk) = Account::new(
             state,
             Arc::clone(self.store()),
             self.clock().clone(),
@@ -235,10 +244,19 @@ impl Node {
             Notes::new(uses),
             Arc::clone(self.meters()),
         );
+        if self.has_others() {
+            // Making the index of a large account takes a while, and nobody tells an account that isn't there yet.
+            let again_at = self.clock().steady();
+            if desk.catch_up() {
+                read_at = again_at;
+            }
+        }
         account.set_thread(self.hands().employ(desk)?);
         let account = Arc::new(account);
         account.touch(now);
-        self.accounts_at_work().insert(id, Arc::clone(&account));
+        self.freshness().joins(read_at, || {
+            self.accounts_at_work().insert(id, Arc::clone(&account));
+        });
         self.meters().loads.count();
         self.meters().load_micros.observe_micros(began.elapsed());
         Ok(account)
@@ -262,40 +280,58 @@ impl Node {
     /// Gives up the accounts that nobody has used for so long, with everything that they noted written down, and tells which. None
     /// while the store can't be reached: what is given up could not be had back.
     pub async fn evict_idle(self: &Arc<Self>, idle: Duration) -> BTreeSet<AccountId> {
-        let is_fresh = |node: &Self| node.staleness() <= FOLLOW_INTERVAL * 4;
-        if !is_fresh(self) {
-            return BTreeSet::new();
-        }
-        let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_millis(self.clock().now().as_millis().saturating_sub(idle_ms));
-        let mut idle = Vec::new();
-        for account in self.accounts() {
-            let is_idle = account.last_touch() <= before;
-            if is_idle && account.flush().await.is_ok() && account.takes_writes() {
-                idle.push(account.id());
-            }
-        }
-        if idle.is_empty() || !is_fresh(self) {
+        let idle = self.find_idle(idle).await;
+        if idle.accounts.is_empty() {
             return BTreeSet::new();
         }
         let node = Arc::clone(self);
         // The last holder of an account waits for its writer.
-        let evicted = tokio::task::spawn_blocking(move || node.evict(&idle, before)).await;
+        let evicted = tokio::task::spawn_blocking(move || node.evict(&idle)).await;
         evicted.unwrap_or_else(|error| {
             tracing::error!(%error, "idle accounts are not given up");
             BTreeSet::new()
         })
     }
 
-    fn evict(&self, idle: &[AccountId], before: Timestamp) -> BTreeSet<AccountId> {
+    /// The accounts that nobody has used for so long, once what they noted is written down.
+    pub async fn find_idle(&self, idle: Duration) -> Idle {
+        let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+        let before = self.clock().now().as_millis().saturating_sub(idle_ms);
+        let mut idle = Idle {
+            accounts: Vec::new(),
+            before: Timestamp::from_millis(before),
+        };
+        if !self.could_have_it_back() {
+            return idle;
+        }
+        for account in self.accounts() {
+            let is_idle = account.last_touch() <= idle.before;
+            if is_idle && account.flush().await.is_ok() && account.takes_writes() {
+                idle.accounts.push(account.id());
+            }
+        }
+        idle
+    }
+
+    /// Whether the store is surely in reach.
+    fn could_have_it_back(&self) -> bool {
+        self.staleness() <= FOLLOW_INTERVAL * 4
+    }
+
+    /// Gives these up, as far as they are still idle, and tells which. Blocks.
+    pub fn evict(&self, idle: &Idle) -> BTreeSet<AccountId> {
         let mut evicted = BTreeSet::new();
+        if !self.could_have_it_back() {
+            return evicted;
+        }
         for turn in 0..TURNS {
-            let ids = idle.iter().copied().filter(|id| turn_of(*id) == turn);
+            let ids = idle.accounts.iter().copied();
+            let ids = ids.filter(|id| turn_of(*id) == turn);
             let lock = &self.presence().turns[turn];
             // Until its writer has ended and its keys are forgotten, nobody loads it again.
             let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
             let accounts: BTreeMap<AccountId, Arc<Account>> = ids
-                .filter_map(|id| Some((id, self.take_idle(id, before)?)))
+                .filter_map(|id| Some((id, self.take_idle(id, idle.before)?)))
                 .collect();
             if !accounts.is_empty() {
                 let ids = accounts.keys().copied().collect();

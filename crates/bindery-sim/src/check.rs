@@ -45,6 +45,7 @@ impl World {
             for note in notes.iter().filter(|note| of_account(&note.account)) {
                 is_written_down(note, ledger)?;
             }
+            log.goes_on_from_its_base()?;
             if ledger.load() != ledger.state {
                 return Err(format!(
                     "account {}: the records aren't what the log says",
@@ -104,6 +105,12 @@ impl World {
         if found != expected {
             return Err(format!(
                 "node {seat}: the index finds {found:?} for {who:?} and {what:?}, the log {expected:?}"
+            ));
+        }
+        if let Some((kind, number)) = account.access().disagreement(state) {
+            let noun = kind.noun();
+            return Err(format!(
+                "node {seat}: the index says something else of {noun} {number} than the log"
             ));
         }
         let node = self.seats[seat].node().ok_or("a node is missing")?;
@@ -275,11 +282,28 @@ impl<'ledger> Log<'ledger> {
                     return broken("it is in the log".to_owned());
                 }
             }
-            Fate::Unanswered => {
+            Fate::Unknown if self.ledger.base <= operation.head => {
+                return broken("the log has it or hasn't it, and could be read".to_owned());
+            }
+            Fate::Unanswered | Fate::Unknown => {
                 if found > 1 {
                     return broken(format!("it is in the log {found} times"));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What nodes can still read makes the state, of what it begins at.
+    fn goes_on_from_its_base(&self) -> Result<(), String> {
+        let mut state = self.ledger.base();
+        let rest = self.ledger.entries_after(state.revision(), usize::MAX);
+        for entry in rest.unwrap_or_default() {
+            state.advance(&entry);
+        }
+        if state != self.ledger.state {
+            let base = self.ledger.base;
+            return Err(format!("the base {base} and the log don't make the state"));
         }
         Ok(())
     }

@@ -78,7 +78,18 @@ impl World {
     pub(crate) fn client_step(self: &Arc<Self>, number: usize) {
         let mut client = lock(&self.clients[number]);
         match std::mem::replace(&mut client.doing, Doing::Nothing) {
-            Doing::Nothing => self.begin(number, &mut client),
+            Doing::Nothing => {
+                let (seat, account) = self.choose(number, &mut client);
+                // Anything may happen while an account comes to work, to this client as well.
+                drop(client);
+                let Some(account) = self.wake(seat, account) else {
+                    return;
+                };
+                let mut client = lock(&self.clients[number]);
+                if client.seat == seat && matches!(client.doing, Doing::Nothing) {
+                    self.begin(number, &mut client, account);
+                }
+            }
             Doing::Reaching {
                 mut reach,
                 account,
@@ -120,7 +131,8 @@ impl World {
         }
     }
 
-    fn begin(self: &Arc<Self>, number: usize, client: &mut Client) {
+    /// The node that the client asks next, for its account.
+    fn choose(&self, number: usize, client: &mut Client) -> (usize, AccountId) {
         let is_up = self.seats[client.seat].is_up();
         if self.seats.len() > 1 && (!is_up || self.chance(150)) {
             client.seat = self.index(self.seats.len());
@@ -129,9 +141,10 @@ impl World {
         if self.chance(150) {
             self.pass_on(number, client);
         }
-        let Some(account) = self.wake(client.seat, client.account) else {
-            return;
-        };
+        (client.seat, client.account)
+    }
+
+    fn begin(self: &Arc<Self>, number: usize, client: &mut Client, account: Arc<Account>) {
         if client.highest == Revision(0) {
             // Whoever comes first has seen nothing and waits for nothing.
             return self.act(number, client, account);
@@ -282,14 +295,16 @@ impl World {
         account: &Account,
         answer: Result<crate::operation::Told, ExecuteError>,
     ) {
-        let is_unavailable = matches!(answer, Err(ExecuteError::Unavailable));
+        let is_unavailable = matches!(
+            answer,
+            Err(ExecuteError::Unavailable | ExecuteError::Unknown)
+        );
         let (event, fate) = match answer {
             Ok(told) => (Event::Acknowledged, Fate::Acknowledged(told)),
             Err(ExecuteError::Refused(refusal)) => (Event::Refused, Fate::Refused(refusal)),
             Err(ExecuteError::Unavailable) => (Event::Unavailable, Fate::Unavailable),
             Err(ExecuteError::Contradiction) => (Event::Contradicted, Fate::Contradicted),
-            // Only where a log was forgotten meanwhile, which this store never does.
-            Err(ExecuteError::Unknown) => (Event::Unavailable, Fate::Unanswered),
+            Err(ExecuteError::Unknown) => (Event::Unknown, Fate::Unknown),
         };
         self.tell(event, client.seat, || format!("#{operation} {fate:?}"));
         let mut operations = lock(&self.operations);

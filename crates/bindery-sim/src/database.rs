@@ -39,8 +39,10 @@ pub(crate) struct Database {
 pub(crate) struct Ledger {
     /// The beginning of the log, the same in every run.
     pub(crate) founding: &'static [Entry],
-    /// The rest of it.
+    /// The rest of it. Whoever holds answers against it sees all of it; nodes see what is after the base.
     pub(crate) entries: Vec<Entry>,
+    /// The revision that nodes can read the log from.
+    pub(crate) base: Revision,
     /// Where it has come to, entry by entry.
     pub(crate) state: State,
     records: BTreeMap<(usize, u32), Change>,
@@ -69,6 +71,7 @@ impl Ledger {
         Self {
             founding: &[],
             entries: Vec::new(),
+            base: Revision(0),
             state: State::new(account),
             records: BTreeMap::new(),
             natural_keys: BTreeMap::new(),
@@ -85,12 +88,44 @@ impl Ledger {
         self.state.revision()
     }
 
-    pub(crate) fn entries_after(&self, revision: Revision, limit: usize) -> Vec<Entry> {
+    /// What a node can read after this revision; the base, if that isn't there any more.
+    pub(crate) fn entries_after(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Revision> {
+        if revision < self.base {
+            return Err(self.base);
+        }
+        Ok(self.all_after(revision, limit))
+    }
+
+    fn all_after(&self, revision: Revision, limit: usize) -> Vec<Entry> {
         let skip = usize::try_from(revision.0).unwrap_or(usize::MAX);
         let rest = skip.saturating_sub(self.founding.len());
         let founding = self.founding.iter().skip(skip);
         let entries = self.entries.iter().skip(rest);
         founding.chain(entries).take(limit).cloned().collect()
+    }
+
+    /// What the log goes on from.
+    pub(crate) fn base(&self) -> State {
+        let mut state = State::new(self.state.account().clone());
+        let many = usize::try_from(self.base.0).unwrap_or(usize::MAX);
+        for entry in self.all_after(Revision(0), many) {
+            state.advance(&entry);
+        }
+        state
+    }
+
+    /// Moves the base on, as `Store::forget_log` says.
+    pub(crate) fn forget_log(&mut self, until: Revision, before: Timestamp, limit: usize) -> usize {
+        let left = usize::try_from(until.0.saturating_sub(self.base.0)).unwrap_or(usize::MAX);
+        let entries = self.all_after(self.base, limit.min(left));
+        let old = entries.iter().take_while(|entry| entry.at < before);
+        let forgotten = old.count();
+        self.base = Revision(self.base.0 + forgotten as u64);
+        forgotten
     }
 
     /// The state out of the current records, as a database has it.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -110,16 +109,7 @@ impl Handle {
             let ledger = database.ledgers.get_mut(&account);
             read(ledger.ok_or(StoreError::NoAccount(account))?)
         };
-        // The node starts one account at a time: what else of it would start one waits.
-        let is_starting = &world.seats[self.seat].is_starting;
-        let starts = matches!(call, "load" | "key_uses");
-        if starts {
-            is_starting.store(true, Ordering::Relaxed);
-        }
         world.may_hang(self.seat, call);
-        if starts {
-            is_starting.store(false, Ordering::Relaxed);
-        }
         Ok(found)
     }
 
@@ -317,8 +307,13 @@ impl Store for Handle {
                 let message = format!("revision {known} is not in the log, which ends at {head}");
                 return Err(AppendError::Contradiction(message));
             }
-            (ledger.entries_after(known, usize::MAX), head)
+            let appended = ledger.entries_after(known, usize::MAX);
+            (appended, head)
         };
+        let appended = appended.map_err(|until| {
+            world.tell(Event::Forgotten, self.seat, || "append".to_owned());
+            AppendError::Forgotten { until }
+        })?;
         world.count(Event::EntriesCaughtUp, appended.len());
         let batch = decide(&appended);
         let newest = {
@@ -349,7 +344,12 @@ impl Store for Handle {
         })?;
         let world = self.world();
         let entries = match entries {
-            Some(entries) => entries,
+            Some(Ok(entries)) => entries,
+            Some(Err(until)) => {
+                lock(&self.unsettled).remove(&account);
+                world.tell(Event::Forgotten, self.seat, || "changes_since".to_owned());
+                return Err(StoreError::Forgotten { account, until });
+            }
             None if !world.is_calm() && world.chance(300) => {
                 world.pass(3_000);
                 world.tell(Event::CallFailed, self.seat, || {
@@ -365,6 +365,29 @@ impl Store for Handle {
         lock(&self.unsettled).remove(&account);
         world.count(Event::EntriesRead, entries.len());
         Ok(entries)
+    }
+
+    fn base(&self, account: AccountId) -> Result<State, StoreError> {
+        self.read("base", account, |ledger| ledger.base())
+    }
+
+    fn forget_log(
+        &self,
+        account: AccountId,
+        until: Revision,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let world = self.world();
+        let forgotten = self.read("forget_log", account, |ledger| {
+            let forgotten = ledger.forget_log(until, before, limit);
+            if forgotten > 0 {
+                world.has_kept(self.seat, ledger);
+            }
+            forgotten
+        })?;
+        world.count(Event::EntriesForgotten, forgotten);
+        Ok(forgotten)
     }
 
     fn audit(

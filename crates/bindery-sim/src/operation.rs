@@ -53,6 +53,8 @@ pub(crate) enum Fate {
     Refused(Refusal),
     Unavailable,
     Contradicted,
+    /// That nobody can tell: the log has forgotten it.
+    Unknown,
     /// Nothing, and it never will be.
     Unanswered,
 }

@@ -1,8 +1,9 @@
 //! Mistakes planted between a node and its store or its readers, so that it does what it would do if its code were wrong. A
 //! simulation that doesn't find them proves nothing.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
@@ -39,11 +40,19 @@ pub enum Plant {
     AtLeastIsIgnored,
     /// Entries carry the clock's moment, even if that is before the last one.
     TimeGoesBack,
+    /// That the log has forgotten what comes next is taken for nothing new.
+    ForgottenTakenForNothing,
+    /// Retention forgets whatever is old, also of the newest revisions that it was told to keep.
+    RetentionForgetsTooMuch,
+    /// An account is given up without what it has noted.
+    GivenUpWithNotes,
+    /// An account that was given up comes back as this process knew it first.
+    ComesBackAsItWas,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::PublishedBeforeCommit,
         Self::CatchUpSkippedAfterLostAnswer,
         Self::AppliedOutOfOrder,
@@ -52,6 +61,10 @@ impl Plant {
         Self::SentAgainAfterLostAnswer,
         Self::AtLeastIsIgnored,
         Self::TimeGoesBack,
+        Self::ForgottenTakenForNothing,
+        Self::RetentionForgetsTooMuch,
+        Self::GivenUpWithNotes,
+        Self::ComesBackAsItWas,
     ];
 }
 
@@ -64,6 +77,8 @@ pub(crate) struct Planted {
     seat: usize,
     /// Whether an answer was lost and nobody has looked since.
     is_lost: AtomicBool,
+    /// Accounts as they were loaded first.
+    first: Mutex<BTreeMap<AccountId, State>>,
 }
 
 impl Planted {
@@ -74,6 +89,7 @@ impl Planted {
             world: Arc::downgrade(world),
             seat,
             is_lost: AtomicBool::new(false),
+            first: Mutex::default(),
         }
     }
 
@@ -109,6 +125,10 @@ impl Planted {
         }
     }
 
+    fn is_giving_up(&self) -> bool {
+        lock(&self.world().seats[self.seat].eviction).is_some()
+    }
+
     fn set_time_back(&self, batch: &mut Batch) {
         let now = self.world().now_at(self.seat);
         for entry in &mut batch.entries {
@@ -131,7 +151,11 @@ impl Store for Planted {
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        self.inner.load(account)
+        let loaded = self.inner.load(account)?;
+        if self.plant != Plant::ComesBackAsItWas {
+            return Ok(loaded);
+        }
+        Ok(lock(&self.first).entry(account).or_insert(loaded).clone())
     }
 
     fn append(
@@ -148,6 +172,9 @@ impl Store for Planted {
             match self.plant {
                 Plant::PublishedBeforeCommit => self.publish_early(account, &appended, &batch),
                 Plant::TimeGoesBack => self.set_time_back(&mut batch),
+                Plant::GivenUpWithNotes if self.is_giving_up() && batch.entries.is_empty() => {
+                    batch = Batch::default();
+                }
                 _ => {}
             }
             decided = batch.clone();
@@ -188,9 +215,37 @@ impl Store for Planted {
         if self.is_lost.swap(false, Ordering::Relaxed) {
             return Ok(Vec::new());
         }
-        let mut entries = self.inner.changes_since(account, revision, limit)?;
+        // Nobody else tells a process what it reads before an account is at work.
+        let is_starting = self.world().seats[self.seat].is_starting();
+        if self.plant == Plant::ComesBackAsItWas && is_starting {
+            return Ok(Vec::new());
+        }
+        let mut entries = match self.inner.changes_since(account, revision, limit) {
+            Err(StoreError::Forgotten { .. }) if self.plant == Plant::ForgottenTakenForNothing => {
+                return Ok(Vec::new());
+            }
+            entries => entries?,
+        };
         self.spoil(&mut entries);
         Ok(entries)
+    }
+
+    fn base(&self, account: AccountId) -> Result<State, StoreError> {
+        self.inner.base(account)
+    }
+
+    fn forget_log(
+        &self,
+        account: AccountId,
+        until: Revision,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let until = match self.plant {
+            Plant::RetentionForgetsTooMuch => Revision(u64::MAX),
+            _ => until,
+        };
+        self.inner.forget_log(account, until, before, limit)
     }
 
     fn audit(

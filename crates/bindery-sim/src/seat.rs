@@ -1,11 +1,12 @@
 //! A place for a node: what is there while none runs (a clock, a way to the database), and the node itself with the desks of
 //! its accounts and its follower, which are forgotten when it is killed.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bindery_core::command::Caller;
@@ -13,10 +14,11 @@ use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_model::command::AnyCommand;
-use bindery_node::drive::{Desk, Follower, Random, Turn};
-use bindery_node::{Account, Clock, FOLLOW_INTERVAL, Node};
+use bindery_node::drive::{Desk, Follower, Idle, Random, Turn};
+use bindery_node::{Account, Clock, FOLLOW_INTERVAL, LOG_AGE_MIN, LogRetention, Node};
 use bindery_store::Store;
 
+use crate::database::Ledger;
 use crate::founded::{self, FOUNDED, START};
 use crate::handle::{Handle, Killed};
 use crate::planted::Planted;
@@ -36,8 +38,12 @@ pub(crate) struct Seat {
     pub(crate) seen: Mutex<Vec<(AccountId, Revision)>>,
     /// What a planted mistake shows readers instead of the snapshot.
     pub(crate) early: Mutex<Option<State>>,
-    /// Whether a call hangs for which the node starts no other account.
-    pub(crate) is_starting: AtomicBool,
+    /// How many entries the node keeps of each log that it is about to shorten, and from which moment on all of them.
+    pub(crate) retention: Mutex<Option<(u64, Timestamp)>>,
+    /// Accounts that are about to be given up.
+    pub(crate) eviction: Mutex<Option<Eviction>>,
+    /// Whether an account is put to work or given up: it does so with one at a time, and whoever needs one waits.
+    is_starting: AtomicBool,
     is_cut_off: AtomicBool,
     batches: AtomicU64,
     /// How many things the node is at: a follower goes on while a commit hangs.
@@ -45,6 +51,23 @@ pub(crate) struct Seat {
     node: Mutex<Option<Arc<Node>>>,
     desks: Mutex<Vec<Desk>>,
     follower: Mutex<Option<Follower>>,
+}
+
+/// How far a node has come with giving up accounts.
+pub(crate) enum Eviction {
+    /// It waits for what they have noted to be written down.
+    Finding(Pin<Box<dyn Future<Output = Idle> + Send>>),
+    /// These can go.
+    Found(Idle),
+}
+
+impl fmt::Debug for Eviction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finding(_) => "Finding",
+            Self::Found(_) => "Found",
+        })
+    }
 }
 
 impl Seat {
@@ -56,6 +79,8 @@ impl Seat {
             batch: Arc::default(),
             seen: Mutex::default(),
             early: Mutex::default(),
+            retention: Mutex::default(),
+            eviction: Mutex::default(),
             is_starting: AtomicBool::new(false),
             is_cut_off: AtomicBool::new(false),
             batches: AtomicU64::new(0),
@@ -80,6 +105,15 @@ impl Seat {
 
     pub(crate) fn cut_off(&self, is_cut_off: bool) {
         self.is_cut_off.store(is_cut_off, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_starting(&self) -> bool {
+        self.is_starting.load(Ordering::Relaxed)
+    }
+
+    /// The node, if nobody waits there for an account that is put to work or given up.
+    fn free_node(&self) -> Option<Arc<Node>> {
+        self.node().filter(|_| !self.is_starting())
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -117,6 +151,7 @@ impl World {
         let seat = &self.seats[number];
         self.clients_lose(number);
         drop(lock(&seat.follower).take());
+        drop(lock(&seat.eviction).take());
         drop(std::mem::take(&mut *lock(&seat.desks)));
         drop(lock(&seat.node).take());
         lock(&seat.wakes).clear();
@@ -234,9 +269,6 @@ impl World {
 
     pub(crate) fn follow(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
-        if seat.is_starting.load(Ordering::Relaxed) {
-            return;
-        }
         let Some(mut follower) = lock(&seat.follower).take() else {
             return;
         };
@@ -262,28 +294,141 @@ impl World {
     /// The account for whoever needs it there: it is loaded if it isn't at work, if that can be.
     pub(crate) fn wake(self: &Arc<Self>, number: usize, id: AccountId) -> Option<Arc<Account>> {
         let seat = &self.seats[number];
-        let node = seat
-            .node()
-            .filter(|_| !seat.is_starting.load(Ordering::Relaxed))?;
+        let node = seat.free_node()?;
         if let Some(account) = node.account(id) {
             return Some(account);
         }
-        self.guard(number, || {
-            let _ = node.load(id);
+        self.with_one_account(number, || {
+            if node.load(id).is_ok() {
+                self.tell(Event::Woken, number, || format!("account {}", id.0));
+            }
         });
         // It may have been killed meanwhile.
         seat.node()?.account(id)
     }
 
+    /// Does something for which the node has whoever needs an account wait.
+    fn with_one_account(&self, number: usize, work: impl FnOnce()) {
+        let is_starting = &self.seats[number].is_starting;
+        is_starting.store(true, Ordering::Relaxed);
+        self.guard(number, work);
+        is_starting.store(false, Ordering::Relaxed);
+    }
+
+    /// The node looks for accounts that nobody uses, or gives up those that it has found.
+    pub(crate) fn evict(self: &Arc<Self>, number: usize) {
+        let seat = &self.seats[number];
+        let Some(node) = seat.free_node() else {
+            return;
+        };
+        let eviction = lock(&seat.eviction).take();
+        let next = match eviction {
+            None => {
+                let idle = Duration::from_millis(self.below(2_000));
+                let node = Arc::clone(&node);
+                Some(Eviction::Finding(Box::pin(async move {
+                    node.find_idle(idle).await
+                })))
+            }
+            Some(Eviction::Finding(mut finding)) => {
+                let found = finding
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
+                Some(match found {
+                    Poll::Ready(idle) => Eviction::Found(idle),
+                    Poll::Pending => Eviction::Finding(finding),
+                })
+            }
+            // A writer that is in the middle of a call would be waited for, and here nobody can.
+            Some(found) if lock(&seat.desks).len() < node.accounts().len() => Some(found),
+            Some(Eviction::Found(idle)) => {
+                self.with_one_account(number, || self.give_up(number, &node, &idle));
+                None
+            }
+        };
+        if seat.is_up() {
+            *lock(&seat.eviction) = next;
+        }
+    }
+
+    /// Whoever lets go of an account last waits for its writer.
+    fn give_up(self: &Arc<Self>, number: usize, node: &Node, idle: &Idle) {
+        let evicted = node.evict(idle);
+        if evicted.is_empty() {
+            self.tell(Event::EvictedNone, number, String::new);
+            return;
+        }
+        self.tell(Event::Evicted, number, || format!("{evicted:?}"));
+        let desks = &self.seats[number].desks;
+        let take = || {
+            let mut desks = lock(desks);
+            let is_evicted = |desk: &Desk| evicted.contains(&desk.account());
+            let place = desks.iter().position(is_evicted)?;
+            Some(desks.remove(place))
+        };
+        while let Some(mut desk) = take() {
+            let mut turns = 0;
+            while desk.turn() != Turn::Over {
+                turns += 1;
+                assert!(turns < 10_000, "a desk of node {number} is never over");
+            }
+        }
+    }
+
+    /// The node forgets what of its logs its retention doesn't keep, or whoever looks after the store does as they like.
+    pub(crate) fn forget(self: &Arc<Self>, number: usize) {
+        let seat = &self.seats[number];
+        let Some(node) = seat.node().filter(|_| lock(&seat.retention).is_none()) else {
+            return;
+        };
+        if self.chance(500) {
+            let account = AccountId(u32::try_from(1 + self.below(FOUNDED.into())).unwrap_or(1));
+            let until = Revision(self.below(self.head(account).0 + 1));
+            let late = Timestamp::from_millis(i64::MAX);
+            let limit = self.index(60);
+            self.guard(number, || {
+                let _ = node.store().forget_log(account, until, late, limit);
+            });
+            return;
+        }
+        let kept = self.below(20);
+        let age_ms = i64::try_from(LOG_AGE_MIN.as_millis()).unwrap_or(i64::MAX);
+        let young = Timestamp::from_millis(self.now_at(number).as_millis() - age_ms);
+        *lock(&seat.retention) = Some((kept, young));
+        let retention = LogRetention {
+            age: None,
+            revisions: Some(kept),
+        };
+        self.guard(number, || node.forget_logs(retention));
+        *lock(&seat.retention) = None;
+    }
+
+    /// Holds a node to what its retention keeps: so many of the newest entries, and the young ones.
+    pub(crate) fn has_kept(&self, number: usize, ledger: &Ledger) {
+        let Some((kept, young)) = *lock(&self.seats[number].retention) else {
+            return;
+        };
+        let last = ledger.base();
+        self.tell(Event::RetentionForgot, number, || {
+            format!("to {}", last.revision())
+        });
+        if last.revision().0 + kept > ledger.head().0 || last.latest() >= young {
+            self.violate(format!(
+                "node {number} keeps {kept} entries of the log, and forgot {} of {}",
+                last.revision(),
+                ledger.head()
+            ));
+        }
+    }
+
     /// A node makes a new account, which the others load when somebody needs it there.
     pub(crate) fn make_account(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
-        let node = seat.node();
-        let Some(node) = node.filter(|_| !seat.is_starting.load(Ordering::Relaxed)) else {
+        let Some(node) = seat.free_node() else {
             return;
         };
         let id = FOUNDED + 1;
-        self.guard(number, || {
+        self.with_one_account(number, || {
             let made = node.create_account(&founded::account(id));
             // Where it was made and couldn't be put to work, whoever needs it next does that.
             if made.is_ok() {

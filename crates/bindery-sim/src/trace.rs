@@ -68,6 +68,13 @@ events! {
     Noted "requests noted for the audit log"
     NotesFlushed "flushes of notes"
     Loaded "accounts loaded from their records"
+    EntriesForgotten "entries of the log forgotten"
+    RetentionForgot "logs of which a node forgot what its retention doesn't keep"
+    Forgotten "calls told that the log has forgotten what they ask for"
+    Unknown "commands of which nobody can tell any more"
+    Evicted "accounts given up"
+    EvictedNone "times that no account was given up"
+    Woken "accounts that came back to work"
 }
 
 /// How many of each [`Event`], in the order of [`Event::ALL`].

@@ -40,6 +40,8 @@ pub(crate) struct Weather {
     pub(crate) clock: u64,
     /// A wake-up is dropped or doubled.
     pub(crate) wake: u64,
+    /// Logs forget their beginning.
+    pub(crate) forget: u64,
 }
 
 impl Weather {
@@ -55,6 +57,7 @@ impl Weather {
             cut_off: one([0, 0, 5, 20]),
             clock: one([0, 0, 10, 40]),
             wake: one([0, 100, 400, 1000]),
+            forget: one([0, 0, 20, 100]),
         }
     }
 }
@@ -299,7 +302,9 @@ impl World {
             }
             88 => self.flush(seat),
             89 => self.make_account(seat),
-            90..93 => {
+            90 | 91 => self.evict(seat),
+            92 if self.chance(10 * self.weather.forget) => self.forget(seat),
+            92 => {
                 self.pass(1_500);
             }
             _ => self.trouble(seat),

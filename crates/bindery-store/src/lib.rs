@@ -255,7 +255,8 @@ pub enum StoreError {
     },
     /// A restore into it was broken off.
     #[error(
-        "`{0}` holds a part of a backup: a restore into it was not finished; run `bindery restore` again"
+        "`{0}` holds a part of a store: a restore or migration into it was not finished; run `bindery restore` again, or \
+        `bindery migrate`"
     )]
     Unfinished(String),
     /// An older version wrote it, and whoever only looks doesn't change it.

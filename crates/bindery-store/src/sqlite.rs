@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct SqliteStore {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     loader: Mutex<Connection>,
+    /// Whether the last commit failed in a way that may have left all of it in the WAL.
+    is_unsettled: AtomicBool,
     // Declared last: the lock is let go of after the connections are closed.
     _lock: File,
 }
@@ -59,6 +62,18 @@ impl SqliteStore {
     /// not finished: what is left of that is thrown away.
     pub fn import(data_dir: &Path) -> Result<Import, StoreError> {
         copy::import(data_dir)
+    }
+
+    /// Makes sure that a commit of which we were told that it failed never happens. When a disk can't sync it, all of it may stand
+    /// in the WAL: nobody sees it, and the next process to open the file would take it for a commit. So something else is put
+    /// in its place, and on the disk, before anyone is told that it isn't there.
+    fn settle(&self) -> Result<(), Failure> {
+        if self.is_unsettled.load(Ordering::Relaxed) {
+            let writer = self.writer();
+            file::commit_something(&writer)?;
+            self.is_unsettled.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn writer(&self) -> MutexGuard<'_, Connection> {
@@ -101,7 +116,12 @@ impl Store for SqliteStore {
         known: Revision,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
-        append::append(&mut self.writer(), &self.place, account, known, decide)
+        let mut writer = self.writer();
+        let appended = append::append(&mut writer, &self.place, account, known, decide);
+        if let Err(AppendError::Unknown(_)) = appended {
+            self.is_unsettled.store(true, Ordering::Relaxed);
+        }
+        appended
     }
 
     fn changes_since(
@@ -110,7 +130,8 @@ impl Store for SqliteStore {
         revision: Revision,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        read::changes_since(&mut &*self.reader(), account, revision, limit)
+        self.settle()
+            .and_then(|()| read::changes_since(&mut &*self.reader(), account, revision, limit))
             .map_err(|failure| failure.at(&self.place))
     }
 
@@ -192,4 +213,26 @@ fn forget_log(
     let forgotten = base::forget(&mut &*transaction, account, until, before, limit)?;
     transaction.commit()?;
     Ok(forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_commit_that_may_be_in_the_wal_another_is_put_in_its_place_before_the_log_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let wal = || std::fs::metadata(directory.path().join("bindery.db-wal")).unwrap();
+        let missing = AccountId(1);
+        let read = || store.changes_since(missing, Revision(0), 1);
+        assert!(matches!(read(), Err(StoreError::NoAccount(_))));
+        let before = wal().len();
+        store.is_unsettled.store(true, Ordering::Relaxed);
+        assert!(matches!(read(), Err(StoreError::NoAccount(_))));
+        let settled = wal().len();
+        assert!(settled > before, "something was committed");
+        assert!(matches!(read(), Err(StoreError::NoAccount(_))));
+        assert_eq!(wal().len(), settled, "once");
+    }
 }

@@ -47,7 +47,11 @@ fn of_store(place: &Place) -> Result<Vec<Verified>> {
         progress.add(part.rows());
         anyhow::Ok(verifier.take(part)?)
     })?;
-    Ok(verifier.finish()?)
+    let verified = verifier.finish()?;
+    match snapshot.mislead()? {
+        None => Ok(verified),
+        Some(discrepancy) => Err(discrepancy.into()),
+    }
 }
 
 fn of_backup(file: &Path) -> Result<Vec<Verified>> {

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     LostAfterCommit,
     /// It is written, the answer is lost, and the log is forgotten before anyone can read what it says.
     LostAndForgotten,
+    /// It is written, the answer is lost, and nothing can be reached from then on.
+    LostAndCutOff,
     /// The batch is decided, and the commit waits until [`Gate::open`].
     HeldBeforeCommit,
 }
@@ -73,6 +75,17 @@ pub(crate) struct FaultyStore {
     pub(crate) appends: AtomicUsize,
     pub(crate) loads: AtomicUsize,
     pub(crate) lookups: AtomicUsize,
+    /// Happens once, while an account that is loaded is put to work.
+    pub(crate) meanwhile: Meanwhile,
+}
+
+#[derive(Default)]
+pub(crate) struct Meanwhile(pub(crate) Mutex<Option<Box<dyn FnOnce(&SqliteStore) + Send>>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile(..)")
+    }
 }
 
 impl FaultyStore {
@@ -94,6 +107,7 @@ impl FaultyStore {
             appends: AtomicUsize::new(0),
             loads: AtomicUsize::new(0),
             lookups: AtomicUsize::new(0),
+            meanwhile: Meanwhile::default(),
         }
     }
 
@@ -190,6 +204,11 @@ impl Store for FaultyStore {
                 forgotten.expect("it is there");
                 Err(lost())
             }
+            Some(Fault::LostAndCutOff) => {
+                self.inner.append(account, known, decide)?;
+                self.cut_off(true);
+                Err(lost())
+            }
             Some(Fault::HeldBeforeCommit) => self.inner.append(account, known, &mut |news| {
                 let batch = decide(news);
                 self.gate.pass();
@@ -239,6 +258,10 @@ impl Store for FaultyStore {
     }
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
+        let meanwhile = self.meanwhile.0.lock().expect("the list").take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile(&self.inner);
+        }
         self.reach()?.key_uses(account)
     }
 

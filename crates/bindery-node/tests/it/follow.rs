@@ -10,16 +10,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bindery_core::api_key::{Secret, SecretHash};
+use bindery_core::change::{Change, Entry};
 use bindery_core::command::Caller;
 use bindery_core::command::operator::Bootstrap;
 use bindery_core::command::organizations::CreateOrganization;
-use bindery_core::id::{AccountId, IdKey, Kind, Revision};
+use bindery_core::id::{AccountId, IdKey, Kind, OrganizationId, Revision};
 use bindery_core::place::{Account as AccountRecord, AccountSettings, Organization};
 use bindery_core::refusal::{Conflict, Refusal};
 use bindery_core::text::{Description, Email, KeyName, Name};
 use bindery_core::time::Timestamp;
 use bindery_node::{Account, Clock, ExecuteError, FOLLOW_INTERVAL, Node, Unavailable};
 use bindery_store::sqlite::SqliteStore;
+use bindery_store::{Batch, Store as _};
 
 use crate::faulty::FaultyStore;
 
@@ -220,4 +222,36 @@ async fn an_account_that_nobody_here_needs_is_not_loaded_because_others_change_i
     // And is as new as it can be when somebody does.
     second.admit().await.unwrap().unwrap();
     assert_eq!(second.revision(), first.revision());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_while_an_account_is_put_to_work_is_known_when_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = two(&directory).await;
+    let revision = first.revision();
+    *second.store.meanwhile.0.lock().unwrap() = Some(Box::new(move |store| {
+        let red = Organization {
+            id: OrganizationId::new(1),
+            name: Name::parse("red").unwrap(),
+            description: Description::default(),
+            created_at: NOW,
+        };
+        let theirs = Batch {
+            entries: vec![Entry {
+                revision: revision.next(),
+                at: NOW,
+                by: None,
+                key: None,
+                operation: "create_organization".to_owned(),
+                batch: 7,
+                changes: vec![Change::PutOrganization(red)],
+            }],
+            ..Batch::default()
+        };
+        let appended = store.append(ACCOUNT, revision, &mut |_| theirs.clone());
+        assert_eq!(appended.unwrap(), revision.next());
+    }));
+    let woken = second.node.wake(ACCOUNT, NOW).await.unwrap();
+    // Whoever asked how far it has come while it was not there yet would have taken it for nothing to wait for.
+    assert_eq!(woken.snapshot().revision(), revision.next());
 }

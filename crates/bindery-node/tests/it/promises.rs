@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bindery_core::api_key::{Secret, SecretHash};
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -441,4 +442,22 @@ async fn the_last_use_of_a_key_outlives_the_process_and_moves_in_steps_of_a_minu
     let restarted = Node::open(shared, world.node.clock().clone()).unwrap();
     let account = restarted.load(ACCOUNT).unwrap();
     assert_eq!(account.last_use(key), Some(Timestamp::from_millis(65_000)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_ends_though_the_store_that_lost_an_answer_never_comes_back() {
+    let world = world().await;
+    world.store.next(Fault::LostAndCutOff);
+    let asked = tokio::time::timeout(Duration::from_millis(300), world.create("red"));
+    assert!(asked.await.is_err(), "nobody is told a guess");
+    let World { node, account, .. } = world;
+    let (say, ended) = std::sync::mpsc::channel();
+    // Not waited for: if it fails, this never ends.
+    std::thread::spawn(move || {
+        drop((account, node));
+        let _ = say.send(());
+    });
+    ended
+        .recv_timeout(Duration::from_secs(20))
+        .expect("it ends");
 }

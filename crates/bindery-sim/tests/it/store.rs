@@ -1,9 +1,10 @@
 //! The simulated store passes the suite of every store, so what is found on it is found on a store.
 
 use bindery_sim::calm_store;
-use bindery_store::conformance::conformance;
+use bindery_store::conformance::{conformance, forgetting};
 
 #[test]
 fn the_simulated_store_keeps_to_what_every_store_promises() {
     conformance(calm_store);
+    forgetting(calm_store);
 }

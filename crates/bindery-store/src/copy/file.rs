@@ -70,11 +70,13 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// A backup that is being written, under another name until it is whole.
+/// A backup that is being written, under another name until it is whole. One that doesn't come to its end is removed, so that a disk
+/// that was full has its room back; only a process that is killed leaves something.
 #[derive(Debug)]
 pub struct BackupWriter {
     path: PathBuf,
-    draft: PathBuf,
+    // Declared before the file, whose lock is held for as long as the name is in use.
+    draft: Draft,
     file: BufWriter<File>,
     hash: Sha256,
     frames: u64,
@@ -106,10 +108,18 @@ impl BackupWriter {
             Err(TryLockError::WouldBlock) => return Err(BackupError::InUse(draft)),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
+        if !is_file_at(&file, &draft).map_err(io)? {
+            // Whoever had it before us has finished, and it is their backup now.
+            return Err(BackupError::InUse(draft));
+        }
+        make_private(&file).map_err(io)?;
         file.set_len(0).map_err(io)?;
         let mut writer = Self {
             path: path.to_owned(),
-            draft,
+            draft: Draft {
+                path: draft,
+                is_kept: false,
+            },
             file: BufWriter::new(file),
             hash: Sha256::new(),
             frames: 0,
@@ -139,18 +149,23 @@ impl BackupWriter {
         let digest = self.hash.clone().finalize();
         self.put(&digest)?;
         let Self {
-            path, draft, file, ..
+            path,
+            mut draft,
+            file,
+            ..
         } = self;
         let io = |error| BackupError::Io {
-            path: draft.clone(),
+            path: path.clone(),
             error,
         };
         let file = file.into_inner().map_err(|error| io(error.into_error()))?;
         file.sync_all().map_err(io)?;
+        // Whole from here on, whatever becomes of its name.
+        draft.is_kept = true;
         if path.exists() {
             return Err(BackupError::Exists(path));
         }
-        fs::rename(&draft, &path)
+        fs::rename(&draft.path, &path)
             .and_then(|()| sync_directory_of(&path))
             .map_err(io)
     }
@@ -176,10 +191,53 @@ impl BackupWriter {
 
     fn io(&self, error: io::Error) -> BackupError {
         BackupError::Io {
-            path: self.draft.clone(),
+            path: self.draft.path.clone(),
             error,
         }
     }
+}
+
+/// The name of a backup before it is whole.
+#[derive(Debug)]
+struct Draft {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether this is what bears the name.
+#[cfg(unix)]
+fn is_file_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = |found: &fs::Metadata| (found.dev(), found.ino());
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(found.is_file() && place(&found) == place(&file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_file_at(_file: &File, path: &Path) -> io::Result<bool> {
+    Ok(fs::symlink_metadata(path)?.is_file())
+}
+
+/// Also of one that was there before, made by whoever.
+fn make_private(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    let _ = file;
+    Ok(())
 }
 
 /// Makes a rename durable, where a directory can be opened like a file.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Cell, Part};
+use super::{Cell, Part, RECORD};
 use crate::StoreError;
 use crate::tables::{Database, Failure, Rows, Value, kept, secrets};
 
@@ -69,6 +69,7 @@ impl Import {
             or: "",
         }
         .insert(&mut *self.target, part.account, rows)?;
+        self.write_secrets(part)?;
         self.rows += part.rows.len();
         if self.rows >= COMMIT_ROWS {
             self.target.commit()?;
@@ -78,12 +79,30 @@ impl Import {
         Ok(())
     }
 
+    /// Where secrets lead follows from the records, and is no part of what is copied.
+    fn write_secrets(&mut self, part: &Part) -> Result<(), Failure> {
+        if part.table.code != RECORD {
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        for row in &part.rows {
+            if let [
+                Cell::Integer(kind),
+                Cell::Integer(number),
+                _,
+                Cell::Bytes(body),
+            ] = &**row
+            {
+                found.extend(secrets::of_record(*kind, *number, body)?);
+            }
+        }
+        secrets::put(&mut *self.target, part.account, &found)
+    }
+
     /// Makes it a store. When this returns, it is on the disk and whole.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        // Where secrets lead follows from the records, and is no part of what is copied.
-        let finished = secrets::fill(&mut *self.target)
-            .and_then(|()| self.target.commit())
-            .and_then(|()| self.target.finish(self.accounts));
+        let committed = self.target.commit();
+        let finished = committed.and_then(|()| self.target.finish(self.accounts));
         finished.map_err(|failure| failure.at(&self.place))
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::place::Account;
 
-use super::{BYTES_MAX, Cell, Column, Part, ROWS_MAX, TABLES, Table};
+use super::{BYTES_MAX, Cell, Column, Discrepancy, Part, ROWS_MAX, TABLES, Table};
 use crate::StoreError;
-use crate::tables::{Database, Failure, Row, Value, bounded, read};
+use crate::tables::{Database, Failure, Row, Value, bounded, read, secrets};
 
 /// A store at one moment, beside whoever uses it. Nothing is changed by it, and nobody waits for it.
 pub struct Snapshot {
@@ -85,6 +85,20 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// Looks whether secrets lead where the records say: that follows from them, and is no part of what is handed over. Tells the first
+    /// account in which it isn't so.
+    pub fn mislead(&mut self) -> Result<Option<Discrepancy>, StoreError> {
+        let at = |failure: Failure, place: &str| failure.at(place);
+        let accounts = self.chosen(None);
+        for account in accounts.map_err(|failure| at(failure, &self.place))? {
+            let misleading = secrets::misleading(&mut *self.database, account);
+            if let Some(what) = misleading.map_err(|failure| at(failure, &self.place))? {
+                return Ok(Some(Discrepancy { account, what }));
+            }
+        }
+        Ok(None)
     }
 
     fn chosen(&mut self, only: Option<AccountId>) -> Result<Vec<AccountId>, Failure> {

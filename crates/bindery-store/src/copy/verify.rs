@@ -242,6 +242,12 @@ impl Checked {
         if latest < at || latest < before {
             return wrong(format!("audit entry {number} is out of the order of time"));
         }
+        // The oldest may be forgotten, and none in between.
+        if let Some((before, _)) = self.last_audit
+            && number != before + 1
+        {
+            return wrong(format!("audit entry {} is missing", before + 1));
+        }
         self.last_audit = Some((number, latest));
         self.audit += 1;
         Ok(())

@@ -24,7 +24,9 @@ use crate::tables::{Database, Failure, Row, TakeRow, Value};
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a database may say nothing before it counts as gone. Longer than what the database itself is told to give up
 /// after, so that it is heard if it can speak.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_TIMEOUT: Duration = WRITE_TIMEOUT.saturating_add(ANSWER_MARGIN);
+/// How much longer that is.
+const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 /// How long the database lets a statement that writes run.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the database lets a statement run that may read everything.
@@ -54,6 +56,8 @@ pub(super) struct Connection {
     statements: HashMap<String, Statement>,
     health: Health,
     is_in_transaction: bool,
+    /// How long it waits for an answer.
+    patience: Duration,
 }
 
 /// A statement of a group that is sent at once, with its parameters.
@@ -94,6 +98,7 @@ impl Connection {
                         statements: HashMap::new(),
                         health: Health::Good,
                         is_in_transaction: false,
+                        patience: ANSWER_TIMEOUT,
                     });
                 }
                 Err(refusal) => refusals.push(format!("{}: {refusal}", named(host))),
@@ -112,12 +117,18 @@ impl Connection {
         self.health == Health::Lost
     }
 
+    /// From here on, waits for the answer to a statement that the database gives up after so long.
+    pub(super) fn wait_for_statements_of(&mut self, statement_timeout: Duration) {
+        self.patience = statement_timeout.saturating_add(ANSWER_MARGIN);
+    }
+
     /// Runs statements without parameters, one after the other.
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), Failure> {
-        let Self {
-            runtime, client, ..
-        } = self;
-        let done = wait(runtime.as_ref(), client.batch_execute(sql));
+        let done = wait(
+            self.runtime.as_ref(),
+            self.patience,
+            self.client.batch_execute(sql),
+        );
         done.map_err(|error| self.failure(error))
     }
 
@@ -132,12 +143,9 @@ impl Connection {
         let statement = self.prepare(sql)?;
         // Even if it fails: we may not hear that it didn't.
         self.is_in_transaction = true;
-        let Self {
-            runtime, client, ..
-        } = self;
-        let start = client.batch_execute(begin);
-        let found = client.query_raw(&statement, values);
-        let (started, found) = wait_for_all(runtime.as_ref(), async {
+        let start = self.client.batch_execute(begin);
+        let found = self.client.query_raw(&statement, values);
+        let (started, found) = wait_for_all(self.runtime.as_ref(), self.patience, async {
             futures_util::future::join(start, found.and_then(collect)).await
         })
         .map_err(|error| self.failure(error))?;
@@ -162,9 +170,7 @@ impl Connection {
             let prepared = self.prepare(write.sql);
             statements.push(prepared.map_err(|failure| CommitError::Failed(cause(failure)))?);
         }
-        let Self {
-            runtime, client, ..
-        } = self;
+        let client = &self.client;
         // Set as soon as a statement fails before an answer could have come: it was never sent, and without it the commit
         // must not be.
         let is_amiss = Cell::new(false);
@@ -184,7 +190,7 @@ impl Connection {
             is_sent.set(true);
             client.batch_execute("COMMIT").await
         };
-        let committed = wait_for_all(runtime.as_ref(), async {
+        let committed = wait_for_all(self.runtime.as_ref(), self.patience, async {
             // Hears whether the connection has ended while the batch was made: once for the socket to be looked at, once for
             // what came to be read.
             tokio::task::yield_now().await;
@@ -247,10 +253,11 @@ impl Connection {
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();
         }
-        let Self {
-            runtime, client, ..
-        } = self;
-        let prepared = wait(runtime.as_ref(), client.prepare(sql));
+        let prepared = wait(
+            self.runtime.as_ref(),
+            self.patience,
+            self.client.prepare(sql),
+        );
         let statement = prepared.map_err(|error| self.failure(error))?;
         self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
@@ -261,7 +268,7 @@ impl Connection {
         let error = match error {
             WaitError::Silent => {
                 self.health = Health::Silent;
-                let seconds = ANSWER_TIMEOUT.as_secs();
+                let seconds = self.patience.as_secs();
                 return Failure::Database(format!("no answer within {seconds} s").into());
             }
             WaitError::Said(error) => error,
@@ -298,14 +305,15 @@ impl Drop for Connection {
 impl Database for Connection {
     fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure> {
         let statement = self.prepare(sql)?;
-        let Self {
-            runtime, client, ..
-        } = self;
-        let rows = wait(runtime.as_ref(), client.query_raw(&statement, values));
+        let rows = wait(
+            self.runtime.as_ref(),
+            self.patience,
+            self.client.query_raw(&statement, values),
+        );
         let mut rows = Box::pin(rows.map_err(|error| self.failure(error))?);
         // Row by row: an account may be large.
         loop {
-            let next = wait(self.runtime.as_ref(), async {
+            let next = wait(self.runtime.as_ref(), self.patience, async {
                 rows.next().await.transpose()
             });
             match next.map_err(|error| self.failure(error))? {
@@ -317,10 +325,11 @@ impl Database for Connection {
 
     fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure> {
         let statement = self.prepare(sql)?;
-        let Self {
-            runtime, client, ..
-        } = self;
-        let done = wait(runtime.as_ref(), client.execute_raw(&statement, values));
+        let done = wait(
+            self.runtime.as_ref(),
+            self.patience,
+            self.client.execute_raw(&statement, values),
+        );
         let touched = done.map_err(|error| self.failure(error))?;
         Ok(usize::try_from(touched).unwrap_or(usize::MAX))
     }
@@ -341,18 +350,20 @@ impl From<tokio_postgres::Error> for WaitError {
 /// Waits for one answer, not for ever.
 fn wait<T>(
     runtime: Option<&Runtime>,
+    patience: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, WaitError> {
-    wait_for_all(runtime, answer)?.map_err(WaitError::Said)
+    wait_for_all(runtime, patience, answer)?.map_err(WaitError::Said)
 }
 
 fn wait_for_all<T>(
     runtime: Option<&Runtime>,
+    patience: Duration,
     answers: impl Future<Output = T>,
 ) -> Result<T, WaitError> {
     let runtime = runtime.expect("the runtime is there until the connection is dropped");
     runtime
-        .block_on(async { tokio::time::timeout(ANSWER_TIMEOUT, answers).await })
+        .block_on(async { tokio::time::timeout(patience, answers).await })
         .map_err(|_| WaitError::Silent)
 }
 

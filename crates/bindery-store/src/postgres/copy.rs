@@ -25,6 +25,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn snapshot(address: &Address) -> Result<Snapshot, OpenError> {
     let place = &address.place;
     let looked = Connection::open(address, READ_TIMEOUT, None).and_then(|mut connection| {
+        connection.wait_for_statements_of(READ_TIMEOUT);
         let idle_ms = IDLE_TIMEOUT.as_millis();
         connection.batch(&format!(
             "SET idle_in_transaction_session_timeout = {idle_ms}; {}",
@@ -66,6 +67,7 @@ pub(super) fn import(address: &Address) -> Result<Import, OpenError> {
     check_empty(&mut connection, place)?;
     connection.batch(&made_anew()).map_err(at)?;
     connection.end("COMMIT").map_err(at)?;
+    connection.wait_for_statements_of(WRITE_TIMEOUT);
     Ok(Import::begin(place.clone(), Box::new(Filling(connection)))?)
 }
 

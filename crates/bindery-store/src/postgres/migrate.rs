@@ -35,6 +35,8 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
 /// Begins a transaction that nobody else who makes tables is in.
 pub(super) fn begin_alone(connection: &mut Connection) -> Result<(), Failure> {
     let timeout_ms = MIGRATION_TIMEOUT.as_millis();
+    // Whoever waits for its turn hears nothing meanwhile, nor does who makes an index of many rows.
+    connection.wait_for_statements_of(MIGRATION_TIMEOUT);
     connection.begin(
         &format!(
             "BEGIN; SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {timeout_ms}"
@@ -114,4 +116,49 @@ pub(super) fn has_table(connection: &mut Connection, name: &str) -> Result<bool,
         },
     )?;
     Ok(is_there)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::super::address::Address;
+    use super::super::connection::WRITE_TIMEOUT;
+    use super::*;
+
+    /// A database of its own, on the server that the tests in `tests/it` use as well.
+    fn new_database() -> Address {
+        let server = std::env::var("BINDERY_TEST_POSTGRES").expect(
+            "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one",
+        );
+        let name = format!("migrated_{}", std::process::id());
+        let (base, _) = server.rsplit_once('/').expect("the URL names a database");
+        let mut client = connect(&Address::parse(&server).expect("a URL"));
+        client
+            .batch(&format!("CREATE DATABASE {name}"))
+            .expect("a new name");
+        Address::parse(&format!("{base}/{name}")).expect("a URL")
+    }
+
+    fn connect(address: &Address) -> Connection {
+        Connection::open(address, WRITE_TIMEOUT, None).expect("the server of the tests")
+    }
+
+    #[test]
+    fn a_node_waits_for_another_one_that_migrates_longer_than_for_other_answers() {
+        let address = new_database();
+        let (mut first, mut second) = (connect(&address), connect(&address));
+        // As if the time for all other answers were over at once: the margin is no part of the wait for a turn.
+        second.wait_for_statements_of(Duration::ZERO);
+        begin_alone(&mut first).expect("nobody else is there");
+        thread::scope(|threads| {
+            let waiting = threads.spawn(|| migrate(&mut second, "here"));
+            thread::sleep(Duration::from_secs(6));
+            assert!(!waiting.is_finished(), "it waits for its turn");
+            first.end("COMMIT").expect("nothing was done");
+            waiting.join().expect("no panic").expect("its turn came");
+        });
+        let mut third = connect(&address);
+        assert_eq!(found(&mut third).ok().flatten(), Some(FORMAT.into()));
+    }
 }

@@ -4,7 +4,7 @@ use bindery_core::api_key::SecretHash;
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, ApiKeyId, Id as _, Revision};
 use bindery_core::time::Timestamp;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::connection::is_taken;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
@@ -46,7 +46,10 @@ fn commit(transaction: &Transaction<'_>) -> Result<(), AppendError> {
     };
     // Still inside, so nothing was committed, and dropping the transaction rolls it back. Outside of it the log alone can
     // tell: SQLite has either rolled back by itself, or failed after the commit was written.
-    if transaction.is_autocommit() {
+    //
+    // But a disk that had no room for all of it has no end of it, which makes it a commit.
+    let is_cut_short = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+    if transaction.is_autocommit() && !is_cut_short {
         Err(AppendError::Unknown(error.into()))
     } else {
         Err(AppendError::Unavailable(error.into()))

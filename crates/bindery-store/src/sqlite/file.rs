@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -62,6 +63,7 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
         writer: Mutex::new(writer),
         reader: Mutex::new(reader),
         loader: Mutex::new(loader),
+        is_unsettled: AtomicBool::new(false),
         _lock: lock,
     })
 }
@@ -327,6 +329,11 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
 fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+}
+
+/// A commit that changes nothing and is one all the same: the format is written anew, which it is even if it is the same.
+pub(super) fn commit_something(connection: &Connection) -> Result<(), Failure> {
+    Ok(connection.pragma_update(None, "user_version", FORMAT)?)
 }
 
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {

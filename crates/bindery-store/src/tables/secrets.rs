@@ -1,7 +1,7 @@
 //! Where a secret leads, and who has an address, before it is known which account is meant: so that no account need be loaded
 //! for whoever has nothing to do with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use bindery_core::api_key::SecretHash;
@@ -10,13 +10,15 @@ use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::text::Email;
 
-use super::read::decode_record;
-use super::{Database, Failure, Value, bounded, number};
+use super::read::{decode_kind, decode_record, heads};
+use super::{Database, Failure, Rows, Value, bounded, number};
 use crate::Owner;
 use crate::record::number_of;
 
 /// How many secrets one statement looks for. Always the same number, so that it is prepared once.
 const SECRETS_AT_ONCE: usize = 64;
+
+const WRONG_LENGTH: &str = "a hash of a secret has another length";
 
 static FIND: LazyLock<String> = LazyLock::new(|| {
     let places: Vec<String> = (1..=SECRETS_AT_ONCE)
@@ -64,7 +66,7 @@ pub(crate) fn owners(
             let hash: [u8; 32] = row
                 .bytes(0)?
                 .try_into()
-                .map_err(|_| Failure::Damaged("a hash of a secret has another length".into()))?;
+                .map_err(|_| Failure::Damaged(WRONG_LENGTH.into()))?;
             let owner = Owner {
                 account: AccountId(number(row, 1)?),
                 revision: Revision(number(row, 2)?),
@@ -105,34 +107,97 @@ pub(crate) fn credentials(
     Ok(found)
 }
 
-/// Writes down where the secrets of all records lead: for a store from before that was kept, and for one that got its records in
-/// another way than by appends.
+/// Writes down where the secrets of all records lead: for a store from before that was kept.
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     database.execute("DELETE FROM secret", &[])?;
-    for kind in [Kind::ApiKey, Kind::Credential] {
-        let stored = number_of(kind).map_or(-1, i64::from);
-        let mut found: Vec<(i64, i64, SecretHash)> = Vec::new();
-        let sql = "SELECT account, number, body FROM record WHERE kind = $1";
-        database.query(sql, &[Value::Integer(stored)], &mut |row| {
-            let change = decode_record(kind, number(row, 1)?, row.bytes(2)?)?;
-            for hash in of(&change).unwrap_or_default() {
-                found.push((row.integer(0)?, row.integer(1)?, *hash));
-            }
-            Ok(())
-        })?;
-        for (account, number, SecretHash(hash)) in &found {
-            database.execute(
-                "INSERT INTO secret (account, kind, number, hash) VALUES ($1, $2, $3, $4)",
-                &[
-                    Value::Integer(*account),
-                    Value::Integer(stored),
-                    Value::Integer(*number),
-                    Value::Bytes(hash),
-                ],
-            )?;
-        }
+    for (account, _) in heads(database)? {
+        let found = of_records(database, account)?;
+        put(database, account, &found)?;
     }
     Ok(())
+}
+
+/// The first record of an account whose secrets lead elsewhere than it says, in words.
+pub(crate) fn misleading(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<Option<String>, Failure> {
+    let expected: BTreeSet<Secret> = of_records(database, account)?.into_iter().collect();
+    let mut found = BTreeSet::new();
+    database.query(
+        "SELECT kind, number, hash FROM secret WHERE account = $1",
+        &[account.into()],
+        &mut |row| {
+            let hash = row.bytes(2)?.try_into();
+            let hash = hash.map_err(|_| Failure::Damaged(WRONG_LENGTH.into()))?;
+            found.insert((row.integer(0)?, row.integer(1)?, SecretHash(hash)));
+            Ok(())
+        },
+    )?;
+    let Some((kind, number, _)) = expected.symmetric_difference(&found).next() else {
+        return Ok(None);
+    };
+    let noun = decode_kind(*kind)?.noun();
+    let what = format!("the secrets of {noun} {number} lead elsewhere than the records say");
+    Ok(Some(what))
+}
+
+/// The secrets of an account's records.
+fn of_records(database: &mut dyn Database, account: AccountId) -> Result<Vec<Secret>, Failure> {
+    let mut found = Vec::new();
+    for kind in [Kind::ApiKey, Kind::Credential] {
+        let stored = number_of(kind).map_or(-1, i64::from);
+        database.query(
+            "SELECT number, body FROM record WHERE account = $1 AND kind = $2",
+            &[account.into(), Value::Integer(stored)],
+            &mut |row| {
+                found.extend(of_record(stored, row.integer(0)?, row.bytes(1)?)?);
+                Ok(())
+            },
+        )?;
+    }
+    Ok(found)
+}
+
+/// The kind and number of a record as they are kept, and a secret of it.
+pub(crate) type Secret = (i64, i64, SecretHash);
+
+/// The secrets of a record, if it is of a kind that has any.
+pub(crate) fn of_record(stored: i64, number: i64, body: &[u8]) -> Result<Vec<Secret>, Failure> {
+    let kind = [Kind::ApiKey, Kind::Credential]
+        .into_iter()
+        .find(|kind| number_of(*kind).map(i64::from) == Some(stored));
+    let Some(kind) = kind else {
+        return Ok(Vec::new());
+    };
+    let is_damaged = |_| Failure::Damaged(format!("{} {number} can't be", kind.noun()));
+    let number_of_record = u32::try_from(number).map_err(is_damaged)?;
+    let change = decode_record(kind, number_of_record, body)?;
+    let secrets = of(&change).unwrap_or_default();
+    Ok(secrets
+        .into_iter()
+        .map(|secret| (stored, number, *secret))
+        .collect())
+}
+
+/// Writes down where secrets lead that were not known before.
+pub(crate) fn put(
+    database: &mut dyn Database,
+    account: AccountId,
+    secrets: &[Secret],
+) -> Result<(), Failure> {
+    let rows = secrets.iter().map(|(kind, number, SecretHash(hash))| {
+        [
+            Value::Integer(*kind),
+            Value::Integer(*number),
+            Value::Bytes(hash),
+        ]
+    });
+    Rows {
+        into: "secret (account, kind, number, hash)",
+        or: "",
+    }
+    .insert(database, account, rows)
 }
 
 #[cfg(test)]

@@ -114,7 +114,11 @@ impl Place {
         for part in self.parts() {
             verifier.take(&part).map_err(|error| error.to_string())?;
         }
-        verifier.finish().map_err(|error| error.to_string())
+        let verified = verifier.finish().map_err(|error| error.to_string())?;
+        match self.snapshot().unwrap().mislead().unwrap() {
+            None => Ok(verified),
+            Some(discrepancy) => Err(discrepancy.to_string()),
+        }
     }
 
     fn back_up(&self, to: &Path) {
@@ -290,8 +294,21 @@ fn a_backup_comes_to_its_name_when_it_is_whole_and_replaces_nothing() {
     let second = BackupWriter::create(&file);
     assert!(matches!(second, Err(BackupError::InUse(_))), "{second:?}");
     drop(begun);
-    assert!(unfinished.exists() && !file.exists());
-    // What was broken off is in nobody's way.
+    assert!(!unfinished.exists() && !file.exists());
+    // What a killed process has left is in nobody's way, and is nobody else's to read.
+    fs::write(&unfinished, "half of one").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o666)).unwrap();
+        // A name that leads elsewhere is not written through.
+        let elsewhere = files.path().join("elsewhere");
+        fs::write(&elsewhere, "precious").unwrap();
+        symlink(&elsewhere, files.path().join("link.unfinished")).unwrap();
+        let refused = BackupWriter::create(&files.path().join("link"));
+        assert!(matches!(refused, Err(BackupError::InUse(_))), "{refused:?}");
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
+    }
     let place = directory().furnished();
     place.back_up(&file);
     assert!(!unfinished.exists());
@@ -536,6 +553,18 @@ fn what_does_not_agree_is_named() {
         (
             "DELETE FROM audit WHERE number = 40",
             "account 1: its audit log ends with entry 39 and should end with 40",
+        ),
+        (
+            "DELETE FROM audit WHERE number = 20",
+            "account 1: audit entry 20 is missing",
+        ),
+        (
+            "DELETE FROM secret WHERE account = 1 AND kind = 6",
+            "account 1: the secrets of API key 1 lead elsewhere than the records say",
+        ),
+        (
+            "INSERT INTO secret (account, kind, number, hash) SELECT 2, kind, number, hash FROM secret",
+            "account 2: the secrets of API key 1 lead elsewhere than the records say",
         ),
         (
             "UPDATE audit SET latest = 1 WHERE number = 20",

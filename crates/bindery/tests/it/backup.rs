@@ -25,7 +25,7 @@ use crate::support::{ADMIN_KEY, Client, OpenStore, Server, no_forks, text};
 
 const ACCOUNT: AccountId = AccountId(1);
 
-fn succeeds(arguments: &[&str]) -> String {
+pub(crate) fn succeeds(arguments: &[&str]) -> String {
     let done = bindery(arguments);
     assert!(done.status.success(), "{arguments:?}: {done:?}");
     let said = String::from_utf8(done.stdout).unwrap();
@@ -34,7 +34,7 @@ fn succeeds(arguments: &[&str]) -> String {
 }
 
 /// Exits with 1, and says why in one line.
-fn fails(arguments: &[&str]) -> String {
+pub(crate) fn fails(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = bindery(arguments);
     let said = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{arguments:?}: {said}");
@@ -257,8 +257,11 @@ fn what_can_not_be_restored_is_refused_with_the_reason_before_anything_is_made()
     assert!(missing.contains("no account 7"), "{missing}");
 }
 
-/// An account whose log is from 1970, with nobody in it.
-fn old_account(directory: &Path) {
+/// How many organizations there are when all is done; each is changed again and again.
+const ORGANIZATIONS: u32 = 500;
+
+/// An account with its admin, and with so many changes from 1970.
+pub(crate) fn old_account(directory: &Path, changes: u32) {
     let store = OpenStore::new(directory);
     let created_at = Timestamp::from_millis(0);
     let account = Account {
@@ -282,7 +285,7 @@ fn old_account(directory: &Path) {
     let founded = State::new(account).execute(&bootstrap, &context).unwrap();
     let organization = |number: u32| {
         Change::PutOrganization(Organization {
-            id: OrganizationId::new(number),
+            id: OrganizationId::new(number % ORGANIZATIONS),
             name: Name::parse(&format!("organization {number}")).unwrap(),
             description: Description::default(),
             created_at,
@@ -300,18 +303,23 @@ fn old_account(directory: &Path) {
             _ => vec![organization(number)],
         },
     };
-    let batch = Batch {
-        entries: (1..=3).map(entry).collect(),
-        ..Batch::default()
-    };
-    let appended = store.append(ACCOUNT, Revision(0), &mut |_| batch.clone());
-    assert_eq!(appended.unwrap(), Revision(3));
+    let entries: Vec<Entry> = (1..=changes).map(entry).collect();
+    let mut known = Revision(0);
+    for some in entries.chunks(1000) {
+        let batch = Batch {
+            entries: some.to_vec(),
+            ..Batch::default()
+        };
+        let appended = store.append(ACCOUNT, known, &mut |_| batch.clone());
+        known = appended.unwrap();
+    }
+    assert_eq!(known, Revision(changes.into()));
 }
 
 #[test]
 fn a_server_forgets_what_its_log_need_not_keep_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
-    old_account(directory.path());
+    old_account(directory.path(), 3);
     let data_dir = directory.path().to_str().unwrap();
     let log_begins_after = |number: u32| {
         succeeds(&["verify", "--data-dir", data_dir]).contains(&format!("a log after {number},"))

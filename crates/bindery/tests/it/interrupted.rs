@@ -1,0 +1,218 @@
+//! Backups, restores and migrations that end in the middle: by kill -9, by Ctrl-C, or on a disk that is full. What is left is taken
+//! for a backup or a store by nobody, and the same command once more brings it to its end.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use postgres::NoTls;
+
+use crate::backup::{fails, old_account, succeeds};
+use crate::postgres::new_database;
+use crate::support::spawn;
+
+/// Enough for every command to take a while, and for a restore to commit some of them before the last.
+const CHANGES: u32 = 40_000;
+
+/// With the numbers that they have everywhere.
+const SIGNALS: [(&str, i32); 2] = [("-KILL", 9), ("-INT", 2)];
+
+/// Runs a command until it is in the middle of it, and ends it there with this signal.
+fn interrupt(arguments: &[&str], signal: (&str, i32), is_in_the_middle: &dyn Fn() -> bool) {
+    let mut running = spawn(
+        Command::new(env!("CARGO_BIN_EXE_bindery"))
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    while !is_in_the_middle() {
+        assert_eq!(running.try_wait().unwrap(), None, "{arguments:?}: too soon");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let id = running.id().to_string();
+    let signalled = spawn(Command::new("kill").args([signal.0, &id])).wait();
+    assert!(signalled.unwrap().success());
+    let ended = running.wait().unwrap();
+    assert_eq!(ended.signal(), Some(signal.1), "{arguments:?}: too late");
+}
+
+/// The same command where no file may become larger than so many blocks of 512 bytes.
+fn with_little_room(arguments: &[&str], blocks: u32) -> String {
+    let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let started = spawn(
+        Command::new("sh")
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_bindery")])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    let Output { status, stderr, .. } = started.wait_with_output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{arguments:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+fn is_larger(file: &Path, bytes: u64) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.len() > bytes)
+}
+
+/// Whether rows of a restore are committed there.
+fn has_rows(url: &str) -> bool {
+    let mut client = postgres::Client::connect(url, NoTls).unwrap();
+    let found = client.query("SELECT 1 FROM log LIMIT 1", &[]);
+    // Before the tables are there, nothing is.
+    found.is_ok_and(|rows| !rows.is_empty())
+}
+
+/// Where a store comes into being, and how to tell that it has begun.
+enum Target {
+    Directory(PathBuf),
+    Database(String),
+}
+
+impl Target {
+    fn each(home: &Path) -> [Self; 2] {
+        [
+            Self::Directory(home.join("target")),
+            Self::Database(new_database()),
+        ]
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("sqlite:{}", path.display()),
+            Self::Database(url) => url.clone(),
+        }
+    }
+
+    fn is_begun(&self) -> bool {
+        match self {
+            Self::Directory(path) => is_larger(&path.join("bindery.db.restore"), 512 * 1024),
+            Self::Database(url) => has_rows(url),
+        }
+    }
+
+    /// Nobody takes it for a store, and whoever tries is told what it is.
+    fn assert_unfinished(&self, home: &Path) {
+        let url = self.url();
+        let file = home.join("of what is unfinished");
+        let file = file.to_str().unwrap();
+        let elsewhere = format!("sqlite:{}", home.join("elsewhere").display());
+        for arguments in [
+            &["serve", "--listen", "127.0.0.1:0", "--store", &url][..],
+            &["account", "list", "--store", &url],
+            &["account", "create", "--store", &url, "--name", "acme"],
+            &["verify", "--store", &url],
+            &["backup", "--store", &url, "--to", file],
+            &["migrate", "--from", &url, "--to", &elsewhere],
+        ] {
+            let refused = fails(arguments);
+            assert!(refused.contains("was not finished"), "{refused}");
+        }
+        assert!(!Path::new(file).exists());
+    }
+}
+
+/// A store with much in it, and what `verify` says of it.
+fn origin(home: &Path) -> (String, String) {
+    let directory = home.join("origin");
+    old_account(&directory, CHANGES);
+    let url = format!("sqlite:{}", directory.display());
+    let verified = succeeds(&["verify", "--store", &url]);
+    (url, verified)
+}
+
+#[test]
+fn a_backup_that_ends_in_the_middle_is_none_and_the_next_one_is_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let (origin, verified) = origin(home.path());
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let target = path("target");
+    for signal in SIGNALS {
+        let file = path(signal.0.trim_start_matches('-'));
+        let unfinished = format!("{file}.unfinished");
+        let backup = ["backup", "--store", &origin, "--to", &file];
+        interrupt(&backup, signal, &|| {
+            is_larger(Path::new(&unfinished), 128 * 1024)
+        });
+        assert!(!Path::new(&file).exists());
+        for refused in [
+            fails(&["verify", "--backup", &unfinished]),
+            fails(&["restore", "--data-dir", &target, "--from", &unfinished]),
+        ] {
+            assert!(refused.contains("its end is missing"), "{refused}");
+        }
+        assert!(!Path::new(&target).exists());
+        assert_eq!(succeeds(&["verify", "--store", &origin]), verified);
+        succeeds(&backup);
+        assert_eq!(succeeds(&["verify", "--backup", &file]), verified);
+        assert!(!Path::new(&unfinished).exists());
+    }
+    let file = path("full");
+    let backup = ["backup", "--store", &origin, "--to", &file];
+    let refused = with_little_room(&backup, 1024);
+    assert!(refused.contains("File too large"), "{refused}");
+    // The room that it took is given back: it may be the store's.
+    assert!(!Path::new(&file).exists() && !Path::new(&format!("{file}.unfinished")).exists());
+    succeeds(&backup);
+    assert_eq!(succeeds(&["verify", "--backup", &file]), verified);
+}
+
+#[test]
+fn a_restore_or_migration_that_ends_in_the_middle_is_no_store_and_is_done_again() {
+    let home = tempfile::tempdir().unwrap();
+    let (origin, verified) = origin(home.path());
+    let file = home.path().join("backup");
+    let file = file.to_str().unwrap();
+    succeeds(&["backup", "--store", &origin, "--to", file]);
+    for (number, signal) in SIGNALS.into_iter().enumerate() {
+        for verb in ["restore", "migrate"] {
+            let home = home.path().join(format!("{verb} {number}"));
+            for target in Target::each(&home) {
+                let url = target.url();
+                let arguments = match verb {
+                    "restore" => ["restore", "--store", &url, "--from", file],
+                    _ => ["migrate", "--from", &origin, "--to", &url],
+                };
+                interrupt(&arguments, signal, &|| target.is_begun());
+                target.assert_unfinished(&home);
+                // Also what was begun again and ended again.
+                interrupt(&arguments, signal, &|| target.is_begun());
+                target.assert_unfinished(&home);
+                succeeds(&arguments);
+                assert_eq!(succeeds(&["verify", "--store", &url]), verified);
+                let again = fails(&arguments);
+                assert!(again.contains("has accounts in it"), "{again}");
+            }
+        }
+    }
+    assert_eq!(succeeds(&["verify", "--store", &origin]), verified);
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_no_store_and_a_larger_one_takes_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (origin, verified) = origin(home.path());
+    let file = home.path().join("backup");
+    let file = file.to_str().unwrap();
+    succeeds(&["backup", "--store", &origin, "--to", file]);
+    for verb in ["restore", "migrate"] {
+        let home = home.path().join(verb);
+        let target = Target::Directory(home.join("target"));
+        let url = target.url();
+        let arguments = match verb {
+            "restore" => ["restore", "--store", &url, "--from", file],
+            _ => ["migrate", "--from", &origin, "--to", &url],
+        };
+        let refused = with_little_room(&arguments, 2048);
+        assert!(
+            refused.contains("full") || refused.contains("I/O"),
+            "{refused}"
+        );
+        target.assert_unfinished(&home);
+        succeeds(&arguments);
+        assert_eq!(succeeds(&["verify", "--store", &url]), verified);
+    }
+}
