@@ -179,7 +179,7 @@ pub(crate) fn make_store(size: Size, directory: &Path) -> Result<()> {
         batch: 0,
         changes: vec![last.context("there is something to store")?],
     };
-    SqliteStore::open(directory)?.append(ACCOUNT, Revision(0), &mut |_| Batch {
+    SqliteStore::open(directory)?.append(ACCOUNT, Revision(0).into(), &mut |_| Batch {
         entries: vec![entry.clone()],
         ..Batch::default()
     })?;

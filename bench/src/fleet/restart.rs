@@ -104,7 +104,7 @@ fn fill(url: &str, size: Size) -> Result<()> {
     rows.finish()?;
     client.batch_execute("ANALYZE record")?;
     let entry = entry(last.context("there is something to store")?);
-    store.append(AccountId(1), Revision(0), &mut |_| Batch {
+    store.append(AccountId(1), Revision(0).into(), &mut |_| Batch {
         entries: vec![entry.clone()],
         ..Batch::default()
     })?;

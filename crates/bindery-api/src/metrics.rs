@@ -291,6 +291,11 @@ impl Metrics {
             "bindery_answers_lost_committed",
             "Those of them that the log was found to have",
             &meters.lost_and_found,
+        )?;
+        page.counter(
+            "bindery_store_diverged",
+            "Times that the store had lost changes of an account that were known here, and it was loaded anew",
+            &meters.diverged,
         )
     }
 

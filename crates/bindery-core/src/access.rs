@@ -218,9 +218,8 @@ impl Touched {
     fn tell(self, after: &State, changes: &mut Changes) {
         match self {
             Self::Principal(user) => {
-                if let Some(principal) = after.principal(user) {
-                    changes.set_principal(user.number(), packed(&principal));
-                }
+                let principal = after.principal(user);
+                changes.set_principal(user.number(), principal.as_ref().map(packed));
             }
             Self::Organization(id) => {
                 changes.set_organization(id.number(), after.organization(id).is_some());

@@ -3,6 +3,8 @@
 //! A change is what the log keeps for good and what every node applies. Its encoding is CBOR with numbered members:
 //! numbers are never reused, members are only added, and a reader skips what it doesn't know.
 
+use std::num::NonZeroU64;
+
 use minicbor::{Decode, Encode};
 
 use crate::api_key::ApiKey;
@@ -209,7 +211,7 @@ pub struct Entry {
     #[n(4)]
     pub operation: String,
     /// A random number of the batch it was committed in: tells a writer whether a commit whose answer was lost was
-    /// its own.
+    /// its own, and one log from another that has come as far.
     #[n(5)]
     pub batch: u64,
     /// What changed; never empty.
@@ -226,6 +228,42 @@ impl Entry {
     /// Reads [`Self::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         minicbor::decode(bytes).map_err(DecodeError)
+    }
+
+    /// Where the log has come to with it.
+    pub const fn position(&self) -> LogPosition {
+        LogPosition {
+            revision: self.revision,
+            batch: NonZeroU64::new(self.batch),
+        }
+    }
+}
+
+/// How far a log has come, and by which entry. A log that has lost its end (its database was restored, or another server took
+/// over that had not heard of everything) has other entries at the same revisions after a while: the revision alone can't tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The revision of the last entry; 0 before the first.
+    pub revision: Revision,
+    /// The batch of the last entry, where it is known.
+    pub batch: Option<NonZeroU64>,
+}
+
+impl LogPosition {
+    /// Whether a log that has come to the other position can be the one that has come to this one, at the same revision.
+    pub fn is_met_by(self, other: Self) -> bool {
+        let batches = self.batch.zip(other.batch);
+        self.revision == other.revision && batches.is_none_or(|(one, other)| one == other)
+    }
+}
+
+impl From<Revision> for LogPosition {
+    /// There, by whichever entry.
+    fn from(revision: Revision) -> Self {
+        Self {
+            revision,
+            batch: None,
+        }
     }
 }
 

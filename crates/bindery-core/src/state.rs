@@ -7,7 +7,7 @@ use imbl::OrdMap;
 
 use crate::access::Touched;
 use crate::api_key::{ApiKey, SecretHash};
-use crate::change::{Change, Entry};
+use crate::change::{Change, Entry, LogPosition};
 use crate::credential::Credential;
 use crate::decision::{Facts, Place, Principal, SpacePlace};
 use crate::id::{
@@ -35,7 +35,7 @@ pub use loading::Loading;
 /// One account, whole. Only [`State::apply`] and [`State::advance`] change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    pub(crate) revision: Revision,
+    pub(crate) position: LogPosition,
     pub(crate) latest: Timestamp,
     pub(crate) account: Arc<Account>,
     /// The highest number ever given to each kind: numbers are never reused.
@@ -74,7 +74,7 @@ impl State {
     /// The account before its first change.
     pub fn new(account: Account) -> Self {
         Self {
-            revision: Revision(0),
+            position: LogPosition::default(),
             latest: account.created_at,
             account: Arc::new(account),
             issued: OrdMap::new(),
@@ -112,7 +112,7 @@ impl State {
     /// may be gone.
     pub fn load(
         account: Account,
-        revision: Revision,
+        position: LogPosition,
         latest: Timestamp,
         issued: impl IntoIterator<Item = (Kind, u32)>,
         records: impl IntoIterator<Item = Change>,
@@ -121,12 +121,17 @@ impl State {
         for record in records {
             loading.put(&record);
         }
-        loading.finish(revision, latest, issued)
+        loading.finish(position, latest, issued)
     }
 
     /// Its place in the one order.
     pub const fn revision(&self) -> Revision {
-        self.revision
+        self.position.revision
+    }
+
+    /// That, and the entry that brought it there.
+    pub const fn position(&self) -> LogPosition {
+        self.position
     }
 
     /// When its last entry was decided.
@@ -166,7 +171,7 @@ impl State {
         for change in &entry.changes {
             self.apply(change);
         }
-        self.revision = entry.revision;
+        self.position = entry.position();
         self.latest = entry.at;
     }
 
@@ -176,7 +181,7 @@ impl State {
             touched.extend(Touched::by(change, self));
             self.apply(change);
         }
-        self.revision = entry.revision;
+        self.position = entry.position();
         self.latest = entry.at;
     }
 

@@ -54,8 +54,7 @@ impl Codes {
             known.code
         };
         write(index, code, role, permissions.unwrap_or_default())?;
-        self.drop_unused(role);
-        Ok(())
+        self.drop_unused(index, role)
     }
 
     /// The code of a role that is held once more from now on.
@@ -69,15 +68,15 @@ impl Codes {
     }
 
     /// The role with this code is held once less.
-    pub(crate) fn give_back(&mut self, code: u32) {
+    pub(crate) fn give_back(&mut self, index: &Index, code: u32) -> Result<(), Full> {
         let Some(place) = code.checked_sub(FIXED) else {
-            return;
+            return Ok(());
         };
         let role = self.roles.get(place as usize).copied().unwrap_or(0);
         if let Some(known) = self.by_role.get_mut(&role) {
             known.uses = known.uses.saturating_sub(1);
-            self.drop_unused(role);
         }
+        self.drop_unused(index, role)
     }
 
     fn get(&mut self, index: &Index, role: u32) -> Result<&mut Known, Full> {
@@ -104,15 +103,19 @@ impl Codes {
         self.by_role.get_mut(&role).ok_or(Full)
     }
 
-    fn drop_unused(&mut self, role: u32) {
+    fn drop_unused(&mut self, index: &Index, role: u32) -> Result<(), Full> {
         if let Some(known) = self.by_role.get(&role)
             && !known.is_defined
             && known.uses == 0
         {
-            self.free.push(known.code);
-            self.roles[(known.code - FIXED) as usize] = 0;
+            let code = known.code;
             self.by_role.remove(&role);
+            self.free.push(code);
+            self.roles[(code - FIXED) as usize] = 0;
+            // Nobody finds the role by it either, who looks for one with the same number that comes later.
+            write(index, code, 0, [0; 3])?;
         }
+        Ok(())
     }
 }
 

@@ -323,6 +323,10 @@ impl UserWord {
         }
     }
 
+    pub(crate) const fn without_principal(self) -> Self {
+        self.with(EXISTS, 1, 0)
+    }
+
     pub(crate) fn with_principal(self, principal: &Principal) -> Self {
         self.with(EXISTS, 1, 1)
             .with(ACTIVE, 1, u64::from(principal.is_active))

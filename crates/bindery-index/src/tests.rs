@@ -92,7 +92,8 @@ impl World {
                     is_active: is_there,
                     until,
                 };
-                plain.principals.insert(user, principal);
+                let principal = (numbers.below(6) > 0).then_some(principal);
+                put(&mut plain.principals, user, principal);
                 changes.set_principal(user, principal);
             }
             1 => {
@@ -315,7 +316,7 @@ fn numbers_are_met_however_far_they_are_behind_the_others() {
                 space: number,
                 is_restricted: false,
             };
-            changes.set_principal(number, principal);
+            changes.set_principal(number, Some(principal));
             changes.set_organization(number, true);
             changes.set_space(number, Some(space));
             changes.set_project(number, Some(project));
@@ -405,7 +406,17 @@ fn codes_are_given_again_and_never_under_somebody_who_holds_one() {
             changes.set_role(role, None);
         }
         changes.set_role(101, everything);
+        // Two that are gone, and one that comes again, with the code of the other.
+        changes.set_role(102, Some([1; 3]));
+        changes.set_role(103, Some([2; 3]));
+        changes.set_role(102, None);
+        changes.set_role(103, None);
+        changes.set_role(102, Some([3; 3]));
     });
+    let again = writer
+        .index()
+        .read(|view| [102, 103].map(|role| view.permissions(role)));
+    assert_eq!(again, Some(([Some([3; 3]), None], 1)));
     let on = Where {
         organization: 0,
         space: 1,

@@ -81,9 +81,13 @@ impl Writer {
 }
 
 impl Changes {
-    /// The user is this now. Users don't go away.
-    pub fn set_principal(&mut self, user: u32, principal: Principal) {
-        self.or_close(|changes| changes.try_set_principal(user, principal));
+    /// The user is this now; `None` where they are not there at all, which no change of an account brings about: only its log can
+    /// lose the one that made them.
+    pub fn set_principal(&mut self, user: u32, principal: Option<Principal>) {
+        self.or_close(|changes| match principal {
+            Some(principal) => changes.try_set_principal(user, principal),
+            None => changes.try_forget_principal(user),
+        });
     }
 
     /// When the last of the changes was.
@@ -180,6 +184,20 @@ impl Changes {
         self.set_in(&index.admins, user, hash(user), is_admin)
     }
 
+    fn try_forget_principal(&mut self, user: u32) -> Result<(), Full> {
+        let nobody = Principal {
+            account_role: 3,
+            is_human: false,
+            is_active: false,
+            until: None,
+        };
+        self.try_set_principal(user, nobody)?;
+        let cell = self.index.users.make(checked(user)? as usize).ok_or(Full)?;
+        let word = UserWord(cell.load(Relaxed));
+        cell.store(word.without_principal().0, Relaxed);
+        Ok(())
+    }
+
     fn try_set_project(&mut self, number: u32, project: Option<Project>) -> Result<(), Full> {
         let index = Arc::clone(&self.index);
         let cells = cells(&index.projects, number)?;
@@ -228,7 +246,7 @@ impl Changes {
             old = changes.code_held(word, kind, resource);
             changes.set_code(word, kind, resource, code)
         })?;
-        self.codes.give_back(old);
+        self.codes.give_back(&index, old)?;
         let holders = match kind {
             Kind::Organization => &cells(&index.organizations, resource)?[HOLDERS],
             Kind::Membership | Kind::Binding => &cells(&index.spaces, resource)?[HOLDERS],

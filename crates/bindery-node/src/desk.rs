@@ -76,6 +76,33 @@ pub(crate) struct Lost {
     is_in: bool,
 }
 
+/// Why the log doesn't lead from what is known to what is there now.
+#[derive(Clone, Copy, Debug)]
+enum Gap {
+    /// It has forgotten what comes next.
+    Forgotten,
+    /// It hasn't come there, or has lost it.
+    Diverged,
+}
+
+impl Gap {
+    fn in_log(error: &StoreError) -> Option<Self> {
+        match error {
+            StoreError::Forgotten { .. } => Some(Self::Forgotten),
+            StoreError::Diverged { .. } => Some(Self::Diverged),
+            _ => None,
+        }
+    }
+
+    fn in_append(error: &AppendError) -> Option<Self> {
+        match error {
+            AppendError::Forgotten { .. } => Some(Self::Forgotten),
+            AppendError::Diverged { .. } => Some(Self::Diverged),
+            _ => None,
+        }
+    }
+}
+
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -222,7 +249,7 @@ impl Desk {
         let began = Instant::now();
         let appended = match self.append(batch, &taken) {
             // Nothing was decided yet: once more, on what there is now.
-            Err(AppendError::Forgotten { .. }) if self.reload() => self.append(batch, &taken),
+            Err(error) if self.bridge(Gap::in_append(&error)) => self.append(batch, &taken),
             appended => appended,
         };
         self.meters.append_micros.observe_micros(began.elapsed());
@@ -242,7 +269,11 @@ impl Desk {
                 });
                 return Turn::Done;
             }
-            Err(error @ (AppendError::Unavailable(_) | AppendError::Forgotten { .. })) => {
+            Err(
+                error @ (AppendError::Unavailable(_)
+                | AppendError::Forgotten { .. }
+                | AppendError::Diverged { .. }),
+            ) => {
                 tracing::error!(%error, "a batch was not committed");
                 self.writer.abandon();
                 Err(ExecuteError::Unavailable)
@@ -275,17 +306,34 @@ impl Desk {
         })
     }
 
-    /// Takes the account as its records are now: this node was behind the beginning of the log. Whether that worked.
-    fn reload(&mut self) -> bool {
+    /// Takes the account as its records are now, where the log doesn't lead there from what is known. Whether that worked.
+    fn bridge(&mut self, gap: Option<Gap>) -> bool {
+        let Some(gap) = gap else {
+            return false;
+        };
         let loaded = self.store.load(self.id);
         match self.meters.watch(StoreCall::Load, loaded) {
             Ok(state) => {
-                tracing::warn!(
-                    account = self.id.0,
-                    known = self.writer.known().0,
-                    newest = state.revision().0,
-                    "what others have changed is forgotten in the log: the account is loaded anew"
-                );
+                let known = self.writer.known().revision.0;
+                let newest = state.revision().0;
+                match gap {
+                    Gap::Forgotten => tracing::warn!(
+                        account = self.id.0,
+                        known,
+                        newest,
+                        "what others have changed is forgotten in the log: the account is loaded anew"
+                    ),
+                    Gap::Diverged => {
+                        self.meters.diverged.count();
+                        tracing::error!(
+                            account = self.id.0,
+                            known,
+                            newest,
+                            "the store has lost changes that are known here: it was restored, or a server that hadn't heard of \
+                            them took over. The account is loaded anew, as the store has it"
+                        );
+                    }
+                }
                 self.writer.reload(state);
                 self.publish();
                 // Once readers know them, as in `publish`.
@@ -317,9 +365,10 @@ impl Desk {
                     note_secrets(&entries, &mut self.heard);
                     lost.is_in |= self.writer.resolve(&entries, lost.batch);
                 }
-                // Only after an outage that was longer than any entry is young.
-                Err(StoreError::Forgotten { .. }) if self.reload() => {
-                    let committed = lost.is_in.then_some(()).ok_or(ExecuteError::Unknown);
+                // Only after an outage that was longer than any entry is young, or where the log has lost its end.
+                Err(error) if self.bridge(Gap::in_log(&error)) => {
+                    let is_in = lost.is_in && matches!(error, StoreError::Forgotten { .. });
+                    let committed = is_in.then_some(()).ok_or(ExecuteError::Unknown);
                     return self.finish(committed, lost.notes);
                 }
                 Err(error) if self.waiting.is_closed() => {
@@ -373,7 +422,7 @@ impl Desk {
     fn publish(&mut self) {
         let touched = self.writer.take_touched();
         let state = self.writer.committed();
-        if state.revision() == self.published.snapshot.load().revision() {
+        if state.position() == self.published.snapshot.load().position() {
             return;
         }
         let next = Arc::new(state.clone());
@@ -387,6 +436,7 @@ impl Desk {
 
     /// Takes in what others have appended, as far as the log can be read now. Whether that is all.
     pub(crate) fn catch_up(&mut self) -> bool {
+        let mut is_bridged = false;
         loop {
             let known = self.writer.known();
             let changes = self.store.changes_since(self.id, known, LOG_PAGE);
@@ -399,7 +449,8 @@ impl Desk {
                         return true;
                     }
                 }
-                Err(StoreError::Forgotten { .. }) if self.reload() => {}
+                // Once: a log that doesn't go on from its own records is damaged, and no reading makes it better.
+                Err(error) if !is_bridged && self.bridge(Gap::in_log(&error)) => is_bridged = true,
                 Err(error) => {
                     tracing::warn!(%error, "what others have changed can't be read yet");
                     return false;

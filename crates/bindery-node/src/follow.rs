@@ -1,11 +1,12 @@
 //! Following what other processes append to the same store: woken by the store where it can, and by asking how far every
 //! account has come where it can't. A wake-up that is missed costs time and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bindery_core::change::LogPosition;
 use bindery_core::id::{AccountId, Revision};
 use bindery_store::{StoreError, Wake};
 
@@ -17,6 +18,12 @@ use crate::node::Node;
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Node {
+    /// Whether that is still to be done, of an account that is at work.
+    fn is_wanted(&self, wanted: Wanted) -> bool {
+        let account = self.account(wanted.account());
+        account.is_some_and(|account| !wanted.is_done_at(account.snapshot().position()))
+    }
+
     /// Follows what others append, for as long as it is polled. Ends by itself if nobody else can.
     pub async fn follow(self: Arc<Self>) {
         let mut follower = Follower::new(self);
@@ -44,10 +51,45 @@ pub struct Follower {
     node: Arc<Node>,
     /// When every account's revision was last asked for, by [`Clock::steady`].
     asked: Option<Duration>,
-    /// What that brought of accounts at work that have not come so far.
-    wanted: Vec<(AccountId, Revision)>,
+    /// What that brought of accounts at work that are elsewhere.
+    wanted: Vec<Wanted>,
     /// Whether the store was out of reach.
     is_cut_off: bool,
+}
+
+/// Where an account at work has to get.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    /// To this revision at least.
+    To(AccountId, Revision),
+    /// Away from this position, which its log has lost.
+    From(AccountId, LogPosition),
+}
+
+impl Wanted {
+    /// What is wanted of an account that was known to be at one place before the log turned out to be at another.
+    fn of(account: AccountId, known: LogPosition, head: LogPosition) -> Option<Self> {
+        if known.is_met_by(head) {
+            None
+        } else if known.revision < head.revision {
+            Some(Self::To(account, head.revision))
+        } else {
+            Some(Self::From(account, known))
+        }
+    }
+
+    fn account(self) -> AccountId {
+        match self {
+            Self::To(account, _) | Self::From(account, _) => account,
+        }
+    }
+
+    fn is_done_at(self, position: LogPosition) -> bool {
+        match self {
+            Self::To(_, revision) => position.revision >= revision,
+            Self::From(_, lost) => position != lost,
+        }
+    }
 }
 
 impl Follower {
@@ -99,9 +141,16 @@ impl Follower {
         }
     }
 
-    /// Asks how far every account has come, and has those catch up that are behind.
+    /// Asks how far every account has come, and has those catch up that are elsewhere.
     fn ask(&mut self) {
         self.node.freshness().asks();
+        // Before that, so that nothing of it can be newer than the answer.
+        let known: BTreeMap<AccountId, LogPosition> = self
+            .node
+            .accounts()
+            .into_iter()
+            .map(|account| (account.id(), account.snapshot().position()))
+            .collect();
         let heads = self.node.store().heads();
         let heads = self.node.meters().watch(StoreCall::Heads, heads);
         self.asked = Some(self.node.clock().steady());
@@ -111,11 +160,15 @@ impl Follower {
                     tracing::info!("the store can be reached again");
                 }
                 self.is_cut_off = false;
-                self.wanted = heads;
-                // Of all there are, those that are at work here and not there yet: each wake-up looks at them again.
-                self.wanted = self.behind().collect();
-                let behind = self.wanted.iter().map(|(id, _)| *id).collect();
-                self.call(&behind);
+                // Those that have come to work since then are up to date themselves.
+                let wanted = heads
+                    .into_iter()
+                    .filter_map(|(id, head)| Wanted::of(id, *known.get(&id)?, head));
+                self.wanted = wanted.collect();
+                // Each wake-up looks at them again.
+                self.wanted.retain(|one| self.node.is_wanted(*one));
+                let elsewhere = self.wanted.iter().map(|one| one.account()).collect();
+                self.call(&elsewhere);
                 self.node.freshness().seen(self.wanted.is_empty());
             }
             Err(error) => self.mourn(&error),
@@ -124,16 +177,9 @@ impl Follower {
 
     /// Notes when everything that was asked for has come.
     fn settle(&self) {
-        if self.behind().next().is_none() {
+        if !self.wanted.iter().any(|one| self.node.is_wanted(*one)) {
             self.node.freshness().settle();
         }
-    }
-
-    fn behind(&self) -> impl Iterator<Item = (AccountId, Revision)> {
-        self.wanted.iter().copied().filter(|(id, head)| {
-            let account = self.node.account(*id);
-            account.is_some_and(|account| account.snapshot().revision() < *head)
-        })
     }
 
     fn mourn(&mut self, error: &StoreError) {

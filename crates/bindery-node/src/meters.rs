@@ -124,6 +124,8 @@ pub struct Meters {
     pub lost: Counter,
     /// Of these, those that the log was found to have.
     pub lost_and_found: Counter,
+    /// Times that the store had lost changes of an account that were known here.
+    pub diverged: Counter,
     /// How long appends took, in microseconds.
     pub append_micros: Histogram,
     /// How many commands they had.
@@ -150,6 +152,7 @@ impl Meters {
             not_committed: Counter::default(),
             lost: Counter::default(),
             lost_and_found: Counter::default(),
+            diverged: Counter::default(),
             append_micros: Histogram::new(&MICROS),
             append_commands: Histogram::new(&SIZES),
             loads: Counter::default(),

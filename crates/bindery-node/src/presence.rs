@@ -266,7 +266,7 @@ impl Node {
     fn load_state(&self, id: AccountId) -> Result<State, bindery_store::StoreError> {
         let mut state = self.store().load(id)?;
         while self.has_others() {
-            let entries = self.store().changes_since(id, state.revision(), LOG_PAGE)?;
+            let entries = self.store().changes_since(id, state.position(), LOG_PAGE)?;
             for entry in &entries {
                 state.advance(entry);
             }

@@ -44,7 +44,7 @@ impl Node {
         };
         for (account, head) in heads {
             let kept = retention.revisions.unwrap_or(0);
-            let until = Revision(head.0.saturating_sub(kept));
+            let until = Revision(head.revision.0.saturating_sub(kept));
             if let Err(error) = self.forget_log(account, until, before) {
                 tracing::error!(%error, account = account.0, "old log entries were not forgotten");
             }

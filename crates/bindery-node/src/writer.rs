@@ -2,8 +2,7 @@
 //! thread around it only moves things between the queue, the store and the readers.
 
 use bindery_core::access::Touched;
-use bindery_core::change::Entry;
-use bindery_core::id::Revision;
+use bindery_core::change::{Entry, LogPosition};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_store::Batch;
@@ -40,9 +39,9 @@ impl Writer {
         std::mem::take(&mut self.touched)
     }
 
-    /// The revision that the next append builds on, as far as this writer knows.
-    pub(crate) fn known(&self) -> Revision {
-        self.committed.revision()
+    /// Where the log has come to, as far as this writer knows: what the next append builds on.
+    pub(crate) fn known(&self) -> LogPosition {
+        self.committed.position()
     }
 
     /// Makes a batch of the queue on the newest state: first what other nodes appended, then each command in turn on the
@@ -90,7 +89,7 @@ impl Writer {
         self.abandon();
     }
 
-    /// Begins anew with a later state: the entries in between are forgotten.
+    /// Begins anew with another state: the entries in between are forgotten, or the log has lost what led to the one before.
     pub(crate) fn reload(&mut self, state: State) {
         self.touched
             .append(&mut Touched::between(&self.committed, &state));

@@ -200,12 +200,11 @@ impl<'ledger> Log<'ledger> {
                 operation.seat, operation.fate
             ))
         };
-        let attempts = lock(&operation.attempts);
         let mut found = 0;
         let mut is_last_in = false;
-        for attempt in attempts.iter() {
+        for attempt in lock(&operation.attempts).iter() {
             is_last_in = false;
-            if attempt.on < operation.head {
+            if attempt.on < operation.head && !operation.is_forgiven {
                 return broken(format!(
                     "decided on {}, and the log had come to {} when it was sent",
                     attempt.on, operation.head
@@ -234,6 +233,22 @@ impl<'ledger> Log<'ledger> {
             found += 1;
             is_last_in = true;
         }
+        if operation.is_forgiven {
+            return Ok(());
+        }
+        self.check_fate(operation, found, is_last_in)
+            .or_else(broken)
+    }
+
+    /// What was told of an operation that is in the log so many times, by its last attempt or not.
+    fn check_fate(
+        &self,
+        operation: &Operation,
+        found: usize,
+        is_last_in: bool,
+    ) -> Result<(), String> {
+        let broken = Err::<(), String>;
+        let attempts = lock(&operation.attempts);
         let last = attempts.last();
         let is_change = last.is_some_and(|attempt| {
             let came_to = attempt.came_to.as_ref();
@@ -297,7 +312,7 @@ impl<'ledger> Log<'ledger> {
     /// What nodes can still read makes the state, of what it begins at.
     fn goes_on_from_its_base(&self) -> Result<(), String> {
         let mut state = self.ledger.base();
-        let rest = self.ledger.entries_after(state.revision(), usize::MAX);
+        let rest = self.ledger.entries_after(state.position(), usize::MAX);
         for entry in rest.unwrap_or_default() {
             state.advance(&entry);
         }

@@ -253,6 +253,7 @@ impl World {
             head: self.head(account.id()),
             attempts: Arc::clone(&attempts),
             fate: Fate::Waiting,
+            is_forgiven: false,
         });
         let mut answer = command.with(Dispatch {
             account: Arc::clone(&account),
@@ -309,6 +310,7 @@ impl World {
         self.tell(event, client.seat, || format!("#{operation} {fate:?}"));
         let mut operations = lock(&self.operations);
         let operation = &mut operations[operation];
+        let is_unavailable = is_unavailable || operation.is_forgiven;
         let visible = account.snapshot().revision();
         if let Some(attempt) = lock(&operation.attempts).last()
             && !is_unavailable
@@ -332,6 +334,24 @@ impl World {
         drop(operations);
         if !is_unavailable {
             client.highest = client.highest.max(visible);
+        }
+    }
+
+    /// The log has lost its end: what they were told before of this account, nobody can be held to.
+    pub(crate) fn clients_forgive(&self, account: AccountId, head: Revision) {
+        for client in &self.clients {
+            let mut client = lock(client);
+            if client.account == account {
+                client.highest = client.highest.min(head);
+            }
+        }
+        let mut operations = lock(&self.operations);
+        for operation in operations.iter_mut().filter(|one| one.account == account) {
+            operation.is_forgiven = true;
+        }
+        lock(&self.reads).retain(|read| read.account != account);
+        for seat in &self.seats {
+            lock(&seat.seen).retain(|(one, _)| *one != account);
         }
     }
 

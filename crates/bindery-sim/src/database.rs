@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
-use bindery_store::{AppendError, AuditQuery, Batch};
+use bindery_store::{AppendError, AuditQuery, Batch, StoreError};
 
 /// In the order of loading: what something refers to comes before it.
 const KINDS: [Kind; 11] = [
@@ -56,6 +56,18 @@ pub(crate) struct Ledger {
     pub(crate) is_taken: bool,
     /// When each revision was committed.
     pub(crate) history: Vec<(u64, Revision)>,
+    /// What it has lost, if it has.
+    pub(crate) lost: Option<Lost>,
+}
+
+/// The end that a log has lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Lost {
+    /// When.
+    pub(crate) at: u64,
+    entries: Vec<Entry>,
+    /// The nodes that were at something then, which may have been reading this.
+    pub(crate) busy: BTreeSet<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,23 +93,79 @@ impl Ledger {
             under_way: None,
             is_taken: false,
             history: Vec::new(),
+            lost: None,
         }
+    }
+
+    /// Loses its last entries, as it does where another database takes over that hadn't heard of them. They are what nobody can be
+    /// held to any more; the audit log stays.
+    pub(crate) fn lose(&mut self, count: usize, at: u64, busy: BTreeSet<usize>) {
+        let kept = self.entries.len().saturating_sub(count);
+        let entries = self.entries.split_off(kept);
+        let rest = std::mem::take(&mut self.entries);
+        let audit = std::mem::take(&mut self.audit);
+        let beginning = Self {
+            founding: self.founding,
+            base: self.base,
+            audit,
+            audit_head: self.audit_head,
+            uses: std::mem::take(&mut self.uses),
+            lost: Some(Lost { at, entries, busy }),
+            ..Self::new(self.state.account().clone())
+        };
+        let mut history = std::mem::replace(self, beginning).history;
+        for entry in self.founding {
+            self.take(entry);
+        }
+        for entry in rest {
+            self.take(&entry);
+            self.entries.push(entry);
+        }
+        history.retain(|(_, head)| *head <= self.head());
+        self.history = history;
+    }
+
+    /// Whether this position was in the log, and is lost.
+    pub(crate) fn has_lost(&self, position: LogPosition) -> bool {
+        let lost = self.lost.iter().flat_map(|lost| &lost.entries);
+        let mut lost = lost.map(Entry::position);
+        lost.any(|one| one == position)
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        for change in &entry.changes {
+            self.keep(change);
+        }
+        self.rebuild_natural_keys(std::slice::from_ref(entry));
+        self.state.advance(entry);
     }
 
     pub(crate) fn head(&self) -> Revision {
         self.state.revision()
     }
 
-    /// What a node can read after this revision; the base, if that isn't there any more.
+    /// What a node can read after this position.
     pub(crate) fn entries_after(
         &self,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
-    ) -> Result<Vec<Entry>, Revision> {
-        if revision < self.base {
-            return Err(self.base);
+    ) -> Result<Vec<Entry>, StoreError> {
+        let account = self.state.account().id;
+        let known_revision = known.revision;
+        if known_revision < self.base {
+            let until = self.base;
+            return Err(StoreError::Forgotten { account, until });
         }
-        Ok(self.all_after(revision, limit))
+        let before = known_revision.0.checked_sub(1);
+        let last = before.and_then(|before| self.all_after(Revision(before), 1).pop());
+        let position = last.map_or(LogPosition::default(), |last| last.position());
+        if !known.is_met_by(position) {
+            return Err(StoreError::Diverged {
+                account,
+                known: known_revision,
+            });
+        }
+        Ok(self.all_after(known_revision, limit))
     }
 
     fn all_after(&self, revision: Revision, limit: usize) -> Vec<Entry> {
@@ -132,7 +200,7 @@ impl Ledger {
     pub(crate) fn load(&self) -> State {
         State::load(
             self.state.account().clone(),
-            self.head(),
+            self.state.position(),
             self.state.latest(),
             self.state.issued(),
             self.records.values().cloned(),
@@ -172,7 +240,7 @@ impl Ledger {
             self.state.advance(entry);
             self.entries.push(entry.clone());
         }
-        self.rebuild_natural_keys(batch);
+        self.rebuild_natural_keys(&batch.entries);
         if !batch.entries.is_empty() {
             self.history.push((time, self.head()));
         }
@@ -207,8 +275,8 @@ impl Ledger {
     }
 
     /// Of what the batch has put, once all that it gives up is given up.
-    fn rebuild_natural_keys(&mut self, batch: &Batch) {
-        for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
+    fn rebuild_natural_keys(&mut self, entries: &[Entry]) {
+        for change in entries.iter().flat_map(|entry| &entry.changes) {
             let place = place_of(change);
             if let Some(key) = self.records.get(&place).and_then(natural_key) {
                 self.natural_keys.insert((place.0, key), place.1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
@@ -218,6 +218,15 @@ fn unknown() -> AppendError {
 }
 
 impl World {
+    /// A node is told why the log doesn't lead on from what it knows.
+    fn tell_gap(&self, gap: &StoreError, seat: usize, call: &'static str) {
+        let event = match gap {
+            StoreError::Diverged { .. } => Event::Diverged,
+            _ => Event::Forgotten,
+        };
+        self.tell(event, seat, || call.to_owned());
+    }
+
     /// A store has no reason to refuse a batch that changes nothing, and notes that one refuses all the same are given up.
     fn fate(&self, batch: &Batch) -> Fate {
         let weather = &self.weather;
@@ -249,12 +258,14 @@ impl Store for Handle {
             .collect())
     }
 
-    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
         let world = self.reach("heads").map_err(StoreError::Unavailable)?;
         let heads = {
             let database = lock(&world.database);
             let ledgers = database.ledgers.iter();
-            ledgers.map(|(id, ledger)| (*id, ledger.head())).collect()
+            ledgers
+                .map(|(id, ledger)| (*id, ledger.state.position()))
+                .collect()
         };
         world.may_hang(self.seat, "heads");
         Ok(heads)
@@ -294,7 +305,7 @@ impl Store for Handle {
     fn append(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         let world = self.reach("append").map_err(AppendError::Unavailable)?;
@@ -302,17 +313,15 @@ impl Store for Handle {
         let (appended, head) = {
             let mut database = lock(&world.database);
             let ledger = ledger(&mut database.ledgers, account)?;
-            let head = ledger.head();
-            if known > head {
-                let message = format!("revision {known} is not in the log, which ends at {head}");
-                return Err(AppendError::Contradiction(message));
-            }
-            let appended = ledger.entries_after(known, usize::MAX);
-            (appended, head)
+            (ledger.entries_after(known, usize::MAX), ledger.head())
         };
-        let appended = appended.map_err(|until| {
-            world.tell(Event::Forgotten, self.seat, || "append".to_owned());
-            AppendError::Forgotten { until }
+        let appended = appended.map_err(|error| {
+            world.tell_gap(&error, self.seat, "append");
+            match error {
+                StoreError::Forgotten { until, .. } => AppendError::Forgotten { until },
+                StoreError::Diverged { known, .. } => AppendError::Diverged { known },
+                other => AppendError::Unavailable(other.into()),
+            }
         })?;
         world.count(Event::EntriesCaughtUp, appended.len());
         let batch = decide(&appended);
@@ -332,7 +341,7 @@ impl Store for Handle {
     fn changes_since(
         &self,
         account: AccountId,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let is_unsettled = lock(&self.unsettled).contains(&account);
@@ -340,15 +349,15 @@ impl Store for Handle {
             if is_unsettled && ledger.under_way.is_some() {
                 return None;
             }
-            Some(ledger.entries_after(revision, limit))
+            Some(ledger.entries_after(known, limit))
         })?;
         let world = self.world();
         let entries = match entries {
             Some(Ok(entries)) => entries,
-            Some(Err(until)) => {
+            Some(Err(gap)) => {
                 lock(&self.unsettled).remove(&account);
-                world.tell(Event::Forgotten, self.seat, || "changes_since".to_owned());
-                return Err(StoreError::Forgotten { account, until });
+                world.tell_gap(&gap, self.seat, "changes_since");
+                return Err(gap);
             }
             None if !world.is_calm() && world.chance(300) => {
                 world.pass(3_000);
@@ -359,7 +368,7 @@ impl Store for Handle {
             }
             None => {
                 world.settle(account);
-                return self.changes_since(account, revision, limit);
+                return self.changes_since(account, known, limit);
             }
         };
         lock(&self.unsettled).remove(&account);

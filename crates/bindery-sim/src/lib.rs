@@ -100,6 +100,11 @@ impl World {
             self.flush(seat.number);
         }
         self.settle_down();
+        // Whoever waited for one of these has asked something now, and that was noted.
+        for seat in &self.seats {
+            self.flush(seat.number);
+        }
+        self.settle_down();
     }
 
     fn digest_logs(&self) {

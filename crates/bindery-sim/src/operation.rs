@@ -31,6 +31,8 @@ pub(crate) struct Operation {
     /// Each time it was decided.
     pub(crate) attempts: Arc<Mutex<Vec<Attempt>>>,
     pub(crate) fate: Fate,
+    /// Whether it was sent before the log lost its end: what became of it, nobody can be held to.
+    pub(crate) is_forgiven: bool,
 }
 
 /// A command was decided.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
@@ -48,11 +48,13 @@ pub enum Plant {
     GivenUpWithNotes,
     /// An account that was given up comes back as this process knew it first.
     ComesBackAsItWas,
+    /// A log that has come as far counts as the one that is known, whatever its entries are.
+    EndIsNotCompared,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::PublishedBeforeCommit,
         Self::CatchUpSkippedAfterLostAnswer,
         Self::AppliedOutOfOrder,
@@ -65,6 +67,7 @@ impl Plant {
         Self::RetentionForgetsTooMuch,
         Self::GivenUpWithNotes,
         Self::ComesBackAsItWas,
+        Self::EndIsNotCompared,
     ];
 }
 
@@ -129,6 +132,14 @@ impl Planted {
         lock(&self.world().seats[self.seat].eviction).is_some()
     }
 
+    /// A position as the mistake has it.
+    fn as_known(&self, position: LogPosition) -> LogPosition {
+        match self.plant {
+            Plant::EndIsNotCompared => position.revision.into(),
+            _ => position,
+        }
+    }
+
     fn set_time_back(&self, batch: &mut Batch) {
         let now = self.world().now_at(self.seat);
         for entry in &mut batch.entries {
@@ -142,8 +153,10 @@ impl Store for Planted {
         self.inner.accounts()
     }
 
-    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
-        self.inner.heads()
+    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
+        let heads = self.inner.heads()?;
+        let heads = heads.into_iter();
+        Ok(heads.map(|(id, head)| (id, self.as_known(head))).collect())
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
@@ -161,9 +174,10 @@ impl Store for Planted {
     fn append(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
+        let known = self.as_known(known);
         let mut decided = Batch::default();
         let appended = self.inner.append(account, known, &mut |appended| {
             let mut appended = appended.to_vec();
@@ -194,7 +208,9 @@ impl Store for Planted {
             (Plant::SentAgainAfterLostAnswer, Err(AppendError::Unknown(_))) => {
                 self.inner.append(account, known, &mut |appended| {
                     let mut again = decided.clone();
-                    let last = appended.last().map_or(known, |entry| entry.revision);
+                    let last = appended
+                        .last()
+                        .map_or(known.revision, |entry| entry.revision);
                     let revisions = last.0 + 1..;
                     for (entry, revision) in again.entries.iter_mut().zip(revisions) {
                         entry.revision = Revision(revision);
@@ -209,7 +225,7 @@ impl Store for Planted {
     fn changes_since(
         &self,
         account: AccountId,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         if self.is_lost.swap(false, Ordering::Relaxed) {
@@ -220,7 +236,10 @@ impl Store for Planted {
         if self.plant == Plant::ComesBackAsItWas && is_starting {
             return Ok(Vec::new());
         }
-        let mut entries = match self.inner.changes_since(account, revision, limit) {
+        let mut entries = match self
+            .inner
+            .changes_since(account, self.as_known(known), limit)
+        {
             Err(StoreError::Forgotten { .. }) if self.plant == Plant::ForgottenTakenForNothing => {
                 return Ok(Vec::new());
             }

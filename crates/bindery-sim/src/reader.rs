@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::id::{AccountId, Revision, UserId};
+use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_node::{Account, Node};
 
@@ -33,6 +34,9 @@ impl World {
             format!("{question:?} {decision:?} at {revision}")
         });
         self.digest(&[revision.0, u64::from(decision.is_allowed())]);
+        if self.is_of_lost(client, &snapshot) {
+            return;
+        }
         let head = self.head(client.account);
         if revision > head {
             self.violate(format!(
@@ -69,6 +73,31 @@ impl World {
             revision,
             snapshot: self.chance(250).then_some(snapshot),
         });
+    }
+
+    /// Whether the node still shows what the log has lost. It may, until it says that it has heard of that.
+    fn is_of_lost(&self, client: &Client, snapshot: &State) -> bool {
+        let lost = {
+            let database = lock(&self.database);
+            let ledger = database.ledgers.get(&client.account);
+            let ledger = ledger.filter(|ledger| ledger.has_lost(snapshot.position()));
+            ledger
+                .and_then(|ledger| ledger.lost.as_ref())
+                .map(|lost| (lost.at, lost.busy.contains(&client.seat)))
+        };
+        let (Some((lost_at, was_busy)), Some(node)) = (lost, self.seats[client.seat].node()) else {
+            return false;
+        };
+        self.count(Event::ReadOfLost, 1);
+        let staleness = u64::try_from(node.staleness().as_millis()).unwrap_or(u64::MAX);
+        if self.time().saturating_sub(staleness) > lost_at && !was_busy {
+            self.violate(format!(
+                "node {} says that it is {staleness} ms behind, and shows revision {}, which was lost before that",
+                client.seat,
+                snapshot.revision()
+            ));
+        }
+        true
     }
 
     /// The node notes for the audit log that it was asked.

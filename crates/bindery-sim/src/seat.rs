@@ -412,7 +412,9 @@ impl World {
         self.tell(Event::RetentionForgot, number, || {
             format!("to {}", last.revision())
         });
-        if last.revision().0 + kept > ledger.head().0 || last.latest() >= young {
+        // What a node had heard of how far the log has come may be lost since.
+        let is_whole = ledger.lost.is_none();
+        if is_whole && last.revision().0 + kept > ledger.head().0 || last.latest() >= young {
             self.violate(format!(
                 "node {number} keeps {kept} entries of the log, and forgot {} of {}",
                 last.revision(),

@@ -42,6 +42,8 @@ pub(crate) struct Weather {
     pub(crate) wake: u64,
     /// Logs forget their beginning.
     pub(crate) forget: u64,
+    /// Another database takes over that hasn't heard of everything.
+    pub(crate) fail_over: u64,
 }
 
 impl Weather {
@@ -58,6 +60,7 @@ impl Weather {
             clock: one([0, 0, 10, 40]),
             wake: one([0, 100, 400, 1000]),
             forget: one([0, 0, 20, 100]),
+            fail_over: one([0, 0, 0, 10]),
         }
     }
 }
@@ -223,9 +226,13 @@ impl World {
         }
         self.tell(Event::CallHung, seat, || call.to_owned());
         self.depth.fetch_add(1, Ordering::Relaxed);
+        // Others begin batches there meanwhile; this call goes on with its own.
+        let last_batch = &self.seats[seat].batch;
+        let batch = last_batch.load(Ordering::Relaxed);
         for _ in 0..=self.below(6) {
             self.step();
         }
+        last_batch.store(batch, Ordering::Relaxed);
         self.depth.fetch_sub(1, Ordering::Relaxed);
         self.tell(Event::CallHung, seat, || format!("{call}, and goes on"));
     }
@@ -332,6 +339,35 @@ impl World {
         if self.chance(10 * self.weather.clock) {
             self.set_clock(number);
         }
+        if self.chance(10 * self.weather.fail_over) {
+            self.fail_over();
+        }
+    }
+
+    /// A log loses its end, once, while nobody writes to it.
+    fn fail_over(&self) {
+        let id = AccountId(u32::try_from(1 + self.below(FOUNDED.into())).unwrap_or(1));
+        let busy = self.seats.iter().filter(|seat| !seat.is_idle());
+        let busy = busy.map(|seat| seat.number).collect();
+        let head = {
+            let mut database = lock(&self.database);
+            let Some(ledger) = database.ledgers.get_mut(&id) else {
+                return;
+            };
+            let kept = ledger.base.0.max(ledger.founding.len() as u64);
+            let left = ledger.head().0.saturating_sub(kept);
+            if left == 0 || ledger.is_taken || ledger.under_way.is_some() || ledger.lost.is_some() {
+                return;
+            }
+            let count = 1 + self.below(left);
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            ledger.lose(count, self.time(), busy);
+            ledger.head()
+        };
+        self.tell(Event::EndLost, 0, || {
+            format!("account {}: after {head}", id.0)
+        });
+        self.clients_forgive(id, head);
     }
 
     fn set_clock(&self, seat: usize) {

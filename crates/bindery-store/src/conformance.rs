@@ -23,7 +23,7 @@ const FIRST: AccountId = AccountId(1);
 const SECOND: AccountId = AccountId(2);
 
 /// Every check; its name is the promise.
-const CHECKS: [fn(&dyn Store); 29] = [
+const CHECKS: [fn(&dyn Store); 30] = [
     log::accounts_are_made_once_and_listed_by_number,
     log::what_is_appended_is_loaded,
     log::how_far_each_account_has_come_is_told,
@@ -39,6 +39,7 @@ const CHECKS: [fn(&dyn Store); 29] = [
     refusals::another_accounts_entity_is_refused,
     refusals::a_taken_natural_key_is_refused_whole,
     refusals::a_revision_that_never_was_is_refused,
+    refusals::a_log_that_has_come_as_far_by_other_entries_is_refused,
     refusals::nothing_is_known_of_an_unknown_account,
     secrets::a_secret_leads_to_its_account_and_how_far_that_has_come,
     secrets::a_secret_that_was_replaced_or_given_up_leads_nowhere,
@@ -116,7 +117,7 @@ pub fn furnish(store: &dyn Store) {
         .create_account(&account(2))
         .expect("the number is free");
     let other = world::entry(1, vec![world::organization(1, "acme")]);
-    let appended = store.append(SECOND, Revision(0), &mut |_| {
+    let appended = store.append(SECOND, Revision(0).into(), &mut |_| {
         batch(std::slice::from_ref(&other))
     });
     appended.expect("nothing is wrong");
@@ -138,7 +139,7 @@ fn batch(entries: &[Entry]) -> Batch {
 }
 
 fn append(store: &dyn Store, known: u64, batch: &Batch) -> Result<Revision, AppendError> {
-    store.append(FIRST, Revision(known), &mut |_| batch.clone())
+    store.append(FIRST, Revision(known).into(), &mut |_| batch.clone())
 }
 
 /// Appends entries that continue the log of [`FIRST`].
@@ -162,7 +163,7 @@ fn load(store: &dyn Store) -> State {
 
 fn entries_of(store: &dyn Store) -> Vec<Entry> {
     store
-        .changes_since(FIRST, Revision(0), usize::MAX)
+        .changes_since(FIRST, Revision(0).into(), usize::MAX)
         .expect("the account is there")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::{AuditEntry, AuditKind};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
 use bindery_core::place::Account;
@@ -29,7 +29,7 @@ pub trait Store: Send + Sync + 'static {
     fn accounts(&self) -> Result<Vec<Account>, StoreError>;
 
     /// How far every account has come, by number: what a follower asks now and then, whatever it has heard.
-    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError>;
+    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError>;
 
     /// Keeps a new account at revision 0. Its number must be free: [`Store::accounts`] tells which are taken.
     fn create_account(&self, account: &Account) -> Result<(), StoreError>;
@@ -42,21 +42,24 @@ pub trait Store: Send + Sync + 'static {
     /// and the new revision, all or nothing.
     ///
     /// `decide` runs at most once. The batch's entries must continue the newest revision without a gap; an empty batch
-    /// commits nothing. A `known` that the log never reached (it was restored from a backup, say) and an account that
-    /// isn't there are contradictions, and `decide` doesn't hear of them.
+    /// commits nothing. An account that isn't there is a contradiction, and `decide` doesn't hear of it.
+    ///
+    /// A `known` that isn't in the log is [`AppendError::Diverged`], and `decide` doesn't hear of that either: the database
+    /// was restored, or another server has taken over that had not heard of everything. The log may have grown past it
+    /// since, so its batch is looked at, and not its revision alone.
     fn append(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError>;
 
-    /// Entries after `revision`, in order, at most `limit` of them. After an [`AppendError::Unknown`] here, this waits until
+    /// Entries after `known`, in order, at most `limit` of them; [`StoreError::Diverged`] if `known` isn't in the log. After an [`AppendError::Unknown`] here, this waits until
     /// that commit has happened or never will: what it doesn't tell then isn't in the log.
     fn changes_since(
         &self,
         account: AccountId,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 
@@ -253,6 +256,14 @@ pub enum StoreError {
         /// The last revision that it doesn't have.
         until: Revision,
     },
+    /// What was known of the log isn't in it: it has lost its end, and may have come further since. Load the account anew.
+    #[error("the log of account {} has not come to revision {known} as it is known here; load the account anew", (.account).0)]
+    Diverged {
+        /// Whose log.
+        account: AccountId,
+        /// What was known of it.
+        known: Revision,
+    },
     /// A restore into it was broken off.
     #[error(
         "`{0}` holds a part of a store: a restore or migration into it was not finished; run `bindery restore` again, or \
@@ -291,6 +302,12 @@ pub enum AppendError {
     Forgotten {
         /// The last revision that it doesn't have.
         until: Revision,
+    },
+    /// Nothing was written, nothing was decided: what was known of the log isn't in it. Load the account anew.
+    #[error("the log has not come to revision {known} as it is known here")]
+    Diverged {
+        /// What was known of it.
+        known: Revision,
     },
     /// Nothing was written; trying again is safe.
     #[error("nothing was written: {0}")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
@@ -158,7 +158,7 @@ impl Store for PostgresStore {
         self.read(|connection| read::accounts(connection))
     }
 
-    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
         self.read(|connection| read::heads(connection))
     }
 
@@ -178,7 +178,7 @@ impl Store for PostgresStore {
     fn append(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         let (place, note) = (&self.address.place, self.listener.note(account));
@@ -192,12 +192,12 @@ impl Store for PostgresStore {
     fn changes_since(
         &self,
         account: AccountId,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         self.settle(account)
             .map_err(|failure| failure.at(&self.address.place))?;
-        self.read(|connection| read::changes_since(connection, account, revision, limit))
+        self.read(|connection| read::changes_since(connection, account, known, limit))
     }
 
     fn base(&self, account: AccountId) -> Result<State, StoreError> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
@@ -95,7 +95,7 @@ impl Store for SqliteStore {
         read::accounts(&mut &*self.reader()).map_err(|failure| failure.at(&self.place))
     }
 
-    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
         read::heads(&mut &*self.reader()).map_err(|failure| failure.at(&self.place))
     }
 
@@ -113,7 +113,7 @@ impl Store for SqliteStore {
     fn append(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         let mut writer = self.writer();
@@ -127,11 +127,11 @@ impl Store for SqliteStore {
     fn changes_since(
         &self,
         account: AccountId,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         self.settle()
-            .and_then(|()| read::changes_since(&mut &*self.reader(), account, revision, limit))
+            .and_then(|()| read::changes_since(&mut &*self.reader(), account, known, limit))
             .map_err(|failure| failure.at(&self.place))
     }
 
@@ -225,7 +225,7 @@ mod tests {
         let store = SqliteStore::open(directory.path()).unwrap();
         let wal = || std::fs::metadata(directory.path().join("bindery.db-wal")).unwrap();
         let missing = AccountId(1);
-        let read = || store.changes_since(missing, Revision(0), 1);
+        let read = || store.changes_since(missing, Revision(0).into(), 1);
         assert!(matches!(read(), Err(StoreError::NoAccount(_))));
         let before = wal().len();
         store.is_unsettled.store(true, Ordering::Relaxed);

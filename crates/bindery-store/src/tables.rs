@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::num::NonZeroU64;
 
+use bindery_core::change::LogPosition;
 use bindery_core::id::{AccountId, Revision};
 
 use crate::{Cause, StoreError};
@@ -117,6 +119,8 @@ pub(crate) enum Failure {
     AccountExists(AccountId),
     /// The log of the account begins after this revision.
     Forgotten(AccountId, Revision),
+    /// The log of the account has never come to this position, or has lost it again.
+    Diverged(AccountId, LogPosition),
 }
 
 impl Failure {
@@ -131,6 +135,10 @@ impl Failure {
             Self::NoAccount(account) => StoreError::NoAccount(account),
             Self::AccountExists(account) => StoreError::AccountExists(account),
             Self::Forgotten(account, until) => StoreError::Forgotten { account, until },
+            Self::Diverged(account, known) => StoreError::Diverged {
+                account,
+                known: known.revision,
+            },
         }
     }
 }
@@ -152,6 +160,23 @@ pub(crate) fn number<T: TryFrom<i64>>(row: &dyn Row, column: usize) -> Result<T,
             "{found} in column {column} of a row is out of range"
         ))
     })
+}
+
+/// The position of a row that has its revision in one column and its batch in another.
+pub(crate) fn position(
+    row: &dyn Row,
+    revision: usize,
+    batch: usize,
+) -> Result<LogPosition, Failure> {
+    Ok(LogPosition {
+        revision: Revision(number(row, revision)?),
+        batch: NonZeroU64::new(row.integer(batch)?.cast_unsigned()),
+    })
+}
+
+/// The batch of a position as its column has it.
+pub(crate) fn batch_of(position: LogPosition) -> i64 {
+    position.batch.map_or(0, NonZeroU64::get).cast_signed()
 }
 
 /// As far as a column reaches: nothing stored lies beyond it.

@@ -308,13 +308,13 @@ fn ensure_right(verdict: &Verdict) -> Result<()> {
 }
 
 fn read_log(store: &PostgresStore, start: &State) -> Result<Vec<Entry>> {
-    let (mut log, mut last) = (Vec::new(), start.revision());
+    let (mut log, mut last) = (Vec::new(), start.position());
     loop {
         let page = store.changes_since(ACCOUNT, last, LOG_PAGE)?;
         let Some(entry) = page.last() else {
             return Ok(log);
         };
-        last = entry.revision;
+        last = entry.position();
         log.extend(page);
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
             let heads: BTreeMap<_, _> = store.heads()?.into_iter().collect();
             for account in store.accounts()? {
                 let AccountId(number) = account.id;
-                let revision = heads.get(&account.id).copied().unwrap_or_default();
+                let revision = heads.get(&account.id).copied().unwrap_or_default().revision;
                 say(&format!("{number}\t{revision}\t{}", account.name))?;
             }
             Ok(())

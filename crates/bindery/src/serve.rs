@@ -292,7 +292,7 @@ fn make_first_account(
     let heads = node.store().heads()?;
     // The first change of an account is the one that gives it its admin.
     let unfinished = match heads.first() {
-        Some((id, Revision(0))) => Some(node.load(*id)?),
+        Some((id, head)) if head.revision == Revision(0) => Some(node.load(*id)?),
         _ => None,
     };
     if !heads.is_empty() && unfinished.is_none() {

@@ -47,9 +47,9 @@ fn of_store(place: &Place) -> Result<Vec<Verified>> {
         progress.add(part.rows());
         anyhow::Ok(verifier.take(part)?)
     })?;
-    let verified = verifier.finish()?;
+    let found = verifier.finish()?;
     match snapshot.mislead()? {
-        None => Ok(verified),
+        None => Ok(found),
         Some(discrepancy) => Err(discrepancy.into()),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
@@ -32,7 +32,7 @@ impl Store for Bottomless {
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.inner.accounts()
     }
-    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
         self.inner.heads()
     }
     fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
@@ -54,7 +54,7 @@ impl Store for Bottomless {
     fn append(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         self.inner.append(account, known, decide)
@@ -62,10 +62,10 @@ impl Store for Bottomless {
     fn changes_since(
         &self,
         account: AccountId,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.inner.changes_since(account, revision, limit)
+        self.inner.changes_since(account, known, limit)
     }
     fn audit(
         &self,

@@ -21,6 +21,8 @@ pub enum Difference {
     },
     /// Its last change was at another moment.
     Latest,
+    /// Its last change came in another batch.
+    Batch,
     /// Something is missing.
     Missing(Kind, u32),
     /// Something is there that is not expected.
@@ -36,10 +38,10 @@ pub enum Difference {
 impl State {
     /// The first thing that is otherwise than expected.
     pub fn difference(&self, expected: &Self) -> Option<Difference> {
-        if self.revision != expected.revision {
+        if self.revision() != expected.revision() {
             return Some(Difference::Revision {
-                expected: expected.revision,
-                found: self.revision,
+                expected: expected.revision(),
+                found: self.revision(),
             });
         }
         let account = (self.account != expected.account)
@@ -48,6 +50,7 @@ impl State {
             .or_else(|| self.different_entity(expected))
             .or_else(|| self.different_number(expected))
             .or_else(|| (self.latest != expected.latest).then_some(Difference::Latest))
+            .or_else(|| (self.position != expected.position).then_some(Difference::Batch))
             .or_else(|| (self != expected).then_some(Difference::Derived))
     }
 

@@ -10,9 +10,9 @@ use imbl::OrdMap;
 
 use super::State;
 use super::bindings::{Bindings, Loaded};
-use crate::change::Change;
+use crate::change::{Change, LogPosition};
 use crate::decision::SpacePlace;
-use crate::id::{Id, Kind, ProjectId, Revision, RoleId, SpaceId};
+use crate::id::{Id, Kind, ProjectId, RoleId, SpaceId};
 use crate::listing::Spot;
 use crate::place::Account;
 use crate::resource::Bindable;
@@ -80,7 +80,7 @@ impl Loading {
     /// numbers may be gone.
     pub fn finish(
         self,
-        revision: Revision,
+        position: LogPosition,
         latest: Timestamp,
         issued: impl IntoIterator<Item = (Kind, u32)>,
     ) -> State {
@@ -98,7 +98,7 @@ impl Loading {
         state.file_bindings(space_bindings.finish(), project_bindings.finish());
         state.file_service_keys();
         state.issued.extend(issued);
-        state.revision = revision;
+        state.position = position;
         state.latest = latest;
         state
     }

@@ -279,7 +279,7 @@ fn deleting_an_organization_with_fifty_thousand_bindings_is_one_change_and_leave
     );
     let loaded = State::load(
         book.state.account().clone(),
-        book.state.revision(),
+        book.state.position(),
         book.state.latest(),
         book.state.issued(),
         expected.into_values(),

@@ -41,7 +41,7 @@ fn current_records_give_the_very_state_in_any_order() {
         let load = |records: Vec<Change>| {
             State::load(
                 history.account(),
-                play.state.revision(),
+                play.state.position(),
                 play.state.latest(),
                 play.state.issued(),
                 records,

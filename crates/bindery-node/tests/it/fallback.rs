@@ -194,7 +194,7 @@ async fn append(world: &World, at: Timestamp, changes: Vec<Change>) {
     world
         .store
         .inner
-        .append(ACCOUNT, known, &mut decide)
+        .append(ACCOUNT, known.into(), &mut decide)
         .unwrap();
     world.account.reach(known.next()).await;
 }

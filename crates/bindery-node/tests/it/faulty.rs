@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, LogPosition};
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::place::Account;
@@ -79,8 +79,10 @@ pub(crate) struct FaultyStore {
     pub(crate) meanwhile: Meanwhile,
 }
 
+type Happens = Box<dyn FnOnce(&SqliteStore) + Send>;
+
 #[derive(Default)]
-pub(crate) struct Meanwhile(pub(crate) Mutex<Option<Box<dyn FnOnce(&SqliteStore) + Send>>>);
+pub(crate) struct Meanwhile(pub(crate) Mutex<Option<Happens>>);
 
 impl std::fmt::Debug for Meanwhile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -134,7 +136,7 @@ impl FaultyStore {
     fn append_sound(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         let mut is_refused = false;
@@ -159,7 +161,7 @@ impl Store for FaultyStore {
         self.reach()?.accounts()
     }
 
-    fn heads(&self) -> Result<Vec<(AccountId, Revision)>, StoreError> {
+    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
         self.reach()?.heads()
     }
 
@@ -175,7 +177,7 @@ impl Store for FaultyStore {
     fn append(
         &self,
         account: AccountId,
-        known: Revision,
+        known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         self.appends.fetch_add(1, Ordering::SeqCst);
@@ -220,10 +222,10 @@ impl Store for FaultyStore {
     fn changes_since(
         &self,
         account: AccountId,
-        revision: Revision,
+        known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.reach()?.changes_since(account, revision, limit)
+        self.reach()?.changes_since(account, known, limit)
     }
 
     fn base(&self, account: AccountId) -> Result<State, StoreError> {

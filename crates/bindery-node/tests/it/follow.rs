@@ -248,7 +248,7 @@ async fn what_is_changed_while_an_account_is_put_to_work_is_known_when_it_is() {
             }],
             ..Batch::default()
         };
-        let appended = store.append(ACCOUNT, revision, &mut |_| theirs.clone());
+        let appended = store.append(ACCOUNT, revision.into(), &mut |_| theirs.clone());
         assert_eq!(appended.unwrap(), revision.next());
     }));
     let woken = second.node.wake(ACCOUNT, NOW).await.unwrap();

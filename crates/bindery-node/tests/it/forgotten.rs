@@ -98,7 +98,7 @@ async fn a_command_is_decided_on_the_newest_state_though_the_log_does_not_lead_t
     };
     let store = &world.store.inner;
     store
-        .append(ACCOUNT, Revision(1), &mut |_| theirs.clone())
+        .append(ACCOUNT, Revision(1).into(), &mut |_| theirs.clone())
         .unwrap();
     forget_everything(store);
     let taken = Refusal::Conflict(Conflict::NameTaken(Kind::Organization));

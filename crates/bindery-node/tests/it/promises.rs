@@ -98,7 +98,7 @@ impl World {
     fn log(&self) -> Vec<Entry> {
         self.store
             .inner
-            .changes_since(ACCOUNT, Revision(0), 1000)
+            .changes_since(ACCOUNT, Revision(0).into(), 1000)
             .unwrap()
     }
 
@@ -255,7 +255,7 @@ async fn a_command_is_decided_on_what_another_node_appended() {
     world
         .store
         .inner
-        .append(ACCOUNT, Revision(1), &mut |_| batch.clone())
+        .append(ACCOUNT, Revision(1).into(), &mut |_| batch.clone())
         .unwrap();
     let refused = world.create("red").await;
     let taken = Refusal::Conflict(Conflict::NameTaken(Kind::Organization));

@@ -36,7 +36,7 @@ fn begins_after(store: &dyn Store, entries: &[Entry], count: usize) {
         made.advance(entry);
     }
     assert_eq!(state, made);
-    let rest = store.changes_since(FIRST, state.revision(), usize::MAX);
+    let rest = store.changes_since(FIRST, state.position(), usize::MAX);
     assert_eq!(rest.expect("nothing of it is forgotten"), entries[count..]);
     for entry in &entries[count..] {
         state.advance(entry);
@@ -89,14 +89,14 @@ pub(super) fn whoever_is_behind_the_base_is_told(store: &dyn Store) {
     for (until, behind, beside) in [(6, [0, 3, 5], [6, 9, 15]), (15, [0, 6, 14], [15; 3])] {
         forget(store, until, LATE, 100);
         for known in behind {
-            let read = store.changes_since(FIRST, Revision(known), 100);
+            let read = store.changes_since(FIRST, Revision(known).into(), 100);
             let is_told = matches!(
                 read,
                 Err(StoreError::Forgotten { account: FIRST, until: Revision(told) }) if told == until
             );
             assert!(is_told, "{known} of {until}: {read:?}");
             let mut has_run = false;
-            let appended = store.append(FIRST, Revision(known), &mut |_| {
+            let appended = store.append(FIRST, Revision(known).into(), &mut |_| {
                 has_run = true;
                 Batch::default()
             });
@@ -107,7 +107,7 @@ pub(super) fn whoever_is_behind_the_base_is_told(store: &dyn Store) {
             assert!(is_told && !has_run, "{known} of {until}: {appended:?}");
         }
         for known in beside {
-            let read = store.changes_since(FIRST, Revision(known), 100);
+            let read = store.changes_since(FIRST, Revision(known).into(), 100);
             let expected = entries.iter().filter(|entry| entry.revision.0 > known);
             assert_eq!(
                 read.expect("it is there"),
@@ -125,12 +125,12 @@ pub(super) fn only_the_log_of_the_account_is_forgotten(store: &dyn Store) {
     second.expect("the number is free");
     commit(store, 0, &history());
     let other = vec![entry(1, vec![organization(1, "acme")])];
-    let appended = store.append(SECOND, Revision(0), &mut |_| batch(&other));
+    let appended = store.append(SECOND, Revision(0).into(), &mut |_| batch(&other));
     assert_eq!(appended.expect("nothing is wrong"), Revision(1));
     assert_eq!(forget(store, 15, LATE, 100), 15);
     let base = store.base(SECOND).expect("it is there");
     assert_eq!(base, State::new(account(2)));
-    let log = store.changes_since(SECOND, Revision(0), 10);
+    let log = store.changes_since(SECOND, Revision(0).into(), 10);
     assert_eq!(log.expect("it is there"), other);
     let missing = AccountId(9);
     let forgotten = store.forget_log(missing, Revision(1), moment(LATE), 1);
@@ -168,7 +168,7 @@ pub(super) fn forgetting_at_once_and_beside_a_writer_loses_nothing(store: &dyn S
     });
     let mut state = base(store);
     assert_eq!(state.revision(), Revision(APPENDS / 2));
-    let rest = store.changes_since(FIRST, state.revision(), usize::MAX);
+    let rest = store.changes_since(FIRST, state.position(), usize::MAX);
     for entry in &rest.expect("it is there") {
         state.advance(entry);
     }

@@ -1,10 +1,12 @@
 //! What a store refuses, and that nothing of it is written then.
 
 use bindery_core::audit::AuditKind;
-use bindery_core::change::Change;
+use std::num::NonZeroU64;
+
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::Revision;
 
-use super::world::{account, audit, entry, history, organization, role};
+use super::world::{account, audit, entry, history, moment, organization, role};
 use super::{
     FIRST, SECOND, advanced, append, audit_numbers, batch, commit, entries_of, everything, found,
     load,
@@ -64,20 +66,70 @@ pub(super) fn a_taken_natural_key_is_refused_whole(store: &dyn Store) {
     commit(store, 15, &[entry(16, changes)]);
 }
 
+/// Nothing can be read or decided from there.
+fn has_diverged(store: &dyn Store, known: LogPosition) {
+    let Revision(expected) = known.revision;
+    let read = store.changes_since(FIRST, known, 100);
+    let is_told = matches!(
+        read,
+        Err(StoreError::Diverged { account: FIRST, known: Revision(told) }) if told == expected
+    );
+    assert!(is_told, "{known:?}: {read:?}");
+    let mut has_run = false;
+    let outcome = store.append(FIRST, known, &mut |_| {
+        has_run = true;
+        Batch::default()
+    });
+    let is_told = matches!(
+        outcome,
+        Err(AppendError::Diverged { known: Revision(told) }) if told == expected
+    );
+    assert!(is_told && !has_run, "{known:?}: {outcome:?}");
+}
+
 pub(super) fn a_revision_that_never_was_is_refused(store: &dyn Store) {
     found(store);
     commit(store, 0, &history());
     for known in [16, u64::MAX] {
-        let mut has_run = false;
-        let outcome = store.append(FIRST, Revision(known), &mut |_| {
-            has_run = true;
+        has_diverged(store, Revision(known).into());
+    }
+}
+
+pub(super) fn a_log_that_has_come_as_far_by_other_entries_is_refused(store: &dyn Store) {
+    found(store);
+    let entries = history();
+    commit(store, 0, &entries);
+    let other = |entry: &Entry| LogPosition {
+        revision: entry.revision,
+        batch: NonZeroU64::new(u64::MAX),
+    };
+    for entry in &entries {
+        has_diverged(store, other(entry));
+        let read = store.changes_since(FIRST, entry.position(), usize::MAX);
+        let rest = read.expect("it is there");
+        assert_eq!(
+            rest.first().map_or(15, |next| next.revision.0 - 1),
+            entry.revision.0
+        );
+        let appended = store.append(FIRST, entry.position(), &mut |missed| {
+            assert_eq!(missed, rest);
             Batch::default()
         });
-        assert!(
-            matches!(outcome, Err(AppendError::Contradiction(_))),
-            "{outcome:?}"
-        );
-        assert!(!has_run, "nothing can be decided on a state that never was");
+        assert_eq!(appended.expect("it is there"), Revision(15));
+    }
+    // What the log goes on from is known as well as what is in it, in a store that forgets.
+    let late = moment(1_000_000);
+    for until in [6, 15] {
+        let forgotten = store.forget_log(FIRST, Revision(until), late, 100);
+        forgotten.expect("the account is there");
+        for entry in &entries[usize::try_from(until).expect("a small number") - 1..] {
+            has_diverged(store, other(entry));
+            let read = store.changes_since(FIRST, entry.position(), usize::MAX);
+            assert_eq!(
+                read.expect("it is there").len() as u64,
+                15 - entry.revision.0
+            );
+        }
     }
 }
 
@@ -90,10 +142,10 @@ pub(super) fn nothing_is_known_of_an_unknown_account(store: &dyn Store) {
         );
     };
     unknown(store.load(SECOND).err());
-    unknown(store.changes_since(SECOND, Revision(0), 1).err());
+    unknown(store.changes_since(SECOND, Revision(0).into(), 1).err());
     unknown(store.audit(SECOND, &everything()).err());
     let mut has_run = false;
-    let outcome = store.append(SECOND, Revision(0), &mut |_| {
+    let outcome = store.append(SECOND, Revision(0).into(), &mut |_| {
         has_run = true;
         Batch::default()
     });

@@ -28,7 +28,7 @@ fn owners(store: &dyn Store, secrets: &[SecretHash]) -> Vec<Option<(AccountId, u
 }
 
 fn append_to_second(store: &dyn Store, entries: &[Entry]) {
-    let appended = store.append(SECOND, Revision(0), &mut |_| batch(entries));
+    let appended = store.append(SECOND, Revision(0).into(), &mut |_| batch(entries));
     appended.expect("the entries begin the log");
 }
 

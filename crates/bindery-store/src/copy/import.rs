@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Cell, Part, RECORD};
+use bindery_core::id::Revision;
+
+use super::{Cell, LOG, Part, RECORD};
 use crate::StoreError;
+use crate::tables::read::{decode_entry, put_batch};
 use crate::tables::{Database, Failure, Rows, Value, kept, secrets};
 
 /// How many rows go into one transaction.
@@ -70,6 +73,7 @@ impl Import {
         }
         .insert(&mut *self.target, part.account, rows)?;
         self.write_secrets(part)?;
+        self.write_batch(part)?;
         self.rows += part.rows.len();
         if self.rows >= COMMIT_ROWS {
             self.target.commit()?;
@@ -97,6 +101,19 @@ impl Import {
             }
         }
         secrets::put(&mut *self.target, part.account, &found)
+    }
+
+    /// Nor which batch has brought an account to where it is: that follows from the log.
+    fn write_batch(&mut self, part: &Part) -> Result<(), Failure> {
+        let last = part.rows.last().map(Vec::as_slice);
+        if part.table.code == LOG
+            && let Some([Cell::Integer(revision), Cell::Bytes(body)]) = last
+        {
+            let found = Revision(u64::try_from(*revision).unwrap_or_default());
+            let entry = decode_entry(found, found, body)?;
+            put_batch(&mut *self.target, part.account, entry.position())?;
+        }
+        Ok(())
     }
 
     /// Makes it a store. When this returns, it is on the disk and whole.

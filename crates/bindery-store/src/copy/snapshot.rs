@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bindery_core::id::{AccountId, Revision};
+use bindery_core::id::AccountId;
 use bindery_core::place::Account;
 
 use super::{BYTES_MAX, Cell, Column, Discrepancy, Part, ROWS_MAX, TABLES, Table};
@@ -87,22 +87,25 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Looks whether secrets lead where the records say: that follows from them, and is no part of what is handed over. Tells the first
-    /// account in which it isn't so.
+    /// Looks whether secrets lead where the records say, and accounts are where their logs say: that follows from them, and is no part
+    /// of what is handed over. Tells the first account in which it isn't so.
     pub fn mislead(&mut self) -> Result<Option<Discrepancy>, StoreError> {
         let at = |failure: Failure, place: &str| failure.at(place);
         let accounts = self.chosen(None);
         for account in accounts.map_err(|failure| at(failure, &self.place))? {
             let misleading = secrets::misleading(&mut *self.database, account);
-            if let Some(what) = misleading.map_err(|failure| at(failure, &self.place))? {
-                return Ok(Some(Discrepancy { account, what }));
+            let misplaced = read::misplaced(&mut *self.database, account);
+            for found in [misleading, misplaced] {
+                if let Some(what) = found.map_err(|failure| at(failure, &self.place))? {
+                    return Ok(Some(Discrepancy { account, what }));
+                }
             }
         }
         Ok(None)
     }
 
     fn chosen(&mut self, only: Option<AccountId>) -> Result<Vec<AccountId>, Failure> {
-        let heads: Vec<(AccountId, Revision)> = read::heads(&mut *self.database)?;
+        let heads = read::heads(&mut *self.database)?;
         let all = heads.into_iter().map(|(account, _)| account);
         match only {
             None => Ok(all.collect()),

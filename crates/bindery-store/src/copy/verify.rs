@@ -2,7 +2,7 @@
 //! revision, and with an access index that came along with the log.
 
 use bindery_core::access::{AccessWriter, Touched};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::{Difference, Loading, State};
@@ -213,7 +213,9 @@ impl Checked {
         self.replay.get_or_insert_with(|| {
             let state = match base.take() {
                 None => State::new(entity.clone()),
-                Some(base) => base.loading.finish(base.revision, base.latest, base.issued),
+                Some(base) => base
+                    .loading
+                    .finish(base.revision.into(), base.latest, base.issued),
             };
             Replay {
                 begin: state.revision(),
@@ -272,7 +274,12 @@ impl Checked {
                 self.revision
             ));
         }
-        let found = self.loading.finish(self.revision, self.latest, self.issued);
+        let position = LogPosition {
+            revision: self.revision,
+            // Of the log, and no part of what is copied.
+            ..made.position()
+        };
+        let found = self.loading.finish(position, self.latest, self.issued);
         if let Some(difference) = found.difference(&made) {
             return wrong(difference_in_words(difference));
         }
@@ -343,6 +350,7 @@ fn difference_in_words(difference: Difference) -> String {
             format!("it is at revision {found}, and its log ends at {expected}")
         }
         Difference::Latest => "its last change was at another moment than its log says".to_owned(),
+        Difference::Batch => "its last change came in another batch than its log says".to_owned(),
         Difference::Missing(kind, number) => format!(
             "the log makes {}, and the records don't have it",
             named(kind, number)

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bindery_core::api_key::SecretHash;
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, Id as _, Kind, Revision};
 use tokio_postgres::types::ToSql;
 
@@ -12,7 +12,7 @@ use super::connection::{CommitError, Connection, Write};
 use super::pool::Pool;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
 use crate::tables::read::{HEAD, Head};
-use crate::tables::{Failure, bounded, kept, secrets};
+use crate::tables::{Failure, batch_of, bounded, kept, secrets};
 use crate::{AppendError, Batch};
 
 /// Said, since a database may be set to another default: under a stricter one, whoever waited for the row would be refused,
@@ -24,7 +24,7 @@ pub(super) fn append(
     pool: &Pool,
     place: &str,
     account: AccountId,
-    known: Revision,
+    known: LogPosition,
     note: &str,
     decide: &mut dyn FnMut(&[Entry]) -> Batch,
 ) -> Result<Revision, AppendError> {
@@ -32,7 +32,7 @@ pub(super) fn append(
     let (mut lease, old) = begun.map_err(|failure| refuse(failure, place))?;
     let batch = missed(&mut *lease, place, account, known, &old).and_then(|appended| {
         let batch = decide(&appended);
-        batch.check(account, old.revision)?;
+        batch.check(account, old.position.revision)?;
         Ok(batch)
     });
     let batch = match batch {
@@ -40,7 +40,7 @@ pub(super) fn append(
         // Nothing was written, whether or not the connection survives this.
         nothing => {
             let _ = lease.end("ROLLBACK");
-            return nothing.map(|_| old.revision);
+            return nothing.map(|_| old.position.revision);
         }
     };
     let records = Records::of(&batch)?;
@@ -52,7 +52,7 @@ pub(super) fn append(
         });
     }
     match lease.commit(&writes) {
-        Ok(()) => Ok(old.after(&batch).revision),
+        Ok(()) => Ok(old.after(&batch).position.revision),
         Err(CommitError::Unknown(cause)) => Err(AppendError::Unknown(cause)),
         Err(CommitError::Failed(cause)) => Err(AppendError::Unavailable(cause)),
         Err(CommitError::Refused { index, cause }) => {
@@ -182,12 +182,13 @@ fn writes(
     let new = old.after(batch);
     // The commit is sent along, so a row that isn't where it was must be an error: no revision is not allowed.
     write(
-        "UPDATE account SET revision = CASE WHEN revision = $2 THEN $3::BIGINT END, latest = $4,
-            audit_head = $5, audit_latest = $6, body = COALESCE($7, body)
+        "UPDATE account SET revision = CASE WHEN revision = $2 THEN $3::BIGINT END, batch = $4,
+            latest = $5, audit_head = $6, audit_latest = $7, body = COALESCE($8, body)
         WHERE id = $1",
         vec![
-            Box::new(bounded(old.revision.0)),
-            Box::new(bounded(new.revision.0)),
+            Box::new(bounded(old.position.revision.0)),
+            Box::new(bounded(new.position.revision.0)),
+            Box::new(batch_of(new.position)),
             Box::new(new.latest.as_millis()),
             Box::new(bounded(new.audit)),
             Box::new(new.audit_latest.as_millis()),

@@ -1,7 +1,7 @@
 //! The one transaction that changes anything, begun and ended in [`append`].
 
 use bindery_core::api_key::SecretHash;
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, ApiKeyId, Id as _, Revision};
 use bindery_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use super::connection::is_taken;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
 use crate::tables::read::{Head, head};
-use crate::tables::{bounded, kept, secrets};
+use crate::tables::{batch_of, bounded, kept, secrets};
 use crate::{AppendError, Batch};
 
 /// [`crate::Store::append`]. Whatever returns before the commit drops the transaction, which rolls it back.
@@ -17,7 +17,7 @@ pub(super) fn append(
     connection: &mut Connection,
     place: &str,
     account: AccountId,
-    known: Revision,
+    known: LogPosition,
     decide: &mut dyn FnMut(&[Entry]) -> Batch,
 ) -> Result<Revision, AppendError> {
     // Takes the place of the account's row lock: one writer in the whole file, from here on.
@@ -29,9 +29,9 @@ pub(super) fn append(
     let appended = missed(&mut database, place, account, known, &old)?;
     let batch = decide(&appended);
     if batch.is_empty() {
-        return Ok(old.revision);
+        return Ok(old.position.revision);
     }
-    let revision = batch.check(account, old.revision)?;
+    let revision = batch.check(account, old.position.revision)?;
     write(&transaction, account, &batch, &old).map_err(|error| match error {
         WriteError::Refused(error) => error,
         WriteError::Sqlite(error) => refuse(error.into(), place),
@@ -229,21 +229,22 @@ fn write_head(
 ) -> Result<(), WriteError> {
     let new = old.after(batch);
     let mut update = transaction.prepare_cached(
-        "UPDATE account SET revision = $1, latest = $2, audit_head = $3, audit_latest = $4
-        WHERE id = $5 AND revision = $6",
+        "UPDATE account SET revision = $1, batch = $2, latest = $3, audit_head = $4, audit_latest = $5
+        WHERE id = $6 AND revision = $7",
     )?;
     let moved = update.execute((
-        bounded(new.revision.0),
+        bounded(new.position.revision.0),
+        batch_of(new.position),
         new.latest.as_millis(),
         bounded(new.audit),
         new.audit_latest.as_millis(),
         account.0,
-        bounded(old.revision.0),
+        bounded(old.position.revision.0),
     ))?;
     if moved == 1 {
         return Ok(());
     }
-    let message = format!("the account has left revision {}", old.revision);
+    let message = format!("the account has left revision {}", old.position.revision);
     Err(AppendError::Contradiction(message).into())
 }
 

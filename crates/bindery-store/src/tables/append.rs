@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bindery_core::change::{Change, Entry};
-use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
+use bindery_core::change::{Change, Entry, LogPosition};
+use bindery_core::id::{AccountId, ApiKeyId, Kind};
 use bindery_core::place::Account;
 use bindery_core::time::Timestamp;
 
@@ -39,6 +39,9 @@ pub(crate) fn refuse(failure: Failure, place: &str) -> AppendError {
         Failure::NoAccount(_) => AppendError::Contradiction(failure.at(place).to_string()),
         Failure::Taken(cause) => AppendError::Contradiction(cause.to_string()),
         Failure::Forgotten(_, until) => AppendError::Forgotten { until },
+        Failure::Diverged(_, known) => AppendError::Diverged {
+            known: known.revision,
+        },
         other => AppendError::Unavailable(other.at(place).into()),
     }
 }
@@ -48,16 +51,15 @@ pub(crate) fn missed(
     database: &mut dyn Database,
     place: &str,
     account: AccountId,
-    known: Revision,
+    known: LogPosition,
     head: &Head,
 ) -> Result<Vec<Entry>, AppendError> {
-    let newest = head.revision;
-    if known > newest {
-        let message = format!("revision {known} is not in the log, which ends at {newest}");
-        return Err(AppendError::Contradiction(message));
-    }
-    if known == newest {
+    let newest = head.position.revision;
+    if known.is_met_by(head.position) {
         return Ok(Vec::new());
+    }
+    if known.revision >= newest {
+        return Err(refuse(Failure::Diverged(account, known), place));
     }
     let entries = changes_since(database, account, known, usize::MAX)
         .map_err(|failure| refuse(failure, place))?;

@@ -5,21 +5,21 @@
 
 use std::collections::BTreeMap;
 
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
 use super::append::{issued, stored};
 use super::read::{account_entity, changes_since, decode_account, fold};
-use super::{Database, Failure, Rows, Value, bounded, number};
+use super::{Database, Failure, Rows, Value, batch_of, bounded, position};
 use crate::AppendError;
 
 /// Where the log begins. An account that has none begins at revision 0, as it was made.
-const BASE: &str = "SELECT revision, latest, body FROM base WHERE account = $1";
+const BASE: &str = "SELECT revision, latest, body, batch FROM base WHERE account = $1";
 
 struct Base {
-    revision: Revision,
+    position: LogPosition,
     latest: Timestamp,
     body: Vec<u8>,
 }
@@ -28,7 +28,7 @@ fn find(database: &mut dyn Database, account: AccountId) -> Result<Option<Base>,
     let mut base = None;
     database.query(BASE, &[account.into()], &mut |row| {
         base = Some(Base {
-            revision: Revision(number(row, 0)?),
+            position: position(row, 0, 3)?,
             latest: Timestamp::from_millis(row.integer(1)?),
             body: row.bytes(2)?.to_vec(),
         });
@@ -46,7 +46,7 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
             fold(
                 database,
                 entity,
-                (base.revision, base.latest),
+                (base.position, base.latest),
                 "SELECT number, body FROM base_record WHERE account = $1 AND kind = $2 ORDER BY number",
                 "SELECT kind, number FROM base_issued WHERE account = $1",
             )
@@ -64,9 +64,11 @@ pub(crate) fn forget(
     limit: usize,
 ) -> Result<usize, Failure> {
     let base = find(database, account)?;
-    let begin = base.as_ref().map_or(Revision(0), |base| base.revision);
+    let begin = base
+        .as_ref()
+        .map_or(Revision(0), |base| base.position.revision);
     let left = usize::try_from(until.0.saturating_sub(begin.0)).unwrap_or(usize::MAX);
-    let mut entries = match changes_since(database, account, begin, limit.min(left)) {
+    let mut entries = match changes_since(database, account, begin.into(), limit.min(left)) {
         // Another node was at it since we looked.
         Err(Failure::Forgotten(..)) => return Ok(0),
         found => found?,
@@ -108,23 +110,24 @@ fn advance(
     last: &Entry,
     body: &[u8],
 ) -> Result<bool, Failure> {
-    let [revision, latest, body] = [
+    let [revision, latest, body, batch] = [
         Value::Integer(bounded(last.revision.0)),
         Value::Integer(last.at.as_millis()),
         Value::Bytes(body),
+        Value::Integer(batch_of(last.position())),
     ];
     let Some(Revision(old)) = old else {
         database.execute(
-            "INSERT INTO base (account, revision, latest, body) VALUES ($1, $2, $3, $4)",
-            &[account.into(), revision, latest, body],
+            "INSERT INTO base (account, revision, latest, body, batch) VALUES ($1, $2, $3, $4, $5)",
+            &[account.into(), revision, latest, body, batch],
         )?;
         return Ok(true);
     };
     let old = Value::Integer(bounded(old));
     let moved = database.execute(
-        "UPDATE base SET revision = $1, latest = $2, body = $3
-        WHERE account = $4 AND revision = $5",
-        &[revision, latest, body, account.into(), old],
+        "UPDATE base SET revision = $1, latest = $2, body = $3, batch = $4
+        WHERE account = $5 AND revision = $6",
+        &[revision, latest, body, batch, account.into(), old],
     )?;
     Ok(moved == 1)
 }
@@ -206,25 +209,29 @@ fn write_issued(
     .insert(database, account, rows)
 }
 
-/// Why the entry after `known` isn't there, if it was forgotten and nothing is wrong.
+/// Whether the log has come to this position: one that it goes on from, or that nothing has followed. The caller has found no entry
+/// of this revision in it.
 pub(crate) fn explain_gap(
     database: &mut dyn Database,
     account: AccountId,
-    known: Revision,
+    known: LogPosition,
 ) -> Result<(), Failure> {
-    let mut begin = None;
+    let mut found = None;
     database.query(
-        "SELECT COALESCE(base.revision, 0) FROM account
-        LEFT JOIN base ON base.account = account.id WHERE account.id = $1",
+        "SELECT account.revision, account.batch, COALESCE(base.revision, 0), COALESCE(base.batch, 0)
+        FROM account LEFT JOIN base ON base.account = account.id WHERE account.id = $1",
         &[account.into()],
         &mut |row| {
-            begin = Some(Revision(number(row, 0)?));
+            found = Some((position(row, 0, 1)?, position(row, 2, 3)?));
             Ok(())
         },
     )?;
-    match begin {
-        None => Err(Failure::NoAccount(account)),
-        Some(begin) if begin > known => Err(Failure::Forgotten(account, begin)),
-        Some(_) => Ok(()),
+    let (head, base) = found.ok_or(Failure::NoAccount(account))?;
+    if known.revision < base.revision {
+        return Err(Failure::Forgotten(account, base.revision));
     }
+    if known.is_met_by(base) || known.is_met_by(head) {
+        return Ok(());
+    }
+    Err(Failure::Diverged(account, known))
 }

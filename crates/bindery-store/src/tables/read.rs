@@ -1,25 +1,25 @@
 //! What is read from the tables: accounts, the current state, the log.
 
 use bindery_core::audit::AuditEntry;
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
 use bindery_core::place::Account;
 use bindery_core::state::{Loading, State};
 use bindery_core::time::Timestamp;
 
 use super::base::explain_gap;
-use super::{Database, Failure, Row, Value, bounded, number};
+use super::{Database, Failure, Row, Value, batch_of, bounded, number, position};
 use crate::Batch;
 use crate::record::{KINDS, kind_of};
 
 /// Where an account stands.
 pub(crate) const HEAD: &str =
-    "SELECT revision, latest, audit_head, audit_latest FROM account WHERE id = $1";
+    "SELECT revision, latest, audit_head, audit_latest, batch FROM account WHERE id = $1";
 
 /// How far an account has come.
 #[derive(Debug)]
 pub(crate) struct Head {
-    pub(crate) revision: Revision,
+    pub(crate) position: LogPosition,
     /// When its last entry was decided.
     pub(crate) latest: Timestamp,
     /// The number of its last audit entry.
@@ -32,7 +32,7 @@ impl Head {
     /// Reads a row of [`HEAD`].
     pub(crate) fn read(row: &dyn Row) -> Result<Self, Failure> {
         Ok(Self {
-            revision: Revision(number(row, 0)?),
+            position: position(row, 0, 4)?,
             latest: Timestamp::from_millis(row.integer(1)?),
             audit: number(row, 2)?,
             audit_latest: Timestamp::from_millis(row.integer(3)?),
@@ -59,7 +59,7 @@ impl Head {
         let audit_latest = batch.audit.iter().map(|entry| entry.at).max();
         let audited = u64::try_from(batch.audit.len()).expect("a length fits into 64 bits");
         Self {
-            revision: last.map_or(self.revision, |entry| entry.revision),
+            position: last.map_or(self.position, Entry::position),
             latest: last.map_or(self.latest, |entry| entry.at),
             audit: self.audit.saturating_add(audited),
             audit_latest: audit_latest
@@ -77,12 +77,12 @@ pub(crate) fn head(database: &mut dyn Database, account: AccountId) -> Result<He
     head.ok_or(Failure::NoAccount(account))
 }
 
-pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, Revision)>, Failure> {
+pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, LogPosition)>, Failure> {
     let mut heads = Vec::new();
-    let sql = "SELECT id, revision FROM account ORDER BY id";
+    let sql = "SELECT id, revision, batch FROM account ORDER BY id";
     database.query(sql, &[], &mut |row| {
         let account = AccountId(number(row, 0)?);
-        heads.push((account, Revision(number(row, 1)?)));
+        heads.push((account, position(row, 1, 2)?));
         Ok(())
     })?;
     Ok(heads)
@@ -105,23 +105,23 @@ pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Fail
 /// revision.
 pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
     let Head {
-        revision, latest, ..
+        position, latest, ..
     } = head(database, account)?;
     let entity = account_entity(database, account)?;
     fold(
         database,
         entity,
-        (revision, latest),
+        (position, latest),
         "SELECT number, body FROM record WHERE account = $1 AND kind = $2 ORDER BY number",
         "SELECT kind, number FROM issued WHERE account = $1",
     )
 }
 
-/// The state of this revision and moment from the records that one statement finds, and the numbers that another does.
+/// The state of this position and moment from the records that one statement finds, and the numbers that another does.
 pub(crate) fn fold(
     database: &mut dyn Database,
     entity: Account,
-    (revision, latest): (Revision, Timestamp),
+    (position, latest): (LogPosition, Timestamp),
     records: &str,
     numbers: &str,
 ) -> Result<State, Failure> {
@@ -137,7 +137,7 @@ pub(crate) fn fold(
             },
         )?;
     }
-    Ok(loading.finish(revision, latest, issued(database, account, numbers)?))
+    Ok(loading.finish(position, latest, issued(database, account, numbers)?))
 }
 
 pub(crate) fn account_entity(
@@ -189,36 +189,106 @@ pub(crate) fn key_uses(
     Ok(uses)
 }
 
-/// Entries after `revision`, at most `limit`.
+/// Entries after `known`, at most `limit`. That one is read as well, to see that it is the one that is known.
 pub(crate) fn changes_since(
     database: &mut dyn Database,
     account: AccountId,
-    revision: Revision,
+    known: LogPosition,
     limit: usize,
 ) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
-    let mut expected = revision;
+    let mut is_met = false;
+    let mut expected = known.revision;
     let read = database.query(
-        "SELECT revision, body FROM log WHERE account = $1 AND revision > $2
+        "SELECT revision, body FROM log WHERE account = $1 AND revision >= $2
         ORDER BY revision LIMIT $3",
         &[
             account.into(),
-            Value::Integer(bounded(revision.0)),
-            Value::Integer(bounded(limit)),
+            Value::Integer(bounded(known.revision.0)),
+            Value::Integer(bounded(limit.saturating_add(1))),
         ],
         &mut |row| {
-            expected = expected.next();
             let found = Revision(number(row, 0)?);
+            if found == known.revision {
+                let entry = decode_entry(found, found, row.bytes(1)?)?;
+                if !known.is_met_by(entry.position()) {
+                    return Err(Failure::Diverged(account, known));
+                }
+                is_met = true;
+                return Ok(());
+            }
+            expected = expected.next();
             entries.push(decode_entry(expected, found, row.bytes(1)?)?);
             Ok(())
         },
     );
-    if entries.is_empty() && matches!(read, Ok(()) | Err(Failure::Damaged(_))) {
-        // Nothing new, nothing at all, or nothing that the log still has.
-        explain_gap(database, account, revision)?;
+    let is_seen = is_met || (known.revision == Revision(0) && !entries.is_empty());
+    if !is_seen && matches!(read, Ok(()) | Err(Failure::Damaged(_))) {
+        // It is what the log begins at, or something that the log hasn't, or hasn't any more.
+        explain_gap(database, account, known)?;
     }
     read?;
+    entries.truncate(limit);
     Ok(entries)
+}
+
+/// Writes down the last batch of each account whose log has it. Of a base, nobody knows it any more.
+pub(crate) fn fill_batches(database: &mut dyn Database) -> Result<(), Failure> {
+    let mut last = Vec::new();
+    database.query(
+        "SELECT account.id, account.revision, log.body FROM account
+        JOIN log ON log.account = account.id AND log.revision = account.revision",
+        &[],
+        &mut |row| {
+            let revision = Revision(number(row, 1)?);
+            let entry = decode_entry(revision, revision, row.bytes(2)?)?;
+            last.push((AccountId(number(row, 0)?), entry.position()));
+            Ok(())
+        },
+    )?;
+    for (account, position) in last {
+        put_batch(database, account, position)?;
+    }
+    Ok(())
+}
+
+/// In words, if the account says that another batch has brought it to where it is than the log does.
+pub(crate) fn misplaced(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<Option<String>, Failure> {
+    let mut misplaced = None;
+    database.query(
+        "SELECT account.revision, account.batch, log.body FROM account
+        JOIN log ON log.account = account.id AND log.revision = account.revision
+        WHERE account.id = $1",
+        &[account.into()],
+        &mut |row| {
+            let said = position(row, 0, 1)?;
+            let entry = decode_entry(said.revision, said.revision, row.bytes(2)?)?;
+            if said != entry.position() {
+                misplaced = Some(format!(
+                    "it says that another batch made revision {} than the log does",
+                    said.revision
+                ));
+            }
+            Ok(())
+        },
+    )?;
+    Ok(misplaced)
+}
+
+/// Writes down which batch has brought the account to where it is.
+pub(crate) fn put_batch(
+    database: &mut dyn Database,
+    account: AccountId,
+    position: LogPosition,
+) -> Result<(), Failure> {
+    database.execute(
+        "UPDATE account SET batch = $1 WHERE id = $2",
+        &[Value::Integer(batch_of(position)), account.into()],
+    )?;
+    Ok(())
 }
 
 pub(crate) fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failure> {

@@ -1,17 +1,23 @@
 //! The tables, and the steps from each format to the next. Forward only: a step that was ever released stays as it is, and
 //! a change of the tables is one more step.
 
-use super::{Database, Failure, secrets};
+use super::{Database, Failure, read, secrets};
 
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: i32 = 4;
+pub(crate) const FORMAT: i32 = 5;
 
 /// Each format with what makes it from the one before.
-pub(crate) const STEPS: &[(i32, &str)] =
-    &[(1, FORMAT_1), (2, FORMAT_2), (3, FORMAT_3), (4, FORMAT_4)];
+pub(crate) const STEPS: &[(i32, &str)] = &[
+    (1, FORMAT_1),
+    (2, FORMAT_2),
+    (3, FORMAT_3),
+    (4, FORMAT_4),
+    (5, FORMAT_5),
+];
 
-/// What of a step takes more than SQL: run after the step with its number, in the same transaction.
-pub(crate) const FILLS: &[(i32, Fill)] = &[(3, secrets::fill)];
+/// What of a step takes more than SQL: run after the step with its number, or after all steps, in the same transaction. It may ask
+/// for nothing that the tables didn't have by then.
+pub(crate) const FILLS: &[(i32, Fill)] = &[(3, secrets::fill), (5, read::fill_batches)];
 
 pub(crate) type Fill = fn(&mut dyn Database) -> Result<(), Failure>;
 
@@ -119,6 +125,13 @@ const FORMAT_4: &str = "
         number BIGINT NOT NULL,
         PRIMARY KEY (account, kind)
     );
+";
+
+/// `batch`: that of the entry which brought the account, or its base, to its revision; 0 where nobody knows. Follows from the log,
+/// as far as that goes back.
+const FORMAT_5: &str = "
+    ALTER TABLE account ADD COLUMN batch BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE base ADD COLUMN batch BIGINT NOT NULL DEFAULT 0;
 ";
 
 #[cfg(test)]

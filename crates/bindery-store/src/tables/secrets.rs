@@ -10,7 +10,7 @@ use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::text::Email;
 
-use super::read::{decode_kind, decode_record, heads};
+use super::read::{decode_kind, decode_record};
 use super::{Database, Failure, Rows, Value, bounded, number};
 use crate::Owner;
 use crate::record::number_of;
@@ -110,7 +110,12 @@ pub(crate) fn credentials(
 /// Writes down where the secrets of all records lead: for a store from before that was kept.
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     database.execute("DELETE FROM secret", &[])?;
-    for (account, _) in heads(database)? {
+    let mut accounts = Vec::new();
+    database.query("SELECT id FROM account ORDER BY id", &[], &mut |row| {
+        accounts.push(AccountId(number(row, 0)?));
+        Ok(())
+    })?;
+    for account in accounts {
         let found = of_records(database, account)?;
         put(database, account, &found)?;
     }

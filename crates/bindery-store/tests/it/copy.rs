@@ -12,6 +12,7 @@ use std::thread;
 
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::id::{AccountId, Revision, UserId};
+use bindery_core::state::Difference;
 use bindery_core::time::Timestamp;
 use bindery_store::conformance::furnish;
 use bindery_store::copy::{
@@ -114,9 +115,9 @@ impl Place {
         for part in self.parts() {
             verifier.take(&part).map_err(|error| error.to_string())?;
         }
-        let verified = verifier.finish().map_err(|error| error.to_string())?;
+        let found = verifier.finish().map_err(|error| error.to_string())?;
         match self.snapshot().unwrap().mislead().unwrap() {
-            None => Ok(verified),
+            None => Ok(found),
             Some(discrepancy) => Err(discrepancy.to_string()),
         }
     }
@@ -158,9 +159,14 @@ fn assert_same(one: &dyn Store, other: &dyn Store) {
     for (account, head) in one.heads().unwrap() {
         let (state, base) = (one.load(account).unwrap(), one.base(account).unwrap());
         assert_eq!(state, other.load(account).unwrap());
-        assert_eq!(base, other.base(account).unwrap());
-        assert_eq!(state.revision(), head);
-        let log = |store: &dyn Store| store.changes_since(account, base.revision(), usize::MAX);
+        // Which batch brought it there follows from an entry that is forgotten, and no part of what is copied.
+        let difference = other.base(account).unwrap().difference(&base);
+        assert!(
+            matches!(difference, None | Some(Difference::Batch)),
+            "{difference:?}"
+        );
+        assert_eq!(state.position(), head);
+        let log = |store: &dyn Store| store.changes_since(account, base.position(), usize::MAX);
         assert_eq!(log(one).unwrap(), log(other).unwrap());
         let audit = |store: &dyn Store| store.audit(account, &everything()).unwrap();
         assert_eq!(audit(one), audit(other));
@@ -206,7 +212,7 @@ fn what_goes_from_database_to_database_and_back_stays_the_same_to_the_byte() {
             ..Batch::default()
         };
         let second = AccountId(2);
-        let appended = store.append(second, Revision(1), &mut |_| batch.clone());
+        let appended = store.append(second, Revision(1).into(), &mut |_| batch.clone());
         assert_eq!(appended.unwrap(), Revision(2));
     }
 }
@@ -342,7 +348,10 @@ fn one_account_is_copied_alone() {
         let other = directory();
         other.fill(&alone);
         let heads = other.open().unwrap().heads().unwrap();
-        assert_eq!(heads, [(AccountId(2), Revision(1))]);
+        let heads = heads
+            .into_iter()
+            .map(|(account, head)| (account, head.revision));
+        assert!(heads.eq([(AccountId(2), Revision(1))]));
     }
 }
 
@@ -420,7 +429,7 @@ fn whoever_looks_at_an_older_or_newer_store_is_told_and_changes_nothing() {
             matches!(newer, Err(StoreError::Newer { found: 99, .. })),
             "{newer:?}"
         );
-        mark(4);
+        mark(5);
         assert_eq!(place.verify().unwrap().len(), 2);
     }
 }
@@ -440,7 +449,7 @@ fn a_copy_beside_a_writer_is_the_store_at_one_revision() {
                     };
                     let known = Revision(u64::from(number) - 1);
                     store
-                        .append(ACCOUNT, known, &mut |_| batch.clone())
+                        .append(ACCOUNT, known.into(), &mut |_| batch.clone())
                         .unwrap();
                     let late = Timestamp::from_millis(i64::MAX);
                     let until = Revision(u64::from(number / 2));
@@ -486,7 +495,7 @@ fn a_part_has_bounds_and_no_row_is_left_out_at_them() {
             audit: (1..=1300).map(audit).collect(),
             ..Batch::default()
         };
-        let appended = store.append(ACCOUNT, Revision(0), &mut |_| batch.clone());
+        let appended = store.append(ACCOUNT, Revision(0).into(), &mut |_| batch.clone());
         assert_eq!(appended.unwrap(), Revision(1300));
         let parts = place.parts();
         let largest = parts.iter().map(Part::rows).max();

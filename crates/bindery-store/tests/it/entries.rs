@@ -65,7 +65,7 @@ pub(crate) fn append_key(store: &dyn Store, number: u32) {
         ..entry(number)
     };
     let known = Revision(u64::from(number) - 1);
-    let appended = store.append(ACCOUNT, known, &mut |_| Batch {
+    let appended = store.append(ACCOUNT, known.into(), &mut |_| Batch {
         entries: vec![entry.clone()],
         ..Batch::default()
     });

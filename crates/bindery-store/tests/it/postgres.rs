@@ -104,20 +104,20 @@ fn batch(entries: Vec<Entry>) -> Batch {
 }
 
 fn append(store: &dyn Store, number: u32) -> Result<Revision, AppendError> {
-    store.append(ACCOUNT, Revision(u64::from(number) - 1), &mut |_| {
+    store.append(ACCOUNT, Revision(u64::from(number) - 1).into(), &mut |_| {
         batch(vec![entry(number)])
     })
 }
 
 fn revisions(store: &dyn Store) -> Vec<u64> {
-    let log = store.changes_since(ACCOUNT, Revision(0), usize::MAX);
+    let log = store.changes_since(ACCOUNT, Revision(0).into(), usize::MAX);
     let log = log.expect("the account is there");
     log.iter().map(|entry| entry.revision.0).collect()
 }
 
 fn assert_log_makes_the_state(store: &dyn Store) {
     let mut state = State::new(account());
-    let log = store.changes_since(ACCOUNT, Revision(0), usize::MAX);
+    let log = store.changes_since(ACCOUNT, Revision(0).into(), usize::MAX);
     for entry in &log.expect("the account is there") {
         state.advance(entry);
     }
@@ -154,7 +154,7 @@ fn stores_that_append_at_once_make_one_order_and_lose_nothing() {
     });
     let total = u64::try_from(NODES * WRITERS * APPENDS).unwrap();
     assert_eq!(revisions(&first), (1..=total).collect::<Vec<_>>());
-    let log = second.changes_since(ACCOUNT, Revision(0), usize::MAX);
+    let log = second.changes_since(ACCOUNT, Revision(0).into(), usize::MAX);
     let logged: BTreeSet<(u64, u64)> = log
         .unwrap()
         .iter()
@@ -171,7 +171,7 @@ fn append_many(store: &dyn Store, writer: u64, appends: usize) -> Vec<(u64, u64)
     let mut done = Vec::new();
     for (count, _) in (0..).zip(0..appends) {
         let number = writer * 1_000 + count;
-        let appended = store.append(ACCOUNT, state.revision(), &mut |missed| {
+        let appended = store.append(ACCOUNT, state.position(), &mut |missed| {
             for entry in missed {
                 state.advance(entry);
             }
@@ -205,7 +205,7 @@ fn an_append_that_is_cut_off_before_its_commit_was_sent_is_told_to_have_written_
     append(&store, 1).unwrap();
     let mut times = 0;
     let behind = database.open();
-    let cut_off = store.append(ACCOUNT, Revision(1), &mut |_| {
+    let cut_off = store.append(ACCOUNT, Revision(1).into(), &mut |_| {
         times += 1;
         database.cut();
         batch(vec![entry(2)])
@@ -309,13 +309,13 @@ fn names_that_change_places_are_put_at_once() {
     let mut entries = [entry(1), entry(2)];
     entries[0].changes = vec![put(1, 1), put(2, 2)];
     store
-        .append(ACCOUNT, Revision(0), &mut |_| {
+        .append(ACCOUNT, Revision(0).into(), &mut |_| {
             batch(vec![entries[0].clone()])
         })
         .unwrap();
     entries[1].changes = vec![put(1, 3), put(2, 1), put(1, 2)];
     store
-        .append(ACCOUNT, Revision(1), &mut |_| {
+        .append(ACCOUNT, Revision(1).into(), &mut |_| {
             batch(vec![entries[1].clone()])
         })
         .unwrap();
@@ -328,7 +328,7 @@ fn a_thousand_commands_are_one_transaction() {
     let store = database.founded();
     let many: Vec<Entry> = (1..=1000).map(entry).collect();
     store
-        .append(ACCOUNT, Revision(0), &mut |_| batch(many.clone()))
+        .append(ACCOUNT, Revision(0).into(), &mut |_| batch(many.clone()))
         .unwrap();
     let sql = "SELECT count(*), count(DISTINCT xmin::text) FROM log WHERE revision > 0";
     let rows = database.client().query_one(sql, &[]).expect("SQL");
@@ -348,7 +348,7 @@ fn nodes_that_start_at_once_make_the_tables_once() {
     assert!(
         database
             .contents()
-            .contains(&"bindery_format: [\"(4)\"]".to_owned()),
+            .contains(&"bindery_format: [\"(5)\"]".to_owned()),
         "{:?}",
         database.contents()
     );
@@ -362,13 +362,22 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     for (format, undone) in [
         (
             1,
-            "DROP TABLE key_use, secret, base, base_record, base_issued; DROP INDEX record_of_person",
+            "DROP TABLE key_use, secret, base, base_record, base_issued; DROP INDEX record_of_person;
+            ALTER TABLE account DROP COLUMN batch",
         ),
         (
             2,
-            "DROP TABLE secret, base, base_record, base_issued; DROP INDEX record_of_person",
+            "DROP TABLE secret, base, base_record, base_issued; DROP INDEX record_of_person;
+            ALTER TABLE account DROP COLUMN batch",
         ),
-        (3, "DROP TABLE base, base_record, base_issued"),
+        (
+            3,
+            "DROP TABLE base, base_record, base_issued; ALTER TABLE account DROP COLUMN batch",
+        ),
+        (
+            4,
+            "ALTER TABLE account DROP COLUMN batch; ALTER TABLE base DROP COLUMN batch",
+        ),
     ] {
         database.run(&format!(
             "{undone}; UPDATE bindery_format SET format = {format}"
@@ -381,6 +390,9 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
                 assert_eq!(store.key_uses(ACCOUNT).unwrap(), []);
                 assert_eq!(revisions(&store), [1, 2]);
                 assert_eq!(owner_of_key(&store), Some(Revision(2)));
+                let last = store.changes_since(ACCOUNT, Revision(1).into(), 1);
+                let last = last.unwrap().pop().unwrap().position();
+                assert_eq!(store.heads().unwrap(), [(ACCOUNT, last)]);
                 assert_eq!(store.base(ACCOUNT).unwrap().revision(), Revision(0));
             }
         });

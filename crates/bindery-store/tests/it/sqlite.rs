@@ -36,7 +36,7 @@ fn fill(store: &SqliteStore) -> State {
         ..Batch::default()
     };
     store
-        .append(ACCOUNT, Revision(0), &mut |_| batch.clone())
+        .append(ACCOUNT, Revision(0).into(), &mut |_| batch.clone())
         .expect("it continues the log");
     store.load(ACCOUNT).expect("it is there")
 }
@@ -96,7 +96,8 @@ fn a_format_without_bases_is_brought_up_to_date_with_what_is_in_it() {
     let state = filled(dir.path());
     meddle(
         dir.path(),
-        "DROP TABLE base; DROP TABLE base_record; DROP TABLE base_issued; PRAGMA user_version = 3",
+        "DROP TABLE base; DROP TABLE base_record; DROP TABLE base_issued;
+        ALTER TABLE account DROP COLUMN batch; PRAGMA user_version = 3",
     );
     let store = SqliteStore::open(dir.path()).unwrap();
     assert_eq!(store.load(ACCOUNT).unwrap(), state);
@@ -115,7 +116,9 @@ fn a_store_that_is_opened_again_has_the_same_state() {
     assert_eq!(store.load(ACCOUNT).unwrap(), state);
     assert_eq!(store.accounts().unwrap(), [account()]);
     assert_eq!(
-        store.changes_since(ACCOUNT, Revision(99), 10).unwrap(),
+        store
+            .changes_since(ACCOUNT, Revision(99).into(), 10)
+            .unwrap(),
         [entry(100)]
     );
 }
@@ -140,7 +143,7 @@ fn a_panic_while_deciding_leaves_the_store_as_it_was() {
     let state = fill(&store);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            let _ = store.append(ACCOUNT, Revision(100), &mut |_| panic!("on purpose"));
+            let _ = store.append(ACCOUNT, Revision(100).into(), &mut |_| panic!("on purpose"));
         });
         assert!(writer.join().is_err());
     });
@@ -149,7 +152,7 @@ fn a_panic_while_deciding_leaves_the_store_as_it_was() {
         audit: Vec::new(),
         ..Batch::default()
     };
-    let newest = store.append(ACCOUNT, Revision(100), &mut |_| batch.clone());
+    let newest = store.append(ACCOUNT, Revision(100).into(), &mut |_| batch.clone());
     assert_eq!(newest.unwrap(), Revision(101));
     assert_ne!(store.load(ACCOUNT).unwrap(), state);
 }
@@ -162,10 +165,14 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     meddle(
         dir.path(),
         "DROP TABLE secret; DROP INDEX record_of_person; DROP TABLE base; DROP TABLE base_record;
-        DROP TABLE base_issued; PRAGMA user_version = 2",
+        DROP TABLE base_issued; ALTER TABLE account DROP COLUMN batch; PRAGMA user_version = 2",
     );
     let store = SqliteStore::open(dir.path()).unwrap();
     assert_eq!(owner_of_key(&store), Some(Revision(101)));
+    let last = store.changes_since(ACCOUNT, Revision(100).into(), 1);
+    let last = last.unwrap().pop().unwrap().position();
+    assert_eq!(store.heads().unwrap(), [(ACCOUNT, last)]);
+    assert!(last.batch.is_some());
 }
 
 #[test]
@@ -224,7 +231,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),
@@ -253,7 +260,7 @@ fn a_newer_format_is_noticed_while_it_is_in_the_wal() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),
@@ -392,11 +399,11 @@ fn damage_inside_is_refused_with_its_place() {
         meddle(dir.path(), sql);
         let store = SqliteStore::open(dir.path()).unwrap();
         let error = store
-            .changes_since(ACCOUNT, Revision(0), 100)
+            .changes_since(ACCOUNT, Revision(0).into(), 100)
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected), "{sql}: {error}");
-        let appended = store.append(ACCOUNT, Revision(0), &mut |_| Batch::default());
+        let appended = store.append(ACCOUNT, Revision(0).into(), &mut |_| Batch::default());
         let error = appended.unwrap_err().to_string();
         assert!(error.contains(expected), "{sql}: {error}");
     }
@@ -408,7 +415,7 @@ fn nothing_is_appended_after_a_log_that_lost_its_end() {
     filled(dir.path());
     meddle(dir.path(), "DELETE FROM log WHERE revision > 64");
     let store = SqliteStore::open(dir.path()).unwrap();
-    let appended = store.append(ACCOUNT, Revision(60), &mut |_| Batch::default());
+    let appended = store.append(ACCOUNT, Revision(60).into(), &mut |_| Batch::default());
     let error = appended.unwrap_err().to_string();
     assert!(error.contains("revision 100 is missing"), "{error}");
 }

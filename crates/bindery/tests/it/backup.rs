@@ -60,7 +60,7 @@ fn with_store<T>(url: &str, work: impl FnOnce(&dyn Store) -> T) -> T {
 /// What the log makes of the account up to a revision.
 fn replayed(store: &dyn Store, until: u64) -> State {
     let mut state = store.base(ACCOUNT).unwrap();
-    let log = store.changes_since(ACCOUNT, state.revision(), usize::MAX);
+    let log = store.changes_since(ACCOUNT, state.position(), usize::MAX);
     for entry in log.unwrap() {
         if entry.revision <= Revision(until) {
             state.advance(&entry);
@@ -310,7 +310,7 @@ pub(crate) fn old_account(directory: &Path, changes: u32) {
             entries: some.to_vec(),
             ..Batch::default()
         };
-        let appended = store.append(ACCOUNT, known, &mut |_| batch.clone());
+        let appended = store.append(ACCOUNT, known.into(), &mut |_| batch.clone());
         known = appended.unwrap();
     }
     assert_eq!(known, Revision(changes.into()));

@@ -93,7 +93,7 @@ pub(crate) fn assert_log_replays_to_the_state(data_dir: &Path) -> usize {
     let mut entries = 0;
     loop {
         let page = store
-            .changes_since(AccountId(1), replayed.revision(), 1000)
+            .changes_since(AccountId(1), replayed.position(), 1000)
             .unwrap();
         if page.is_empty() {
             break;

@@ -169,7 +169,7 @@ fn fill(data_dir: &Path) -> State {
             ..Batch::default()
         });
         store
-            .append(ACCOUNT, state.revision(), &mut |_| batch.take().unwrap())
+            .append(ACCOUNT, state.position(), &mut |_| batch.take().unwrap())
             .unwrap();
     }
     store.load(ACCOUNT).unwrap()

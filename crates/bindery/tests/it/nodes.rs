@@ -197,6 +197,92 @@ fn a_revision_that_is_not_there_is_said_in_time() {
     server.stop();
 }
 
+/// What operators do when a disk is gone: another database takes the place of the one that the servers are on.
+fn replace(url: &str, by: &str) {
+    let name = |url: &str| url.rsplit_once('/').unwrap().1.to_owned();
+    let (old, new) = (name(url), name(by));
+    let server = std::env::var("BINDERY_TEST_POSTGRES").unwrap();
+    let mut client = postgres::Client::connect(&server, postgres::NoTls).unwrap();
+    // Nobody gets in before the names are as they shall be.
+    client
+        .batch_execute(&format!("ALTER DATABASE {old} ALLOW_CONNECTIONS false"))
+        .unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+    let is_renamed = (0..100).any(|_| {
+        client.execute(end, &[&old]).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let renamed = client.batch_execute(&format!("ALTER DATABASE {old} RENAME TO {old}_gone"));
+        renamed.is_ok()
+    });
+    assert!(is_renamed);
+    client
+        .batch_execute(&format!("ALTER DATABASE {new} RENAME TO {old}"))
+        .unwrap();
+}
+
+#[test]
+fn servers_under_which_an_older_store_is_put_go_on_with_what_that_has_and_with_nothing_else() {
+    let (url, restored) = (new_database(), new_database());
+    let directory = tempfile::tempdir().unwrap();
+    let backup = directory.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    let servers = [(); 3].map(|()| Server::start_command(&mut serve(&url)));
+    let clients = servers.each_ref().map(Server::client);
+    let create = |client: &Client, name: &str| {
+        let body = json!({"name": name});
+        let sent = client.try_send_at("POST", "/v2/organizations", Some(&body), None);
+        let (status, made, revision) = sent.unwrap();
+        assert_eq!(status, 201, "{made}");
+        revision.unwrap()
+    };
+    create(&clients[0], "kept");
+    let succeeds = |arguments: &[&str]| {
+        let done = bindery(arguments);
+        assert!(done.status.success(), "{done:?}");
+    };
+    succeeds(&["backup", "--store", &url, "--to", backup]);
+    let lost: Vec<u64> = ["lost 1", "lost 2", "lost 3"]
+        .iter()
+        .map(|name| create(&clients[1], name))
+        .collect();
+    for client in &clients {
+        let (status, ..) = get(client, "/v2/organizations", lost.last().copied());
+        assert_eq!(status, 200, "each has heard of them");
+    }
+    succeeds(&["restore", "--store", &restored, "--from", backup]);
+    replace(&url, &restored);
+    // As many as were lost, by a server that has not been asked since: the revisions alone are those of before.
+    let late = Server::start_command(&mut serve(&url));
+    let again: Vec<u64> = ["new 1", "new 2", "new 3", "new 4"]
+        .iter()
+        .map(|name| create(&late.client(), name))
+        .collect();
+    assert_eq!(again[..3], lost);
+    let names = |body: &Value| -> Vec<String> {
+        let organizations = body["organizations"].as_array().unwrap();
+        let mut names: Vec<_> = organizations.iter().map(|one| text(one, "name")).collect();
+        names.sort_unstable();
+        names
+    };
+    let expected = ["kept", "new 1", "new 2", "new 3", "new 4"];
+    for client in &clients {
+        until(client, "/v2/organizations", |status, body| {
+            status == 200 && names(body) == expected
+        });
+        until(client, "/readyz", |status, _| status == 200);
+    }
+    create(&clients[2], "newest");
+    for client in clients.iter().chain([&late.client()]) {
+        until(client, "/v2/organizations", |_, body| {
+            names(body) == ["kept", "new 1", "new 2", "new 3", "new 4", "newest"]
+        });
+    }
+    for server in servers.into_iter().chain([late]) {
+        server.stop();
+    }
+    succeeds(&["verify", "--store", &url]);
+}
+
 /// Asks until the answer is as it should be.
 fn until(client: &Client, path: &str, is_so: impl Fn(u16, &Value) -> bool) {
     let comes_to_it = (0..600).any(|_| {
