@@ -95,6 +95,13 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
         self.records.iter().map(RoleBinding::from)
     }
 
+    /// Who holds which role on what, in the order of ids.
+    pub(crate) fn each_held(&self, mut with: impl FnMut(UserId, R, RoleId)) {
+        for one in self.records.iter() {
+            with(one.user, one.on, one.role);
+        }
+    }
+
     /// Those behind an id, by id.
     pub(crate) fn behind(&self, id: RoleBindingId) -> impl Iterator<Item = RoleBinding> {
         self.records.behind(id).map(RoleBinding::from)
