@@ -39,7 +39,7 @@ pub(crate) fn account() -> Result<Account> {
 pub(crate) fn state(world: &World) -> Result<State> {
     let mut loading = Loading::new(account()?);
     for_each(world, |change| {
-        loading.put(&change);
+        loading.put(change);
         Ok(())
     })?;
     Ok(loading.finish(Revision(1), THEN, []))

@@ -30,7 +30,7 @@ mod difference;
 mod loading;
 pub(crate) use bindings::Bindings;
 pub use difference::Difference;
-pub use loading::Loading;
+pub use loading::{Loading, RecordError};
 
 /// One account, whole. Only [`State::apply`] and [`State::advance`] change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl State {
     ) -> Self {
         let mut loading = Loading::new(account);
         for record in records {
-            loading.put(&record);
+            loading.put(record);
         }
         loading.finish(revision, latest, issued)
     }

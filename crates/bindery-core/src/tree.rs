@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use itertools::{EitherOrBoth, Itertools as _};
 
+mod grouped;
+pub(crate) use grouped::Dense;
+
 /// The octets of the entries of a full leaf: with what the allocator adds, a block that it keeps ready for each thread.
 const LEAF_OCTETS: usize = 1000;
 /// The most children of a node.

@@ -79,7 +79,7 @@ fn an_index_that_is_told_what_lies_between_two_states_says_what_the_later_one_sa
         // Loaded, so that it shares nothing with those before.
         let mut loading = Loading::new(state.account().clone());
         for record in play.records.values() {
-            loading.put(record);
+            loading.put(record.clone());
         }
         let loaded = loading.finish(state.revision(), state.latest(), state.issued());
         for before in before {

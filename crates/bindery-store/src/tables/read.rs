@@ -132,7 +132,7 @@ pub(crate) fn fold(
             records,
             &[account.into(), Value::Integer(stored.into())],
             &mut |row| {
-                loading.put(&decode_record(kind, number(row, 0)?, row.bytes(1)?)?);
+                loading.put(decode_record(kind, number(row, 0)?, row.bytes(1)?)?);
                 Ok(())
             },
         )?;
