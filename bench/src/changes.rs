@@ -39,10 +39,10 @@ pub(crate) fn account() -> Result<Account> {
 pub(crate) fn state(world: &World) -> Result<State> {
     let mut loading = Loading::new(account()?);
     for_each(world, |change| {
-        loading.put(&change);
+        loading.put(change);
         Ok(())
     })?;
-    Ok(loading.finish(Revision(1), THEN, []))
+    Ok(loading.finish(Revision(1).into(), THEN, []))
 }
 
 /// Every change, in the order in which a store loads them: by kind, then by number. What is held was given in no order.

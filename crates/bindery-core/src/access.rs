@@ -16,8 +16,9 @@ use crate::change::Change;
 use crate::decision::{
     Acting, Codes, Decision, Facts, Path, Place, Principal, Question, SpacePlace, allows, decide,
 };
-use crate::id::{Id as _, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
+use crate::id::{Id, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
+use crate::place::{Project, Space};
 use crate::resource::{Bindable, Resource};
 use crate::role::{AccountRole, OrganizationRole, PredefinedRole, SpaceRole};
 use crate::state::State;
@@ -299,26 +300,51 @@ fn unpacked(principal: IndexPrincipal) -> Principal {
 }
 
 fn space_in(state: &State, id: SpaceId) -> Option<IndexSpace> {
-    state.space(id).map(|space| IndexSpace {
+    state.space(id).map(|space| indexed_space(space))
+}
+
+fn indexed_space(space: &Space) -> IndexSpace {
+    IndexSpace {
         organization: space.organization.number(),
         is_public: !space.is_private,
-    })
+    }
 }
 
 fn project_in(state: &State, id: ProjectId) -> Option<IndexProject> {
-    state.project(id).map(|project| IndexProject {
+    let project = state.project(id);
+    project.map(|project| indexed_project(state, project))
+}
+
+fn indexed_project(state: &State, project: &Project) -> IndexProject {
+    IndexProject {
         space: project.space.number(),
-        is_restricted: state.restriction(id).is_some(),
+        is_restricted: state.restriction(project.id).is_some(),
+    }
+}
+
+/// One more than the highest number.
+fn behind<I: Id, T>(last: Option<&(I, T)>) -> usize {
+    last.map_or(0, |(id, _)| {
+        usize::try_from(id.number())
+            .unwrap_or(usize::MAX)
+            .saturating_add(1)
     })
 }
 
 /// Everything at once, when an account is loaded.
 impl Source for State {
+    fn room(&self) -> [usize; 4] {
+        [
+            behind(self.users.get_max()),
+            behind(self.organizations.get_max()),
+            behind(self.spaces.get_max()),
+            behind(self.projects.get_max()),
+        ]
+    }
+
     fn principals(&self, with: &mut dyn FnMut(u32, IndexPrincipal)) {
-        for user in self.users.keys() {
-            if let Some(principal) = self.principal(*user) {
-                with(user.number(), packed(&principal));
-            }
+        for user in self.users.values() {
+            with(user.id.number(), packed(&self.principal_of(user)));
         }
     }
 
@@ -329,18 +355,14 @@ impl Source for State {
     }
 
     fn spaces(&self, with: &mut dyn FnMut(u32, IndexSpace)) {
-        for id in self.spaces.keys() {
-            if let Some(space) = space_in(self, *id) {
-                with(id.number(), space);
-            }
+        for space in self.spaces.values() {
+            with(space.id.number(), indexed_space(space));
         }
     }
 
     fn projects(&self, with: &mut dyn FnMut(u32, IndexProject)) {
-        for id in self.projects.keys() {
-            if let Some(project) = project_in(self, *id) {
-                with(id.number(), project);
-            }
+        for project in self.projects.values() {
+            with(project.id.number(), indexed_project(self, project));
         }
     }
 
@@ -370,18 +392,22 @@ impl Source for State {
                 role: held.role.role().number(),
             });
         }
-        for held in self
-            .space_bindings
-            .iter()
-            .chain(self.project_bindings.iter())
-        {
+        self.space_bindings.each_held(|user, on, role| {
             with(Holding {
-                user: held.user.number(),
-                kind: kind_of(held.resource),
-                resource: held.resource.number(),
-                role: held.role.number(),
+                user: user.number(),
+                kind: Kind::Binding,
+                resource: on.number(),
+                role: role.number(),
             });
-        }
+        });
+        self.project_bindings.each_held(|user, on, role| {
+            with(Holding {
+                user: user.number(),
+                kind: Kind::OnProject,
+                resource: on.number(),
+                role: role.number(),
+            });
+        });
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU64;
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode};
 
 use crate::api_key::ApiKey;
 use crate::credential::Credential;
@@ -189,6 +189,16 @@ impl Change {
     /// Reads [`Self::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         minicbor::decode(bytes).map_err(DecodeError)
+    }
+
+    /// The one member of a change with this number, without the change around it, which is much larger. `None` where
+    /// that isn't as [`Self::encode`] writes it: [`Self::decode`] knows then what it is.
+    pub(crate) fn decode_member<'b, T: Decode<'b, ()>>(variant: u32, bytes: &'b [u8]) -> Option<T> {
+        let mut decoder = Decoder::new(bytes);
+        let is_it = decoder.array().ok()? == Some(2)
+            && decoder.u32().ok()? == variant
+            && decoder.array().ok()? == Some(1);
+        is_it.then(|| decoder.decode().ok()).flatten()
     }
 }
 

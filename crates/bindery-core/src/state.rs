@@ -30,7 +30,7 @@ mod difference;
 mod loading;
 pub(crate) use bindings::Bindings;
 pub use difference::Difference;
-pub use loading::Loading;
+pub use loading::{Loading, RecordError};
 
 /// One account, whole. Only [`State::apply`] and [`State::advance`] change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl State {
     ) -> Self {
         let mut loading = Loading::new(account);
         for record in records {
-            loading.put(&record);
+            loading.put(record);
         }
         loading.finish(position, latest, issued)
     }
@@ -643,11 +643,9 @@ impl State {
     }
 }
 
-/// The facts of decisions from the entities themselves: what the access index must agree with, and what answers about states
-/// that have none, the past and the imagined.
-impl Facts for State {
-    fn principal(&self, user: UserId) -> Option<Principal> {
-        let user = self.users.get(&user)?;
+impl State {
+    /// What decisions have to know of this user.
+    pub(crate) fn principal_of(&self, user: &User) -> Principal {
         let is_active = user.standing == Standing::Active;
         let (is_human, is_active, until) = match &user.identity {
             Identity::Human { .. } => (true, is_active, None),
@@ -656,12 +654,20 @@ impl Facts for State {
                 None => (false, false, None),
             },
         };
-        Some(Principal {
+        Principal {
             account_role: user.account_role,
             is_human,
             is_active,
             until,
-        })
+        }
+    }
+}
+
+/// The facts of decisions from the entities themselves: what the access index must agree with, and what answers about states
+/// that have none, the past and the imagined.
+impl Facts for State {
+    fn principal(&self, user: UserId) -> Option<Principal> {
+        self.users.get(&user).map(|user| self.principal_of(user))
     }
 
     fn place(&self, resource: Resource) -> Option<Place> {

@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use itertools::{EitherOrBoth, Itertools as _};
 
+mod grouped;
+pub(crate) use grouped::Dense;
+
 /// The octets of the entries of a full leaf: with what the allocator adds, a block that it keeps ready for each thread.
 const LEAF_OCTETS: usize = 1000;
 /// The most children of a node.
@@ -125,11 +128,16 @@ impl<E: Keyed> Tree<E> {
     }
 
     fn entries(&self, from: Option<&E::Key>) -> Entries<'_, E> {
-        let (here, next) = self.root.seek(from);
+        let Sought {
+            here,
+            beside,
+            behind,
+        } = self.root.seek(from);
         Entries {
             root: &self.root,
             here: here.iter(),
-            next,
+            beside: beside.iter(),
+            behind,
         }
     }
 
@@ -298,25 +306,32 @@ impl<E: Keyed> Node<E> {
         }
     }
 
-    /// The entries of one leaf from a key on, and from which key on those of the next leaf are.
-    fn seek(&self, from: Option<&E::Key>) -> (&[E], Option<E::Key>) {
+    /// Where the entries from a key on begin.
+    fn seek(&self, from: Option<&E::Key>) -> Sought<'_, E> {
         let mut node = self;
-        let mut next = None;
+        let mut sought = Sought {
+            here: &[],
+            beside: &[],
+            behind: None,
+        };
         loop {
             match node {
                 Self::Inner(children) => {
                     let at = from.map_or(0, |key| place(children, key));
-                    let (here, behind) = children.split_at_checked(at).unwrap_or_default();
+                    let (here, rest) = children.split_at_checked(at).unwrap_or_default();
                     debug_assert_eq!(here.len(), at, "there are children");
-                    let [child, behind @ ..] = behind else {
-                        return (&[], next);
+                    let [child, rest @ ..] = rest else {
+                        return sought;
                     };
-                    next = behind.first().map(|child| child.first).or(next);
+                    let above = sought.beside.first().map(|child| child.first);
+                    sought.behind = above.or(sought.behind);
+                    sought.beside = rest;
                     node = &child.node;
                 }
                 Self::Leaf(entries) => {
                     let at = from.map_or(0, |key| entries.partition_point(|one| one.key() < *key));
-                    return (entries.get(at..).unwrap_or_default(), next);
+                    sought.here = entries.get(at..).unwrap_or_default();
+                    return sought;
                 }
             }
         }
@@ -477,12 +492,21 @@ fn merge_around<E: Keyed>(children: &mut Arc<[Child<E>]>, at: usize) {
     *children = fewer;
 }
 
+/// Where entries begin: in a leaf, then in those beside it, then from a key on.
+struct Sought<'a, E: Keyed> {
+    here: &'a [E],
+    beside: &'a [Child<E>],
+    behind: Option<E::Key>,
+}
+
 /// The entries of a tree from somewhere on, in order.
 pub(crate) struct Entries<'a, E: Keyed> {
     root: &'a Node<E>,
     here: slice::Iter<'a, E>,
-    /// Where the next leaf begins; each is looked up from the root.
-    next: Option<E::Key>,
+    /// The next leaves, as far as they have the same parent.
+    beside: slice::Iter<'a, Child<E>>,
+    /// Where the leaf behind those begins, which is looked up from the root.
+    behind: Option<E::Key>,
 }
 
 impl<'a, E: Keyed> Iterator for Entries<'a, E> {
@@ -494,11 +518,29 @@ impl<'a, E: Keyed> Iterator for Entries<'a, E> {
             if let Some(entry) = self.here.next() {
                 return Some(entry);
             }
-            let from = self.next?;
-            let (here, next) = self.root.seek(Some(&from));
-            self.here = here.iter();
-            self.next = next;
+            self.go_on()?;
         }
+    }
+}
+
+impl<E: Keyed> Entries<'_, E> {
+    /// To the next leaf. Looks at the one after it, so that it is on its way while this one is read.
+    #[inline(never)]
+    fn go_on(&mut self) -> Option<()> {
+        let next = self.beside.next().map(|child| &child.node);
+        if let Some(Node::Leaf(entries)) = next {
+            self.here = entries.iter();
+        } else {
+            let sought = self.root.seek(Some(&self.behind?));
+            self.here = sought.here.iter();
+            self.beside = sought.beside.iter();
+            self.behind = sought.behind;
+        }
+        let after = self.beside.as_slice().first();
+        if let Some(Node::Leaf(entries)) = after.map(|child| &child.node) {
+            std::hint::black_box(entries.first().map(Keyed::key));
+        }
+        Some(())
     }
 }
 

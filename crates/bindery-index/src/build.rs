@@ -1,5 +1,6 @@
 //! Building an index of everything at once: counted, sorted by owner, and each table made in the size it needs.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -20,6 +21,8 @@ const SLACK: usize = 64;
 
 /// Where the facts come from. Each part may be asked for more than once, and is the same each time.
 pub trait Source: Sync {
+    /// One more than the highest numbers of users, organizations, spaces and projects.
+    fn room(&self) -> [usize; 4];
     /// Every user.
     fn principals(&self, with: &mut dyn FnMut(u32, Principal));
     /// Every organization.
@@ -57,11 +60,15 @@ fn build(source: &impl Source) -> Result<Built, Full> {
             result = made;
         }
     };
-    let mut index = Index::new(numbers(source), Pool::new(0), Pool::new(0));
+    let mut index = Index::new(source.room(), Pool::new(0), Pool::new(0));
     let mut codes = Codes::default();
     let mut last_end = 0;
+    let mut admins = Vec::new();
     source.principals(&mut |user, principal| {
         note(put_principal(&index, user, &principal, &mut last_end));
+        if principal.account_role == 0 {
+            admins.push((user, 1));
+        }
     });
     source.organizations(&mut |number| {
         note(put_place(
@@ -81,15 +88,20 @@ fn build(source: &impl Source) -> Result<Built, Full> {
     source.roles(&mut |role, permissions| {
         note(codes.define(&index, role, Some(permissions)));
     });
-    source.holdings(&mut |held| {
-        let is_good = checked(held.user).is_ok() && checked(held.resource).is_ok();
-        note(is_good.then_some(()).ok_or(Full));
-        note(codes.take(&index, held.role).map(|_| ()));
-    });
     result?;
+    let (users, places) = std::thread::scope(|scope| {
+        let users = scope.spawn(|| count_by_user(source, &index));
+        let places = count_by_place(source, &index);
+        (users.join(), places)
+    });
+    let (users, (places, roles)) = (users.map_err(|_| Full)??, places?);
+    for (role, count) in roles.all() {
+        codes.take_all(&index, role, count)?;
+    }
+    let codes_of = CodesOf::new(&codes);
     let (held, holders) = std::thread::scope(|scope| {
-        let held = scope.spawn(|| build_held(source, &index, &codes));
-        let holders = build_holders(source, &index, &codes);
+        let held = scope.spawn(|| build_held(source, &index, &codes_of, users));
+        let holders = build_holders(source, &index, &codes_of, places, &mut admins);
         (held.join(), holders)
     });
     let (pool, free_held) = held.map_err(|_| Full)??;
@@ -100,16 +112,123 @@ fn build(source: &impl Source) -> Result<Built, Full> {
     Ok((index, free_held, free_holders, codes, last_end))
 }
 
-/// One more than the highest number of users, organizations, spaces and projects.
-fn numbers(source: &impl Source) -> [usize; 4] {
-    let mut numbers = [0; 4];
-    let [users, organizations, spaces, projects] = &mut numbers;
-    let up_to = |highest: &mut usize, number: u32| *highest = (*highest).max(number as usize + 1);
-    source.principals(&mut |user, _| up_to(users, user));
-    source.organizations(&mut |number| up_to(organizations, number));
-    source.spaces(&mut |number, _| up_to(spaces, number));
-    source.projects(&mut |number, _| up_to(projects, number));
-    numbers
+/// How many (key, value) pairs each owner has, for [`Sorted`].
+#[derive(Default)]
+struct Counts(Vec<usize>);
+
+impl Counts {
+    fn of(owners: usize) -> Self {
+        Self(vec![0; owners])
+    }
+
+    #[inline]
+    fn count(&mut self, owner: usize) {
+        self.reach(owner);
+        self.0[owner] += 1;
+    }
+
+    /// There is an owner with this number.
+    fn reach(&mut self, owner: usize) {
+        if owner >= self.0.len() {
+            self.0.resize(owner + 1, 0);
+        }
+    }
+
+    fn owners(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// How many hold each role.
+#[derive(Default)]
+struct Uses {
+    /// By the number of the role.
+    counted: Vec<u64>,
+    others: BTreeMap<u32, u64>,
+}
+
+impl Uses {
+    /// Roles below this are counted in places of their own.
+    const COUNTED_MAX: usize = 1 << 16;
+
+    #[inline]
+    fn count(&mut self, role: u32) {
+        let place = role as usize;
+        if place >= self.counted.len() && place < Self::COUNTED_MAX {
+            self.counted.resize(place + 1, 0);
+        }
+        match self.counted.get_mut(place) {
+            Some(count) => *count += 1,
+            None => *self.others.entry(role).or_default() += 1,
+        }
+    }
+
+    fn all(self) -> impl Iterator<Item = (u32, u64)> {
+        let counted = (0..).zip(self.counted).filter(|(_, uses)| *uses > 0);
+        counted.chain(self.others)
+    }
+}
+
+/// The codes of roles once all of them are known, most of them found without a search.
+struct CodesOf<'a> {
+    /// By the number of the role; 0 for those that have none.
+    found: Vec<u32>,
+    codes: &'a Codes,
+}
+
+impl<'a> CodesOf<'a> {
+    fn new(codes: &'a Codes) -> Self {
+        let found = (0..=codes.last()).map(|role| codes.of(role).unwrap_or(0));
+        Self {
+            found: found.take(Uses::COUNTED_MAX).collect(),
+            codes,
+        }
+    }
+
+    #[inline]
+    fn of(&self, role: u32) -> u32 {
+        match self.found.get(role as usize) {
+            Some(code) => *code,
+            None => self.codes.of(role).unwrap_or(0),
+        }
+    }
+}
+
+/// What each user holds.
+fn count_by_user(source: &impl Source, index: &Index) -> Result<Counts, Full> {
+    let (mut counts, mut result) = (Counts::of(index.users.room()), Ok(()));
+    source.holdings(&mut |held| match checked(held.user) {
+        Ok(user) => counts.count(user as usize),
+        Err(full) => result = Err(full),
+    });
+    result.map(|()| counts)
+}
+
+/// What is held on each organization, space and project, and of each role.
+fn count_by_place(source: &impl Source, index: &Index) -> Result<([Counts; 3], Uses), Full> {
+    let rooms = [
+        index.organizations.room(),
+        index.spaces.room(),
+        index.projects.room(),
+    ];
+    let (mut counts, mut uses, mut result) = (rooms.map(Counts::of), Uses::default(), Ok(()));
+    source.holdings(&mut |held| match checked(held.resource) {
+        Ok(resource) => {
+            counts[family(held.kind)].count(resource as usize);
+            uses.count(held.role);
+        }
+        Err(full) => result = Err(full),
+    });
+    result.map(|()| (counts, uses))
+}
+
+/// Which of organizations, spaces and projects something is held on.
+const fn family(kind: Kind) -> usize {
+    match kind {
+        Kind::Organization => 0,
+        Kind::Membership | Kind::Binding => 1,
+        Kind::OnProject => 2,
+    }
 }
 
 fn put_principal(
@@ -140,13 +259,16 @@ fn put_place<const N: usize>(
 }
 
 /// A table for every user, with their words; the pool is made when it is known what it must hold.
-fn build_held(source: &impl Source, index: &Index, codes: &Codes) -> Result<(Pool, Free), Full> {
-    let mut users = index.users.room();
-    source.holdings(&mut |held| users = users.max(held.user as usize + 1));
-    let by_user = Sorted::new(users, |each| {
+fn build_held(
+    source: &impl Source,
+    index: &Index,
+    codes: &CodesOf<'_>,
+    counts: Counts,
+) -> Result<(Pool, Free), Full> {
+    let users = counts.owners();
+    let by_user = Sorted::counted(counts, |each| {
         source.holdings(&mut |held| {
-            let code = codes.of(held.role).unwrap_or(0);
-            let value = held.kind.with_code(0, code);
+            let value = held.kind.with_code(0, codes.of(held.role));
             each(held.user as usize, held.kind.key(held.resource), value);
         });
     });
@@ -195,38 +317,28 @@ fn slots_in(word: UserWord, held: &[(u32, u32)], slots: &mut Vec<Slot>) {
 }
 
 /// The tables of all places: who holds something there, and what lies below.
-fn build_holders(source: &impl Source, index: &Index, codes: &Codes) -> Result<(Pool, Free), Full> {
-    let rooms = [
-        index.organizations.room(),
-        index.spaces.room(),
-        index.projects.room(),
+fn build_holders(
+    source: &impl Source,
+    index: &Index,
+    codes: &CodesOf<'_>,
+    mut counts: [Counts; 3],
+    admins: &mut [(u32, u32)],
+) -> Result<(Pool, Free), Full> {
+    let [organizations, spaces, projects] = &mut counts;
+    source.spaces(&mut |_, space| organizations.reach(space.organization as usize));
+    source.projects(&mut |_, project| spaces.reach(project.space as usize));
+    let firsts = [
+        0,
+        organizations.owners(),
+        organizations.owners() + spaces.owners(),
     ];
-    let mut ends = rooms;
-    source.holdings(&mut |held| {
-        let (end, number) = match held.kind {
-            Kind::Organization => (&mut ends[0], held.resource),
-            Kind::Membership | Kind::Binding => (&mut ends[1], held.resource),
-            Kind::OnProject => (&mut ends[2], held.resource),
-        };
-        *end = (*end).max(number as usize + 1);
-    });
-    source.spaces(&mut |_, space| ends[0] = ends[0].max(space.organization as usize + 1));
-    source.projects(&mut |_, project| ends[1] = ends[1].max(project.space as usize + 1));
-    let [organizations, spaces, projects] = ends;
-    let holders = Sorted::new(organizations + spaces + projects, |each| {
+    let [organizations, spaces, projects] =
+        [organizations.owners(), spaces.owners(), projects.owners()];
+    let holders = Sorted::counted(Counts(counts.map(|counts| counts.0).concat()), |each| {
         source.holdings(&mut |held| {
-            let first = match held.kind {
-                Kind::Organization => 0,
-                Kind::Membership | Kind::Binding => organizations,
-                Kind::OnProject => organizations + spaces,
-            };
-            let owner = first + held.resource as usize;
-            let code = codes.of(held.role).unwrap_or(0);
-            each(
-                owner,
-                held.kind.key(held.user),
-                held.kind.with_code(0, code),
-            );
+            let owner = firsts[family(held.kind)] + held.resource as usize;
+            let value = held.kind.with_code(0, codes.of(held.role));
+            each(owner, held.kind.key(held.user), value);
         });
     });
     let below = Sorted::new(organizations + spaces, |each| {
@@ -235,16 +347,11 @@ fn build_holders(source: &impl Source, index: &Index, codes: &Codes) -> Result<(
             each(organizations + project.space as usize, number, 1);
         });
     });
-    let admins = Sorted::new(1, |each| {
-        source.principals(&mut |user, principal| {
-            if principal.account_role == 0 {
-                each(0, user, 1);
-            }
-        });
-    });
+    let there = joined(admins);
+    let admins = &admins[..there];
     let mut free = Free::new();
     let mut plan = Plan::default();
-    plan.add(&mut free, admins.of(0), || Ok(&index.admins))?;
+    plan.add(&mut free, admins, || Ok(&index.admins))?;
     for number in 0..organizations {
         let (there, under) = (holders.of(number), below.of(number));
         plan.add(&mut free, there, || {
@@ -330,22 +437,31 @@ struct Sorted {
 impl Sorted {
     /// `each` yields owner, key and value; the same each time. Values of one key become one.
     fn new(owners: usize, each: impl Fn(&mut dyn FnMut(usize, u32, u32))) -> Self {
-        let mut begins = vec![0_usize; owners + 3];
-        each(&mut |owner, _, _| begins[owner + 2] += 1);
-        for owner in 2..begins.len() {
-            begins[owner] += begins[owner - 1];
+        let mut counts = Counts::of(owners);
+        each(&mut |owner, _, _| counts.count(owner));
+        Self::counted(counts, each)
+    }
+
+    /// The same of what was counted before.
+    fn counted(Counts(mut begins): Counts, each: impl Fn(&mut dyn FnMut(usize, u32, u32))) -> Self {
+        let mut end = 0;
+        for count in &mut begins {
+            let begin = end;
+            end += *count;
+            *count = begin;
         }
-        let mut slots = vec![(0, 0); begins[owners + 1]];
-        // While they are filed, `begins[owner + 1]` is where the owner's next one goes; then it is where they end.
+        let mut slots = vec![(0, 0); end];
+        // Where the owner's next one goes, and then where they end.
+        let mut ends = begins;
         each(&mut |owner, key, value| {
-            let next = &mut begins[owner + 1];
+            let next = &mut ends[owner];
             slots[*next] = (key, value);
             *next += 1;
         });
-        let range = |owner: usize| begins[owner]..begins[owner + 1];
-        let ranges = (0..=owners).map(|owner| {
-            let Range { start, end } = range(owner);
-            start..start + joined(&mut slots[start..end])
+        let mut begin = 0;
+        let ranges = ends.iter().map(|end| {
+            let start = std::mem::replace(&mut begin, *end);
+            start..start + joined(&mut slots[start..*end])
         });
         Self {
             ranges: ranges.collect(),

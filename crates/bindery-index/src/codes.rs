@@ -57,13 +57,24 @@ impl Codes {
         self.drop_unused(index, role)
     }
 
+    /// The highest number of a role that has one.
+    pub(crate) fn last(&self) -> u32 {
+        let last = self.by_role.last_key_value();
+        last.map_or(FIXED - 1, |(role, _)| *role)
+    }
+
     /// The code of a role that is held once more from now on.
     pub(crate) fn take(&mut self, index: &Index, role: u32) -> Result<u32, Full> {
+        self.take_all(index, role, 1)
+    }
+
+    /// The code of a role that so many more hold from now on.
+    pub(crate) fn take_all(&mut self, index: &Index, role: u32, uses: u64) -> Result<u32, Full> {
         if let Some(code) = fixed(role) {
             return Ok(code);
         }
         let known = self.get(index, role)?;
-        known.uses += 1;
+        known.uses += uses;
         Ok(known.code)
     }
 

@@ -18,6 +18,18 @@ struct Plain {
 }
 
 impl Source for Plain {
+    fn room(&self) -> [usize; 4] {
+        fn after<V>(all: &BTreeMap<u32, V>) -> usize {
+            all.keys().next_back().map_or(0, |last| *last as usize + 1)
+        }
+        let organizations = self.organizations.iter().next_back();
+        [
+            after(&self.principals),
+            organizations.map_or(0, |last| *last as usize + 1),
+            after(&self.spaces),
+            after(&self.projects),
+        ]
+    }
     fn principals(&self, with: &mut dyn FnMut(u32, Principal)) {
         self.principals
             .iter()

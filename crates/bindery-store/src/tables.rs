@@ -15,6 +15,7 @@ use crate::{Cause, StoreError};
 pub(crate) mod append;
 pub(crate) mod audit;
 pub(crate) mod base;
+pub(crate) mod fold;
 pub(crate) mod read;
 pub(crate) mod schema;
 pub(crate) mod secrets;

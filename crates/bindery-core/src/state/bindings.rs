@@ -7,7 +7,7 @@ use crate::id::{Id, OrganizationId, RoleBindingId, RoleId, UserId};
 use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
 use crate::time::Timestamp;
-use crate::tree::{Filed, Growing, Keyed, Tree};
+use crate::tree::{Dense, Filed, Growing, Keyed, Tree};
 
 /// Role bindings on spaces, or on projects. What is derived from a binding never changes while it is there, except in which
 /// organization it lies, which is known once its resource is.
@@ -15,7 +15,16 @@ use crate::tree::{Filed, Growing, Keyed, Tree};
 pub(crate) struct Bindings<R: Id> {
     records: Tree<Record<R>>,
     /// The natural key, and with it the resources that a user holds something on.
-    by_user: Tree<Filed<(UserId, R), RoleBindingId>>,
+    by_user: ByUser<R>,
+    by_resource: Tree<(R, RoleBindingId)>,
+    by_organization: Tree<(OrganizationId, RoleBindingId)>,
+}
+
+/// The binding of a user on a resource.
+pub(super) type ByUser<R> = Tree<Filed<(UserId, R), RoleBindingId>>;
+
+/// The bindings on each resource and in each organization.
+pub(super) struct Lists<R: Id> {
     by_resource: Tree<(R, RoleBindingId)>,
     by_organization: Tree<(OrganizationId, RoleBindingId)>,
 }
@@ -93,6 +102,13 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
     /// All of them, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = RoleBinding> {
         self.records.iter().map(RoleBinding::from)
+    }
+
+    /// Who holds which role on what, in the order of ids.
+    pub(crate) fn each_held(&self, mut with: impl FnMut(UserId, R, RoleId)) {
+        for one in self.records.iter() {
+            with(one.user, one.on, one.role);
+        }
     }
 
     /// Those behind an id, by id.
@@ -233,22 +249,57 @@ impl<R: Id> Loaded<R> {
     }
 }
 
+/// What finds and lists them, of those that were loaded.
 impl<R: Id + Into<Bindable>> Bindings<R> {
-    /// Files what finds and lists all that were loaded.
-    pub(super) fn file(&mut self, organization_of: impl Fn(R) -> Option<OrganizationId>) {
-        let records = || self.records.iter();
-        self.by_user = Tree::of(records().map(|one| Filed {
-            key: (one.user, one.on),
-            value: one.id,
-        }));
-        self.by_resource = Tree::of(records().map(|one| (one.on, one.id)));
-        self.by_organization =
-            Tree::of(records().filter_map(|one| Some((organization_of(one.on)?, one.id))));
+    /// Takes what was made of them.
+    pub(super) fn file(&mut self, by_user: ByUser<R>, lists: Lists<R>) {
+        self.by_user = by_user;
+        self.by_resource = lists.by_resource;
+        self.by_organization = lists.by_organization;
     }
 
-    /// Each of them with the resource that it is on.
-    pub(super) fn resources(&self) -> impl Iterator<Item = (RoleBindingId, R)> {
-        self.records.iter().map(|one| (one.id, one.on))
+    /// How many there are, which takes a look at all.
+    pub(super) fn count(&self) -> usize {
+        self.records.iter().count()
+    }
+
+    /// What finds them, `count` of them.
+    pub(super) fn found_by_user(&self, count: usize) -> ByUser<R> {
+        let all = || self.records.iter().map(|one| (one.user, (one.on, one.id)));
+        Tree::grouped(count, all, |user, (on, value)| Filed {
+            key: (user, on),
+            value,
+        })
+    }
+
+    /// What lists them, `count` of them.
+    pub(super) fn listed(
+        &self,
+        count: usize,
+        organization_of: impl Fn(R) -> Option<OrganizationId>,
+    ) -> Lists<R> {
+        Lists {
+            by_resource: Tree::grouped(count, || self.resources(), |on, id| (on, id)),
+            by_organization: self.listed_by(count, organization_of),
+        }
+    }
+
+    /// The bindings under what their resources are under, sorted.
+    pub(super) fn listed_by<P: Dense + Ord>(
+        &self,
+        count: usize,
+        above: impl Fn(R) -> Option<P>,
+    ) -> Tree<(P, RoleBindingId)> {
+        let all = || {
+            self.resources()
+                .filter_map(|(on, id)| Some((above(on)?, id)))
+        };
+        Tree::grouped(count, all, |above, id| (above, id))
+    }
+
+    /// Each of them behind the resource that it is on.
+    fn resources(&self) -> impl Iterator<Item = (R, RoleBindingId)> {
+        self.records.iter().map(|one| (one.on, one.id))
     }
 
     /// The role of each.

@@ -4,31 +4,39 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread;
 
 use imbl::OrdMap;
 
 use super::State;
-use super::bindings::{Bindings, Loaded};
-use crate::change::{Change, LogPosition};
+use super::bindings::{Lists, Loaded};
+use crate::change::{Change, DecodeError, LogPosition};
 use crate::decision::SpacePlace;
-use crate::id::{Id, Kind, ProjectId, RoleId, SpaceId};
-use crate::listing::Spot;
+use crate::id::{
+    Id, Kind, OrganizationId, OrganizationMembershipId, ProjectId, RoleBindingId, RoleId, SpaceId,
+    SpaceMembershipId, UserId,
+};
+use crate::listing::{Marked, Spot};
 use crate::place::Account;
 use crate::resource::Bindable;
+use crate::role_binding::RoleBinding;
 use crate::time::Timestamp;
-use crate::tree::{Filed, Growing, Tree};
-use crate::user::{Identity, OrganizationMembership, SpaceMembership};
+use crate::tree::{Dense, Filed, Growing, Tree};
+use crate::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
 
 /// A state that is told its current records, in any order, each once.
 pub struct Loading {
     state: State,
+    people: Vec<Arc<User>>,
     organization_memberships: Growing<OrganizationMembership>,
     space_memberships: Growing<SpaceMembership>,
     space_bindings: Loaded<SpaceId>,
     project_bindings: Loaded<ProjectId>,
-    /// The highest number of each kind of what is collected.
+    /// The highest number of each kind of what isn't applied.
     highest: BTreeMap<Kind, u32>,
+    /// The same of the kind that is told now.
+    told: (Kind, u32),
 }
 
 impl fmt::Debug for Loading {
@@ -43,11 +51,13 @@ impl Loading {
     pub fn new(account: Account) -> Self {
         Self {
             state: State::new(account),
+            people: Vec::new(),
             organization_memberships: Growing::whole(),
             space_memberships: Growing::whole(),
             space_bindings: Loaded::default(),
             project_bindings: Loaded::default(),
             highest: BTreeMap::new(),
+            told: (Kind::Account, 0),
         }
     }
 
@@ -56,22 +66,61 @@ impl Loading {
         clippy::wildcard_enum_match_arm,
         reason = "what isn't collected is applied as ever, and so is what is added later"
     )]
-    pub fn put(&mut self, record: &Change) {
+    pub fn put(&mut self, record: Change) {
         match record {
+            Change::PutUser(user) => {
+                self.note(user.id);
+                self.people.push(Arc::new(user));
+            }
             Change::PutOrganizationMembership(membership) => {
-                self.organization_memberships.push(*membership);
+                self.note(membership.id);
+                self.organization_memberships.push(membership);
             }
-            Change::PutSpaceMembership(membership) => self.space_memberships.push(*membership),
-            Change::PutRoleBinding(binding) => match binding.resource {
-                Bindable::Space(space) => self.space_bindings.put(binding, space),
-                Bindable::Project(project) => self.project_bindings.put(binding, project),
-            },
-            _ => {
-                self.state.apply(record);
-                return;
+            Change::PutSpaceMembership(membership) => {
+                self.note(membership.id);
+                self.space_memberships.push(membership);
             }
+            Change::PutRoleBinding(binding) => self.put_role_binding(&binding),
+            other => self.state.apply(&other),
         }
-        let (kind, number) = record.key();
+    }
+
+    /// Takes one more as it is stored, if it is the record with this key.
+    pub fn take(&mut self, kind: Kind, number: u32, stored: &[u8]) -> Result<(), RecordError> {
+        // Of what there is most, a change costs more to move than the binding to read.
+        if kind == Kind::RoleBinding
+            && let Some(binding) = decode_role_binding(stored)
+            && binding.id.number() == number
+        {
+            self.put_role_binding(&binding);
+            return Ok(());
+        }
+        let record = Change::decode(stored)?;
+        if record.key() != (kind, number) || record.is_delete() {
+            return Err(RecordError::Other);
+        }
+        self.put(record);
+        Ok(())
+    }
+
+    fn put_role_binding(&mut self, binding: &RoleBinding) {
+        self.note(binding.id);
+        match binding.resource {
+            Bindable::Space(space) => self.space_bindings.put(binding, space),
+            Bindable::Project(project) => self.project_bindings.put(binding, project),
+        }
+    }
+
+    fn note<I: Id>(&mut self, id: I) {
+        if self.told.0 != I::KIND {
+            self.note_highest();
+            self.told = (I::KIND, 0);
+        }
+        self.told.1 = id.number().max(self.told.1);
+    }
+
+    fn note_highest(&mut self) {
+        let (kind, number) = self.told;
         let highest = self.highest.entry(kind).or_default();
         *highest = number.max(*highest);
     }
@@ -79,23 +128,30 @@ impl Loading {
     /// The state at this revision; `issued` names the highest number ever given to each kind, since the things with those
     /// numbers may be gone.
     pub fn finish(
-        self,
+        mut self,
         position: LogPosition,
         latest: Timestamp,
         issued: impl IntoIterator<Item = (Kind, u32)>,
     ) -> State {
+        self.note_highest();
         let Self {
             mut state,
+            people,
             organization_memberships,
             space_memberships,
             space_bindings,
             project_bindings,
             highest,
+            told: _,
         } = self;
-        state.issued.extend(highest);
-        state.file_organization_memberships(organization_memberships.finish());
-        state.file_space_memberships(space_memberships.finish());
-        state.file_bindings(space_bindings.finish(), project_bindings.finish());
+        state
+            .issued
+            .extend(highest.into_iter().filter(|(_, number)| *number > 0));
+        state.organization_memberships = organization_memberships.finish();
+        state.space_memberships = space_memberships.finish();
+        state.space_bindings = space_bindings.finish();
+        state.project_bindings = project_bindings.finish();
+        state.file(&people);
         state.file_service_keys();
         state.issued.extend(issued);
         state.position = position;
@@ -104,48 +160,93 @@ impl Loading {
     }
 }
 
+/// Why what is stored isn't the record that it stands for.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// It is another thing, or one that is deleted.
+    #[error("something else")]
+    Other,
+    /// It can't be read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// As [`Change::decode`] reads it.
+fn decode_role_binding(stored: &[u8]) -> Option<RoleBinding> {
+    // The number that `Change` gives to a role binding put.
+    Change::decode_member(16, stored)
+}
+
 impl State {
-    fn file_organization_memberships(&mut self, all: Tree<OrganizationMembership>) {
-        self.members_of_organization = Tree::of(all.iter().map(|one| Filed {
-            key: (one.organization, one.user),
-            value: one.id,
-        }));
-        self.organizations_of_user = Tree::of(all.iter().map(|one| (one.user, one.organization)));
-        self.organization_memberships = all;
-    }
-
-    fn file_space_memberships(&mut self, all: Tree<SpaceMembership>) {
-        self.members_of_space = Tree::of(all.iter().map(|one| Filed {
-            key: (one.space, one.user),
-            value: one.id,
-        }));
-        self.spaces_of_user = Tree::of(all.iter().map(|one| (one.user, one.space)));
-        self.space_memberships = all;
-    }
-
-    /// What [`State::put_role_binding`](State) derives from each, on two threads.
-    fn file_bindings(
-        &mut self,
-        mut on_spaces: Bindings<SpaceId>,
-        mut on_projects: Bindings<ProjectId>,
-    ) {
+    /// Users, and what memberships and bindings derive, on two threads that have about as much to do.
+    fn file(&mut self, users: &[Arc<User>]) {
         let spots = Spots::new(self);
-        let shared = on_projects.clone();
-        let below = thread::scope(|scope| {
-            let below = scope.spawn(|| {
-                on_spaces.file(|space| Some(spots.of_space(space)?.organization));
-                self.uses_of_role = uses(on_spaces.roles().chain(shared.roles()));
-                Tree::of(shared.resources().filter_map(|(id, project)| {
-                    let spot = spots.of_project(project)?;
-                    Some(((spot.space, spot.mark), id))
-                }))
+        let (in_spaces, in_projects) = (&self.space_bindings, &self.project_bindings);
+        let (in_organizations, seats) = (&self.organization_memberships, &self.space_memberships);
+        let organization_of_space = |space| Some(spots.of_space(space)?.organization);
+        let organization_of_project = |project| spots.of_project(project)?.organization();
+        let spot_above = |project| {
+            let spot = spots.of_project(project)?;
+            Some((spot.space, spot.mark))
+        };
+        let members = in_organizations.iter().count();
+        let seated = seats.iter().count();
+        let (of_spaces, of_projects) = (in_spaces.count(), in_projects.count());
+        let (found, listed) = thread::scope(|scope| {
+            let found = scope.spawn(|| {
+                (
+                    People::file(users),
+                    in_spaces.found_by_user(of_spaces),
+                    in_projects.found_by_user(of_projects),
+                )
             });
-            on_projects.file(|project| Some(spots.of_project(project)?.place?.organization));
-            below.join().unwrap_or_else(|panic| resume_unwind(panic))
+            let listed = Listed {
+                members_of_organization: Tree::grouped(
+                    members,
+                    || {
+                        let all = in_organizations.iter();
+                        all.map(|one| (one.organization, (one.user, one.id)))
+                    },
+                    filed,
+                ),
+                organizations_of_user: Tree::grouped(
+                    members,
+                    || {
+                        let all = in_organizations.iter();
+                        all.map(|one| (one.user, one.organization))
+                    },
+                    |user, organization| (user, organization),
+                ),
+                members_of_space: Tree::grouped(
+                    seated,
+                    || seats.iter().map(|one| (one.space, (one.user, one.id))),
+                    filed,
+                ),
+                spaces_of_user: Tree::grouped(
+                    seated,
+                    || seats.iter().map(|one| (one.user, one.space)),
+                    |user, space| (user, space),
+                ),
+                on_spaces: in_spaces.listed(of_spaces, organization_of_space),
+                on_projects: in_projects.listed(of_projects, organization_of_project),
+                project_bindings_of_space: in_projects.listed_by(of_projects, spot_above),
+                uses_of_role: uses(in_spaces.roles().chain(in_projects.roles())),
+            };
+            let found = found.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (found, listed)
         });
-        self.listing.project_bindings_of_space = below;
-        self.space_bindings = on_spaces;
-        self.project_bindings = on_projects;
+        let (people, by_space, by_project) = found;
+        self.users = people.users;
+        self.users_by_email = people.by_email;
+        self.listing.people = people.listed;
+        self.members_of_organization = listed.members_of_organization;
+        self.organizations_of_user = listed.organizations_of_user;
+        self.members_of_space = listed.members_of_space;
+        self.spaces_of_user = listed.spaces_of_user;
+        self.space_bindings.file(by_space, listed.on_spaces);
+        self.project_bindings.file(by_project, listed.on_projects);
+        self.listing.project_bindings_of_space = listed.project_bindings_of_space;
+        self.uses_of_role = listed.uses_of_role;
     }
 
     /// The keys of bots, which were told before their seats.
@@ -164,6 +265,51 @@ impl State {
                 self.listing.set_service_key(space, key, true);
             }
         }
+    }
+}
+
+fn filed<K, U, V>(first: K, (second, value): (U, V)) -> Filed<(K, U), V> {
+    Filed {
+        key: (first, second),
+        value,
+    }
+}
+
+/// What memberships and bindings are listed by.
+struct Listed {
+    members_of_organization: Tree<Filed<(OrganizationId, UserId), OrganizationMembershipId>>,
+    organizations_of_user: Tree<(UserId, OrganizationId)>,
+    members_of_space: Tree<Filed<(SpaceId, UserId), SpaceMembershipId>>,
+    spaces_of_user: Tree<(UserId, SpaceId)>,
+    on_spaces: Lists<SpaceId>,
+    on_projects: Lists<ProjectId>,
+    project_bindings_of_space: Tree<((SpaceId, Marked), RoleBindingId)>,
+    uses_of_role: OrdMap<RoleId, u32>,
+}
+
+/// Users with what finds and lists them.
+#[derive(Default)]
+struct People {
+    users: OrdMap<UserId, Arc<User>>,
+    by_email: OrdMap<Arc<str>, UserId>,
+    listed: OrdMap<UserId, Arc<str>>,
+}
+
+impl People {
+    /// As `State::put_user` does; since each is told once, nothing of them has to be looked for.
+    fn file(users: &[Arc<User>]) -> Self {
+        let mut people = Self::default();
+        for user in users {
+            if let Some(email) = user.email() {
+                let email: Arc<str> = email.folded().into();
+                if user.standing != Standing::Inactive {
+                    people.listed.insert(user.id, Arc::clone(&email));
+                }
+                people.by_email.insert(email, user.id);
+            }
+            people.users.insert(user.id, Arc::clone(user));
+        }
+        people
     }
 }
 
@@ -206,11 +352,86 @@ fn by_number<I: Id, T>(all: impl Iterator<Item = (I, Option<T>)>) -> Vec<Option<
     placed
 }
 
+/// So many roles are counted in places of their own.
+const COUNTED_MAX: usize = 1 << 16;
+
 fn uses(roles: impl Iterator<Item = RoleId>) -> OrdMap<RoleId, u32> {
-    let mut uses = BTreeMap::new();
+    let mut counts: Vec<u32> = Vec::new();
+    let mut others = BTreeMap::new();
     for role in roles {
-        let count: &mut u32 = uses.entry(role).or_default();
+        let place = at(role);
+        if place >= counts.len() && place < COUNTED_MAX {
+            counts.resize(place.saturating_add(1), 0);
+        }
+        let count: &mut u32 = match counts.get_mut(place) {
+            Some(count) => count,
+            None => others.entry(role).or_default(),
+        };
         *count = count.saturating_add(1);
     }
-    uses.into_iter().collect()
+    let counted = (0..).map(RoleId::from_number).zip(counts);
+    counted
+        .filter(|(_, count)| *count > 0)
+        .chain(others)
+        .collect()
+}
+
+/// A space and how the project in it is marked: what bindings on projects are listed under.
+impl Dense for (SpaceId, Marked) {
+    fn place(self) -> u64 {
+        let (space, mark) = self;
+        let mark = match mark {
+            Marked::Open => 0,
+            Marked::Restricted => 1,
+        };
+        u64::from(space.number()) << 1 | mark
+    }
+
+    fn at(place: u64) -> Self {
+        let mark = if place & 1 == 0 {
+            Marked::Open
+        } else {
+            Marked::Restricted
+        };
+        (Dense::at(place >> 1), mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_role_binding_is_read_without_a_change_around_it(
+            (id, user, on, role) in any::<(u32, u32, u32, u32)>(),
+            is_on_space in any::<bool>(),
+            (created_at, updated_at) in any::<(i64, i64)>(),
+        ) {
+            let binding = RoleBinding {
+                id: RoleBindingId::new(id),
+                user: UserId::new(user),
+                resource: if is_on_space {
+                    Bindable::Space(SpaceId::new(on))
+                } else {
+                    Bindable::Project(ProjectId::new(on))
+                },
+                role: RoleId::new(role),
+                created_at: Timestamp::from_millis(created_at),
+                updated_at: Timestamp::from_millis(updated_at),
+            };
+            let put = Change::PutRoleBinding(binding);
+            prop_assert_eq!(decode_role_binding(&put.encode()), Some(binding));
+            let stored = put.encode();
+            for end in 0..stored.len() {
+                let cut = stored.get(..end).unwrap();
+                prop_assert_eq!(decode_role_binding(cut), None);
+                prop_assert!(Change::decode(cut).is_err());
+            }
+            let delete = Change::DeleteRoleBinding(binding.id);
+            prop_assert_eq!(decode_role_binding(&delete.encode()), None);
+        }
+    }
 }

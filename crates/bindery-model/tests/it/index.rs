@@ -79,7 +79,7 @@ fn an_index_that_is_told_what_lies_between_two_states_says_what_the_other_one_sa
         // Loaded, so that it shares nothing with those before.
         let mut loading = Loading::new(state.account().clone());
         for record in play.records.values() {
-            loading.put(record);
+            loading.put(record.clone());
         }
         let loaded = loading.finish(state.position(), state.latest(), state.issued());
         // Back again as well: a log can lose its end.

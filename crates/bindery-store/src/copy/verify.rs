@@ -182,7 +182,7 @@ impl Checked {
             BASE_RECORD => {
                 let (kind, number) = key(row)?;
                 let record = decode_record(kind, number, row.bytes(2)?)?;
-                self.base()?.loading.put(&record);
+                self.base()?.loading.put(record);
                 Ok(())
             }
             BASE_ISSUED => {
@@ -233,7 +233,7 @@ impl Checked {
             let noun = kind.noun();
             return wrong(format!("{noun} {number} has the natural key of another"));
         }
-        self.loading.put(&record);
+        self.loading.put(record);
         self.records += 1;
         Ok(())
     }

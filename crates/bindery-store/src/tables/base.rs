@@ -11,7 +11,8 @@ use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
 use super::append::{issued, stored};
-use super::read::{account_entity, changes_since, decode_account, fold};
+use super::fold::fold;
+use super::read::{account_entity, changes_since, decode_account};
 use super::{Database, Failure, Rows, Value, batch_of, bounded, position};
 use crate::AppendError;
 

@@ -4,13 +4,14 @@ use bindery_core::audit::AuditEntry;
 use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
 use bindery_core::place::Account;
-use bindery_core::state::{Loading, State};
+use bindery_core::state::{RecordError, State};
 use bindery_core::time::Timestamp;
 
 use super::base::explain_gap;
+use super::fold::fold;
 use super::{Database, Failure, Row, Value, batch_of, bounded, number, position};
 use crate::Batch;
-use crate::record::{KINDS, kind_of};
+use crate::record::kind_of;
 
 /// Where an account stands.
 pub(crate) const HEAD: &str =
@@ -117,29 +118,6 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
     )
 }
 
-/// The state of this position and moment from the records that one statement finds, and the numbers that another does.
-pub(crate) fn fold(
-    database: &mut dyn Database,
-    entity: Account,
-    (position, latest): (LogPosition, Timestamp),
-    records: &str,
-    numbers: &str,
-) -> Result<State, Failure> {
-    let account = entity.id;
-    let mut loading = Loading::new(entity);
-    for (kind, stored) in KINDS {
-        database.query(
-            records,
-            &[account.into(), Value::Integer(stored.into())],
-            &mut |row| {
-                loading.put(&decode_record(kind, number(row, 0)?, row.bytes(1)?)?);
-                Ok(())
-            },
-        )?;
-    }
-    Ok(loading.finish(position, latest, issued(database, account, numbers)?))
-}
-
 pub(crate) fn account_entity(
     database: &mut dyn Database,
     account: AccountId,
@@ -151,19 +129,6 @@ pub(crate) fn account_entity(
         Ok(())
     })?;
     entity.ok_or(Failure::NoAccount(account))
-}
-
-fn issued(
-    database: &mut dyn Database,
-    account: AccountId,
-    sql: &str,
-) -> Result<Vec<(Kind, u32)>, Failure> {
-    let mut issued = Vec::new();
-    database.query(sql, &[account.into()], &mut |row| {
-        issued.push((decode_kind(row.integer(0)?)?, number(row, 1)?));
-        Ok(())
-    })?;
-    Ok(issued)
 }
 
 pub(crate) fn decode_kind(stored: i64) -> Result<Kind, Failure> {
@@ -302,14 +267,20 @@ pub(crate) fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failur
 }
 
 pub(crate) fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Change, Failure> {
-    let noun = kind.noun();
     match Change::decode(body) {
         Ok(change) if change.key() == (kind, number) && !change.is_delete() => Ok(change),
-        Ok(_) => Err(Failure::Damaged(format!(
-            "{noun} {number} holds something else"
-        ))),
-        Err(error) => Err(Failure::Damaged(format!("{noun} {number}: {error}"))),
+        Ok(_) => Err(not_the_record(kind, number, &RecordError::Other)),
+        Err(error) => Err(not_the_record(kind, number, &error.into())),
     }
+}
+
+/// What a record is that isn't the one with this key.
+pub(crate) fn not_the_record(kind: Kind, number: u32, error: &RecordError) -> Failure {
+    let noun = kind.noun();
+    Failure::Damaged(match error {
+        RecordError::Other => format!("{noun} {number} holds something else"),
+        RecordError::Decode(error) => format!("{noun} {number}: {error}"),
+    })
 }
 
 pub(crate) fn decode_entry(

@@ -1,0 +1,323 @@
+//! A state from its records. Of a large account, one thread reads them while another decodes and files them, so that both together
+//! take as long as the slower of them.
+
+use std::mem::replace;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, Scope, ScopedJoinHandle};
+
+use bindery_core::change::LogPosition;
+use bindery_core::id::{AccountId, Kind};
+use bindery_core::place::Account;
+use bindery_core::state::{Loading, State};
+use bindery_core::time::Timestamp;
+
+use super::read::{decode_kind, not_the_record};
+use super::{Database, Failure, Value, number};
+use crate::record::KINDS;
+
+/// So many octets of records go from one thread to the other at once; an account that has fewer is filed by the one that reads.
+const PART_OCTETS: usize = 64 << 10;
+/// So many parts may wait to be filed, which take some six mebibytes: the reader is ahead where records take long to file,
+/// people above all, and is caught up with where they don't.
+const PARTS_MAX: usize = 64;
+
+/// What is found about a record, about.
+const RECORD_OCTETS: usize = 32;
+
+/// The state of this position and moment from the records that one statement finds, and the numbers that another does.
+pub(crate) fn fold(
+    database: &mut dyn Database,
+    entity: Account,
+    (position, latest): (LogPosition, Timestamp),
+    records: &str,
+    numbers: &str,
+) -> Result<State, Failure> {
+    let account = entity.id;
+    let loading = thread::scope(|scope| {
+        let mut filing = Filing::new(scope, entity);
+        let read = read_all(database, account, records, &mut filing);
+        // What was read before a failure comes before it: if that is damaged, it is what is wrong.
+        let loading = filing.finish()?;
+        read.map(|()| loading)
+    })?;
+    Ok(loading.finish(position, latest, issued(database, account, numbers)?))
+}
+
+fn read_all(
+    database: &mut dyn Database,
+    account: AccountId,
+    records: &str,
+    filing: &mut Filing<'_, '_>,
+) -> Result<(), Failure> {
+    for (kind, stored) in KINDS {
+        database.query(
+            records,
+            &[account.into(), Value::Integer(stored.into())],
+            &mut |row| filing.take(kind, number(row, 0)?, row.bytes(1)?),
+        )?;
+    }
+    Ok(())
+}
+
+fn issued(
+    database: &mut dyn Database,
+    account: AccountId,
+    sql: &str,
+) -> Result<Vec<(Kind, u32)>, Failure> {
+    let mut issued = Vec::new();
+    database.query(sql, &[account.into()], &mut |row| {
+        issued.push((decode_kind(row.integer(0)?)?, number(row, 1)?));
+        Ok(())
+    })?;
+    Ok(issued)
+}
+
+/// Records as they are stored, in the order of loading.
+struct Part {
+    /// What each is, and where its octets end.
+    records: Vec<(Kind, u32, usize)>,
+    octets: Vec<u8>,
+}
+
+impl Part {
+    fn new() -> Self {
+        Self {
+            records: Vec::with_capacity(PART_OCTETS / RECORD_OCTETS),
+            octets: Vec::with_capacity(PART_OCTETS + PART_OCTETS / 16),
+        }
+    }
+
+    fn file(&self, loading: &mut Loading) -> Result<(), Failure> {
+        let mut begin = 0;
+        for (kind, number, end) in &self.records {
+            let body = &self.octets[begin..*end];
+            let taken = loading.take(*kind, *number, body);
+            taken.map_err(|error| not_the_record(*kind, *number, &error))?;
+            begin = *end;
+        }
+        Ok(())
+    }
+}
+
+/// Where records go that were read.
+struct Filing<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    /// What isn't handed over yet.
+    part: Part,
+    by: By<'scope>,
+}
+
+/// Who decodes and files.
+enum By<'scope> {
+    /// The thread that reads, while there are no more than a few. It begins with the account.
+    Reader(Account),
+    /// A thread of its own.
+    Other {
+        parts: SyncSender<Part>,
+        thread: ScopedJoinHandle<'scope, Result<Loading, Failure>>,
+    },
+}
+
+impl<'scope, 'env> Filing<'scope, 'env> {
+    fn new(scope: &'scope Scope<'scope, 'env>, entity: Account) -> Self {
+        Self {
+            scope,
+            part: Part::new(),
+            by: By::Reader(entity),
+        }
+    }
+
+    /// Takes one more. A failure says that there is no use in reading on; why, [`Filing::finish`] says.
+    fn take(&mut self, kind: Kind, number: u32, body: &[u8]) -> Result<(), Failure> {
+        let Part { records, octets } = &mut self.part;
+        octets.extend_from_slice(body);
+        records.push((kind, number, octets.len()));
+        if octets.len() < PART_OCTETS {
+            return Ok(());
+        }
+        let part = replace(&mut self.part, Part::new());
+        if let By::Reader(entity) = &self.by {
+            self.by = begin(self.scope, Loading::new(entity.clone()));
+        }
+        match &self.by {
+            By::Other { parts, .. } if parts.send(part).is_ok() => Ok(()),
+            By::Other { .. } | By::Reader(_) => {
+                Err(Failure::Damaged("what was read before is".to_owned()))
+            }
+        }
+    }
+
+    /// Everything that was taken, filed.
+    fn finish(self) -> Result<Loading, Failure> {
+        let mut loading = match self.by {
+            By::Reader(entity) => Loading::new(entity),
+            By::Other { parts, thread } => {
+                drop(parts);
+                thread.join().unwrap_or_else(|panic| resume_unwind(panic))?
+            }
+        };
+        self.part.file(&mut loading)?;
+        Ok(loading)
+    }
+}
+
+fn begin<'scope>(scope: &'scope Scope<'scope, '_>, mut loading: Loading) -> By<'scope> {
+    let (parts, waiting) = sync_channel::<Part>(PARTS_MAX);
+    let thread = scope.spawn(move || {
+        for part in waiting {
+            part.file(&mut loading)?;
+        }
+        Ok(loading)
+    });
+    By::Other { parts, thread }
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_core::change::Change;
+    use bindery_core::id::{IdKey, ProjectId, Revision, RoleBindingId, RoleId, UserId};
+    use bindery_core::place::AccountSettings;
+    use bindery_core::resource::Bindable;
+    use bindery_core::role_binding::RoleBinding;
+    use bindery_core::text::Name;
+
+    use super::super::{Row, TakeRow};
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1);
+
+    /// Records of a kind, and then perhaps the end of the connection.
+    struct Stored {
+        bodies: Vec<Vec<u8>>,
+        ends: Option<usize>,
+    }
+
+    struct Record<'a>(u32, &'a [u8]);
+
+    impl Database for Stored {
+        fn query(
+            &mut self,
+            sql: &str,
+            values: &[Value<'_>],
+            take: TakeRow<'_>,
+        ) -> Result<(), Failure> {
+            let is_of_bindings = matches!(values.last(), Some(Value::Integer(2)));
+            if sql != "records" || !is_of_bindings {
+                return Ok(());
+            }
+            for (number, body) in (1..).zip(&self.bodies) {
+                take(&Record(number, body))?;
+                if self.ends == usize::try_from(number).ok() {
+                    return Err(Failure::Database("gone".into()));
+                }
+            }
+            Ok(())
+        }
+
+        fn execute(&mut self, _: &str, _: &[Value<'_>]) -> Result<usize, Failure> {
+            Ok(0)
+        }
+    }
+
+    impl Row for Record<'_> {
+        fn integer(&self, _: usize) -> Result<i64, Failure> {
+            Ok(self.0.into())
+        }
+
+        fn text(&self, _: usize) -> Result<Option<&str>, Failure> {
+            Ok(None)
+        }
+
+        fn bytes(&self, _: usize) -> Result<&[u8], Failure> {
+            Ok(self.1)
+        }
+    }
+
+    fn account() -> Account {
+        Account {
+            id: AccountId(1),
+            name: Name::parse("Acme").unwrap(),
+            id_key: IdKey::new([7; 16]),
+            created_at: NOW,
+            settings: AccountSettings::default(),
+        }
+    }
+
+    fn binding(number: u32) -> Change {
+        Change::PutRoleBinding(RoleBinding {
+            id: RoleBindingId::new(number),
+            user: UserId::new(number.wrapping_mul(0x9e37_79b1) % 1_000 + 1),
+            resource: Bindable::Project(ProjectId::new(number)),
+            role: RoleId::new(64),
+            created_at: NOW,
+            updated_at: NOW,
+        })
+    }
+
+    /// More than may wait to be filed.
+    const COUNT: u32 = 250_000;
+
+    fn stored(count: u32) -> Stored {
+        Stored {
+            bodies: (1..=count).map(|number| binding(number).encode()).collect(),
+            ends: None,
+        }
+    }
+
+    fn folded(stored: &mut Stored) -> Result<State, Failure> {
+        fold(
+            stored,
+            account(),
+            (Revision(9).into(), NOW),
+            "records",
+            "numbers",
+        )
+    }
+
+    #[test]
+    fn many_records_are_the_state_that_they_are_one_by_one() {
+        for count in [0, 1, 3_000, COUNT] {
+            let records = (1..=count).map(binding);
+            let expected = State::load(account(), Revision(9).into(), NOW, [], records);
+            assert!(
+                folded(&mut stored(count)).unwrap() == expected,
+                "{count} records"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_damage_is_told_wherever_it_is_and_whatever_comes_after() {
+        for (count, damaged) in [(1, 1), (COUNT, 1), (COUNT, 9_000), (COUNT, COUNT)] {
+            for ends in [None, Some(damaged), Some(damaged + 1)] {
+                let mut stored = stored(count);
+                let at = usize::try_from(damaged).unwrap() - 1;
+                stored.bodies[at] = binding(count + 1).encode();
+                stored
+                    .bodies
+                    .last_mut()
+                    .unwrap()
+                    .truncate(if damaged == count { 99 } else { 3 });
+                stored.ends = ends.and_then(|end| usize::try_from(end).ok());
+                let expected = format!(
+                    "{} {damaged} holds something else",
+                    Kind::RoleBinding.noun()
+                );
+                match folded(&mut stored) {
+                    Err(Failure::Damaged(why)) => assert_eq!(why, expected),
+                    other => panic!("{damaged} of {count}: {:?}", other.map(|_| ())),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_no_damage() {
+        for (count, end) in [(3, 2), (COUNT, 2), (COUNT, 100_000)] {
+            let mut stored = stored(count);
+            stored.ends = Some(end);
+            assert!(matches!(folded(&mut stored), Err(Failure::Database(_))));
+        }
+    }
+}
