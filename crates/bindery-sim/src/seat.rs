@@ -381,11 +381,13 @@ impl World {
         let Some(node) = seat.node().filter(|_| lock(&seat.retention).is_none()) else {
             return;
         };
-        if self.chance(500) {
+        if self.chance(750) {
             let account = AccountId(u32::try_from(1 + self.below(FOUNDED.into())).unwrap_or(1));
-            let until = Revision(self.below(self.head(account).0 + 1));
+            let Revision(head) = self.head(account);
+            let some = self.below(head + 1);
+            let until = Revision(if self.chance(500) { head } else { some });
             let late = Timestamp::from_millis(i64::MAX);
-            let limit = self.index(60);
+            let limit = self.index(200);
             self.guard(number, || {
                 let _ = node.store().forget_log(account, until, late, limit);
             });

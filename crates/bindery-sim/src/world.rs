@@ -59,7 +59,7 @@ impl Weather {
             cut_off: one([0, 0, 5, 20]),
             clock: one([0, 0, 10, 40]),
             wake: one([0, 100, 400, 1000]),
-            forget: one([0, 0, 20, 100]),
+            forget: one([0, 0, 50, 300]),
             fail_over: one([0, 0, 0, 10]),
         }
     }
@@ -308,10 +308,10 @@ impl World {
                 self.settle(AccountId(u32::try_from(account).unwrap_or(1)));
             }
             88 => self.flush(seat),
-            89 => self.make_account(seat),
-            90 | 91 => self.evict(seat),
-            92 if self.chance(10 * self.weather.forget) => self.forget(seat),
-            92 => {
+            89 if self.chance(400) => self.make_account(seat),
+            89 | 90 => self.evict(seat),
+            91 | 92 if self.chance(10 * self.weather.forget) => self.forget(seat),
+            91 | 92 => {
                 self.pass(1_500);
             }
             _ => self.trouble(seat),
