@@ -1,7 +1,8 @@
 //! Durable changes a second through an account's writer, on each store, beside a file that is appended to and synced:
 //! `cargo xtask postgres cargo bench -p bindery-node --bench appends` (without `cargo xtask postgres`, SQLite alone).
 //!
-//! Each client waits for its answer before it asks for the next change, all on one account. It only reports.
+//! Each client waits for its answer before it asks for the next change, on one account or on as many as there are clients. It only
+//! reports.
 
 #![expect(clippy::print_stdout, reason = "a bench reports")]
 #![expect(clippy::unwrap_used, reason = "the account is made of good texts")]
@@ -24,10 +25,13 @@ use bindery_node::{Account, Clock, Node};
 use bindery_store::Store;
 use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
+use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
 const SPAN: Duration = Duration::from_secs(3);
 const CLIENTS: [usize; 3] = [1, 16, 64];
+/// How many accounts are written to beside each other, by a client each.
+const ACCOUNTS: usize = 8;
 /// About what a change of ours adds to a log.
 const FLOOR_BYTES: usize = 512;
 
@@ -35,10 +39,10 @@ fn main() {
     let runtime = Runtime::new().unwrap();
     let directory = tempfile::tempdir().unwrap();
     println!(
-        "{:<10} {:>7} {:>10} {:>9} {:>9}",
-        "store", "clients", "a second", "p50 ms", "p99 ms"
+        "{:<10} {:>8} {:>7} {:>10} {:>9} {:>9}",
+        "store", "accounts", "clients", "a second", "p50 ms", "p99 ms"
     );
-    report("file", 1, floor(&directory.path().join("floor")));
+    report("file", 0, 1, floor(&directory.path().join("floor")));
     let mut stores: Vec<(&str, Arc<dyn Store>)> = vec![(
         "sqlite",
         Arc::new(SqliteStore::open(&directory.path().join("data")).unwrap()),
@@ -47,22 +51,31 @@ fn main() {
         stores.push(("postgres", Arc::new(PostgresStore::open(&url).unwrap())));
     }
     for (name, store) in stores {
-        let (_node, account) = empty(store);
-        let caller = runtime.block_on(furnish(&account));
+        let node = Node::open(store, Clock::system()).unwrap();
+        let accounts: Vec<_> = (1..=ACCOUNTS)
+            .map(|number| empty(&node, u32::try_from(number).unwrap()))
+            .map(|account| (runtime.block_on(furnish(&account)), account))
+            .collect();
+        let (caller, first) = &accounts[0];
         for clients in CLIENTS {
-            let taken = runtime.block_on(load(&account, caller, clients));
-            report(name, clients, taken);
+            let taken = runtime.block_on(load(first, *caller, clients));
+            report(name, 1, clients, taken);
         }
+        let beside = accounts
+            .iter()
+            .map(|(caller, account)| load(account, *caller, 1));
+        let taken = runtime.block_on(join_all(beside)).concat();
+        report(name, ACCOUNTS, ACCOUNTS, taken);
     }
 }
 
-fn report(store: &str, clients: usize, mut taken: Vec<Duration>) {
+fn report(store: &str, accounts: usize, clients: usize, mut taken: Vec<Duration>) {
     taken.sort_unstable();
     let rate = u32::try_from(taken.len()).map_or(0.0, f64::from) / SPAN.as_secs_f64();
     let quantile =
         |percent: usize| taken[(taken.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
     println!(
-        "{store:<10} {clients:>7} {rate:>10.0} {:>9.2} {:>9.2}",
+        "{store:<10} {accounts:>8} {clients:>7} {rate:>10.0} {:>9.2} {:>9.2}",
         quantile(50),
         quantile(99)
     );
@@ -112,18 +125,15 @@ async fn load(account: &Arc<Account>, caller: Caller, clients: usize) -> Vec<Dur
     taken
 }
 
-fn empty(store: Arc<dyn Store>) -> (Node, Arc<Account>) {
-    let node = Node::open(store, Clock::system()).unwrap();
-    let account = node
-        .create_account(&AccountRecord {
-            id: AccountId(1),
-            name: Name::parse("main").unwrap(),
-            id_key: IdKey::new([3; 16]),
-            created_at: Timestamp::from_millis(500),
-            settings: AccountSettings::default(),
-        })
-        .unwrap();
-    (node, account)
+fn empty(node: &Node, number: u32) -> Arc<Account> {
+    node.create_account(&AccountRecord {
+        id: AccountId(number),
+        name: Name::parse("main").unwrap(),
+        id_key: IdKey::new([3; 16]),
+        created_at: Timestamp::from_millis(500),
+        settings: AccountSettings::default(),
+    })
+    .unwrap()
 }
 
 /// An organization for each client.

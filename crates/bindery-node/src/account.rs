@@ -383,10 +383,15 @@ impl Account {
         self.notes.last_use(key)
     }
 
+    /// Whether nothing waits to be written down, and the last change could be stored.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.notes.is_waiting() && self.takes_writes()
+    }
+
     /// Has everything that was noted so far written down, and waits for it. After a change that could not be stored, tries the store in
     /// any case: whoever sends changes only where they are taken would never find out that they are again.
     pub async fn flush(&self) -> Result<(), ExecuteError> {
-        if !self.notes.is_waiting() && self.takes_writes() {
+        if self.is_flushed() {
             return Ok(());
         }
         let (flush, answer) = Flush::new();

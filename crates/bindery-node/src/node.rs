@@ -1,6 +1,6 @@
 //! All accounts of one store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use bindery_core::id::AccountId;
 use bindery_core::place::Account as AccountRecord;
 use bindery_store::{Store, StoreError};
+use tokio::task::JoinSet;
 
 use crate::account::Account;
 use crate::clock::Clock;
@@ -194,12 +195,25 @@ impl Node {
     pub async fn keep_notes(&self) {
         let mut interval = tokio::time::interval(NOTES_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Beside each other: one that waits for the store, for as long as that takes, holds nobody up.
+        let (mut flushes, mut flushing) = (JoinSet::new(), BTreeSet::new());
         loop {
             interval.tick().await;
-            for account in self.accounts() {
-                if let Err(error) = account.flush().await {
-                    tracing::warn!(%error, "audit entries wait to be written");
+            while let Some(ended) = flushes.try_join_next() {
+                if let Ok(id) = ended {
+                    flushing.remove(&id);
                 }
+            }
+            for account in self.accounts() {
+                if account.is_flushed() || !flushing.insert(account.id()) {
+                    continue;
+                }
+                flushes.spawn(async move {
+                    if let Err(error) = account.flush().await {
+                        tracing::warn!(%error, "audit entries wait to be written");
+                    }
+                    account.id()
+                });
             }
         }
     }

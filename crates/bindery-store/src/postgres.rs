@@ -40,7 +40,7 @@ mod pool;
 
 /// How many accounts of a node can be written to at the same moment.
 const WRITERS_MAX: usize = 8;
-/// How many threads of a node can read at the same moment.
+/// How many threads of a node can read at the same moment, of each of three kinds.
 const READERS_MAX: usize = 4;
 
 /// Every statement of it sees what was committed when it began, and nothing later.
@@ -61,7 +61,12 @@ pub enum OpenError {
 pub struct PostgresStore {
     address: Arc<Address>,
     writers: Pool,
+    /// For what is read in a moment, and what everything waits for: how far accounts have come, what others changed, whose a key is.
     readers: Pool,
+    /// For whole accounts, which may take minutes.
+    loaders: Pool,
+    /// For audit logs, which may take minutes as well, and keep nobody from anything else.
+    auditors: Pool,
     listener: Listener,
     /// Accounts whose last commit went unanswered: it may still be under way.
     unsettled: Mutex<BTreeSet<AccountId>>,
@@ -89,7 +94,9 @@ impl PostgresStore {
         migrate::migrate(&mut connection, place)?;
         Ok(Self {
             writers: Pool::new(Arc::clone(&address), WRITE_TIMEOUT, WRITERS_MAX),
-            readers: Pool::new(Arc::clone(&address), READ_TIMEOUT, READERS_MAX),
+            readers: Pool::new(Arc::clone(&address), WRITE_TIMEOUT, READERS_MAX),
+            loaders: Pool::new(Arc::clone(&address), READ_TIMEOUT, READERS_MAX),
+            auditors: Pool::new(Arc::clone(&address), READ_TIMEOUT, READERS_MAX),
             listener: Listener::new(Arc::clone(&address), node),
             unsettled: Mutex::default(),
             address,
@@ -111,21 +118,28 @@ impl PostgresStore {
         &self,
         work: impl FnMut(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        self.readers
-            .read(work)
+        self.read_from(&self.readers, work)
+    }
+
+    fn read_from<T>(
+        &self,
+        pool: &Pool,
+        work: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        pool.read(work)
             .map_err(|failure| failure.at(&self.address.place))
     }
 
-    /// The same at one moment.
-    fn read_at_once<T>(
+    /// Reads an account at one moment.
+    fn load_at_once(
         &self,
-        mut work: impl FnMut(&mut Connection) -> Result<T, Failure>,
-    ) -> Result<T, StoreError> {
-        self.read(|connection| {
+        mut load: impl FnMut(&mut Connection) -> Result<State, Failure>,
+    ) -> Result<State, StoreError> {
+        self.read_from(&self.loaders, |connection| {
             connection.begin(BEGIN_AT_ONCE, "SELECT 1", &[], &mut |_| Ok(()))?;
-            let done = work(connection)?;
+            let state = load(connection)?;
             connection.end("ROLLBACK")?;
-            Ok(done)
+            Ok(state)
         })
     }
 
@@ -172,7 +186,7 @@ impl Store for PostgresStore {
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        self.read_at_once(|connection| read::load(connection, account))
+        self.load_at_once(|connection| read::load(connection, account))
     }
 
     fn append(
@@ -201,7 +215,7 @@ impl Store for PostgresStore {
     }
 
     fn base(&self, account: AccountId) -> Result<State, StoreError> {
-        self.read_at_once(|connection| base::load(connection, account))
+        self.load_at_once(|connection| base::load(connection, account))
     }
 
     fn forget_log(
@@ -232,7 +246,9 @@ impl Store for PostgresStore {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        self.read(|connection| audit::find(connection, account, query))
+        self.read_from(&self.auditors, |connection| {
+            audit::find(connection, account, query)
+        })
     }
 
     fn forget_audit(

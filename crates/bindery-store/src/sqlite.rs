@@ -1,8 +1,9 @@
 //! The store on one embedded SQLite file, for one process: `bindery.db` in the data directory, beside `bindery.lock`.
 //!
 //! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One connection writes, another reads, so that
-//! readers don't wait for the writer, and one loads whole accounts, so that nobody waits for a large one but who wants it. What it shares with PostgreSQL is in `tables`; what is SQLite's own (opening, pragmas,
-//! row by row writing, what a failed commit means) is here.
+//! readers don't wait for the writer; one loads whole accounts, and one looks through audit logs, so that nobody waits for
+//! what takes long but who wants it. What it shares with PostgreSQL is in `tables`; what is SQLite's own (opening, pragmas, row
+//! by row writing, what a failed commit means) is here.
 
 use std::fs::File;
 use std::path::Path;
@@ -40,6 +41,7 @@ pub struct SqliteStore {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     loader: Mutex<Connection>,
+    auditor: Mutex<Connection>,
     /// Whether the last commit failed in a way that may have left all of it in the WAL.
     is_unsettled: AtomicBool,
     // Declared last: the lock is let go of after the connections are closed.
@@ -158,7 +160,8 @@ impl Store for SqliteStore {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        audit::find(&mut &*self.reader(), account, query).map_err(|failure| failure.at(&self.place))
+        audit::find(&mut &*lock(&self.auditor), account, query)
+            .map_err(|failure| failure.at(&self.place))
     }
 
     fn forget_audit(

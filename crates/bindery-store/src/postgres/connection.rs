@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -98,7 +99,7 @@ impl Connection {
                         statements: HashMap::new(),
                         health: Health::Good,
                         is_in_transaction: false,
-                        patience: ANSWER_TIMEOUT,
+                        patience: statement_timeout.saturating_add(ANSWER_MARGIN),
                     });
                 }
                 Err(refusal) => refusals.push(format!("{}: {refusal}", named(host))),
@@ -161,10 +162,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends these statements and the commit at once, and waits for all the answers.
+    /// Sends these statements and the commit at once, and waits for all the answers. What is to be done `then` is sent along, and
+    /// nobody hears whether it was; it happens after the commit, or for nothing.
     ///
     /// A statement that fails takes the whole transaction with it: the commit that comes after is a rollback then.
-    pub(super) fn commit(&mut self, writes: &[Write]) -> Result<(), CommitError> {
+    pub(super) fn commit(
+        &mut self,
+        writes: &[Write],
+        then: Option<&str>,
+    ) -> Result<(), CommitError> {
         let mut statements = Vec::with_capacity(writes.len());
         for write in writes {
             let prepared = self.prepare(write.sql);
@@ -190,13 +196,21 @@ impl Connection {
             is_sent.set(true);
             client.batch_execute("COMMIT").await
         };
+        let then = async {
+            if let Some(sql) = then.filter(|_| is_sent.get()) {
+                // Looked at once, which sends it. Its answer is read and thrown away with that of the next statement.
+                futures_util::future::poll_immediate(pin!(client.batch_execute(sql))).await;
+            }
+        };
         let committed = wait_for_all(self.runtime.as_ref(), self.patience, async {
             // Hears whether the connection has ended while the batch was made: once for the socket to be looked at, once for
             // what came to be read.
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             // In the order in which they are first looked at, so they are sent in this order.
-            futures_util::future::join(join_all(sent), commit).await
+            let (written, committed, ()) =
+                futures_util::future::join3(join_all(sent), commit, then).await;
+            (written, committed)
         });
         let is_sent = is_sent.get();
         let (written, committed) = match committed {

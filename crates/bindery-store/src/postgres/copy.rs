@@ -25,7 +25,6 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn snapshot(address: &Address) -> Result<Snapshot, OpenError> {
     let place = &address.place;
     let looked = Connection::open(address, READ_TIMEOUT, None).and_then(|mut connection| {
-        connection.wait_for_statements_of(READ_TIMEOUT);
         let idle_ms = IDLE_TIMEOUT.as_millis();
         connection.batch(&format!(
             "SET idle_in_transaction_session_timeout = {idle_ms}; {}",
@@ -110,6 +109,9 @@ fn check_empty(connection: &mut Connection, place: &str) -> Result<(), StoreErro
             why: "it has tables of another application".to_owned(),
         });
     }
+    // Nobody makes an account between the look and the end of these tables.
+    let lock = "LOCK TABLE account IN ACCESS EXCLUSIVE MODE";
+    connection.batch(lock).map_err(at)?;
     match accounts(connection).map_err(at)? {
         0 => Ok(()),
         _ => Err(StoreError::NotEmpty(place.to_owned())),

@@ -57,12 +57,13 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
     let writer = open_writer(&path)?;
     let read =
         || open_reader(&path).map_err(|error| Failure::from(error).at(&path.display().to_string()));
-    let (reader, loader) = (read()?, read()?);
+    let (reader, loader, auditor) = (read()?, read()?, read()?);
     Ok(SqliteStore {
         place: path.display().to_string(),
         writer: Mutex::new(writer),
         reader: Mutex::new(reader),
         loader: Mutex::new(loader),
+        auditor: Mutex::new(auditor),
         is_unsettled: AtomicBool::new(false),
         _lock: lock,
     })
@@ -184,10 +185,11 @@ impl Draft {
                 writer,
                 reader,
                 loader,
+                auditor,
                 _lock: kept,
                 ..
             } = store;
-            drop((writer, reader, loader));
+            drop((writer, reader, loader, auditor));
             lock = kept;
         }
         refuse_wal(data_dir)?;
