@@ -18,23 +18,47 @@ const CHANGES: u32 = 40_000;
 /// With the numbers that they have everywhere.
 const SIGNALS: [(&str, i32); 2] = [("-KILL", 9), ("-INT", 2)];
 
-/// Runs a command until it is in the middle of it, and ends it there with this signal.
-fn interrupt(arguments: &[&str], signal: (&str, i32), is_in_the_middle: &dyn Fn() -> bool) {
-    let mut running = spawn(
-        Command::new(env!("CARGO_BIN_EXE_bindery"))
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
+/// How often a command may be faster than whoever ends it.
+const TRIES: usize = 50;
+
+/// Runs a command until it is in the middle of it, and ends it there with this signal. One that came to its end before is begun
+/// again, once what it made is taken away.
+fn interrupt(
+    arguments: &[&str],
+    signal: (&str, i32),
+    is_in_the_middle: &dyn Fn() -> bool,
+    take_away: &dyn Fn(),
+) {
+    let is_ended_in_time = (0..TRIES).any(|_| {
+        let mut running = spawn(
+            Command::new(env!("CARGO_BIN_EXE_bindery"))
+                .args(arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        );
+        let mut over = None;
+        while over.is_none() && !is_in_the_middle() {
+            std::thread::sleep(Duration::from_millis(1));
+            over = running.try_wait().unwrap();
+        }
+        let ended = over.unwrap_or_else(|| {
+            let id = running.id().to_string();
+            let mut kill = Command::new("kill");
+            let mut signalled = spawn(kill.args([signal.0, &id]));
+            assert!(signalled.wait().unwrap().success());
+            running.wait().unwrap()
+        });
+        if ended.signal() == Some(signal.1) {
+            return true;
+        }
+        assert!(ended.success(), "{arguments:?}: {ended}");
+        take_away();
+        false
+    });
+    assert!(
+        is_ended_in_time,
+        "{arguments:?} was over before it could be ended"
     );
-    while !is_in_the_middle() {
-        assert_eq!(running.try_wait().unwrap(), None, "{arguments:?}: too soon");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let id = running.id().to_string();
-    let signalled = spawn(Command::new("kill").args([signal.0, &id])).wait();
-    assert!(signalled.unwrap().success());
-    let ended = running.wait().unwrap();
-    assert_eq!(ended.signal(), Some(signal.1), "{arguments:?}: too late");
 }
 
 /// The same command where no file may become larger than so many blocks of 512 bytes.
@@ -94,6 +118,19 @@ impl Target {
         }
     }
 
+    /// Takes away what was made there.
+    fn empty(&self) {
+        match self {
+            Self::Directory(path) => std::fs::remove_dir_all(path).unwrap(),
+            Self::Database(url) => {
+                let mut client = postgres::Client::connect(url, NoTls).unwrap();
+                client
+                    .batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+                    .unwrap();
+            }
+        }
+    }
+
     /// Nobody takes it for a store, and whoever tries is told what it is.
     fn assert_unfinished(&self, home: &Path) {
         let url = self.url();
@@ -134,8 +171,9 @@ fn a_backup_that_ends_in_the_middle_is_none_and_the_next_one_is_whole() {
         let file = path(signal.0.trim_start_matches('-'));
         let unfinished = format!("{file}.unfinished");
         let backup = ["backup", "--store", &origin, "--to", &file];
-        interrupt(&backup, signal, &|| {
-            is_larger(Path::new(&unfinished), 128 * 1024)
+        let is_in_the_middle = || is_larger(Path::new(&unfinished), 128 * 1024);
+        interrupt(&backup, signal, &is_in_the_middle, &|| {
+            std::fs::remove_file(&file).unwrap();
         });
         assert!(!Path::new(&file).exists());
         for refused in [
@@ -176,10 +214,14 @@ fn a_restore_or_migration_that_ends_in_the_middle_is_no_store_and_is_done_again(
                     "restore" => ["restore", "--store", &url, "--from", file],
                     _ => ["migrate", "--from", &origin, "--to", &url],
                 };
-                interrupt(&arguments, signal, &|| target.is_begun());
+                interrupt(&arguments, signal, &|| target.is_begun(), &|| {
+                    target.empty();
+                });
                 target.assert_unfinished(&home);
                 // Also what was begun again and ended again.
-                interrupt(&arguments, signal, &|| target.is_begun());
+                interrupt(&arguments, signal, &|| target.is_begun(), &|| {
+                    target.empty();
+                });
                 target.assert_unfinished(&home);
                 succeeds(&arguments);
                 assert_eq!(succeeds(&["verify", "--store", &url]), verified);
