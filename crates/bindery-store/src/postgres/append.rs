@@ -66,9 +66,8 @@ pub(super) fn append(
 /// lets one transaction at a time commit that says something, in the whole cluster, and commits of other accounts would wait for the
 /// disk one after the other. What gets lost when it crashes in between is heard with the next look at the log.
 fn notify(note: &str) -> String {
-    format!(
-        "BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_notify('bindery', '{note}'); COMMIT"
-    )
+    // Sent as one, which makes it a transaction: one that fails, since nobody reads what was said, leaves nothing open behind it.
+    format!("SET LOCAL synchronous_commit = off; SELECT pg_notify('bindery', '{note}')")
 }
 
 /// Begins a transaction and takes the account's row, which no other node has until it ends.
