@@ -383,6 +383,11 @@ impl Account {
         self.notes.last_use(key)
     }
 
+    /// Nothing can queue any more: the writer does what is left, and ends.
+    pub(crate) fn close(&mut self) {
+        drop(self.queue.take());
+    }
+
     /// Whether nothing waits to be written down, and the last change could be stored.
     pub(crate) fn is_flushed(&self) -> bool {
         !self.notes.is_waiting() && self.takes_writes()
@@ -419,13 +424,6 @@ impl Account {
             .try_send(Errand::Commit(Box::new(pending)))
             .map_err(|_| ExecuteError::Unavailable)?;
         answer.await.unwrap_or(Err(ExecuteError::Unavailable))
-    }
-}
-
-impl Account {
-    /// Nothing can queue any more: the writer does what is left, and ends.
-    pub(crate) fn close(&mut self) {
-        drop(self.queue.take());
     }
 }
 

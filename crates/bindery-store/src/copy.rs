@@ -99,7 +99,7 @@ pub(crate) static TABLES: [Table; 9] = {
                 ("revision", Integer),
                 ("latest", Integer),
                 ("audit_head", Integer),
-                ("audit_latest", Integer),
+                ("latest_audit", Integer),
                 ("body", Bytes),
             ],
         },
@@ -108,7 +108,11 @@ pub(crate) static TABLES: [Table; 9] = {
             name: "base",
             account: "account",
             key: 0,
-            columns: &[("revision", Integer), ("latest", Integer), ("body", Bytes)],
+            columns: &[
+                ("revision", Integer),
+                ("latest_change", Integer),
+                ("body", Bytes),
+            ],
         },
         Table {
             code: BASE_RECORD,

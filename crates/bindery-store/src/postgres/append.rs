@@ -186,7 +186,7 @@ fn writes(
     // The commit is sent along, so a row that isn't where it was must be an error: no revision is not allowed.
     write(
         "UPDATE account SET revision = CASE WHEN revision = $2 THEN $3::BIGINT END, batch = $4,
-            latest = $5, audit_head = $6, audit_latest = $7, body = COALESCE($8, body)
+            latest = $5, audit_head = $6, latest_audit = $7, body = COALESCE($8, body)
         WHERE id = $1",
         vec![
             Box::new(bounded(old.position.revision.0)),
@@ -361,5 +361,32 @@ impl Records {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::address::Address;
+    use super::super::connection::WRITE_TIMEOUT;
+    use super::*;
+
+    #[test]
+    fn a_notification_that_fails_leaves_a_connection_that_commits() {
+        let server = std::env::var("BINDERY_TEST_POSTGRES").expect(
+            "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one",
+        );
+        let address = Arc::new(Address::parse(&server).expect("a URL"));
+        let pool = Pool::new(address, WRITE_TIMEOUT, 1);
+        // Longer than a notification may be.
+        let refused = notify(&"1".repeat(10_000));
+        for _ in 0..3 {
+            let begun =
+                pool.start(|connection| connection.begin(BEGIN, "SELECT 1", &[], &mut |_| Ok(())));
+            let (mut lease, ()) = begun.expect("the connection is good");
+            let committed = lease.commit(&[], Some(&refused));
+            assert!(committed.is_ok(), "{committed:?}");
+        }
     }
 }

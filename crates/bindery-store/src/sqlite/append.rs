@@ -229,7 +229,7 @@ fn write_head(
 ) -> Result<(), WriteError> {
     let new = old.after(batch);
     let mut update = transaction.prepare_cached(
-        "UPDATE account SET revision = $1, batch = $2, latest = $3, audit_head = $4, audit_latest = $5
+        "UPDATE account SET revision = $1, batch = $2, latest = $3, audit_head = $4, latest_audit = $5
         WHERE id = $6 AND revision = $7",
     )?;
     let moved = update.execute((

@@ -18,7 +18,7 @@ pub(crate) fn create_account(
     account: &Account,
 ) -> Result<(), Failure> {
     let inserted = database.execute(
-        "INSERT INTO account (id, revision, latest, audit_head, audit_latest, body)
+        "INSERT INTO account (id, revision, latest, audit_head, latest_audit, body)
         VALUES ($1, 0, $2, 0, 0, $3)",
         &[
             account.id.into(),

@@ -17,7 +17,7 @@ use super::{Database, Failure, Rows, Value, batch_of, bounded, position};
 use crate::AppendError;
 
 /// Where the log begins. An account that has none begins at revision 0, as it was made.
-const BASE: &str = "SELECT revision, latest, body, batch FROM base WHERE account = $1";
+const BASE: &str = "SELECT revision, latest_change, body, batch FROM base WHERE account = $1";
 
 struct Base {
     position: LogPosition,
@@ -119,14 +119,14 @@ fn advance(
     ];
     let Some(Revision(old)) = old else {
         database.execute(
-            "INSERT INTO base (account, revision, latest, body, batch) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO base (account, revision, latest_change, body, batch) VALUES ($1, $2, $3, $4, $5)",
             &[account.into(), revision, latest, body, batch],
         )?;
         return Ok(true);
     };
     let old = Value::Integer(bounded(old));
     let moved = database.execute(
-        "UPDATE base SET revision = $1, latest = $2, body = $3, batch = $4
+        "UPDATE base SET revision = $1, latest_change = $2, body = $3, batch = $4
         WHERE account = $5 AND revision = $6",
         &[revision, latest, body, batch, account.into(), old],
     )?;

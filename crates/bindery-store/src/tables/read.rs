@@ -15,7 +15,7 @@ use crate::record::kind_of;
 
 /// Where an account stands.
 pub(crate) const HEAD: &str =
-    "SELECT revision, latest, audit_head, audit_latest, batch FROM account WHERE id = $1";
+    "SELECT revision, latest, audit_head, latest_audit, batch FROM account WHERE id = $1";
 
 /// How far an account has come.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub(crate) type Fill = fn(&mut dyn Database) -> Result<(), Failure>;
 
 /// What is INTEGER fits into 32 bits with its sign, and BLOB is BYTEA on PostgreSQL.
 ///
-/// - `account`: `latest` is the time of its last log entry, `audit_latest` the latest time in its audit log.
+/// - `account`: `latest` is the time of its last log entry, `audit_latest` (later `latest_audit`) the latest time in its audit log.
 /// - `record`: what is there now, so that loading needn't replay the log.
 /// - `issued`: the highest number ever given to each kind, since the thing that had it may be gone.
 /// - `audit`: `latest` is the latest time so far, which never falls however the clock is set: it finds the first entry
@@ -127,9 +127,13 @@ const FORMAT_4: &str = "
     );
 ";
 
-/// `batch`: that of the entry which brought the account, or its base, to its revision; 0 where nobody knows. Follows from the log,
-/// as far as that goes back.
+/// - `latest_audit` is what was `audit_latest`, and `latest_change` what was `latest`: a server of an older version that still runs
+///   doesn't know them, and is kept from writing entries and bases without their batch.
+/// - `batch`: that of the entry which brought the account, or its base, to its revision; 0 where nobody knows. Follows from the
+///   log, as far as that goes back.
 const FORMAT_5: &str = "
+    ALTER TABLE account RENAME COLUMN audit_latest TO latest_audit;
+    ALTER TABLE base RENAME COLUMN latest TO latest_change;
     ALTER TABLE account ADD COLUMN batch BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE base ADD COLUMN batch BIGINT NOT NULL DEFAULT 0;
 ";

@@ -141,7 +141,7 @@ fn read(file: &Path) -> Result<Vec<Part>, BackupError> {
     Ok(parts)
 }
 
-fn everything() -> AuditQuery {
+pub(crate) fn everything() -> AuditQuery {
     AuditQuery {
         from: Timestamp::from_millis(i64::MIN),
         to: Timestamp::from_millis(i64::MAX),
@@ -580,7 +580,7 @@ fn what_does_not_agree_is_named() {
             "account 1: audit entry 20 is out of the order of time",
         ),
         (
-            "UPDATE account SET audit_latest = 1 WHERE id = 1",
+            "UPDATE account SET latest_audit = 1 WHERE id = 1",
             "account 1: its audit log ends at another moment than it should",
         ),
     ] {

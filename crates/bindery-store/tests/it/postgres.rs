@@ -12,8 +12,10 @@ use bindery_core::state::State;
 use bindery_store::conformance::{conformance, forgetting};
 use bindery_store::postgres::{OpenError, PostgresStore};
 use bindery_store::{AppendError, Batch, Store, StoreError, Wake};
+use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
+use crate::copy::everything;
 use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key};
 
 mod tls;
@@ -359,28 +361,26 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     let database = Database::new();
     append(&database.founded(), 1).unwrap();
     append_key(&database.open(), 2);
+    // What brought the account to format 5.
+    let batches = "ALTER TABLE account DROP COLUMN batch;
+        ALTER TABLE account RENAME COLUMN latest_audit TO audit_latest";
     for (format, undone) in [
         (
             1,
-            "DROP TABLE key_use, secret, base, base_record, base_issued; DROP INDEX record_of_person;
-            ALTER TABLE account DROP COLUMN batch",
+            "DROP TABLE key_use, secret, base, base_record, base_issued; DROP INDEX record_of_person",
         ),
         (
             2,
-            "DROP TABLE secret, base, base_record, base_issued; DROP INDEX record_of_person;
-            ALTER TABLE account DROP COLUMN batch",
+            "DROP TABLE secret, base, base_record, base_issued; DROP INDEX record_of_person",
         ),
-        (
-            3,
-            "DROP TABLE base, base_record, base_issued; ALTER TABLE account DROP COLUMN batch",
-        ),
+        (3, "DROP TABLE base, base_record, base_issued"),
         (
             4,
-            "ALTER TABLE account DROP COLUMN batch; ALTER TABLE base DROP COLUMN batch",
+            "ALTER TABLE base DROP COLUMN batch; ALTER TABLE base RENAME COLUMN latest_change TO latest",
         ),
     ] {
         database.run(&format!(
-            "{undone}; UPDATE bindery_format SET format = {format}"
+            "{undone}; {batches}; UPDATE bindery_format SET format = {format}"
         ));
         // Several servers of the new version may start on it at once.
         thread::scope(|scope| {
@@ -397,6 +397,54 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
             }
         });
     }
+}
+
+#[test]
+fn a_server_of_an_older_version_that_still_runs_can_not_write() {
+    let database = Database::new();
+    append(&database.founded(), 1).unwrap();
+    let mut client = Client::connect(&database.url, NoTls).unwrap();
+    // As format 4 did it: an append, and a base that takes entries in.
+    for written in [
+        "UPDATE account SET revision = 2, latest = 2, audit_head = 0, audit_latest = 0 WHERE id = 1",
+        "UPDATE base SET revision = 1, latest = 1, body = '' WHERE account = 1 AND revision = 0",
+    ] {
+        let refused = client
+            .execute(written, &[])
+            .map_err(|error| error.code().cloned());
+        assert_eq!(refused, Err(Some(SqlState::UNDEFINED_COLUMN)), "{written}");
+    }
+    assert_eq!(revisions(&database.open()), [1]);
+}
+
+#[test]
+fn whoever_looks_through_audit_logs_or_loads_accounts_keeps_nobody_from_what_takes_a_moment() {
+    const MANY: usize = 8;
+    let database = Database::new();
+    let store = database.founded();
+    append(&store, 1).unwrap();
+    let mut holder = Client::connect(&database.url, NoTls).unwrap();
+    let mut holding = holder.transaction().unwrap();
+    holding
+        .batch_execute("LOCK TABLE audit, record IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    thread::scope(|scope| {
+        for _ in 0..MANY {
+            scope.spawn(|| store.audit(ACCOUNT, &everything()));
+            scope.spawn(|| store.load(ACCOUNT));
+        }
+        // Until as many of them wait for the tables as can.
+        let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND database =
+            (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let all_wait = (0..1_000).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            holding.query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 8
+        });
+        assert!(all_wait, "four of each");
+        assert_eq!(store.heads().unwrap().len(), 1);
+        assert_eq!(revisions(&store), [1]);
+        holding.rollback().unwrap();
+    });
 }
 
 #[test]

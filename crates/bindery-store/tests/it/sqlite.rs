@@ -97,7 +97,8 @@ fn a_format_without_bases_is_brought_up_to_date_with_what_is_in_it() {
     meddle(
         dir.path(),
         "DROP TABLE base; DROP TABLE base_record; DROP TABLE base_issued;
-        ALTER TABLE account DROP COLUMN batch; PRAGMA user_version = 3",
+        ALTER TABLE account DROP COLUMN batch;
+        ALTER TABLE account RENAME COLUMN latest_audit TO audit_latest; PRAGMA user_version = 3",
     );
     let store = SqliteStore::open(dir.path()).unwrap();
     assert_eq!(store.load(ACCOUNT).unwrap(), state);
@@ -165,7 +166,8 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     meddle(
         dir.path(),
         "DROP TABLE secret; DROP INDEX record_of_person; DROP TABLE base; DROP TABLE base_record;
-        DROP TABLE base_issued; ALTER TABLE account DROP COLUMN batch; PRAGMA user_version = 2",
+        DROP TABLE base_issued; ALTER TABLE account DROP COLUMN batch;
+        ALTER TABLE account RENAME COLUMN latest_audit TO audit_latest; PRAGMA user_version = 2",
     );
     let store = SqliteStore::open(dir.path()).unwrap();
     assert_eq!(owner_of_key(&store), Some(Revision(101)));
