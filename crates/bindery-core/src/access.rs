@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bindery_index::{
-    Changes, Holding, Index, Kind, Principal as IndexPrincipal, Project as IndexProject, Source,
-    Space as IndexSpace, View, Where, Writer,
+    Changes, Holding, Index, Kind, Principal as IndexPrincipal, Project as IndexProject, Room,
+    Source, Space as IndexSpace, View, Where, Writer,
 };
 
 use crate::api_key::KeyOwner;
@@ -322,23 +322,22 @@ fn indexed_project(state: &State, project: &Project) -> IndexProject {
     }
 }
 
-/// One more than the highest number.
-fn behind<I: Id, T>(last: Option<&(I, T)>) -> usize {
-    last.map_or(0, |(id, _)| {
-        usize::try_from(id.number())
-            .unwrap_or(usize::MAX)
-            .saturating_add(1)
-    })
+fn room<I: Id, T>(count: usize, last: Option<&(I, T)>) -> Room {
+    let end = last.map_or(0, |(id, _)| {
+        let number = usize::try_from(id.number()).unwrap_or(usize::MAX);
+        number.saturating_add(1)
+    });
+    Room { count, end }
 }
 
 /// Everything at once, when an account is loaded.
 impl Source for State {
-    fn room(&self) -> [usize; 4] {
+    fn rooms(&self) -> [Room; 4] {
         [
-            behind(self.users.get_max()),
-            behind(self.organizations.get_max()),
-            behind(self.spaces.get_max()),
-            behind(self.projects.get_max()),
+            room(self.users.len(), self.users.get_max()),
+            room(self.organizations.len(), self.organizations.get_max()),
+            room(self.spaces.len(), self.spaces.get_max()),
+            room(self.projects.len(), self.projects.get_max()),
         ]
     }
 

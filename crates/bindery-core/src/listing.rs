@@ -1,6 +1,6 @@
 //! The list index: where things lie and who holds what, sorted by id, so that a page of a list costs what the caller can
-//! see and not what there is. Derived from the same changes as the entities and never written apart; a test rebuilds it
-//! from scratch to compare.
+//! see and not what there is. Derived from the same changes as the entities, or by a load from the same records, and never written
+//! apart; a test rebuilds it from scratch to compare.
 //!
 //! It knows no rule: it yields candidates in the order of their ids, and each is decided by the one engine afterwards.
 
@@ -14,7 +14,7 @@ use crate::decision::SpacePlace;
 use crate::id::{ApiKeyId, Id, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
 use crate::text::Name;
 use crate::tree::{Keyed, Tree};
-use crate::user::{Standing, User};
+use crate::user::User;
 
 /// Sorted ids of one account, in persistent collections: a clone is O(1). Those of role bindings stand beside them, in
 /// [`Bindings`](crate::state::Bindings).
@@ -205,7 +205,7 @@ impl<'a, I: Id + 'a> Candidates<'a, I> {
 impl ListIndex {
     /// A user came, changed or left for good.
     pub(crate) fn put_user(&mut self, user: &User, email: Option<Arc<str>>) {
-        let email = email.filter(|_| user.standing != Standing::Inactive);
+        let email = email.filter(|_| user.is_listed());
         file(&mut self.people, user.id, email);
     }
 

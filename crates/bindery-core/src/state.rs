@@ -32,7 +32,7 @@ pub(crate) use bindings::Bindings;
 pub use difference::Difference;
 pub use loading::{Loading, RecordError};
 
-/// One account, whole. Only [`State::apply`] and [`State::advance`] change it.
+/// One account, whole. Made by [`Loading`]; only [`State::apply`] and [`State::advance`] change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     pub(crate) position: LogPosition,
@@ -185,12 +185,17 @@ impl State {
         self.latest = entry.at;
     }
 
+    /// This number was given to something of this kind.
+    fn note_issued(&mut self, kind: Kind, number: u32) {
+        let highest = self.issued.get(&kind).copied().unwrap_or(0).max(number);
+        self.issued.insert(kind, highest);
+    }
+
     /// Puts or deletes one entity, with everything that is derived from it.
     pub fn apply(&mut self, change: &Change) {
         if !change.is_delete() {
             let (kind, number) = change.key();
-            let highest = self.issued.get(&kind).copied().unwrap_or(0).max(number);
-            self.issued.insert(kind, highest);
+            self.note_issued(kind, number);
         }
         match change {
             Change::PutAccount(account) => self.account = Arc::new(account.clone()),
@@ -237,14 +242,7 @@ impl State {
             self.users_by_email.insert(Arc::clone(email), user.id);
         }
         self.listing.put_user(user, email);
-        let old = self.users.insert(user.id, Arc::new(user.clone()));
-        if let (None, Identity::Bot { key }) = (old, &user.identity) {
-            // While records are loaded, a bot may come after its seats.
-            let spaces: Vec<SpaceId> = self.spaces_bound_to(user.id).collect();
-            for space in spaces {
-                self.listing.set_service_key(space, *key, true);
-            }
-        }
+        self.users.insert(user.id, Arc::new(user.clone()));
     }
 
     fn put_organization(&mut self, organization: &Organization) {

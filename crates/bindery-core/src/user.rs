@@ -106,6 +106,11 @@ impl User {
         }
     }
 
+    /// Whether lists of people show them: not once they have left for good.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.email().is_some() && self.standing != Standing::Inactive
+    }
+
     /// Whether this is a person.
     pub fn is_human(&self) -> bool {
         matches!(self.identity, Identity::Human { .. })

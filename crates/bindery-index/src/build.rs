@@ -1,15 +1,18 @@
 //! Building an index of everything at once: counted, sorted by owner, and each table made in the size it needs.
 
 use std::collections::BTreeMap;
+use std::mem::replace;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
 use crate::atomic::AtomicU64;
 use crate::codes::Codes;
 use crate::index::{BELOW, HOLDERS, Index, LARGE_BYTES, PLACE};
 use crate::pool::{Free, Full, Pool, Slot, Table, class_for};
 use crate::record::{
-    Holding, Kind, Place, Principal, Project, Space, UserWord, is_organization, number_of,
+    Holding, Kind, NUMBERS, Place, Principal, Project, Space, UserWord, is_organization, number_of,
 };
 use crate::slab::{Cells, Slab};
 use crate::writer::{
@@ -19,10 +22,33 @@ use crate::writer::{
 /// Room for what comes later, as a part of what is there.
 const SLACK: usize = 64;
 
+/// What numbers things of one kind have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// How many there are.
+    pub count: usize,
+    /// One more than the highest number.
+    pub end: usize,
+}
+
+/// So many numbers for each thing that is there may be nobody's (any more), beside [`UNUSED_MIN`].
+const UNUSED_PER_ONE: usize = 64;
+/// So many may be in any case.
+const UNUSED_MIN: usize = 1 << 20;
+
+impl Room {
+    /// There is a cell for every number. One that is further from the others is damaged, or almost everything that there ever was is gone:
+    /// that isn't worth the memory.
+    fn end_max(self) -> usize {
+        let dense = self.count.saturating_mul(UNUSED_PER_ONE);
+        dense.saturating_add(UNUSED_MIN).min(NUMBERS as usize)
+    }
+}
+
 /// Where the facts come from. Each part may be asked for more than once, and is the same each time.
 pub trait Source: Sync {
-    /// One more than the highest numbers of users, organizations, spaces and projects.
-    fn room(&self) -> [usize; 4];
+    /// Of users, organizations, spaces and projects.
+    fn rooms(&self) -> [Room; 4];
     /// Every user.
     fn principals(&self, with: &mut dyn FnMut(u32, Principal));
     /// Every organization.
@@ -60,7 +86,13 @@ fn build(source: &impl Source) -> Result<Built, Full> {
             result = made;
         }
     };
-    let mut index = Index::new(source.room(), Pool::new(0), Pool::new(0));
+    let rooms = source.rooms();
+    if rooms.iter().any(|room| room.end > room.end_max()) {
+        return Err(Full);
+    }
+    let is_large = rooms.iter().map(|room| room.count).sum::<usize>() >= LARGE;
+    let ends = rooms.map(|room| room.end);
+    let mut index = Index::new(ends, Pool::new(0), Pool::new(0));
     let mut codes = Codes::default();
     let mut last_end = 0;
     let mut admins = Vec::new();
@@ -89,22 +121,22 @@ fn build(source: &impl Source) -> Result<Built, Full> {
         note(codes.define(&index, role, Some(permissions)));
     });
     result?;
-    let (users, places) = std::thread::scope(|scope| {
-        let users = scope.spawn(|| count_by_user(source, &index));
-        let places = count_by_place(source, &index);
-        (users.join(), places)
-    });
-    let (users, (places, roles)) = (users.map_err(|_| Full)??, places?);
+    let (users, places) = beside(
+        is_large,
+        || count_by_user(source, rooms),
+        || count_by_place(source, rooms),
+    );
+    let (users, (places, roles)) = (users?, places?);
     for (role, count) in roles.all() {
         codes.take_all(&index, role, count)?;
     }
     let codes_of = CodesOf::new(&codes);
-    let (held, holders) = std::thread::scope(|scope| {
-        let held = scope.spawn(|| build_held(source, &index, &codes_of, users));
-        let holders = build_holders(source, &index, &codes_of, places, &mut admins);
-        (held.join(), holders)
-    });
-    let (pool, free_held) = held.map_err(|_| Full)??;
+    let (held, holders) = beside(
+        is_large,
+        || build_held(source, &index, &codes_of, users),
+        || build_holders(source, &index, &codes_of, (rooms, places), &mut admins),
+    );
+    let (pool, free_held) = held?;
     index.held = pool;
     let (pool, free_holders) = holders?;
     index.holders = pool;
@@ -112,30 +144,53 @@ fn build(source: &impl Source) -> Result<Built, Full> {
     Ok((index, free_held, free_holders, codes, last_end))
 }
 
+/// There are that many things, or more, where another thread is worth its while.
+const LARGE: usize = 4096;
+
+/// Both, the first on a thread of its own if there is much to do.
+fn beside<A: Send, B>(
+    is_large: bool,
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B,
+) -> (A, B) {
+    if !is_large {
+        return (one(), other());
+    }
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (
+            one.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            other,
+        )
+    })
+}
+
 /// How many (key, value) pairs each owner has, for [`Sorted`].
-#[derive(Default)]
-struct Counts(Vec<usize>);
+struct Counts {
+    by_owner: Vec<usize>,
+    owners_max: usize,
+}
 
 impl Counts {
-    fn of(owners: usize) -> Self {
-        Self(vec![0; owners])
-    }
-
-    #[inline]
-    fn count(&mut self, owner: usize) {
-        self.reach(owner);
-        self.0[owner] += 1;
-    }
-
-    /// There is an owner with this number.
-    fn reach(&mut self, owner: usize) {
-        if owner >= self.0.len() {
-            self.0.resize(owner + 1, 0);
+    fn of(room: Room) -> Self {
+        Self {
+            by_owner: vec![0; room.end],
+            owners_max: room.end_max(),
         }
     }
 
-    fn owners(&self) -> usize {
-        self.0.len()
+    #[inline]
+    fn count(&mut self, owner: u32) -> Result<(), Full> {
+        let owner = owner as usize;
+        if owner >= self.by_owner.len() {
+            if owner >= self.owners_max {
+                return Err(Full);
+            }
+            self.by_owner.resize(owner + 1, 0);
+        }
+        self.by_owner[owner] += 1;
+        Ok(())
     }
 }
 
@@ -195,35 +250,32 @@ impl<'a> CodesOf<'a> {
 }
 
 /// What each user holds.
-fn count_by_user(source: &impl Source, index: &Index) -> Result<Counts, Full> {
-    let (mut counts, mut result) = (Counts::of(index.users.room()), Ok(()));
-    source.holdings(&mut |held| match checked(held.user) {
-        Ok(user) => counts.count(user as usize),
-        Err(full) => result = Err(full),
+fn count_by_user(source: &impl Source, [users, ..]: [Room; 4]) -> Result<Counts, Full> {
+    let (mut counts, mut result) = (Counts::of(users), Ok(()));
+    source.holdings(&mut |held| {
+        let counted = checked(held.user).and_then(|user| counts.count(user));
+        result = result.and(counted);
     });
     result.map(|()| counts)
 }
 
 /// What is held on each organization, space and project, and of each role.
-fn count_by_place(source: &impl Source, index: &Index) -> Result<([Counts; 3], Uses), Full> {
-    let rooms = [
-        index.organizations.room(),
-        index.spaces.room(),
-        index.projects.room(),
-    ];
-    let (mut counts, mut uses, mut result) = (rooms.map(Counts::of), Uses::default(), Ok(()));
-    source.holdings(&mut |held| match checked(held.resource) {
-        Ok(resource) => {
-            counts[family(held.kind)].count(resource as usize);
-            uses.count(held.role);
-        }
-        Err(full) => result = Err(full),
+fn count_by_place(
+    source: &impl Source,
+    [_, levels @ ..]: [Room; 4],
+) -> Result<([Counts; 3], Uses), Full> {
+    let (mut counts, mut uses, mut result) = (levels.map(Counts::of), Uses::default(), Ok(()));
+    source.holdings(&mut |held| {
+        let of_level = &mut counts[level(held.kind)];
+        let counted = checked(held.resource).and_then(|on| of_level.count(on));
+        result = result.and(counted);
+        uses.count(held.role);
     });
     result.map(|()| (counts, uses))
 }
 
 /// Which of organizations, spaces and projects something is held on.
-const fn family(kind: Kind) -> usize {
+const fn level(kind: Kind) -> usize {
     match kind {
         Kind::Organization => 0,
         Kind::Membership | Kind::Binding => 1,
@@ -265,16 +317,16 @@ fn build_held(
     codes: &CodesOf<'_>,
     counts: Counts,
 ) -> Result<(Pool, Free), Full> {
-    let users = counts.owners();
-    let by_user = Sorted::counted(counts, |each| {
+    let users = counts.by_owner.len();
+    let by_user = Sorted::of(counts.by_owner, |each| {
         source.holdings(&mut |held| {
             let value = held.kind.with_code(0, codes.of(held.role));
             each(held.user as usize, held.kind.key(held.resource), value);
         });
-    });
+    })?;
     let (mut free, mut fill, mut slots) = (Free::new(), Vec::new(), Vec::new());
     for user in 0..users {
-        let held = by_user.of(user);
+        let held = by_user.owned_by(user);
         if held.is_empty() {
             continue;
         }
@@ -289,7 +341,7 @@ fn build_held(
     }
     let pool = Pool::new(free.lines() + free.lines() / SLACK);
     for user in 0..users {
-        let held = by_user.of(user);
+        let held = by_user.owned_by(user);
         if held.is_empty() {
             continue;
         }
@@ -321,57 +373,59 @@ fn build_holders(
     source: &impl Source,
     index: &Index,
     codes: &CodesOf<'_>,
-    mut counts: [Counts; 3],
+    (rooms, counts): ([Room; 4], [Counts; 3]),
     admins: &mut [(u32, u32)],
 ) -> Result<(Pool, Free), Full> {
-    let [organizations, spaces, projects] = &mut counts;
-    source.spaces(&mut |_, space| organizations.reach(space.organization as usize));
-    source.projects(&mut |_, project| spaces.reach(project.space as usize));
-    let firsts = [
-        0,
-        organizations.owners(),
-        organizations.owners() + spaces.owners(),
-    ];
-    let [organizations, spaces, projects] =
-        [organizations.owners(), spaces.owners(), projects.owners()];
-    let holders = Sorted::counted(Counts(counts.map(|counts| counts.0).concat()), |each| {
+    let owners = counts.each_ref().map(|counts| counts.by_owner.len());
+    let [organizations, spaces, projects] = owners;
+    let firsts = [0, organizations, organizations + spaces];
+    let counts = counts.into_iter().flat_map(|counts| counts.by_owner);
+    let holders = Sorted::of(counts.collect(), |each| {
         source.holdings(&mut |held| {
-            let owner = firsts[family(held.kind)] + held.resource as usize;
+            let owner = firsts[level(held.kind)] + held.resource as usize;
             let value = held.kind.with_code(0, codes.of(held.role));
             each(owner, held.kind.key(held.user), value);
         });
-    });
-    let below = Sorted::new(organizations + spaces, |each| {
+    })?;
+    let [spaces_of, projects_of] = count_below(source, rooms)?;
+    let spaces_below = Sorted::of(spaces_of.by_owner, |each| {
         source.spaces(&mut |number, space| each(space.organization as usize, number, 1));
-        source.projects(&mut |number, project| {
-            each(organizations + project.space as usize, number, 1);
-        });
-    });
-    let there = joined(admins);
+    })?;
+    let projects_below = Sorted::of(projects_of.by_owner, |each| {
+        source.projects(&mut |number, project| each(project.space as usize, number, 1));
+    })?;
+    let held_on = |level: usize, number: usize| {
+        if number < owners[level] {
+            holders.owned_by(firsts[level] + number)
+        } else {
+            &[]
+        }
+    };
+    let there = joined(admins)?;
     let admins = &admins[..there];
     let mut free = Free::new();
     let mut plan = Plan::default();
     plan.add(&mut free, admins, || Ok(&index.admins))?;
-    for number in 0..organizations {
-        let (there, under) = (holders.of(number), below.of(number));
-        plan.add(&mut free, there, || {
+    for number in 0..organizations.max(spaces_below.owners()) {
+        plan.add(&mut free, held_on(0, number), || {
             cell(&index.organizations, number, HOLDERS)
         })?;
-        plan.add(&mut free, under, || {
+        plan.add(&mut free, spaces_below.owned_by(number), || {
             cell(&index.organizations, number, BELOW)
         })?;
     }
-    for number in 0..spaces {
-        let (there, under) = (
-            holders.of(organizations + number),
-            below.of(organizations + number),
-        );
-        plan.add(&mut free, there, || cell(&index.spaces, number, HOLDERS))?;
-        plan.add(&mut free, under, || cell(&index.spaces, number, BELOW))?;
+    for number in 0..spaces.max(projects_below.owners()) {
+        plan.add(&mut free, held_on(1, number), || {
+            cell(&index.spaces, number, HOLDERS)
+        })?;
+        plan.add(&mut free, projects_below.owned_by(number), || {
+            cell(&index.spaces, number, BELOW)
+        })?;
     }
     for number in 0..projects {
-        let there = holders.of(organizations + spaces + number);
-        plan.add(&mut free, there, || cell(&index.projects, number, HOLDERS))?;
+        plan.add(&mut free, held_on(2, number), || {
+            cell(&index.projects, number, HOLDERS)
+        })?;
     }
     let pool = Pool::new(free.lines() + free.lines() / SLACK);
     for (table, slots) in plan.tables {
@@ -379,6 +433,18 @@ fn build_holders(
         pool.fill(table, &plan.slots)?;
     }
     Ok((pool, free))
+}
+
+/// How many spaces each organization has, and how many projects each space.
+fn count_below(
+    source: &impl Source,
+    [_, organizations, spaces, _]: [Room; 4],
+) -> Result<[Counts; 2], Full> {
+    let (mut spaces_of, mut projects_of) = (Counts::of(organizations), Counts::of(spaces));
+    let mut result = Ok(());
+    source.spaces(&mut |_, space| result = result.and(spaces_of.count(space.organization)));
+    source.projects(&mut |_, project| result = result.and(projects_of.count(project.space)));
+    result.map(|()| [spaces_of, projects_of])
 }
 
 /// Tables to be filled, and what with.
@@ -435,15 +501,11 @@ struct Sorted {
 }
 
 impl Sorted {
-    /// `each` yields owner, key and value; the same each time. Values of one key become one.
-    fn new(owners: usize, each: impl Fn(&mut dyn FnMut(usize, u32, u32))) -> Self {
-        let mut counts = Counts::of(owners);
-        each(&mut |owner, _, _| counts.count(owner));
-        Self::counted(counts, each)
-    }
-
-    /// The same of what was counted before.
-    fn counted(Counts(mut begins): Counts, each: impl Fn(&mut dyn FnMut(usize, u32, u32))) -> Self {
+    /// `each` yields owner, key and value of what was counted. Values of one key become one.
+    fn of(
+        mut begins: Vec<usize>,
+        each: impl Fn(&mut dyn FnMut(usize, u32, u32)),
+    ) -> Result<Self, Full> {
         let mut end = 0;
         for count in &mut begins {
             let begin = end;
@@ -460,33 +522,44 @@ impl Sorted {
         });
         let mut begin = 0;
         let ranges = ends.iter().map(|end| {
-            let start = std::mem::replace(&mut begin, *end);
-            start..start + joined(&mut slots[start..*end])
+            let start = replace(&mut begin, *end);
+            Ok(start..start + joined(&mut slots[start..*end])?)
         });
-        Self {
-            ranges: ranges.collect(),
+        Ok(Self {
+            ranges: ranges.collect::<Result<_, _>>()?,
             slots,
-        }
+        })
     }
 
-    fn of(&self, owner: usize) -> &[(u32, u32)] {
-        &self.slots[self.ranges[owner].clone()]
+    fn owners(&self) -> usize {
+        self.ranges.len()
+    }
+
+    fn owned_by(&self, owner: usize) -> &[(u32, u32)] {
+        let range = self.ranges.get(owner).cloned();
+        &self.slots[range.unwrap_or_default()]
     }
 }
 
-/// Sorts them by key and joins the values of each; how many that makes.
-fn joined(slots: &mut [(u32, u32)]) -> usize {
+/// Sorts them by key and joins the values of each; how many that makes. `Full` if the same is held twice: codes of two roles would become
+/// that of a third.
+fn joined(slots: &mut [(u32, u32)]) -> Result<usize, Full> {
     slots.sort_unstable();
     let mut count = 0;
     for at in 0..slots.len() {
         let (key, value) = slots[at];
         match slots[..count].last_mut() {
-            Some((last, joined)) if *last == key => *joined |= value,
+            Some((last, joined)) if *last == key => {
+                if Kind::overlap(*joined, value) {
+                    return Err(Full);
+                }
+                *joined |= value;
+            }
             _ => {
                 slots[count] = (key, value);
                 count += 1;
             }
         }
     }
-    count
+    Ok(count)
 }

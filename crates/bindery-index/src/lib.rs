@@ -25,7 +25,7 @@ mod slab;
 mod tests;
 mod writer;
 
-pub use build::Source;
+pub use build::{Room, Source};
 pub use index::{Bytes, Index, View};
 pub use record::{Brief, Held, Holding, Kind, Principal, Project, Space, User, Where};
 pub use writer::{Changes, Writer};

@@ -57,6 +57,13 @@ impl Kind {
         }
     }
 
+    /// Whether two values of a slot say something of the same kind.
+    pub(crate) const fn overlap(one: u32, other: u32) -> bool {
+        let is_above = one >> MEMBERSHIP_SHIFT != 0 && other >> MEMBERSHIP_SHIFT != 0;
+        let is_below = one & 0xffff != 0 && other & 0xffff != 0;
+        is_above || is_below
+    }
+
     /// What a slot holds: its kinds with their codes, and the number of its key.
     #[inline]
     pub(crate) fn each_in(key: u32, value: u32, mut with: impl FnMut(Self, u32, u32)) {
@@ -230,7 +237,7 @@ impl User {
 }
 
 /// What searches ask about a user: four bits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Brief(pub(crate) u8);
 
 impl Brief {

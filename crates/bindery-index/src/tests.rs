@@ -1,8 +1,12 @@
 //! The index against plain maps, and readers against a writer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
-use crate::{Changes, Held, Holding, Kind, Principal, Project, Source, Space, View, Where, Writer};
+use crate::{
+    Brief, Changes, Held, Holding, Kind, Principal, Project, Room, Source, Space, View, Where,
+    Writer,
+};
 
 mod races;
 
@@ -18,16 +22,18 @@ struct Plain {
 }
 
 impl Source for Plain {
-    fn room(&self) -> [usize; 4] {
-        fn after<V>(all: &BTreeMap<u32, V>) -> usize {
-            all.keys().next_back().map_or(0, |last| *last as usize + 1)
+    fn rooms(&self) -> [Room; 4] {
+        fn room<'a>(numbers: impl ExactSizeIterator<Item = &'a u32>) -> Room {
+            Room {
+                count: numbers.len(),
+                end: numbers.max().map_or(0, |last| *last as usize + 1),
+            }
         }
-        let organizations = self.organizations.iter().next_back();
         [
-            after(&self.principals),
-            organizations.map_or(0, |last| *last as usize + 1),
-            after(&self.spaces),
-            after(&self.projects),
+            room(self.principals.keys()),
+            room(self.organizations.iter()),
+            room(self.spaces.keys()),
+            room(self.projects.keys()),
         ]
     }
     fn principals(&self, with: &mut dyn FnMut(u32, Principal)) {
@@ -90,8 +96,9 @@ impl World {
         let organization = 1 + numbers.below(self.organizations);
         let space = 1 + numbers.below(self.spaces);
         let project = 1 + numbers.below(self.projects);
-        let role = match numbers.below(3) {
-            0 => 5 + numbers.below(8),
+        let role = match numbers.below(12) {
+            0..4 => 5 + numbers.below(8),
+            4 => (1 << 16) - 1 + numbers.below(3),
             _ => 64 + numbers.below(20),
         };
         let is_there = numbers.below(3) > 0;
@@ -150,7 +157,10 @@ impl World {
 
     fn check(self, plain: &Plain, view: View<'_>) {
         for user in 0..=self.users + 1 {
-            assert_eq!(view.principal(user), plain.principals.get(&user).copied());
+            let principal = plain.principals.get(&user);
+            assert_eq!(view.principal(user), principal.copied());
+            let brief = principal.map_or_else(Brief::default, Brief::of);
+            assert_eq!(view.brief(user), brief, "{user}");
             let mut held = BTreeMap::new();
             view.each_held(user, |kind, resource, code| {
                 assert_eq!(held.insert((user, kind, resource), view.role(code)), None);
@@ -353,6 +363,115 @@ fn numbers_are_met_however_far_they_are_behind_the_others() {
     let (met, _) = met.unwrap();
     for met in met {
         assert_eq!(met, far);
+    }
+}
+
+/// Whether an index that is built of these facts is one that answers.
+fn is_answered(plain: &impl Source) -> bool {
+    let writer = Writer::build(plain, 0);
+    writer.index().read(|_| ()).is_some()
+}
+
+#[test]
+fn facts_that_are_damaged_close_the_index_and_take_no_memory() {
+    let far = (1 << 30) - 1;
+    let sound = Plain {
+        organizations: [1].into(),
+        held: [((1, Kind::Binding, 1), 64), ((1, Kind::Membership, 1), 2)].into(),
+        ..Plain::default()
+    };
+    assert!(is_answered(&sound));
+    let space = |organization| Space {
+        organization,
+        is_public: true,
+    };
+    let project = Project {
+        space: far,
+        is_restricted: true,
+    };
+    let with = |damage: &dyn Fn(&mut Plain)| {
+        let mut plain = sound.clone();
+        damage(&mut plain);
+        plain
+    };
+    let damaged = [
+        with(&|plain| plain.organizations = [far].into()),
+        with(&|plain| plain.spaces = [(far, space(1))].into()),
+        with(&|plain| plain.spaces = [(1, space(far))].into()),
+        with(&|plain| plain.projects = [(1, project)].into()),
+        with(&|plain| plain.held = [((far, Kind::Binding, 1), 64)].into()),
+        with(&|plain| plain.held = [((1, Kind::OnProject, far), 64)].into()),
+    ];
+    for plain in damaged {
+        assert!(!is_answered(&plain), "{plain:?}");
+    }
+}
+
+/// Holdings that no map would keep beside each other, or that end where another thread asks for them.
+struct Odd {
+    held: [Holding; 2],
+    asked_by: Option<thread::ThreadId>,
+}
+
+impl Source for Odd {
+    fn rooms(&self) -> [Room; 4] {
+        // Many enough for two threads.
+        let room = Room {
+            count: 10_000,
+            end: 10_001,
+        };
+        [room; 4]
+    }
+    fn principals(&self, _: &mut dyn FnMut(u32, Principal)) {}
+    fn organizations(&self, _: &mut dyn FnMut(u32)) {}
+    fn spaces(&self, _: &mut dyn FnMut(u32, Space)) {}
+    fn projects(&self, _: &mut dyn FnMut(u32, Project)) {}
+    fn roles(&self, _: &mut dyn FnMut(u32, [u64; 3])) {}
+    fn holdings(&self, with: &mut dyn FnMut(Holding)) {
+        let is_elsewhere = self
+            .asked_by
+            .is_some_and(|one| one != thread::current().id());
+        assert!(!is_elsewhere, "asked elsewhere");
+        self.held.into_iter().for_each(with);
+    }
+}
+
+const fn of_one(kind: Kind, role: u32) -> Holding {
+    Holding {
+        user: 1,
+        kind,
+        resource: 1,
+        role,
+    }
+}
+
+#[test]
+#[should_panic(expected = "asked elsewhere")]
+fn what_goes_wrong_on_another_thread_is_not_taken_for_what_does_not_fit() {
+    let odd = Odd {
+        held: [of_one(Kind::Organization, 65), of_one(Kind::Binding, 66)],
+        asked_by: Some(thread::current().id()),
+    };
+    Writer::build(&odd, 0);
+}
+
+#[test]
+fn two_roles_of_one_user_in_one_way_never_become_a_third() {
+    let kinds = [
+        Kind::Organization,
+        Kind::Membership,
+        Kind::Binding,
+        Kind::OnProject,
+    ];
+    for (kind, other) in kinds
+        .into_iter()
+        .flat_map(|kind| kinds.map(|other| (kind, other)))
+    {
+        let odd = Odd {
+            held: [of_one(kind, 65), of_one(other, 66)],
+            asked_by: None,
+        };
+        assert_eq!(is_answered(&odd), kind != other, "{kind:?} and {other:?}");
     }
 }
 

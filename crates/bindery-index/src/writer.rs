@@ -185,13 +185,7 @@ impl Changes {
     }
 
     fn try_forget_principal(&mut self, user: u32) -> Result<(), Full> {
-        let nobody = Principal {
-            account_role: 3,
-            is_human: false,
-            is_active: false,
-            until: None,
-        };
-        self.try_set_principal(user, nobody)?;
+        self.try_set_principal(user, NOBODY)?;
         let cell = self.index.users.make(checked(user)? as usize).ok_or(Full)?;
         let word = UserWord(cell.load(Relaxed));
         cell.store(word.without_principal().0, Relaxed);
@@ -467,6 +461,14 @@ pub(crate) fn hash_held(projects: &Slab<Cells<2>>, is_spread: bool, key: u32) ->
 pub(crate) fn hash_below(key: u32) -> u32 {
     hash(number_of(key))
 }
+
+/// Whatever anybody would stand in a table for, they are not.
+const NOBODY: Principal = Principal {
+    account_role: 1,
+    is_human: false,
+    is_active: false,
+    until: None,
+};
 
 pub(crate) fn put_brief(index: &Index, user: u32, principal: &Principal) -> Result<(), Full> {
     let (place, shift) = Brief::place(user);

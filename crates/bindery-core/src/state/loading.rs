@@ -23,7 +23,7 @@ use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
 use crate::time::Timestamp;
 use crate::tree::{Dense, Filed, Growing, Tree};
-use crate::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
+use crate::user::{Identity, OrganizationMembership, SpaceMembership, User};
 
 /// A state that is told its current records, in any order, each once.
 pub struct Loading {
@@ -36,7 +36,7 @@ pub struct Loading {
     /// The highest number of each kind of what isn't applied.
     highest: BTreeMap<Kind, u32>,
     /// The same of the kind that is told now.
-    told: (Kind, u32),
+    told: Option<(Kind, u32)>,
 }
 
 impl fmt::Debug for Loading {
@@ -57,7 +57,7 @@ impl Loading {
             space_bindings: Loaded::default(),
             project_bindings: Loaded::default(),
             highest: BTreeMap::new(),
-            told: (Kind::Account, 0),
+            told: None,
         }
     }
 
@@ -95,11 +95,7 @@ impl Loading {
             self.put_role_binding(&binding);
             return Ok(());
         }
-        let record = Change::decode(stored)?;
-        if record.key() != (kind, number) || record.is_delete() {
-            return Err(RecordError::Other);
-        }
-        self.put(record);
+        self.put(Change::decode_record(kind, number, stored)?);
         Ok(())
     }
 
@@ -112,17 +108,21 @@ impl Loading {
     }
 
     fn note<I: Id>(&mut self, id: I) {
-        if self.told.0 != I::KIND {
-            self.note_highest();
-            self.told = (I::KIND, 0);
+        let number = id.number();
+        match &mut self.told {
+            Some((kind, highest)) if *kind == I::KIND => *highest = number.max(*highest),
+            _ => {
+                self.note_highest();
+                self.told = Some((I::KIND, number));
+            }
         }
-        self.told.1 = id.number().max(self.told.1);
     }
 
     fn note_highest(&mut self) {
-        let (kind, number) = self.told;
-        let highest = self.highest.entry(kind).or_default();
-        *highest = number.max(*highest);
+        if let Some((kind, number)) = self.told {
+            let highest = self.highest.entry(kind).or_default();
+            *highest = number.max(*highest);
+        }
     }
 
     /// The state at this revision; `issued` names the highest number ever given to each kind, since the things with those
@@ -144,16 +144,15 @@ impl Loading {
             highest,
             told: _,
         } = self;
-        state
-            .issued
-            .extend(highest.into_iter().filter(|(_, number)| *number > 0));
+        for (kind, number) in highest.into_iter().chain(issued) {
+            state.note_issued(kind, number);
+        }
         state.organization_memberships = organization_memberships.finish();
         state.space_memberships = space_memberships.finish();
         state.space_bindings = space_bindings.finish();
         state.project_bindings = project_bindings.finish();
-        state.file(&people);
+        state.file(people);
         state.file_service_keys();
-        state.issued.extend(issued);
         state.position = position;
         state.latest = latest;
         state
@@ -171,18 +170,34 @@ pub enum RecordError {
     Decode(#[from] DecodeError),
 }
 
+impl Change {
+    /// What is stored, if it is the record with this key.
+    pub fn decode_record(kind: Kind, number: u32, stored: &[u8]) -> Result<Self, RecordError> {
+        let record = Self::decode(stored)?;
+        if record.key() == (kind, number) && !record.is_delete() {
+            Ok(record)
+        } else {
+            Err(RecordError::Other)
+        }
+    }
+}
+
 /// As [`Change::decode`] reads it.
 fn decode_role_binding(stored: &[u8]) -> Option<RoleBinding> {
     // The number that `Change` gives to a role binding put.
     Change::decode_member(16, stored)
 }
 
+/// So many of one kind are worth a thread.
+const MUCH: usize = 4096;
+
 impl State {
-    /// Users, and what memberships and bindings derive, on two threads that have about as much to do.
-    fn file(&mut self, users: &[Arc<User>]) {
+    /// Users, and what memberships and bindings derive. If there is much, on two threads that have about as much to do.
+    fn file(&mut self, users: Vec<Arc<User>>) {
         let spots = Spots::new(self);
-        let (in_spaces, in_projects) = (&self.space_bindings, &self.project_bindings);
-        let (in_organizations, seats) = (&self.organization_memberships, &self.space_memberships);
+        let (on_spaces, on_projects) = (&self.space_bindings, &self.project_bindings);
+        let (in_organizations, in_spaces) =
+            (&self.organization_memberships, &self.space_memberships);
         let organization_of_space = |space| Some(spots.of_space(space)?.organization);
         let organization_of_project = |project| spots.of_project(project)?.organization();
         let spot_above = |project| {
@@ -190,51 +205,66 @@ impl State {
             Some((spot.space, spot.mark))
         };
         let members = in_organizations.iter().count();
-        let seated = seats.iter().count();
-        let (of_spaces, of_projects) = (in_spaces.count(), in_projects.count());
-        let (found, listed) = thread::scope(|scope| {
-            let found = scope.spawn(|| {
-                (
-                    People::file(users),
-                    in_spaces.found_by_user(of_spaces),
-                    in_projects.found_by_user(of_projects),
-                )
-            });
-            let listed = Listed {
-                members_of_organization: Tree::grouped(
-                    members,
-                    || {
-                        let all = in_organizations.iter();
-                        all.map(|one| (one.organization, (one.user, one.id)))
-                    },
-                    filed,
-                ),
-                organizations_of_user: Tree::grouped(
-                    members,
-                    || {
-                        let all = in_organizations.iter();
-                        all.map(|one| (one.user, one.organization))
-                    },
-                    |user, organization| (user, organization),
-                ),
-                members_of_space: Tree::grouped(
-                    seated,
-                    || seats.iter().map(|one| (one.space, (one.user, one.id))),
-                    filed,
-                ),
-                spaces_of_user: Tree::grouped(
-                    seated,
-                    || seats.iter().map(|one| (one.user, one.space)),
-                    |user, space| (user, space),
-                ),
-                on_spaces: in_spaces.listed(of_spaces, organization_of_space),
-                on_projects: in_projects.listed(of_projects, organization_of_project),
-                project_bindings_of_space: in_projects.listed_by(of_projects, spot_above),
-                uses_of_role: uses(in_spaces.roles().chain(in_projects.roles())),
-            };
-            let found = found.join().unwrap_or_else(|panic| resume_unwind(panic));
-            (found, listed)
-        });
+        let space_members = in_spaces.iter().count();
+        let (spaces_bound, projects_bound) = (on_spaces.count(), on_projects.count());
+        let is_much = [
+            users.len(),
+            members,
+            space_members,
+            spaces_bound,
+            projects_bound,
+        ]
+        .into_iter()
+        .any(|count| count >= MUCH);
+        let found = || {
+            (
+                People::file(users),
+                on_spaces.found_by_user(spaces_bound),
+                on_projects.found_by_user(projects_bound),
+            )
+        };
+        let listed = || Listed {
+            members_of_organization: Tree::grouped(
+                members,
+                || {
+                    let all = in_organizations.iter();
+                    all.map(|one| (one.organization, (one.user, one.id)))
+                },
+                filed,
+            ),
+            organizations_of_user: Tree::grouped(
+                members,
+                || {
+                    let all = in_organizations.iter();
+                    all.map(|one| (one.user, one.organization))
+                },
+                |user, organization| (user, organization),
+            ),
+            members_of_space: Tree::grouped(
+                space_members,
+                || in_spaces.iter().map(|one| (one.space, (one.user, one.id))),
+                filed,
+            ),
+            spaces_of_user: Tree::grouped(
+                space_members,
+                || in_spaces.iter().map(|one| (one.user, one.space)),
+                |user, space| (user, space),
+            ),
+            on_spaces: on_spaces.listed(spaces_bound, organization_of_space),
+            on_projects: on_projects.listed(projects_bound, organization_of_project),
+            project_bindings_of_space: on_projects.listed_by(projects_bound, spot_above),
+            uses_of_role: uses(on_spaces.roles().chain(on_projects.roles())),
+        };
+        let (found, listed) = if is_much {
+            thread::scope(|scope| {
+                let found = scope.spawn(found);
+                let listed = listed();
+                let found = found.join().unwrap_or_else(|panic| resume_unwind(panic));
+                (found, listed)
+            })
+        } else {
+            (found(), listed())
+        };
         let (people, by_space, by_project) = found;
         self.users = people.users;
         self.users_by_email = people.by_email;
@@ -297,44 +327,47 @@ struct People {
 
 impl People {
     /// As `State::put_user` does; since each is told once, nothing of them has to be looked for.
-    fn file(users: &[Arc<User>]) -> Self {
+    fn file(users: Vec<Arc<User>>) -> Self {
         let mut people = Self::default();
         for user in users {
             if let Some(email) = user.email() {
                 let email: Arc<str> = email.folded().into();
-                if user.standing != Standing::Inactive {
+                if user.is_listed() {
                     people.listed.insert(user.id, Arc::clone(&email));
                 }
                 people.by_email.insert(email, user.id);
             }
-            people.users.insert(user.id, Arc::clone(user));
+            people.users.insert(user.id, user);
         }
         people
     }
 }
 
-/// Where projects and spaces stand, by their numbers.
-struct Spots {
+/// Where projects and spaces stand, most of them by their numbers.
+struct Spots<'a> {
+    state: &'a State,
     spaces: Vec<Option<SpacePlace>>,
     projects: Vec<Option<Spot>>,
 }
 
-impl Spots {
-    fn new(state: &State) -> Self {
-        let spaces = state.spaces.keys().map(|id| (*id, state.space_place(*id)));
-        let projects = state.projects.keys().map(|id| (*id, state.spot(*id)));
+impl<'a> Spots<'a> {
+    fn new(state: &'a State) -> Self {
+        let (spaces, projects) = (&state.spaces, &state.projects);
         Self {
-            spaces: by_number(spaces),
-            projects: by_number(projects),
+            state,
+            spaces: by_number(spaces.keys().copied(), |id| state.space_place(id)),
+            projects: by_number(projects.keys().copied(), |id| state.spot(id)),
         }
     }
 
     fn of_project(&self, id: ProjectId) -> Option<Spot> {
-        self.projects.get(at(id)).copied().flatten()
+        let found = self.projects.get(at(id)).copied();
+        found.unwrap_or_else(|| self.state.spot(id))
     }
 
     fn of_space(&self, id: SpaceId) -> Option<SpacePlace> {
-        self.spaces.get(at(id)).copied().flatten()
+        let found = self.spaces.get(at(id)).copied();
+        found.unwrap_or_else(|| self.state.space_place(id))
     }
 }
 
@@ -342,12 +375,21 @@ fn at(id: impl Id) -> usize {
     usize::try_from(id.number()).unwrap_or(usize::MAX)
 }
 
-/// Ids come in their order.
-fn by_number<I: Id, T>(all: impl Iterator<Item = (I, Option<T>)>) -> Vec<Option<T>> {
+/// So many numbers for each thing may be nobody's, and a few more in any case. What is further away isn't worth the room.
+const NUMBERS_PER_ONE: usize = 16;
+const NUMBERS_MIN: usize = 1 << 16;
+
+/// Those of low numbers in their places. Ids come in their order.
+fn by_number<I: Id, T>(
+    ids: impl ExactSizeIterator<Item = I>,
+    find: impl Fn(I) -> Option<T>,
+) -> Vec<Option<T>> {
+    let dense = ids.len().saturating_mul(NUMBERS_PER_ONE);
+    let end = dense.max(NUMBERS_MIN);
     let mut placed = Vec::new();
-    for (id, one) in all {
+    for id in ids.take_while(|id| at(*id) < end) {
         placed.resize_with(at(id), || None);
-        placed.push(one);
+        placed.push(find(id));
     }
     placed
 }
@@ -432,6 +474,13 @@ mod tests {
             }
             let delete = Change::DeleteRoleBinding(binding.id);
             prop_assert_eq!(decode_role_binding(&delete.encode()), None);
+            // An array of two, and then which change it is.
+            let mut another = stored;
+            prop_assert_eq!(another.get(1), Some(&16));
+            if let Some(variant) = another.get_mut(1) {
+                *variant = 17;
+            }
+            prop_assert_eq!(decode_role_binding(&another), None);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The log and the current records both tell the very state, with everything that is derived from it.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use bindery_core::change::{Change, Entry};
+use bindery_core::id::Kind;
 use bindery_core::state::State;
 use proptest::prelude::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
@@ -38,18 +40,38 @@ fn current_records_give_the_very_state_in_any_order() {
             let decoded = Change::decode(&record.encode());
             records.push(decoded.map_err(|error| TestCaseError::fail(error.to_string()))?);
         }
-        let load = |records: Vec<Change>| {
+        let load = |issued: Vec<(Kind, u32)>, records: &[Change]| {
             State::load(
                 history.account(),
                 play.state.position(),
                 play.state.latest(),
-                play.state.issued(),
-                records,
+                issued,
+                records.to_vec(),
             )
         };
-        prop_assert_eq!(&load(records.clone()), &play.state, "\n{}", play.transcript);
+        let issued: Vec<_> = play.state.issued().collect();
+        let loaded = load(issued.clone(), &records);
+        prop_assert_eq!(&loaded, &play.state, "\n{}", play.transcript);
+        // What is there has its number, whatever is said of those that were ever given.
+        let mut highest = BTreeMap::new();
+        for (kind, number) in records.iter().map(Change::key) {
+            let known = highest.entry(kind).or_insert(number);
+            *known = number.max(*known);
+        }
+        let low = issued.iter().map(|(kind, _)| (*kind, 0));
+        for said in [Vec::new(), low.collect()] {
+            let loaded: BTreeMap<Kind, u32> = load(said, &records).issued().collect();
+            for (kind, number) in &highest {
+                prop_assert_eq!(loaded.get(kind), Some(number), "\n{}", play.transcript);
+            }
+        }
         records.reverse();
-        prop_assert_eq!(&load(records), &play.state, "\n{}", play.transcript);
+        prop_assert_eq!(
+            &load(issued, &records),
+            &play.state,
+            "\n{}",
+            play.transcript
+        );
         Ok(())
     });
 }

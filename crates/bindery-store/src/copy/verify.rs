@@ -10,7 +10,7 @@ use bindery_core::time::Timestamp;
 
 use super::{ACCOUNT, AUDIT, BASE, BASE_ISSUED, BASE_RECORD, Cell, ISSUED, LOG, Part, RECORD};
 use crate::record::kind_of;
-use crate::tables::read::{decode_account, decode_entry, decode_record};
+use crate::tables::read::{decode_account, decode_entry, decode_record, not_the_record};
 use crate::tables::{Failure, Row};
 
 /// The first thing that isn't as it should be.
@@ -181,9 +181,7 @@ impl Checked {
             }
             BASE_RECORD => {
                 let (kind, number) = key(row)?;
-                let record = decode_record(kind, number, row.bytes(2)?)?;
-                self.base()?.loading.put(record);
-                Ok(())
+                take_record(&mut self.base()?.loading, kind, number, row.bytes(2)?)
             }
             BASE_ISSUED => {
                 let issued = key(row)?;
@@ -228,12 +226,14 @@ impl Checked {
 
     fn put(&mut self, row: &CopiedRow<'_>) -> Result<(), Failure> {
         let (kind, number) = key(row)?;
-        let record = decode_record(kind, number, row.bytes(3)?)?;
+        let body = row.bytes(3)?;
+        let record = decode_record(kind, number, body)?;
         if record.natural_key().as_deref() != row.text(2)? {
             let noun = kind.noun();
             return wrong(format!("{noun} {number} has the natural key of another"));
         }
-        self.loading.put(record);
+        // As a server takes it, which has a way of its own for what there is most of.
+        take_record(&mut self.loading, kind, number, body)?;
         self.records += 1;
         Ok(())
     }
@@ -371,6 +371,11 @@ fn difference_in_words(difference: Difference) -> String {
             "the records are as the log makes them, and what is derived from them is not".to_owned()
         }
     }
+}
+
+fn take_record(loading: &mut Loading, kind: Kind, number: u32, body: &[u8]) -> Result<(), Failure> {
+    let taken = loading.take(kind, number, body);
+    taken.map_err(|error| not_the_record(kind, number, &error))
 }
 
 fn key(row: &CopiedRow<'_>) -> Result<(Kind, u32), Failure> {

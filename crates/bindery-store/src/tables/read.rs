@@ -267,11 +267,8 @@ pub(crate) fn decode_account(number: u32, body: &[u8]) -> Result<Account, Failur
 }
 
 pub(crate) fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Change, Failure> {
-    match Change::decode(body) {
-        Ok(change) if change.key() == (kind, number) && !change.is_delete() => Ok(change),
-        Ok(_) => Err(not_the_record(kind, number, &RecordError::Other)),
-        Err(error) => Err(not_the_record(kind, number, &error.into())),
-    }
+    let record = Change::decode_record(kind, number, body);
+    record.map_err(|error| not_the_record(kind, number, &error))
 }
 
 /// What a record is that isn't the one with this key.
