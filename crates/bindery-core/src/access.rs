@@ -375,38 +375,31 @@ impl Source for State {
     }
 
     fn holdings(&self, with: &mut dyn FnMut(Holding)) {
-        for held in self.organization_memberships.iter() {
+        let mut tell = |user: UserId, kind, resource: u32, role: RoleId| {
             with(Holding {
-                user: held.user.number(),
-                kind: Kind::Organization,
-                resource: held.organization.number(),
-                role: held.role.role().number(),
+                user: user.number(),
+                kind,
+                resource,
+                role: role.number(),
             });
+        };
+        for held in self.organization_memberships.iter() {
+            let organization = held.organization.number();
+            tell(
+                held.user,
+                Kind::Organization,
+                organization,
+                held.role.role(),
+            );
         }
         for held in self.space_memberships.iter() {
-            with(Holding {
-                user: held.user.number(),
-                kind: Kind::Membership,
-                resource: held.space.number(),
-                role: held.role.role().number(),
-            });
+            let space = held.space.number();
+            tell(held.user, Kind::Membership, space, held.role.role());
         }
-        self.space_bindings.each_held(|user, on, role| {
-            with(Holding {
-                user: user.number(),
-                kind: Kind::Binding,
-                resource: on.number(),
-                role: role.number(),
-            });
-        });
-        self.project_bindings.each_held(|user, on, role| {
-            with(Holding {
-                user: user.number(),
-                kind: Kind::OnProject,
-                resource: on.number(),
-                role: role.number(),
-            });
-        });
+        self.space_bindings
+            .each_held(|user, on, role| tell(user, Kind::Binding, on.number(), role));
+        self.project_bindings
+            .each_held(|user, on, role| tell(user, Kind::OnProject, on.number(), role));
     }
 }
 
