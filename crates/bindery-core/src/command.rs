@@ -120,15 +120,16 @@ impl State {
         command.execute(self, context)
     }
 
-    /// Whether a caller with a key may use the API at all: the key is alive, its user active, and a human has developer
+    /// Whether a caller with a key may use the API at all: the key is alive and theirs, its user active, and a human has developer
     /// access (`contract/authorization.md` §2).
     pub fn admit(&self, context: &Context) -> Result<(), Refusal> {
         let Caller::Key { user, key } = context.caller else {
             return Err(Refusal::Unauthenticated);
         };
+        // Of its own user: a number of either that was given again, since a log had lost its end, makes nobody somebody else.
         let is_alive = self
             .api_key(key)
-            .is_some_and(|key| key.is_alive(context.now));
+            .is_some_and(|key| key.principal() == user && key.is_alive(context.now));
         let user = self
             .user(user)
             .filter(|user| user.standing == Standing::Active && is_alive);

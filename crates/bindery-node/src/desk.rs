@@ -194,8 +194,12 @@ impl Desk {
         }
         let (is_called, is_over) = self.gather();
         if !self.queue.is_empty() {
-            // An append catches up as well.
-            return self.commit();
+            // An append catches up as well, if it gets so far.
+            let turn = self.commit();
+            if is_called && self.lost.is_none() && !self.takes_writes.load(Ordering::Relaxed) {
+                self.catch_up();
+            }
+            return turn;
         }
         if is_called {
             self.catch_up();
@@ -205,9 +209,17 @@ impl Desk {
             return Turn::Idle;
         }
         // Nobody holds the account any more; what was noted last is still to be written. Tried once.
-        if self.notes.is_waiting() && !self.is_closing {
-            self.is_closing = true;
-            return self.commit();
+        if self.notes.is_waiting() {
+            if !self.is_closing {
+                self.is_closing = true;
+                return self.commit();
+            }
+            let entries = self.notes.waiting();
+            tracing::error!(
+                account = self.id.0,
+                entries,
+                "audit entries were given up: the store can't be written to"
+            );
         }
         Turn::Over
     }
@@ -241,15 +253,23 @@ impl Desk {
         let batch = match self.random.batch() {
             Ok(batch) => batch,
             Err(error) => {
-                tracing::error!(%error, "the system gives no random numbers");
+                tracing::error!(%error, account = self.id.0, "the system gives no random numbers");
                 return self.answer(Err(ExecuteError::Unavailable));
             }
         };
-        let taken = self.notes.take();
+        // One that is to show whether it is to blame is not to be blamed for notes.
+        let taken = if self.is_single {
+            Taken::default()
+        } else {
+            self.notes.take()
+        };
         let began = Instant::now();
         let appended = match self.append(batch, &taken) {
-            // Nothing was decided yet: once more, on what there is now.
-            Err(error) if self.bridge(Gap::in_append(&error)) => self.append(batch, &taken),
+            // Nothing was decided yet: once more, on what there is now. But not where numbers of who has queued are given again.
+            Err(error) if self.bridge(Gap::in_append(&error)) => match error {
+                AppendError::Forgotten { .. } => self.append(batch, &taken),
+                error => Err(error),
+            },
             appended => appended,
         };
         self.meters.append_micros.observe_micros(began.elapsed());
@@ -259,7 +279,7 @@ impl Desk {
                 Ok(())
             }
             Err(AppendError::Unknown(cause)) => {
-                tracing::error!(%cause, "a commit's answer was lost; reading the log");
+                tracing::error!(%cause, account = self.id.0, "a commit's answer was lost; reading the log");
                 self.writer.abandon();
                 self.meters.lost.count();
                 self.lost = Some(Lost {
@@ -274,12 +294,12 @@ impl Desk {
                 | AppendError::Forgotten { .. }
                 | AppendError::Diverged { .. }),
             ) => {
-                tracing::error!(%error, "a batch was not committed");
+                tracing::error!(%error, account = self.id.0, "a batch was not committed");
                 self.writer.abandon();
                 Err(ExecuteError::Unavailable)
             }
             Err(error @ AppendError::Contradiction(_)) => {
-                tracing::error!(%error, "a batch was refused by the store");
+                tracing::error!(%error, account = self.id.0, "a batch was refused by the store");
                 self.writer.abandon();
                 Err(ExecuteError::Contradiction)
             }
@@ -335,6 +355,10 @@ impl Desk {
                     }
                 }
                 self.writer.reload(state);
+                if matches!(gap, Gap::Diverged) {
+                    self.turn_away();
+                    self.forget_uses();
+                }
                 self.publish();
                 // Once readers know them, as in `publish`.
                 self.directory
@@ -342,9 +366,39 @@ impl Desk {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "an account can't be loaded anew yet");
+                tracing::error!(%error, account = self.id.0, "an account can't be loaded anew yet");
                 false
             }
+        }
+    }
+
+    /// Answers whoever has queued: they came in by a key or as a user that the log has lost, maybe, and what it lost of numbers is given
+    /// again, so they could be taken for somebody else.
+    fn turn_away(&mut self) {
+        let mut queued: Vec<_> = self.singly.drain(..).collect();
+        for _ in 0..=self.waiting.len() {
+            let errand = self.first.take().or_else(|| self.waiting.try_recv().ok());
+            match errand {
+                Some(Errand::Commit(submission)) => queued.push(submission),
+                Some(Errand::CatchUp) => self.is_called.store(false, Ordering::Release),
+                None => break,
+            }
+        }
+        for submission in queued {
+            submission.answer(Err(ExecuteError::Unavailable));
+        }
+    }
+
+    /// Keys have other numbers now, or none: their last uses are what the store says.
+    fn forget_uses(&self) {
+        let uses = self.store.key_uses(self.id);
+        match self.meters.watch(StoreCall::Load, uses) {
+            Ok(uses) => self.notes.take_uses(uses),
+            Err(error) => tracing::error!(
+                %error,
+                account = self.id.0,
+                "when keys were last used can't be read yet, and may be shown of lost ones"
+            ),
         }
     }
 
@@ -371,14 +425,18 @@ impl Desk {
                     let committed = is_in.then_some(()).ok_or(ExecuteError::Unknown);
                     return self.finish(committed, lost.notes);
                 }
+                Err(error @ StoreError::NoAccount(_)) => {
+                    tracing::error!(%error, account = self.id.0, "what became of the last changes can't be told");
+                    return self.finish(Err(ExecuteError::Unknown), lost.notes);
+                }
                 Err(error) if self.waiting.is_closed() => {
                     // Nobody waits for an answer any more, and a process that is to end must not wait for a store that may never
                     // come back.
-                    tracing::error!(%error, "what became of the last changes can't be read; the log will tell");
+                    tracing::error!(%error, account = self.id.0, "what became of the last changes can't be read; the log will tell");
                     return self.finish(Err(ExecuteError::Unknown), lost.notes);
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the log can't be read yet");
+                    tracing::error!(%error, account = self.id.0, "the log can't be read yet");
                     self.takes_writes.store(false, Ordering::Relaxed);
                     self.lost = Some(lost);
                     return Turn::Later;
@@ -452,7 +510,7 @@ impl Desk {
                 // Once: a log that doesn't go on from its own records is damaged, and no reading makes it better.
                 Err(error) if !is_bridged && self.bridge(Gap::in_log(&error)) => is_bridged = true,
                 Err(error) => {
-                    tracing::warn!(%error, "what others have changed can't be read yet");
+                    tracing::warn!(%error, account = self.id.0, "what others have changed can't be read yet");
                     return false;
                 }
             }

@@ -160,6 +160,10 @@ impl Follower {
                     tracing::info!("the store can be reached again");
                 }
                 self.is_cut_off = false;
+                let there: BTreeSet<AccountId> = heads.iter().map(|(id, _)| *id).collect();
+                for id in known.keys().filter(|id| !there.contains(id)) {
+                    self.node.put_out_of_work(*id);
+                }
                 // Those that have come to work since then are up to date themselves.
                 let wanted = heads
                     .into_iter()

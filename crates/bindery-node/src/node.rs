@@ -210,7 +210,8 @@ impl Node {
                 }
                 flushes.spawn(async move {
                     if let Err(error) = account.flush().await {
-                        tracing::warn!(%error, "audit entries wait to be written");
+                        let AccountId(id) = account.id();
+                        tracing::warn!(%error, account = id, "audit entries wait to be written");
                     }
                     account.id()
                 });

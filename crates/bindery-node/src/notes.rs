@@ -83,6 +83,12 @@ impl Notes {
         lock(&self.uses).get(&key).copied()
     }
 
+    /// Keys were last used when the store says so, and what was noted of them since is of others.
+    pub(crate) fn take_uses(&self, uses: Vec<(ApiKeyId, Timestamp)>) {
+        lock(&self.waiting).uses.clear();
+        *lock(&self.uses) = uses.into_iter().collect();
+    }
+
     /// Whether anything isn't written down yet.
     pub(crate) fn is_waiting(&self) -> bool {
         let waiting = lock(&self.waiting);

@@ -11,6 +11,7 @@ use bindery_core::command::Caller;
 use bindery_core::id::AccountId;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
+use bindery_store::StoreError;
 use tokio::sync::{Semaphore, watch};
 
 use crate::account::Account;
@@ -263,10 +264,19 @@ impl Node {
     }
 
     /// The newest state, with what others have appended while it was read: nobody tells an account that isn't there yet.
-    fn load_state(&self, id: AccountId) -> Result<State, bindery_store::StoreError> {
+    fn load_state(&self, id: AccountId) -> Result<State, StoreError> {
         let mut state = self.store().load(id)?;
+        let mut is_anew = false;
         while self.has_others() {
-            let entries = self.store().changes_since(id, state.position(), LOG_PAGE)?;
+            let entries = match self.store().changes_since(id, state.position(), LOG_PAGE) {
+                // The log has lost its end, or its beginning, since then.
+                Err(StoreError::Forgotten { .. } | StoreError::Diverged { .. }) if !is_anew => {
+                    is_anew = true;
+                    state = self.store().load(id)?;
+                    continue;
+                }
+                entries => entries?,
+            };
             for entry in &entries {
                 state.advance(entry);
             }
@@ -344,6 +354,26 @@ impl Node {
             .evictions
             .add(u64::try_from(evicted.len()).unwrap_or_default());
         evicted
+    }
+
+    /// Gives up an account that the store doesn't have any more: it was restored from before the account was made, or a server that
+    /// hadn't heard of it took over. Blocks.
+    pub(crate) fn put_out_of_work(&self, id: AccountId) {
+        let turn = &self.presence().turns[turn_of(id)];
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(account) = self.accounts_at_work().remove(&id) else {
+            return;
+        };
+        tracing::error!(
+            account = id.0,
+            known = account.snapshot().revision().0,
+            "the store has lost this account: it was restored, or a server that hadn't heard of it took over. It is given up"
+        );
+        self.meters().diverged.count();
+        // Before its writer ends: nobody comes in by its keys meanwhile.
+        self.directory().forget(&BTreeSet::from([id]));
+        drop(account);
+        self.meters().evictions.add(1);
     }
 
     /// Takes the account out, if it is still idle and nobody holds it: whoever does is in the middle of something.

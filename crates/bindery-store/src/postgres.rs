@@ -4,7 +4,7 @@
 //! is protected (`address`), connections that can break at any moment (`connection`, `pool`), taking an account's row and
 //! writing a batch in two round trips (`append`), nodes that start at once (`migrate`) and hear of each other (`listen`).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,9 @@ const WRITERS_MAX: usize = 8;
 /// How many threads of a node can read at the same moment, of each of three kinds.
 const READERS_MAX: usize = 4;
 
+/// How long the next rows of a whole account may take: they are read in the order of their key.
+const ROWS_TIMEOUT: Duration = Duration::from_secs(55);
+
 /// Every statement of it sees what was committed when it began, and nothing later.
 const BEGIN_AT_ONCE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -69,7 +72,15 @@ pub struct PostgresStore {
     auditors: Pool,
     listener: Listener,
     /// Accounts whose last commit went unanswered: it may still be under way.
-    unsettled: Mutex<BTreeSet<AccountId>>,
+    unsettled: Mutex<Unsettled>,
+}
+
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// The last of those commits of each account.
+    accounts: BTreeMap<AccountId, u64>,
+    /// How many there were.
+    count: u64,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -137,13 +148,16 @@ impl PostgresStore {
     ) -> Result<State, StoreError> {
         self.read_from(&self.loaders, |connection| {
             connection.begin(BEGIN_AT_ONCE, "SELECT 1", &[], &mut |_| Ok(()))?;
+            // The database is silent while it seeks, not for as long as all of it takes.
+            connection.wait_for_statements_of(ROWS_TIMEOUT);
             let state = load(connection)?;
-            connection.end("ROLLBACK")?;
+            // What was read is right, even if it took so long to make a state of it that the database has ended the transaction.
+            let _ = connection.end("ROLLBACK");
             Ok(state)
         })
     }
 
-    fn unsettled(&self) -> MutexGuard<'_, BTreeSet<AccountId>> {
+    fn unsettled(&self) -> MutexGuard<'_, Unsettled> {
         self.unsettled
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -155,14 +169,19 @@ impl PostgresStore {
     /// commits, and does not roll back: whoever took the row has something to commit, which waits for the standby to have it and
     /// everything before it. What is read then is there even if the primary is gone the next moment.
     fn settle(&self, account: AccountId) -> Result<(), Failure> {
-        if !self.unsettled().contains(&account) {
+        let Some(lost) = self.unsettled().accounts.get(&account).copied() else {
             return Ok(());
-        }
+        };
         self.writers.read(|connection| {
             append::take_row(connection, account)?;
             connection.end("COMMIT")
         })?;
-        self.unsettled().remove(&account);
+        let mut unsettled = self.unsettled();
+        // Another may have been lost since.
+        if unsettled.accounts.get(&account) == Some(&lost) {
+            unsettled.accounts.remove(&account);
+        }
+        drop(unsettled);
         Ok(())
     }
 }
@@ -198,7 +217,11 @@ impl Store for PostgresStore {
         let (place, note) = (&self.address.place, self.listener.note(account));
         let appended = append::append(&self.writers, place, account, known, &note, decide);
         if let Err(AppendError::Unknown(_)) = appended {
-            self.unsettled().insert(account);
+            let mut unsettled = self.unsettled();
+            unsettled.count = unsettled.count.wrapping_add(1);
+            let lost = unsettled.count;
+            unsettled.accounts.insert(account, lost);
+            drop(unsettled);
         }
         appended
     }

@@ -42,11 +42,10 @@ impl Arguments {
         }
     }
 
-    /// Opens the store for a command that only looks: it makes no directory.
+    /// Opens the store for a command that looks after what is there: it makes no store, and no newer one of an older, which
+    /// servers of its version may be using.
     pub(crate) fn open_existing(&self) -> Result<Arc<dyn Store>> {
-        if let Place::Directory(path) = self.place()? {
-            is_directory(&path)?;
-        }
+        drop(self.place()?.snapshot()?);
         self.open()
     }
 

@@ -3,7 +3,7 @@
 use bindery_sim::{Plant, run};
 
 /// Within so many seeds.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 
 #[test]
 fn every_planted_mistake_is_found() {

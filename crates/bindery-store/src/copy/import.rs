@@ -1,14 +1,16 @@
-//! A new store out of parts. It is no store until it is finished: whoever opens it before is told that it is a part of one.
+//! A new store out of parts. It is no store until it is finished: whoever opens it before is told that it is a part of one, and for a
+//! server that had it open already it has no account, since everything that a server asks for begins with the row of one.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use bindery_core::change::LogPosition;
 use bindery_core::id::Revision;
 
 use super::{Cell, LOG, Part, RECORD};
 use crate::StoreError;
 use crate::tables::read::{decode_entry, put_batch};
-use crate::tables::{Database, Failure, Rows, Value, kept, secrets};
+use crate::tables::{Database, Failure, Rows, Value, bounded, kept, secrets};
 
 /// How many rows go into one transaction.
 const COMMIT_ROWS: usize = 16 * 1024;
@@ -17,7 +19,7 @@ const COMMIT_ROWS: usize = 16 * 1024;
 pub(crate) trait Target: Database {
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
-    /// Makes it a store, if it has so many accounts.
+    /// Ends the transaction that has begun, and makes it a store if it has so many accounts.
     fn finish(self: Box<Self>, accounts: i64) -> Result<(), Failure>;
 }
 
@@ -25,9 +27,16 @@ pub(crate) trait Target: Database {
 pub struct Import {
     place: String,
     target: Box<dyn Target + Send>,
-    accounts: i64,
+    accounts: Vec<Held>,
     /// Rows since the last commit.
     rows: usize,
+}
+
+/// The row of an account, which is written when everything else is there.
+struct Held {
+    part: Part,
+    /// Where its log ends: which batch has brought it there is no part of what is copied.
+    end: Option<LogPosition>,
 }
 
 impl fmt::Debug for Import {
@@ -45,7 +54,7 @@ impl Import {
         Ok(Self {
             place,
             target,
-            accounts: 0,
+            accounts: Vec::new(),
             rows: 0,
         })
     }
@@ -56,10 +65,27 @@ impl Import {
     }
 
     fn write(&mut self, part: &Part) -> Result<(), Failure> {
-        let table = part.table;
-        if table.begins_account() {
-            self.accounts += 1;
+        if part.table.begins_account() {
+            self.accounts.push(Held {
+                part: part.clone(),
+                end: None,
+            });
+            return Ok(());
         }
+        self.insert(part)?;
+        self.write_secrets(part)?;
+        self.note_end(part)?;
+        self.rows += part.rows.len();
+        if self.rows >= COMMIT_ROWS {
+            self.target.commit()?;
+            self.target.begin()?;
+            self.rows = 0;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, part: &Part) -> Result<(), Failure> {
+        let table = part.table;
         let names = table.columns.iter().map(|(name, _)| *name);
         let names: Vec<&str> = [table.account].into_iter().chain(names).collect();
         let into = format!("{} ({})", table.name, names.join(", "));
@@ -71,16 +97,7 @@ impl Import {
             into: &into,
             or: "",
         }
-        .insert(&mut *self.target, part.account, rows)?;
-        self.write_secrets(part)?;
-        self.write_batch(part)?;
-        self.rows += part.rows.len();
-        if self.rows >= COMMIT_ROWS {
-            self.target.commit()?;
-            self.target.begin()?;
-            self.rows = 0;
-        }
-        Ok(())
+        .insert(&mut *self.target, part.account, rows)
     }
 
     /// Where secrets lead follows from the records, and is no part of what is copied.
@@ -103,24 +120,40 @@ impl Import {
         secrets::put(&mut *self.target, part.account, &found)
     }
 
-    /// Nor which batch has brought an account to where it is: that follows from the log.
-    fn write_batch(&mut self, part: &Part) -> Result<(), Failure> {
+    fn note_end(&mut self, part: &Part) -> Result<(), Failure> {
         let last = part.rows.last().map(Vec::as_slice);
         if part.table.code == LOG
             && let Some([Cell::Integer(revision), Cell::Bytes(body)]) = last
+            && let Some(held) = self.accounts.last_mut()
         {
             let found = Revision(u64::try_from(*revision).unwrap_or_default());
-            let entry = decode_entry(found, found, body)?;
-            put_batch(&mut *self.target, part.account, entry.position())?;
+            held.end = Some(decode_entry(found, found, body)?.position());
         }
         Ok(())
     }
 
     /// Makes it a store. When this returns, it is on the disk and whole.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        let committed = self.target.commit();
-        let finished = committed.and_then(|()| self.target.finish(self.accounts));
-        finished.map_err(|failure| failure.at(&self.place))
+        let place = std::mem::take(&mut self.place);
+        self.end().map_err(|failure| failure.at(&place))
+    }
+
+    fn end(mut self) -> Result<(), Failure> {
+        self.target.commit()?;
+        self.target.begin()?;
+        let accounts = std::mem::take(&mut self.accounts);
+        for Held { part, end } in &accounts {
+            self.insert(part).map_err(|failure| match failure {
+                Failure::Taken(_) => Failure::Damaged(
+                    "a server has put an account of its own into it meanwhile".to_owned(),
+                ),
+                failure => failure,
+            })?;
+            if let Some(end) = end {
+                put_batch(&mut *self.target, part.account, *end)?;
+            }
+        }
+        self.target.finish(bounded(accounts.len()))
     }
 }
 

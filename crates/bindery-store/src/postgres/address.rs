@@ -234,6 +234,21 @@ fn one_host(all: &Config, host: &Host, port: u16, is_encrypted: bool) -> Config 
     config
 }
 
+impl Address {
+    /// The same, where a server that takes no writes will do.
+    pub(super) fn of_any_server(&self) -> Self {
+        let mut hosts = self.hosts.clone();
+        for host in &mut hosts {
+            host.target_session_attrs(TargetSessionAttrs::Any);
+        }
+        Self {
+            hosts,
+            tls: self.tls.clone(),
+            place: self.place.clone(),
+        }
+    }
+}
+
 fn all_but_the_hosts(all: &Config) -> Config {
     let mut config = Config::new();
     if let Some(user) = all.get_user() {

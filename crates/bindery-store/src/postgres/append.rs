@@ -19,6 +19,10 @@ use crate::{AppendError, Batch};
 /// and under this one each statement sees what was committed before it.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
+/// As each connection is set when it is made, said once more: a pooler in between may have given us another one since.
+const BEGIN_DURABLE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
+
 /// [`crate::Store::append`]. A connection that is left inside the transaction is closed, which rolls it back.
 pub(super) fn append(
     pool: &Pool,
@@ -74,7 +78,7 @@ fn notify(note: &str) -> String {
 pub(super) fn take_row(connection: &mut Connection, account: AccountId) -> Result<Head, Failure> {
     let mut head = None;
     let sql = format!("{HEAD} FOR UPDATE");
-    connection.begin(BEGIN, &sql, &[account.into()], &mut |row| {
+    connection.begin(BEGIN_DURABLE, &sql, &[account.into()], &mut |row| {
         head = Some(Head::read(row)?);
         Ok(())
     })?;
@@ -367,10 +371,14 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
 
     use super::super::address::Address;
     use super::super::connection::WRITE_TIMEOUT;
     use super::*;
+    use crate::tables::Database as _;
 
     #[test]
     fn a_notification_that_fails_leaves_a_connection_that_commits() {
@@ -378,6 +386,7 @@ mod tests {
             "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one",
         );
         let address = Arc::new(Address::parse(&server).expect("a URL"));
+        let pool_address = Arc::clone(&address);
         let pool = Pool::new(address, WRITE_TIMEOUT, 1);
         // Longer than a notification may be.
         let refused = notify(&"1".repeat(10_000));
@@ -388,5 +397,32 @@ mod tests {
             let committed = lease.commit(&[], Some(&refused));
             assert!(committed.is_ok(), "{committed:?}");
         }
+        // One that doesn't fail is said on the same connection, and what it doesn't wait for goes on being waited for.
+        let (say, mut heard) = mpsc::unbounded_channel();
+        let listening = Connection::open(&pool_address, WRITE_TIMEOUT, Some(&say));
+        let mut listening = listening.expect("the server of the tests");
+        listening
+            .batch("LISTEN bindery")
+            .expect("nothing is needed for that");
+        let begun =
+            pool.start(|connection| connection.begin(BEGIN, "SELECT 1", &[], &mut |_| Ok(())));
+        let (mut lease, ()) = begun.expect("the connection is good");
+        let committed = lease.commit(&[], Some(&notify("7 said")));
+        assert!(committed.is_ok(), "{committed:?}");
+        let mut settings = Vec::new();
+        let asked = lease.query(
+            "SELECT current_setting('synchronous_commit')",
+            &[],
+            &mut |row| {
+                settings.push(row.text(0)?.map(str::to_owned));
+                Ok(())
+            },
+        );
+        assert!(asked.is_ok(), "{asked:?}");
+        assert_eq!(settings, [Some("on".to_owned())]);
+        // Others say something as well, on the server of all tests.
+        let mut notes =
+            std::iter::from_fn(|| listening.listen(Duration::from_secs(10), heard.recv()));
+        assert!(notes.any(|note| note == "7 said"));
     }
 }

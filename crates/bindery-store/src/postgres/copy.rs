@@ -24,6 +24,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn snapshot(address: &Address) -> Result<Snapshot, OpenError> {
     let place = &address.place;
+    // A standby will do as well.
+    let address = &address.of_any_server();
     let looked = Connection::open(address, READ_TIMEOUT, None).and_then(|mut connection| {
         let idle_ms = IDLE_TIMEOUT.as_millis();
         connection.batch(&format!(
@@ -167,7 +169,6 @@ impl Target for Filling {
     }
 
     fn finish(mut self: Box<Self>, expected: i64) -> Result<(), Failure> {
-        self.begin()?;
         // A server that had the empty store open when this began may have put an account of its own between ours.
         let found = accounts(&mut self.0)?;
         if found != expected {

@@ -39,7 +39,7 @@ pub(super) fn begin_alone(connection: &mut Connection) -> Result<(), Failure> {
     connection.wait_for_statements_of(MIGRATION_TIMEOUT);
     connection.begin(
         &format!(
-            "BEGIN; SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {timeout_ms}"
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {timeout_ms}"
         ),
         "SELECT pg_advisory_xact_lock($1)",
         &[Value::Integer(LOCK.into())],

@@ -38,7 +38,8 @@ impl Target for Draft {
     }
 
     /// Nobody else can have written into it.
-    fn finish(self: Box<Self>, _accounts: i64) -> Result<(), Failure> {
+    fn finish(mut self: Box<Self>, _accounts: i64) -> Result<(), Failure> {
+        self.commit()?;
         Draft::finish(*self)
     }
 }

@@ -224,14 +224,19 @@ pub(crate) fn misplaced(
 ) -> Result<Option<String>, Failure> {
     let mut misplaced = None;
     database.query(
-        "SELECT account.revision, account.batch, log.body FROM account
-        JOIN log ON log.account = account.id AND log.revision = account.revision
-        WHERE account.id = $1",
+        "SELECT account.revision, account.batch, log.body, base.revision, base.batch FROM account
+        LEFT JOIN log ON log.account = account.id AND log.revision = account.revision
+        LEFT JOIN base ON base.account = account.id AND base.revision = account.revision
+        WHERE account.id = $1 AND (log.revision IS NOT NULL OR base.revision IS NOT NULL)",
         &[account.into()],
         &mut |row| {
             let said = position(row, 0, 1)?;
-            let entry = decode_entry(said.revision, said.revision, row.bytes(2)?)?;
-            if said != entry.position() {
+            // A log that has forgotten all that it had ends where its base is.
+            let found = match position(row, 3, 4) {
+                Ok(base) => base,
+                Err(_) => decode_entry(said.revision, said.revision, row.bytes(2)?)?.position(),
+            };
+            if said != found {
                 misplaced = Some(format!(
                     "it says that another batch made revision {} than the log does",
                     said.revision

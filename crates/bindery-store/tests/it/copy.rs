@@ -390,6 +390,42 @@ fn a_store_is_no_store_until_all_of_a_backup_is_in_it() {
     }
 }
 
+/// A restore of many rows takes many transactions, and whoever looks in between must find nothing to load.
+#[test]
+fn a_server_that_has_the_empty_store_open_sees_no_account_before_all_of_it_is_there() {
+    let source = directory();
+    let store = source.open().unwrap();
+    store.create_account(&account()).unwrap();
+    // More rows than go into one transaction, of records and of the log.
+    let mut many = entry(1);
+    many.changes = (1..=20_000)
+        .flat_map(|number| entry(number).changes)
+        .collect();
+    let batch = || Batch {
+        entries: vec![many.clone()],
+        ..Batch::default()
+    };
+    store
+        .append(ACCOUNT, Revision(0).into(), &mut |_| batch())
+        .unwrap();
+    drop(store);
+    let parts = source.parts();
+    let target = Place::Database(Database::new());
+    let server = target.open().unwrap();
+    let mut import = target.import().unwrap();
+    for part in &parts {
+        import.take(part).unwrap();
+        assert_eq!(server.heads().unwrap(), []);
+        let loaded = server.load(ACCOUNT);
+        assert!(
+            matches!(loaded, Err(StoreError::NoAccount(_))),
+            "{loaded:?}"
+        );
+    }
+    import.finish().unwrap();
+    assert_same(&*server, &*source.open().unwrap());
+}
+
 #[test]
 fn nothing_is_put_between_the_tables_of_others() {
     let database = Database::new();
@@ -578,6 +614,10 @@ fn what_does_not_agree_is_named() {
         (
             "UPDATE audit SET latest = 1 WHERE number = 20",
             "account 1: audit entry 20 is out of the order of time",
+        ),
+        (
+            "UPDATE account SET batch = batch + 1 WHERE id = 1",
+            "account 1: it says that another batch made revision 15 than the log does",
         ),
         (
             "UPDATE account SET latest_audit = 1 WHERE id = 1",
