@@ -292,7 +292,9 @@ fn turn(
 ) -> Result<SearchPage, Problem> {
     let page = request.page()?;
     let context = call.admit()?;
-    let key = SearchKey::new(call.caller, call.operation.id, request.members());
+    // Asked before the search, which may find what is lost the next moment.
+    let divergences = call.account.divergences();
+    let key = SearchKey::new(call.caller, call.operation.id, request.members()).since(divergences);
     let kept = Keeper {
         kept: &call.services.searches,
         account: call.account.id(),

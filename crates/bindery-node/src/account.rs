@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -66,6 +66,8 @@ pub(crate) struct Published {
     pub(crate) snapshot: ArcSwap<State>,
     /// Its revision, to wait for.
     pub(crate) revision: watch::Sender<Revision>,
+    /// How often the store had lost what was known here.
+    pub(crate) divergences: AtomicU64,
 }
 
 impl Published {
@@ -73,6 +75,7 @@ impl Published {
         Self {
             snapshot: ArcSwap::from_pointee(state.clone()),
             revision: watch::Sender::new(state.revision()),
+            divergences: AtomicU64::new(0),
         }
     }
 }
@@ -381,6 +384,11 @@ impl Account {
     /// When a key was last used, within a minute.
     pub fn last_use(&self, key: ApiKeyId) -> Option<Timestamp> {
         self.notes.last_use(key)
+    }
+
+    /// How often the store had lost what was known here, since the account came to work: what was found before names other things now.
+    pub fn divergences(&self) -> u64 {
+        self.published.divergences.load(Ordering::Acquire)
     }
 
     /// Nothing can queue any more: the writer does what is left, and ends.

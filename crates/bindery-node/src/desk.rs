@@ -360,6 +360,10 @@ impl Desk {
                     self.forget_uses();
                 }
                 self.publish();
+                if matches!(gap, Gap::Diverged) {
+                    // After that: what is found in the state from before is never taken for something found since.
+                    self.published.divergences.fetch_add(1, Ordering::AcqRel);
+                }
                 // Once readers know them, as in `publish`.
                 self.directory
                     .add(self.id, self.writer.committed().api_keys());

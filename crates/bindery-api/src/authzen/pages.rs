@@ -38,6 +38,8 @@ pub(crate) struct SearchKey {
     operation: &'static str,
     /// SHA-256 of everything in the body but `page.token` and `page.limit`.
     request: [u8; 32],
+    /// How often the store had lost what was known here: the same numbers name other things since. No part of tokens.
+    divergences: u64,
 }
 
 /// A search at its revision.
@@ -103,6 +105,14 @@ impl SearchKey {
             caller,
             operation,
             request: digest(body),
+            divergences: 0,
+        }
+    }
+
+    pub(crate) fn since(self, divergences: u64) -> Self {
+        Self {
+            divergences,
+            ..self
         }
     }
 
@@ -703,6 +713,23 @@ mod tests {
                 assert_ne!(read(one), read(other), "{one} {other}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_found_before_the_store_had_lost_it_is_not_read_on() {
+        let (kept, ids) = (Kept::default(), IdKey::new([1; 16]));
+        let key = SearchKey::new(Caller::Operator, "search", &Members::new());
+        let search = Search {
+            found: Found::Users((1..4).map(UserId::new).collect()).into(),
+            revision: Revision(1),
+        };
+        let page = keeper(&kept, 1, &ids, key).begin(search, Some(1));
+        let go_on = |divergences| {
+            let keeper = keeper(&kept, 1, &ids, key.since(divergences));
+            keeper.go_on(&page.next_token, Some(1), |_| true, elsewhere)
+        };
+        assert!(go_on(0).is_ok());
+        assert!(go_on(1).is_err());
     }
 
     #[test]

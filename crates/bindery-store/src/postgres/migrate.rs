@@ -11,6 +11,11 @@ use crate::tables::{Database as _, Failure, Value};
 /// How long a node waits while another one migrates.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// How long it waits for a table that somebody reads, how often, and how long apart.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const ATTEMPTS: u32 = 300;
+const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
+
 /// In place of a format while a backup is put into the database.
 pub(super) const UNFINISHED: i64 = -1;
 
@@ -23,13 +28,40 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
     if found(connection).map_err(at)? == Some(FORMAT.into()) {
         return Ok(());
     }
-    begin_alone(connection).map_err(at)?;
-    let (from, steps) = steps(connection, place)?;
-    connection.batch(&steps).map_err(at)?;
-    for (_, fill) in FILLS.iter().filter(|(of, _)| i64::from(*of) > from) {
-        fill(connection).map_err(at)?;
+    for _ in 0..ATTEMPTS {
+        begin_alone(connection).map_err(at)?;
+        let (from, steps) = steps(connection, place)?;
+        // Whoever waits for a table keeps everybody behind them from it, also those who would get along with who has it.
+        let briefly = format!("SET LOCAL lock_timeout = {}", LOCK_TIMEOUT.as_millis());
+        connection.batch(&briefly).map_err(at)?;
+        match connection.batch(&steps) {
+            Ok(()) => {}
+            Err(failure) if is_in_the_way(&failure) => {
+                connection.end("ROLLBACK").map_err(at)?;
+                std::thread::sleep(ATTEMPT_PAUSE);
+                continue;
+            }
+            Err(failure) => return Err(at(failure)),
+        }
+        for (_, fill) in FILLS.iter().filter(|(of, _)| i64::from(*of) > from) {
+            fill(connection).map_err(at)?;
+        }
+        return connection.end("COMMIT").map_err(at);
     }
-    connection.end("COMMIT").map_err(at)
+    Err(StoreError::Unavailable(
+        "its tables can't be brought up to date while somebody reads them all the time: a backup, say".into(),
+    ))
+}
+
+/// A lock that wasn't given in time, or to which each of two had a part.
+fn is_in_the_way(failure: &Failure) -> bool {
+    let Failure::Database(cause) = failure else {
+        return false;
+    };
+    let said = cause.to_string();
+    ["(55P03)", "(40P01)"]
+        .iter()
+        .any(|code| said.ends_with(code))
 }
 
 /// Begins a transaction that nobody else who makes tables is in.
@@ -127,11 +159,11 @@ mod tests {
     use super::*;
 
     /// A database of its own, on the server that the tests in `tests/it` use as well.
-    fn new_database() -> Address {
+    fn new_database(what_for: &str) -> Address {
         let server = std::env::var("BINDERY_TEST_POSTGRES").expect(
             "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one",
         );
-        let name = format!("migrated_{}", std::process::id());
+        let name = format!("migrated_{what_for}_{}", std::process::id());
         let (base, _) = server.rsplit_once('/').expect("the URL names a database");
         let mut client = connect(&Address::parse(&server).expect("a URL"));
         client
@@ -145,8 +177,39 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_a_backup_reads_is_waited_for_without_keeping_others_from_it() {
+        let address = new_database("read");
+        let mut first = connect(&address);
+        migrate(&mut first, "here").expect("nobody else is there");
+        first
+            .batch(
+                "ALTER TABLE account DROP COLUMN batch; ALTER TABLE base DROP COLUMN batch;
+                ALTER TABLE account RENAME COLUMN latest_audit TO audit_latest;
+                ALTER TABLE base RENAME COLUMN latest_change TO latest;
+                UPDATE bindery_format SET format = 4",
+            )
+            .expect("as it was in format 4");
+        let (mut backup, mut second) = (connect(&address), connect(&address));
+        let begun = backup.begin("BEGIN", "SELECT id FROM account", &[], &mut |_| Ok(()));
+        begun.expect("anyone may read");
+        thread::scope(|threads| {
+            let migrating = threads.spawn(|| migrate(&mut second, "here"));
+            // Its attempts and its pauses between them.
+            for _ in 0..40 {
+                let read = first.query("SELECT id FROM account", &[], &mut |_| Ok(()));
+                read.expect("it is not kept waiting for as long as the backup takes");
+                thread::sleep(Duration::from_millis(100));
+            }
+            assert!(!migrating.is_finished(), "the backup is still at it");
+            backup.end("ROLLBACK").expect("it is done");
+            migrating.join().expect("no panic").expect("nobody reads");
+        });
+        assert_eq!(found(&mut first).ok().flatten(), Some(FORMAT.into()));
+    }
+
+    #[test]
     fn a_node_waits_for_another_one_that_migrates_longer_than_for_other_answers() {
-        let address = new_database();
+        let address = new_database("once");
         let (mut first, mut second) = (connect(&address), connect(&address));
         // As if the time for all other answers were over at once: the margin is no part of the wait for a turn.
         second.wait_for_statements_of(Duration::ZERO);
