@@ -23,6 +23,8 @@ mod record;
 pub mod sqlite;
 mod tables;
 
+pub use tables::schema::FORMAT;
+
 /// A store of any number of accounts, each with a log, revisions and an audit log of its own.
 pub trait Store: Send + Sync + 'static {
     /// Every account, by number.

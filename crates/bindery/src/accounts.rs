@@ -1,4 +1,5 @@
-//! `bindery account` and `bindery key`: for the owner of a store, while no server uses it.
+//! `bindery account` and `bindery key`: for the owner of a store. In a directory while no server uses it; servers on a database hear of
+//! what is made there as of any change.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -22,9 +23,18 @@ mod verify;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Which store it takes is what decides whether another version can be put in its place.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{} (store format {})",
+        env!("CARGO_PKG_VERSION"),
+        bindery_store::FORMAT
+    )
+});
+
 /// The book of who may do what: an access-control server.
 #[derive(Debug, Parser)]
-#[command(name = "bindery", version, max_term_width = 100)]
+#[command(name = "bindery", version = VERSION.as_str(), max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -36,10 +46,10 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Serve a small sample company from a throw-away directory, with commands to paste.
     Demo(demo::Arguments),
-    /// Look after the accounts of a store that no server is using.
+    /// Look after the accounts of a store: of a directory while no server uses it, of a database at any time.
     #[command(subcommand)]
     Account(accounts::AccountCommand),
-    /// Give a person an API key, in a store that no server is using.
+    /// Give a person an API key: in a directory while no server uses it, in a database at any time.
     #[command(subcommand)]
     Key(accounts::KeyCommand),
     /// Write a whole store, or one account of it, into one file; servers go on meanwhile.

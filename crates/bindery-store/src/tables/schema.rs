@@ -3,8 +3,9 @@
 
 use super::{Database, Failure, read, secrets};
 
-/// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: i32 = 5;
+/// The format of stores that this version writes, and the newest that it reads. Older ones are brought to it when a server starts on
+/// them; there is no way back.
+pub const FORMAT: i32 = 5;
 
 /// Each format with what makes it from the one before.
 pub(crate) const STEPS: &[(i32, &str)] = &[

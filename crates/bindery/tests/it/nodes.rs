@@ -262,9 +262,7 @@ fn servers_under_which_an_older_store_is_put_go_on_with_what_that_has_and_with_n
     ]);
     let made = String::from_utf8(made.stdout).unwrap();
     let (_, key) = made.trim().rsplit_once(' ').unwrap();
-    let of_the_lost = servers
-        .each_ref()
-        .map(|server| server.client().with_key(key));
+    let of_the_lost = servers.each_ref().map(|server| server.client_with(key));
     for client in &of_the_lost {
         assert_eq!(get(client, "/v2/organizations", None).0, 200);
     }

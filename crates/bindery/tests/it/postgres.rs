@@ -89,13 +89,49 @@ fn an_operator_looks_after_a_database_as_after_a_directory() {
     let listed = bindery(&["account", "list", "--store", &url]);
     assert_eq!(text(&listed.stdout), "1\t1\tacme\n", "{listed:?}");
     let email = "admin@bindery.localhost";
-    let issued = bindery(&["key", "issue", "--store", &url, "--email", email]);
-    let key = text(&issued.stdout);
+    let issue = || {
+        let issued = bindery(&["key", "issue", "--store", &url, "--email", email]);
+        text(&issued.stdout).trim().to_owned()
+    };
+    let before = issue();
     let server = Server::start_command(&mut serve(&url));
-    let client = server.client_with(key.trim());
-    let (status, users) = client.try_send("GET", "/v2/users", None).unwrap();
-    assert_eq!(status, 200, "{users}");
+    // Beside a server as well.
+    for key in [before, issue()] {
+        let client = server.client_with(&key);
+        let (status, users) = client.try_send("GET", "/v2/users", None).unwrap();
+        assert_eq!(status, 200, "{users}");
+    }
     server.stop();
+}
+
+#[test]
+fn a_command_that_looks_after_a_store_does_not_upgrade_it_and_makes_none() {
+    let (url, email) = (new_database(), "admin@bindery.localhost");
+    let commands: [&[&str]; 2] = [
+        &["account", "list", "--store", &url],
+        &["key", "issue", "--email", email, "--store", &url],
+    ];
+    let refused = |why: &str| {
+        for command in commands {
+            let refused = bindery(command);
+            assert!(!refused.status.success(), "{refused:?}");
+            assert!(text(&refused.stderr).contains(why), "{refused:?}");
+        }
+    };
+    refused("no tables of bindery");
+    bindery(&["account", "create", "--store", &url, "--name", "acme"]);
+    let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+    client
+        .batch_execute("UPDATE bindery_format SET format = format - 1")
+        .unwrap();
+    let format = "SELECT format FROM bindery_format";
+    let old: i64 = client.query_one(format, &[]).unwrap().get(0);
+    refused("format");
+    let left: i64 = client.query_one(format, &[]).unwrap().get(0);
+    assert_eq!(old, left);
+    let version = bindery(&["--version"]);
+    let newest = format!("(store format {})", old + 1);
+    assert!(text(&version.stdout).contains(&newest), "{version:?}");
 }
 
 #[test]

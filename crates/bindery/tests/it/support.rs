@@ -96,14 +96,6 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// One that shows another key.
-    pub(crate) fn with_key(self, key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            ..self
-        }
-    }
-
     /// The status and body of the answer, or nothing if the connection broke.
     pub(crate) fn try_send(
         &self,
