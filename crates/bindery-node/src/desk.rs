@@ -258,7 +258,7 @@ impl Desk {
             }
         };
         // One that is to show whether it is to blame is not to be blamed for notes.
-        let taken = if self.is_single {
+        let mut taken = if self.is_single {
             Taken::default()
         } else {
             self.notes.take()
@@ -268,7 +268,10 @@ impl Desk {
             // Nothing was decided yet: once more, on what there is now. But not where numbers of who has queued are given again.
             Err(error) if self.bridge(Gap::in_append(&error)) => match error {
                 AppendError::Forgotten { .. } => self.append(batch, &taken),
-                error => Err(error),
+                error => {
+                    taken.forget_uses();
+                    Err(error)
+                }
             },
             appended => appended,
         };
@@ -425,7 +428,11 @@ impl Desk {
                 }
                 // Only after an outage that was longer than any entry is young, or where the log has lost its end.
                 Err(error) if self.bridge(Gap::in_log(&error)) => {
-                    let is_in = lost.is_in && matches!(error, StoreError::Forgotten { .. });
+                    let is_whole = matches!(error, StoreError::Forgotten { .. });
+                    if !is_whole {
+                        lost.notes.forget_uses();
+                    }
+                    let is_in = lost.is_in && is_whole;
                     let committed = is_in.then_some(()).ok_or(ExecuteError::Unknown);
                     return self.finish(committed, lost.notes);
                 }

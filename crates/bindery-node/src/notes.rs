@@ -47,6 +47,13 @@ pub(crate) struct Taken {
     uses: Vec<(ApiKeyId, Timestamp)>,
 }
 
+impl Taken {
+    /// What was noted of keys is of others than have their numbers now.
+    pub(crate) fn forget_uses(&mut self) {
+        self.uses.clear();
+    }
+}
+
 impl Notes {
     /// Notes with what the store has written down of the keys' uses.
     pub(crate) fn new(uses: Vec<(ApiKeyId, Timestamp)>) -> Self {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
@@ -66,6 +66,8 @@ impl Gate {
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
     pub(crate) inner: Arc<SqliteStore>,
+    /// What stands in the place of that.
+    pub(crate) instead: OnceLock<SqliteStore>,
     /// Whether other nodes share it. They are never heard: whoever follows has to ask.
     pub(crate) is_shared: bool,
     /// Whether nothing can be reached.
@@ -102,6 +104,7 @@ impl FaultyStore {
     pub(crate) fn share(inner: &Arc<SqliteStore>) -> Self {
         Self {
             inner: Arc::clone(inner),
+            instead: OnceLock::new(),
             is_shared: true,
             is_cut_off: AtomicBool::new(false),
             faults: Mutex::default(),
@@ -121,7 +124,12 @@ impl FaultyStore {
         if self.is_cut_off.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("cut off on purpose".into()));
         }
-        Ok(&self.inner)
+        Ok(self.there())
+    }
+
+    /// What is reached, if anything is.
+    pub(crate) fn there(&self) -> &SqliteStore {
+        self.instead.get().unwrap_or(&self.inner)
     }
 
     pub(crate) fn next(&self, fault: Fault) {
@@ -140,7 +148,7 @@ impl FaultyStore {
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         let mut is_refused = false;
-        let appended = self.inner.append(account, known, &mut |news| {
+        let appended = self.there().append(account, known, &mut |news| {
             let batch = decide(news);
             is_refused = batch.audit.iter().any(|one| one.operation == REFUSED);
             if is_refused { Batch::default() } else { batch }

@@ -1,6 +1,7 @@
 //! Promises of an account at work, on a real store whose calls can be held up, made to fail, or made to lose their answer.
 
 mod decisions;
+mod diverged;
 mod fallback;
 mod faulty;
 mod follow;

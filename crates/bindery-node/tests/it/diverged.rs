@@ -1,0 +1,108 @@
+//! Logs that lose their end: a store from before is put in the place of the one that was there.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose setting can't be made has failed"
+)]
+
+use std::sync::atomic::Ordering;
+
+use bindery_core::change::LogPosition;
+use bindery_core::command::Caller;
+use bindery_core::id::Revision;
+use bindery_node::ExecuteError;
+use bindery_store::sqlite::SqliteStore;
+use bindery_store::{Batch, Store as _};
+use tempfile::TempDir;
+
+use crate::faulty::Fault;
+use crate::follow::{ACCOUNT, NOW};
+use crate::promises::{World, secret, world};
+
+/// Puts a store in the place of the world's that has the log up to this revision and nothing more.
+fn go_back(world: &World, until: Revision) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let older = SqliteStore::open(directory.path()).unwrap();
+    let newer = &world.store.inner;
+    for account in newer.accounts().unwrap() {
+        older.create_account(&account).unwrap();
+    }
+    let all = newer
+        .changes_since(ACCOUNT, LogPosition::default(), usize::MAX)
+        .unwrap();
+    let mut known = LogPosition::default();
+    for entry in all.into_iter().filter(|entry| entry.revision <= until) {
+        let batch = || Batch {
+            entries: vec![entry.clone()],
+            ..Batch::default()
+        };
+        older.append(ACCOUNT, known, &mut |_| batch()).unwrap();
+        known = entry.position();
+    }
+    world.store.instead.set(older).unwrap();
+    directory
+}
+
+fn assert_one_truth(world: &World) {
+    let snapshot = world.account.snapshot();
+    assert_eq!(*snapshot, world.store.there().load(ACCOUNT).unwrap());
+    assert_eq!(world.account.access().disagreement(&snapshot), None);
+}
+
+#[tokio::test]
+async fn who_asked_before_the_end_was_lost_is_turned_away_and_the_next_one_is_served() {
+    let world = world().await;
+    let begin = world.account.snapshot().revision();
+    world.create("red").await.unwrap();
+    world.create("green").await.unwrap();
+    let _directory = go_back(&world, begin);
+    // As somebody who may be somebody else now.
+    let turned_away = world.create("blue").await;
+    assert_eq!(turned_away, Err(ExecuteError::Unavailable));
+    assert_eq!(world.names(), [""; 0], "what the store has lost is lost");
+    assert_one_truth(&world);
+    assert_eq!(world.account.divergences(), 1);
+    world.create("blue").await.unwrap();
+    assert_eq!(world.names(), ["blue"]);
+    assert_one_truth(&world);
+    assert_eq!(world.account.divergences(), 1);
+    assert_eq!(world.node.meters().diverged.get(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_a_change_was_made_which_the_log_has_lost_again() {
+    let world = world().await;
+    let begin = world.account.snapshot().revision();
+    world.create("red").await.unwrap();
+    world.store.next(Fault::LostAndCutOff);
+    let (told, _directory) = tokio::join!(world.create("green"), async {
+        while !world.store.is_cut_off.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        let directory = go_back(&world, begin);
+        world.store.cut_off(false);
+        directory
+    });
+    assert!(told.is_err(), "{told:?}");
+    assert_eq!(world.names(), [""; 0]);
+    assert_one_truth(&world);
+}
+
+#[tokio::test]
+async fn keys_were_last_used_when_the_store_says_so() {
+    let world = world().await;
+    let begin = world.account.snapshot().revision();
+    world.create("red").await.unwrap();
+    let shown = world.node.authenticate(&secret(1).hash, NOW);
+    let Some((_, Caller::Key { key, .. })) = shown else {
+        unreachable!("it is the key of the world's caller");
+    };
+    assert!(world.account.last_use(key).is_some());
+    let _directory = go_back(&world, begin);
+    let turned_away = world.create("blue").await;
+    assert_eq!(turned_away, Err(ExecuteError::Unavailable));
+    // The store from before knows of no use.
+    assert_eq!(world.account.last_use(key), None);
+    world.account.flush().await.unwrap();
+    assert_eq!(world.store.there().key_uses(ACCOUNT).unwrap(), []);
+}
