@@ -5,7 +5,8 @@ use std::mem::replace;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder};
 
 use crate::atomic::AtomicU64;
 use crate::codes::Codes;
@@ -156,13 +157,23 @@ fn beside<A: Send, B>(
     if !is_large {
         return (one(), other());
     }
+    let waiting = Mutex::new(Some(one));
+    let run = || {
+        let one = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        one.map(|one| one())
+    };
     thread::scope(|scope| {
-        let one = scope.spawn(one);
+        // The system may give no thread: then it takes twice as long.
+        let spawned = Builder::new().spawn_scoped(scope, run);
         let other = other();
-        (
-            one.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            other,
-        )
+        let one = match spawned {
+            Ok(one) => one.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => run(),
+        };
+        (one.expect("nobody else has run it"), other)
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Builder};
 
 use imbl::OrdMap;
 
@@ -151,7 +151,7 @@ impl Loading {
         state.space_memberships = space_memberships.finish();
         state.space_bindings = space_bindings.finish();
         state.project_bindings = project_bindings.finish();
-        state.file(people);
+        state.file(&people);
         state.file_service_keys();
         state.position = position;
         state.latest = latest;
@@ -193,7 +193,7 @@ const MUCH: usize = 4096;
 
 impl State {
     /// Users, and what memberships and bindings derive. If there is much, on two threads that have about as much to do.
-    fn file(&mut self, users: Vec<Arc<User>>) {
+    fn file(&mut self, users: &[Arc<User>]) {
         let spots = Spots::new(self);
         let (on_spaces, on_projects) = (&self.space_bindings, &self.project_bindings);
         let (in_organizations, in_spaces) =
@@ -216,7 +216,7 @@ impl State {
         ]
         .into_iter()
         .any(|count| count >= MUCH);
-        let found = || {
+        let find = || {
             (
                 People::file(users),
                 on_spaces.found_by_user(spaces_bound),
@@ -257,13 +257,17 @@ impl State {
         };
         let (found, listed) = if is_much {
             thread::scope(|scope| {
-                let found = scope.spawn(found);
+                // The system may give no thread: then it takes twice as long.
+                let spawned = Builder::new().spawn_scoped(scope, find);
                 let listed = listed();
-                let found = found.join().unwrap_or_else(|panic| resume_unwind(panic));
-                (found, listed)
+                let found = spawned.map(|found| {
+                    let found = found.join();
+                    found.unwrap_or_else(|panic| resume_unwind(panic))
+                });
+                (found.unwrap_or_else(|_| find()), listed)
             })
         } else {
-            (found(), listed())
+            (find(), listed())
         };
         let (people, by_space, by_project) = found;
         self.users = people.users;
@@ -327,7 +331,7 @@ struct People {
 
 impl People {
     /// As `State::put_user` does; since each is told once, nothing of them has to be looked for.
-    fn file(users: Vec<Arc<User>>) -> Self {
+    fn file(users: &[Arc<User>]) -> Self {
         let mut people = Self::default();
         for user in users {
             if let Some(email) = user.email() {
@@ -337,7 +341,7 @@ impl People {
                 }
                 people.by_email.insert(email, user.id);
             }
-            people.users.insert(user.id, user);
+            people.users.insert(user.id, Arc::clone(user));
         }
         people
     }

@@ -4,7 +4,7 @@
 use std::mem::replace;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use bindery_core::change::LogPosition;
 use bindery_core::id::{AccountId, Kind};
@@ -112,6 +112,8 @@ struct Filing<'scope, 'env> {
 enum By<'scope> {
     /// The thread that reads, while there are no more than a few. It begins with the account.
     Reader(Account),
+    /// The same however many there are, since the system gives no other thread.
+    ReaderAlone(Box<Loading>),
     /// A thread of its own.
     Other {
         parts: SyncSender<Part>,
@@ -138,9 +140,10 @@ impl<'scope, 'env> Filing<'scope, 'env> {
         }
         let part = replace(&mut self.part, Part::new());
         if let By::Reader(entity) = &self.by {
-            self.by = begin(self.scope, Loading::new(entity.clone()));
+            self.by = begin(self.scope, entity);
         }
-        match &self.by {
+        match &mut self.by {
+            By::ReaderAlone(loading) => part.file(loading),
             By::Other { parts, .. } if parts.send(part).is_ok() => Ok(()),
             By::Other { .. } | By::Reader(_) => {
                 Err(Failure::Damaged("what was read before is".to_owned()))
@@ -152,6 +155,7 @@ impl<'scope, 'env> Filing<'scope, 'env> {
     fn finish(self) -> Result<Loading, Failure> {
         let mut loading = match self.by {
             By::Reader(entity) => Loading::new(entity),
+            By::ReaderAlone(loading) => *loading,
             By::Other { parts, thread } => {
                 drop(parts);
                 thread.join().unwrap_or_else(|panic| resume_unwind(panic))?
@@ -162,15 +166,19 @@ impl<'scope, 'env> Filing<'scope, 'env> {
     }
 }
 
-fn begin<'scope>(scope: &'scope Scope<'scope, '_>, mut loading: Loading) -> By<'scope> {
+fn begin<'scope>(scope: &'scope Scope<'scope, '_>, entity: &Account) -> By<'scope> {
     let (parts, waiting) = sync_channel::<Part>(PARTS_MAX);
-    let thread = scope.spawn(move || {
+    let mut loading = Loading::new(entity.clone());
+    let begun = Builder::new().spawn_scoped(scope, move || {
         for part in waiting {
             part.file(&mut loading)?;
         }
         Ok(loading)
     });
-    By::Other { parts, thread }
+    match begun {
+        Ok(thread) => By::Other { parts, thread },
+        Err(_) => By::ReaderAlone(Box::new(Loading::new(entity.clone()))),
+    }
 }
 
 #[cfg(test)]
