@@ -1,10 +1,13 @@
-//! The HTTP server: connections, limits, authentication, routing, and the frame around every answer.
+//! The HTTP server: authentication, routing, and the frame around every answer. Its connections are in `connections`, its
+//! options in `options`, reading bodies in `body`, and what it does beside answering in `chores`.
 
-use std::convert::Infallible;
+mod body;
+mod chores;
+mod connections;
+mod options;
+
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,25 +17,19 @@ use bindery_core::command::{Caller, Context};
 use bindery_core::id::AccountId;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, LogRetention, Node, StoreCall};
+use bindery_node::{Account, LogRetention, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::MissedTickBehavior;
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
-use crate::authzen::{Aliases, Kept};
+use crate::authzen::Kept;
 use crate::call::{
     Answer, Answering, Call, Handler, Noted, OpenCall, PublicCall, Services, audited_text,
     audited_variables, noted,
@@ -41,117 +38,19 @@ use crate::client_address::{self, Network};
 use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
-use crate::mail::Mailer;
-use crate::metrics::{self, Counts, Metrics};
+use crate::metrics::Counts;
 use crate::openapi::pages;
-use crate::operations::{Body, OPERATIONS, Operation, Route, Router};
+use crate::operations::{OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
 use crate::problem::Problem;
-use crate::public_url::PublicUrl;
 use crate::query::Query;
 use crate::rate::Rate;
 use crate::secret::KeyText;
 use crate::sign_in::Attempts;
-use crate::unreadable::Explained;
-
-/// Bytes of a body that comes without a key.
-const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
+pub use options::{Limits, Options};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
-
-/// What a client may use up.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of a body.
-    pub body_bytes_max: usize,
-    /// How long the head of a request may take to arrive; also how long a connection may idle.
-    pub header_timeout: Duration,
-    /// How long a body may take to arrive.
-    pub body_timeout: Duration,
-    /// How long a client may take nothing of an answer that it asked for.
-    pub write_timeout: Duration,
-    /// Connections at once; more wait to be accepted.
-    pub connections_max: usize,
-    /// How long requests under way may take when the server stops.
-    pub drain_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 1024 * 1024,
-            header_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(30),
-            connections_max: 10_000,
-            drain_timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-/// How a server behaves.
-#[derive(Debug)]
-pub struct Options {
-    /// What a client may use up.
-    pub limits: Limits,
-    /// Requests a second that one key may make, and as many at once; no limit if absent.
-    pub rate_limit: Option<NonZeroU32>,
-    /// Whether the audit log has what only reads, too.
-    pub audits_reads: bool,
-    /// How long audit entries are kept; for good, if absent.
-    pub audit_retention: Option<Duration>,
-    /// How much of each log is kept; all of it by default.
-    pub log_retention: LogRetention,
-    /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
-    pub staleness_max: Option<Duration>,
-    /// After how long an account that nobody uses is given up; never, if absent.
-    pub accounts_idle: Option<Duration>,
-    /// Where `GET /metrics` is answered, without a key; nowhere, if absent.
-    pub metrics: Option<TcpListener>,
-    /// How letters leave.
-    pub mailer: Mailer,
-    /// Where clients reach this server, for the metadata of its decision point; without it there are none.
-    pub public_url: Option<PublicUrl>,
-    /// Other names on the AuthZEN endpoints.
-    pub aliases: Aliases,
-    /// Whose `X-Forwarded-For` is believed; nobody's, if empty.
-    pub trusted_proxies: Vec<Network>,
-}
-
-impl Options {
-    /// The default limits, everything in the audit log, it and every other log for good, letters that are only mentioned in the
-    /// log, no account given up, and neither metrics nor metadata, aliases or trusted proxies.
-    pub fn new(mailer: Mailer) -> Self {
-        Self {
-            limits: Limits::default(),
-            rate_limit: None,
-            audits_reads: true,
-            audit_retention: None,
-            log_retention: LogRetention::default(),
-            staleness_max: None,
-            accounts_idle: None,
-            metrics: None,
-            mailer,
-            public_url: None,
-            aliases: Aliases::default(),
-            trusted_proxies: Vec::new(),
-        }
-    }
-}
-
-/// How often entries that are too old are looked for.
-const FORGET_INTERVAL: Duration = Duration::from_hours(1);
-/// How many of them go in one transaction: changes wait that long.
-const FORGET_AT_ONCE: usize = 2_000;
-/// How long to rest before the next.
-const FORGET_PAUSE: Duration = Duration::from_millis(20);
-
-/// How often idle accounts are looked for, at the least.
-const EVICT_INTERVAL_MAX: Duration = Duration::from_mins(1);
-
-/// How often what is kept in memory about clients is tidied up.
-const TIDY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Serves a node over HTTP.
 #[derive(Debug)]
@@ -202,197 +101,6 @@ impl Server {
                 staleness_max: options.staleness_max,
             },
             trusted_proxies: options.trusted_proxies,
-        }
-    }
-
-    /// Serves connections until `stop` resolves, then lets requests under way finish.
-    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let metrics = self.metrics.take();
-        let server = Arc::new(self);
-        let graceful = GracefulShutdown::new();
-        let places = Arc::clone(&server.places);
-        let chores = tokio::spawn({
-            let server = Arc::clone(&server);
-            async move {
-                tokio::join!(
-                    server.services.node.keep_notes(),
-                    Arc::clone(&server.services.node).follow(),
-                    server.keep_tidy(),
-                    server.keep_audit_short(),
-                    server.keep_logs_short(),
-                    server.keep_accounts_few(),
-                    server.tell_metrics(metrics),
-                )
-            }
-        });
-        tokio::pin!(stop);
-        loop {
-            let accepted = tokio::select! {
-                accepted = accept(&listener, &places) => accepted,
-                () = &mut stop => break,
-            };
-            let (stream, peer, place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file handles, most often: a short rest, and the backlog is still there.
-                    tracing::warn!(%error, "a connection can't be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let one = Arc::clone(&server);
-            let service = service_fn(move |request| {
-                let server = Arc::clone(&one);
-                async move { Ok::<_, Infallible>(server.respond(request, peer).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(server.limits.header_timeout)
-                .serve_connection(
-                    TokioIo::new(bounded_writes(stream, server.limits.write_timeout)),
-                    service,
-                );
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                drop(place);
-            });
-        }
-        drop(listener);
-        if tokio::time::timeout(server.limits.drain_timeout, graceful.shutdown())
-            .await
-            .is_err()
-        {
-            tracing::warn!("some connections did not finish in time and are cut");
-        }
-        chores.abort();
-        // It holds accounts too, and whoever lets go of one last waits for its writer.
-        let _ = chores.await;
-        let letters = server.services.mailer.finish();
-        if tokio::time::timeout(server.limits.drain_timeout, letters)
-            .await
-            .is_err()
-        {
-            tracing::warn!("some letters were not sent in time");
-        }
-    }
-
-    async fn keep_tidy(&self) {
-        let mut interval = tokio::time::interval(TIDY_INTERVAL);
-        loop {
-            interval.tick().await;
-            self.rate.tidy();
-            self.services.attempts.tidy();
-            self.services
-                .searches
-                .tidy(self.services.node.clock().now());
-        }
-    }
-
-    /// Gives up accounts that nobody uses, with the searches that are kept for them.
-    async fn keep_accounts_few(&self) {
-        let Some(idle) = self.accounts_idle else {
-            return;
-        };
-        let mut interval = tokio::time::interval((idle / 4).min(EVICT_INTERVAL_MAX));
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            interval.tick().await;
-            let evicted = self.services.node.evict_idle(idle).await;
-            if !evicted.is_empty() {
-                tracing::info!(
-                    accounts = evicted.len(),
-                    "accounts that nobody used are given up"
-                );
-            }
-            self.services.searches.forget(&evicted);
-        }
-    }
-
-    async fn tell_metrics(&self, listener: Option<TcpListener>) {
-        let Some(listener) = listener else {
-            return;
-        };
-        let metrics = Metrics {
-            node: Arc::clone(&self.services.node),
-            counts: Arc::clone(&self.services.counts),
-            places: Arc::clone(&self.places),
-            connections_max: self.limits.connections_max,
-        };
-        metrics::serve(listener, metrics).await;
-    }
-
-    async fn keep_audit_short(&self) {
-        let Some(retention) = self.audit_retention else {
-            return;
-        };
-        let mut interval = tokio::time::interval(FORGET_INTERVAL);
-        loop {
-            interval.tick().await;
-            // In the store alone: nobody is put to work for it.
-            let node = Arc::clone(&self.services.node);
-            let heads = move || node.meters().watch(StoreCall::Heads, node.store().heads());
-            match tokio::task::spawn_blocking(heads).await {
-                Ok(Ok(accounts)) => {
-                    for (account, _) in accounts {
-                        self.forget(account, retention).await;
-                    }
-                }
-                Ok(Err(error)) => tracing::error!(%error, "old audit entries were not forgotten"),
-                Err(error) => tracing::error!(%error, "old audit entries were not forgotten"),
-            }
-        }
-    }
-
-    /// Forgets an account's audit entries that are older than `retention`: a few at a time, and stopping between any two.
-    async fn forget(&self, account: AccountId, retention: Duration) {
-        let node = &self.services.node;
-        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        let before = node.clock().now().as_millis().saturating_sub(retention_ms);
-        let before = Timestamp::from_millis(before);
-        let mut forgotten = 0;
-        loop {
-            let node = Arc::clone(node);
-            let some = move || {
-                let some = node.store().forget_audit(account, before, FORGET_AT_ONCE);
-                node.meters().watch(StoreCall::Audit, some)
-            };
-            match tokio::task::spawn_blocking(some).await {
-                Ok(Ok(0)) => break,
-                Ok(Ok(count)) => forgotten += count,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "old audit entries were not forgotten");
-                    break;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "old audit entries were not forgotten");
-                    break;
-                }
-            }
-            // Changes that have waited go first.
-            tokio::time::sleep(FORGET_PAUSE).await;
-        }
-        if forgotten > 0 {
-            let AccountId(account) = account;
-            tracing::info!(account, forgotten, "old audit entries are forgotten");
-        }
-    }
-
-    async fn keep_logs_short(&self) {
-        let retention = self.log_retention;
-        if retention == LogRetention::default() {
-            return;
-        }
-        let mut interval = tokio::time::interval(FORGET_INTERVAL);
-        loop {
-            interval.tick().await;
-            let node = Arc::clone(&self.services.node);
-            let forgetting = tokio::task::spawn_blocking(move || node.forget_logs(retention));
-            if let Err(error) = forgetting.await {
-                tracing::error!(%error, "old log entries were not forgotten");
-            }
         }
     }
 
@@ -690,39 +398,6 @@ impl Server {
         }
         Ok(answer)
     }
-
-    async fn read_body(
-        &self,
-        asked: &Asked<'_>,
-        request: Request<Incoming>,
-    ) -> Result<Bytes, Problem> {
-        let operation = asked.operation;
-        let says_json = require_json(request.headers());
-        if operation.body == Body::Json {
-            says_json.clone()?;
-        }
-        let max = match operation.handler {
-            // Nobody knows yet who it is.
-            Handler::Open(_) => OPEN_BODY_BYTES_MAX,
-            _ => self.limits.body_bytes_max,
-        };
-        // What is announced to be too large isn't even asked for.
-        if request.body().size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
-            return Err(Problem::too_large(max));
-        }
-        let body = Limited::new(request.into_body(), max).collect();
-        match tokio::time::timeout(self.limits.body_timeout, body).await {
-            Err(_) => Err(Problem::too_slow()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(max)),
-            Ok(Err(_)) => Err(Problem::invalid("the body broke off before its end")),
-            Ok(Ok(body)) => match (operation.body, asked.took(body.to_bytes())) {
-                (Body::Empty, _) => Ok(Bytes::new()),
-                (Body::Json, body) => Ok(body),
-                (Body::Optional, body) if body.is_empty() => Ok(body),
-                (Body::Optional, body) => says_json.map(|()| body),
-            },
-        }
-    }
 }
 
 fn searches_at_once() -> usize {
@@ -749,30 +424,6 @@ fn shown(path: &str) -> String {
         Some(prefix) => format!("{prefix}…"),
         None => path.to_owned(),
     }
-}
-
-/// The same stream for as long as its client takes what it asked for, with a body in every refusal.
-fn bounded_writes(
-    stream: TcpStream,
-    timeout: Duration,
-) -> Explained<Pin<Box<TimeoutStream<TcpStream>>>> {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(timeout));
-    Explained::new(Box::pin(stream), new_request_id)
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    // Small answers shall not wait for more to come.
-    stream.set_nodelay(true)?;
-    Ok((stream, peer, place))
 }
 
 fn render(success: u16, answer: Answer) -> Response<Full<Bytes>> {
@@ -826,19 +477,6 @@ fn new_request_id() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{:08x}{number:08x}", *PROCESS)
-}
-
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let sent = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = sent.and_then(|sent| sent.split(';').next()).map(str::trim);
-    match essence {
-        Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
-        _ => Err(Problem::invalid(
-            "send the body as JSON, with `Content-Type: application/json`",
-        )),
-    }
 }
 
 /// A request whose operation is known.

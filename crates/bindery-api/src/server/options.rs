@@ -1,0 +1,92 @@
+//! The options of a server, its limits among them.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use bindery_node::LogRetention;
+use tokio::net::TcpListener;
+
+use crate::authzen::Aliases;
+use crate::client_address::Network;
+use crate::mail::Mailer;
+use crate::public_url::PublicUrl;
+
+/// What a client may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a body.
+    pub body_bytes_max: usize,
+    /// How long the head of a request may take to arrive; also how long a connection may idle.
+    pub header_timeout: Duration,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of an answer that it asked for.
+    pub write_timeout: Duration,
+    /// Connections at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// How long requests under way may take when the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1024 * 1024,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            connections_max: 10_000,
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How a server behaves.
+#[derive(Debug)]
+pub struct Options {
+    /// What a client may use up.
+    pub limits: Limits,
+    /// Requests a second that one key may make, and as many at once; no limit if absent.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Whether the audit log has what only reads, too.
+    pub audits_reads: bool,
+    /// How long audit entries are kept; for good, if absent.
+    pub audit_retention: Option<Duration>,
+    /// How much of each log is kept; all of it by default.
+    pub log_retention: LogRetention,
+    /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
+    pub staleness_max: Option<Duration>,
+    /// After how long an account that nobody uses is given up; never, if absent.
+    pub accounts_idle: Option<Duration>,
+    /// Where `GET /metrics` is answered, without a key; nowhere, if absent.
+    pub metrics: Option<TcpListener>,
+    /// How letters leave.
+    pub mailer: Mailer,
+    /// Where clients reach this server, for the metadata of its decision point; without it there are none.
+    pub public_url: Option<PublicUrl>,
+    /// Other names on the AuthZEN endpoints.
+    pub aliases: Aliases,
+    /// Whose `X-Forwarded-For` is believed; nobody's, if empty.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl Options {
+    /// The default limits, everything in the audit log, it and every other log for good, letters that are only mentioned in the
+    /// log, no account given up, and neither metrics nor metadata, aliases or trusted proxies.
+    pub fn new(mailer: Mailer) -> Self {
+        Self {
+            limits: Limits::default(),
+            rate_limit: None,
+            audits_reads: true,
+            audit_retention: None,
+            log_retention: LogRetention::default(),
+            staleness_max: None,
+            accounts_idle: None,
+            metrics: None,
+            mailer,
+            public_url: None,
+            aliases: Aliases::default(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
