@@ -76,7 +76,7 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
-    /// Make the tables of bindery-core from those in contract/.
+    /// Make the tables of bindery-core and the reference pages in docs/ from the tables in contract/.
     Codegen {
         /// Only say whether they are stale.
         #[arg(long)]
