@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 mod bench;
+#[cfg(test)]
+mod book;
 mod ci;
 mod codegen;
 mod instructions;
