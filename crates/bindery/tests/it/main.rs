@@ -12,6 +12,7 @@ mod confusing;
 mod crash;
 mod defaults;
 mod deletion;
+mod documented;
 mod interrupted;
 mod limits;
 mod nodes;
