@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use bindery_core::id::AccountId;
-use bindery_store::copy::{BackupError, BackupWriter};
+use bindery_store::copy::BackupWriter;
 
+use crate::hold::Hold;
 use crate::progress::Progress;
 use crate::store;
 
@@ -29,12 +30,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let rows_about = snapshot.rows_about(only)?;
     let mut writer = BackupWriter::create(&arguments.to)?;
     let progress = Progress::of_rows("backup", rows_about);
-    let mut rows = 0;
+    let (mut rows, mut hold) = (0, Hold::from_environment());
     snapshot.each(only, &mut |part| {
         writer.take(part)?;
         rows += part.rows();
         progress.add(part.rows());
-        Ok::<_, BackupError>(())
+        hold.at(rows)
     })?;
     writer.finish()?;
     drop(progress);

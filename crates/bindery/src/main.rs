@@ -11,6 +11,7 @@ mod accounts;
 mod ask;
 mod backup;
 mod demo;
+mod hold;
 mod migrate;
 mod open;
 mod progress;

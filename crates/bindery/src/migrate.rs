@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use bindery_store::StoreError;
 
+use crate::hold::Hold;
 use crate::progress::Progress;
 use crate::store::Place;
 
@@ -42,12 +42,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut snapshot = from.snapshot().context("--from")?;
     let mut import = to.import().context("--to")?;
     let progress = Progress::of_rows("migrate", snapshot.rows_about(None)?);
-    let mut rows = 0;
+    let (mut rows, mut hold) = (0, Hold::from_environment());
     snapshot.each(None, &mut |part| {
         import.take(part)?;
         rows += part.rows();
         progress.add(part.rows());
-        Ok::<_, StoreError>(())
+        hold.at(rows)
     })?;
     import.finish()?;
     drop(progress);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use bindery_store::copy::{Backup, BackupError};
 
+use crate::hold::Hold;
 use crate::progress::Progress;
 use crate::store;
 
@@ -30,13 +31,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let backup = Backup::open(&arguments.from)?;
     let progress = Progress::of_bytes("restore", backup.bytes()?);
     let mut import = place.import()?;
-    let mut rows = 0;
+    let (mut rows, mut hold) = (0, Hold::from_environment());
     // Checked once more while it is read: what is on its way into the store is what was written.
     backup.each(&mut |part, at| {
         import.take(part)?;
         rows += part.rows();
         progress.reach(at);
-        Ok::<_, BackupError>(())
+        hold.at(rows)
     })?;
     import.finish()?;
     drop(progress);

@@ -1,10 +1,10 @@
 //! Backups, restores and migrations that end in the middle: by kill -9, by Ctrl-C, or on a disk that is full. What is left is taken
 //! for a backup or a store by nobody, and the same command once more brings it to its end.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use postgres::NoTls;
 
@@ -12,53 +12,37 @@ use crate::backup::{fails, old_account, succeeds};
 use crate::postgres::new_database;
 use crate::support::spawn;
 
-/// Enough for every command to take a while, and for a restore to commit some of them before the last.
+/// More than a restore puts into one transaction.
 const CHANGES: u32 = 40_000;
+
+/// Where the commands are held: after their first commit, and before the last.
+const HELD_AFTER_ROWS: u32 = 20_000;
 
 /// With the numbers that they have everywhere.
 const SIGNALS: [(&str, i32); 2] = [("-KILL", 9), ("-INT", 2)];
 
-/// How often a command may be faster than whoever ends it.
-const TRIES: usize = 50;
-
-/// Runs a command until it is in the middle of it, and ends it there with this signal. One that came to its end before is begun
-/// again, once what it made is taken away.
-fn interrupt(
-    arguments: &[&str],
-    signal: (&str, i32),
-    is_in_the_middle: &dyn Fn() -> bool,
-    take_away: &dyn Fn(),
-) {
-    let is_ended_in_time = (0..TRIES).any(|_| {
-        let mut running = spawn(
-            Command::new(env!("CARGO_BIN_EXE_bindery"))
-                .args(arguments)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null()),
-        );
-        let mut over = None;
-        while over.is_none() && !is_in_the_middle() {
-            std::thread::sleep(Duration::from_millis(1));
-            over = running.try_wait().unwrap();
-        }
-        let ended = over.unwrap_or_else(|| {
-            let id = running.id().to_string();
-            let mut kill = Command::new("kill");
-            let mut signalled = spawn(kill.args([signal.0, &id]));
-            assert!(signalled.wait().unwrap().success());
-            running.wait().unwrap()
-        });
-        if ended.signal() == Some(signal.1) {
-            return true;
-        }
-        assert!(ended.success(), "{arguments:?}: {ended}");
-        take_away();
-        false
-    });
-    assert!(
-        is_ended_in_time,
-        "{arguments:?} was over before it could be ended"
+/// Runs a command until it stops in the middle by itself, and ends it there with this signal.
+fn interrupt(arguments: &[&str], signal: (&str, i32)) {
+    let mut running = spawn(
+        Command::new(env!("CARGO_BIN_EXE_bindery"))
+            .args(arguments)
+            .env("BINDERY_TEST_HOLD_AFTER_ROWS", HELD_AFTER_ROWS.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped()),
     );
+    let mut line = String::new();
+    let mut stdout = BufReader::new(running.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.starts_with("held after "), "{arguments:?}: {line}");
+    let id = running.id().to_string();
+    let mut kill = Command::new("kill");
+    let mut signalled = spawn(kill.args([signal.0, &id]));
+    assert!(signalled.wait().unwrap().success());
+    // Held open until here: the command goes on when its stdin ends.
+    let stdin = running.stdin.take();
+    let ended = running.wait().unwrap();
+    drop(stdin);
+    assert_eq!(ended.signal(), Some(signal.1), "{arguments:?}: {ended}");
 }
 
 /// The same command where no file may become larger than so many blocks of 512 bytes.
@@ -118,19 +102,6 @@ impl Target {
         }
     }
 
-    /// Takes away what was made there.
-    fn empty(&self) {
-        match self {
-            Self::Directory(path) => std::fs::remove_dir_all(path).unwrap(),
-            Self::Database(url) => {
-                let mut client = postgres::Client::connect(url, NoTls).unwrap();
-                client
-                    .batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-                    .unwrap();
-            }
-        }
-    }
-
     /// Nobody takes it for a store, and whoever tries is told what it is.
     fn assert_unfinished(&self, home: &Path) {
         let url = self.url();
@@ -171,10 +142,8 @@ fn a_backup_that_ends_in_the_middle_is_none_and_the_next_one_is_whole() {
         let file = path(signal.0.trim_start_matches('-'));
         let unfinished = format!("{file}.unfinished");
         let backup = ["backup", "--store", &origin, "--to", &file];
-        let is_in_the_middle = || is_larger(Path::new(&unfinished), 128 * 1024);
-        interrupt(&backup, signal, &is_in_the_middle, &|| {
-            std::fs::remove_file(&file).unwrap();
-        });
+        interrupt(&backup, signal);
+        assert!(is_larger(Path::new(&unfinished), 128 * 1024));
         assert!(!Path::new(&file).exists());
         for refused in [
             fails(&["verify", "--backup", &unfinished]),
@@ -214,14 +183,12 @@ fn a_restore_or_migration_that_ends_in_the_middle_is_no_store_and_is_done_again(
                     "restore" => ["restore", "--store", &url, "--from", file],
                     _ => ["migrate", "--from", &origin, "--to", &url],
                 };
-                interrupt(&arguments, signal, &|| target.is_begun(), &|| {
-                    target.empty();
-                });
+                interrupt(&arguments, signal);
+                assert!(target.is_begun());
                 target.assert_unfinished(&home);
                 // Also what was begun again and ended again.
-                interrupt(&arguments, signal, &|| target.is_begun(), &|| {
-                    target.empty();
-                });
+                interrupt(&arguments, signal);
+                assert!(target.is_begun());
                 target.assert_unfinished(&home);
                 succeeds(&arguments);
                 assert_eq!(succeeds(&["verify", "--store", &url]), verified);
