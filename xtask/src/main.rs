@@ -14,6 +14,7 @@ mod ci;
 mod codegen;
 mod instructions;
 mod postgres;
+mod repeat;
 mod run;
 #[cfg(test)]
 mod security;
@@ -37,6 +38,8 @@ enum Task {
     },
     /// Install what the tests need, and run every suite.
     Test,
+    /// Run every test that waits for anything many times, and stop at the first failure; xtask/waiting-tests.tsv lists them.
+    Repeat(repeat::Arguments),
     /// Run a command with a PostgreSQL of its own in `BINDERY_TEST_POSTGRES`, like `cargo test -p bindery-store`.
     Postgres {
         /// The command and its arguments.
@@ -102,6 +105,7 @@ fn run_task(task: Task) -> Result<()> {
     match task {
         Task::Demo { arguments } => suites::demo(root, &arguments),
         Task::Test => suites::test(root),
+        Task::Repeat(arguments) => repeat::run_all(root, &arguments),
         Task::Postgres { command } => postgres::run_with(root, &command),
         Task::Schemathesis => suites::schemathesis(root),
         Task::Torture { minutes, seed } => torture::long(root, minutes, seed),

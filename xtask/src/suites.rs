@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::postgres::{self, Postgres};
 use crate::run::{cargo, program, run, run_and_read, say};
@@ -81,24 +81,65 @@ pub(crate) fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
 
 /// Runs every suite and closes with the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
+    let began = Instant::now();
     let postgres = Postgres::start(root);
     let url = postgres.as_ref().map(|postgres| postgres.url.as_str()).ok();
-    let mut outcomes = vec![rust(root, url), tortured(root)];
-    outcomes.extend(end_to_end(root, url));
-    if let Err(error) = postgres {
-        outcomes.push(finish(Outcome::new("postgres"), Err(error)));
+    // Built before the lanes part: two builds at once would wait for each other.
+    let built = build(root);
+    let mut outcomes = Vec::new();
+    if built.is_ok() {
+        // Tests in Rust and clients in Python and TypeScript share the server of the tests and nothing else: each makes
+        // directories and databases of its own.
+        let (tests, clients) = std::thread::scope(|lanes| {
+            let tests = lanes.spawn(|| rust(root, url));
+            let clients = end_to_end(root, url);
+            (tests.join(), clients)
+        });
+        outcomes.push(
+            tests.unwrap_or_else(|_| {
+                finish(Outcome::new("rust"), Err(anyhow!("its runner panicked")))
+            }),
+        );
+        outcomes.extend(clients);
+        // Alone: it stops and starves servers to see what becomes of them.
+        outcomes.push(tortured(root));
     }
-    close(&outcomes)
+    for (suite, outcome) in [("build", built), ("postgres", postgres.map(drop))] {
+        if let Err(error) = outcome {
+            outcomes.push(finish(Outcome::new(suite), Err(error)));
+        }
+    }
+    close(&outcomes, began.elapsed())
+}
+
+/// Runs these files of tests in Python against the binary that is built; whether all passed.
+pub(crate) fn run_pytest(root: &Path, files: &[String], read: impl FnMut(&str)) -> Result<bool> {
+    let setting = Setting::new(root)?;
+    let mut tests = setting.python(&["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]);
+    run_and_read(tests.args(files), read)
 }
 
 /// Only the cases made from the OpenAPI document.
 pub(crate) fn schemathesis(root: &Path) -> Result<()> {
+    let began = Instant::now();
     let setting = Setting::new(root)?;
-    close(&[setting.schemathesis("schemathesis")])
+    close(&[setting.schemathesis("schemathesis")], began.elapsed())
 }
 
-/// Says what each suite came to, and closes with the counts.
-fn close(outcomes: &[Outcome]) -> Result<()> {
+/// Everything that the two lanes run.
+fn build(root: &Path) -> Result<()> {
+    run(&mut cargo(
+        root,
+        &["test", "--workspace", "--locked", "--no-run"],
+    ))?;
+    run(&mut cargo(
+        root,
+        &["build", "--locked", "--package", "bindery"],
+    ))
+}
+
+/// Prints what each suite came to and the minutes it took. The last line is the count of all.
+fn close(outcomes: &[Outcome], whole: Duration) -> Result<()> {
     say("");
     for Outcome {
         suite,
@@ -113,11 +154,15 @@ fn close(outcomes: &[Outcome]) -> Result<()> {
             .as_ref()
             .map(|why| format!("  NOT RUN TO ITS END: {why}"));
         say(&format!(
-            "{suite}: {passed} passed, {failed} failed, in {} s{}",
-            took.as_secs(),
+            "{suite}: {passed} passed, {failed} failed, in {:.1} min{}",
+            took.as_secs_f64() / 60.0,
             trouble.unwrap_or_default()
         ));
     }
+    say(&format!(
+        "all of it in {:.1} min",
+        whole.as_secs_f64() / 60.0
+    ));
     let passed: u32 = outcomes.iter().map(|one| one.passed).sum();
     let troubled = outcomes
         .iter()
@@ -356,7 +401,7 @@ fn finish(mut outcome: Outcome, ran: Result<bool>) -> Outcome {
 }
 
 /// The number before `word`, as test runners write it.
-fn count(line: &str, word: &str) -> u32 {
+pub(crate) fn count(line: &str, word: &str) -> u32 {
     let words: Vec<&str> = line
         .split([' ', ',', ';', '.'])
         .filter(|word| !word.is_empty())

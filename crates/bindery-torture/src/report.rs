@@ -9,7 +9,7 @@ use crate::history::{Answer, Operation};
 use crate::say;
 
 /// Fewer acknowledged changes than these, and it was no test.
-const ACKNOWLEDGED_MIN: usize = 200;
+pub(crate) const ACKNOWLEDGED_MIN: usize = 200;
 
 pub(crate) struct Report {
     pub(crate) seconds: u64,
@@ -26,6 +26,12 @@ pub(crate) struct Report {
     pub(crate) head: u64,
     pub(crate) operations: Vec<Operation>,
     pub(crate) verdict: Verdict,
+}
+
+/// How many changes were acknowledged.
+pub(crate) fn acknowledged(operations: &[Operation]) -> usize {
+    let is_one = |one: &&Operation| one.wish.is_change() && matches!(one.answer, Answer::Done(_));
+    operations.iter().filter(is_one).count()
 }
 
 impl Report {
@@ -48,7 +54,7 @@ impl Report {
             all.filter(|one| one.wish.is_change() == is_change && is_one(&one.answer))
                 .count()
         };
-        let done = count(true, &|answer| matches!(answer, Answer::Done(_)));
+        let done = acknowledged(&self.operations);
         for (what, number) in [
             ("requests", self.operations.len()),
             ("changes acknowledged", done),

@@ -21,12 +21,14 @@ use crate::database::Cluster;
 use crate::faults::{Fault, Stage};
 use crate::nodes::{NODES, Node};
 use crate::rehearsal::the_standby_is_waited_for;
-use crate::report::Report;
+use crate::report::{ACKNOWLEDGED_MIN, Report, acknowledged};
 use crate::say;
 use crate::scene::Scene;
 
 /// How often the world is stopped to be looked at.
 const ROUND: Duration = Duration::from_mins(2);
+/// How many times as long as wanted a run may last until it has seen enough changes.
+const SLOWDOWN_MAX: u32 = 10;
 /// How soon whoever looks after the processes notices that one has ended.
 const TEND_PAUSE: Duration = Duration::from_millis(50);
 /// How much of the log is read at once.
@@ -153,9 +155,15 @@ impl Run<'_> {
         let lanes: Vec<_> = lanes.collect();
         let begun = Instant::now();
         let mut looked = Instant::now();
-        while begun.elapsed() < self.settings.duration
-            && !self.arena.is_over.load(Ordering::Acquire)
-        {
+        // A slow machine takes longer until there is enough to judge.
+        let is_enough = || {
+            let passed = begun.elapsed();
+            let longest = self.settings.duration * SLOWDOWN_MAX;
+            passed >= longest
+                || passed >= self.settings.duration
+                    && acknowledged(&self.arena.history()) >= ACKNOWLEDGED_MIN
+        };
+        while !is_enough() && !self.arena.is_over.load(Ordering::Acquire) {
             thread::sleep(TEND_PAUSE);
             if looked.elapsed() >= ROUND {
                 let verdict = self.look()?;
