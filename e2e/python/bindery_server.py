@@ -50,7 +50,7 @@ class Server:
         """The key that an operator's command shows, run while nothing is served."""
         done = subprocess.run(
             [self.binary, *words[:2], *self.store.arguments, *words[2:]],
-            capture_output=True, text=True, timeout=30, check=True,
+            capture_output=True, text=True, timeout=120, check=True,
         )
         return self.saw(re.search(r"ak-\w+", done.stdout)[0])
 
@@ -73,7 +73,7 @@ class Server:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        rest, _ = self.process.communicate(timeout=30)
+        rest, _ = self.process.communicate(timeout=120)
         assert (self.process.returncode, rest) == (0, ""), self.log.read_text()
 
     def stop_and_look_for_secrets(self) -> None:

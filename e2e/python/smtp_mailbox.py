@@ -60,5 +60,5 @@ class Mailbox:
             return [letter for letter in self.letters if letter.to == address]
 
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(sent()) >= count, timeout=30), f"no letter for {address}"
+            assert self.arrived.wait_for(lambda: len(sent()) >= count, timeout=120), f"no letter for {address}"
             return sent()

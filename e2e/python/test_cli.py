@@ -64,7 +64,7 @@ def every_ax(scene, tmp_path_factory: pytest.TempPathFactory):
     ax = Ax(scene, tmp_path_factory.mktemp("ax"))
     yield ax
     ax.warm.stdin.close()
-    assert ax.warm.wait(timeout=30) == 0
+    assert ax.warm.wait(timeout=120) == 0
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_the_program_as_it_is_installed_says_the_same(scene, every_ax):
     every_ax.use("member")
     done = subprocess.run(
         [Path(sys.executable).with_name("ax"), "roles", "delete", scene.names["reader"], "--force"],
-        capture_output=True, text=True, timeout=60, env={"HOME": str(every_ax.home), "PATH": "", "COLUMNS": "1000"},
+        capture_output=True, text=True, timeout=120, env={"HOME": str(every_ax.home), "PATH": "", "COLUMNS": "1000"},
     )
     warm = every_ax.try_run("roles", "delete", scene.names["reader"], "--force")
     assert (done.returncode, done.stdout, done.stderr) == (warm.code, warm.out, warm.err)

@@ -35,7 +35,7 @@ def test_nothing_but_one_known_key_as_a_bearer_gets_in(scene, authorization):
 
 def test_keys_that_have_ended_are_answered_like_one_that_never_was(scene):
     admin, server = scene.admin, scene.server
-    expires_at = (datetime.now(UTC) + timedelta(milliseconds=400)).isoformat()
+    expires_at = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
     revoked = admin.ok("create_api_key", key_type="USER", name="to revoke")
     expiring = admin.ok("create_api_key", key_type="USER", name="to expire", expires_at=expires_at)
     email = "raw.leaver@acme.example"
@@ -48,7 +48,7 @@ def test_keys_that_have_ended_are_answered_like_one_that_never_was(scene):
         Wire(server, key).ok("list_roles")
     admin.ok("revoke_api_key", api_key_id=revoked["id"])
     admin.ok("delete_user", user_id=leaver["id"])
-    deadline = monotonic() + 30
+    deadline = monotonic() + 120
     while Wire(server, expiring["key"]).call("list_roles").status == 200:
         assert monotonic() < deadline, "it never expires"
     unknown = scene.caller("unknown").call("list_roles").json()

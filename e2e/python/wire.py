@@ -92,7 +92,7 @@ class Wire:
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
     def send(self, method: str, path: str, body: bytes | None = None, headers=None) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=120)
         try:
             try:
                 connection.request(method, path, body, self.headers | (headers or {}))

@@ -333,7 +333,7 @@ mod tests {
         };
         send(&mailer, 2);
         seen.wait_for(|taken| *taken > 0).await.unwrap();
-        let finished = tokio::time::timeout(Duration::from_secs(20), mailer.finish());
+        let finished = tokio::time::timeout(Duration::from_mins(2), mailer.finish());
         assert_eq!(finished.await, Ok(()));
     }
 

@@ -23,7 +23,7 @@ fn at_work(served: &Served) -> usize {
 /// Lets the account be given up.
 fn rest(served: &Served) {
     served.wait_seconds(2);
-    let is_given_up = (0..2_000).any(|_| {
+    let is_given_up = (0..6_000).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
         at_work(served) == 0
     });

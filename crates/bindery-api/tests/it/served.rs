@@ -102,7 +102,7 @@ impl Served {
         }));
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(20)));
+            .timeout_global(Some(Duration::from_mins(2)));
         Self {
             node,
             runtime,

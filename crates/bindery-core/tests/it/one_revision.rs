@@ -24,8 +24,6 @@ const MOVERS: usize = 500;
 const READERS: usize = 3;
 /// Changes that readers live through.
 const TURNS: usize = 40;
-/// How often a writer yields to readers who have not looked yet, before it goes on all the same.
-const YIELDS_MAX: usize = 1_000_000;
 
 /// What holds at every second revision, and what holds at the others. All of the movers have one of the two projects; ann is let
 /// in by nothing, either because the vault is restricted or because she holds nothing, and ben always by something.
@@ -242,6 +240,19 @@ struct Seen {
     /// At even revisions and at odd ones.
     looks: [AtomicU64; 2],
     torn: AtomicU64,
+    /// A reader that panicked looks no more: the writer must not wait for it.
+    has_panicked: AtomicBool,
+}
+
+/// Tells the writer when its reader panics.
+struct OnPanic<'a>(&'a Seen);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.has_panicked.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Seen {
@@ -262,10 +273,7 @@ impl Seen {
     /// Waits until so many more looks have come to an end that at least one of them began just now.
     fn wait(&self) {
         let looks = self.looks() + READERS as u64 + 1;
-        for _ in 0..YIELDS_MAX {
-            if self.looks() >= looks {
-                return;
-            }
+        while self.looks() < looks && !self.has_panicked.load(Ordering::SeqCst) {
             yield_now();
         }
     }
@@ -280,6 +288,7 @@ fn race(turns: usize, look: Look, advance: Advance) -> Seen {
     std::thread::scope(|scope| {
         for _ in 0..READERS {
             scope.spawn(|| {
+                let _on_panic = OnPanic(&seen);
                 while !is_over.load(Ordering::SeqCst) {
                     seen.look(&asked, &index, look);
                 }

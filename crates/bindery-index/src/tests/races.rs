@@ -15,8 +15,6 @@ const TURNS: u64 = 100;
 /// So many have a role on the first project at every second revision, and on the second at the others.
 const MOVERS: u32 = 500;
 const ROLE: u32 = 64;
-/// How often a writer yields to readers who have not looked yet, before it goes on all the same.
-const YIELDS_MAX: usize = 1_000_000;
 
 /// Whether what a view shows belongs together.
 type Look = fn(View<'_>) -> bool;
@@ -67,6 +65,19 @@ struct Seen {
     tries: AtomicU64,
     looks: AtomicU64,
     torn: AtomicU64,
+    /// A reader that panicked makes no more tries: the writer must not wait for them.
+    has_panicked: AtomicBool,
+}
+
+/// Tells the writer when its reader panics.
+struct OnPanic<'a>(&'a Seen);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.has_panicked.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Seen {
@@ -81,10 +92,8 @@ impl Seen {
     /// Waits until so many more tries have come to an end that at least one of them began just now.
     fn wait(&self) {
         let tries = self.tries.load(Ordering::SeqCst) + READERS as u64 + 1;
-        for _ in 0..YIELDS_MAX {
-            if self.tries.load(Ordering::SeqCst) >= tries {
-                return;
-            }
+        while self.tries.load(Ordering::SeqCst) < tries && !self.has_panicked.load(Ordering::SeqCst)
+        {
             yield_now();
         }
     }
@@ -125,6 +134,7 @@ fn race(turns: u64, read: impl Fn(&Index) -> Option<bool> + Sync) -> (u64, u64) 
     std::thread::scope(|scope| {
         for _ in 0..READERS {
             scope.spawn(|| {
+                let _on_panic = OnPanic(&seen);
                 while !is_over.load(Ordering::SeqCst) {
                     seen.note(read(&index));
                     yield_now();

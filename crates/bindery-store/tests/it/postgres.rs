@@ -227,10 +227,12 @@ fn a_commit_that_is_cut_off_is_unknown_until_the_log_has_told() {
     let database = Database::new();
     let store = database.founded();
     append(&store, 1).unwrap();
-    // The commit waits, long enough to be cut off, and then happens or doesn't as the server likes.
+    // The commit waits for a lock that this test holds until the connection is cut.
+    let mut holder = Client::connect(&database.url, NoTls).unwrap();
+    holder.execute("SELECT pg_advisory_lock(1)", &[]).unwrap();
     database.run(
         "CREATE FUNCTION wait() RETURNS TRIGGER LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+            $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
         CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON log DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION wait();",
     );
@@ -256,7 +258,7 @@ fn wait_for_activity(database: &Database, statement: &str) {
     let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
     let sql = "SELECT 1 FROM pg_stat_activity
         WHERE datname = $1 AND state = 'active' AND query LIKE $2 || '%'";
-    let is_running = (0..500).any(|_| {
+    let is_running = (0..6_000).any(|_| {
         thread::sleep(Duration::from_millis(10));
         let found = client.query(sql, &[&database.name, &statement]);
         !found.expect("SQL").is_empty()
@@ -436,7 +438,7 @@ fn whoever_looks_through_audit_logs_or_loads_accounts_keeps_nobody_from_what_tak
         // Until as many of them wait for the tables as can.
         let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND database =
             (SELECT oid FROM pg_database WHERE datname = current_database())";
-        let all_wait = (0..1_000).any(|_| {
+        let all_wait = (0..6_000).any(|_| {
             thread::sleep(Duration::from_millis(10));
             holding.query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 8
         });

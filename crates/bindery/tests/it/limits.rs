@@ -13,7 +13,7 @@ fn exchange(server: &Server, bytes: &[u8]) -> String {
     let address = server.address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(Duration::from_mins(2)))
         .unwrap();
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(bytes);

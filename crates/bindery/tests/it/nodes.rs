@@ -208,7 +208,7 @@ fn replace(url: &str, by: &str) {
         .batch_execute(&format!("ALTER DATABASE {old} ALLOW_CONNECTIONS false"))
         .unwrap();
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-    let is_renamed = (0..100).any(|_| {
+    let is_renamed = (0..1_200).any(|_| {
         client.execute(end, &[&old]).unwrap();
         std::thread::sleep(Duration::from_millis(50));
         let renamed = client.batch_execute(&format!("ALTER DATABASE {old} RENAME TO {old}_gone"));
@@ -307,7 +307,7 @@ fn servers_under_which_an_older_store_is_put_go_on_with_what_that_has_and_with_n
 
 /// Asks until the answer is as it should be.
 fn until(client: &Client, path: &str, is_so: impl Fn(u16, &Value) -> bool) {
-    let comes_to_it = (0..600).any(|_| {
+    let comes_to_it = (0..1_200).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
         let (status, body) = client.try_send("GET", path, None).unwrap();
         is_so(status, &body)

@@ -58,7 +58,7 @@ impl Server {
     pub(crate) fn client_with(&self, key: &str) -> Client {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(20)));
+            .timeout_global(Some(Duration::from_mins(2)));
         Client {
             agent: config.build().into(),
             address: self.address.clone(),
