@@ -1,6 +1,7 @@
 //! The company as the changes that a store would load it from.
 
 use anyhow::Result;
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::change::Change;
 use bindery_core::id::{
     AccountId, Id as _, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
@@ -73,8 +74,7 @@ pub(crate) fn for_each(world: &World, mut with: impl FnMut(Change) -> Result<()>
                 id,
                 user,
                 organization,
-                role,
-            }))?;
+                role, given_by: Giver::UNKNOWN, given_at: GivenAt::UNKNOWN, }))?;
         }
     }
     for (number, space) in (1..).zip(&world.spaces) {
@@ -98,8 +98,7 @@ pub(crate) fn for_each(world: &World, mut with: impl FnMut(Change) -> Result<()>
                 id,
                 user,
                 space,
-                role,
-            }))?;
+                role, given_by: Giver::UNKNOWN, given_at: GivenAt::UNKNOWN, }))?;
         }
     }
     projects(world, &mut with)?;
@@ -146,8 +145,7 @@ pub(crate) const fn binding(
         resource,
         role,
         created_at: THEN,
-        updated_at: THEN,
-    }
+        updated_at: THEN, given_by: Giver::UNKNOWN, }
 }
 
 fn next(numbers: &mut std::ops::RangeFrom<u32>) -> u32 {

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use bindery_core::change::OneOperation;
 use bindery_core::access::AccessWriter;
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Kind, Revision};
@@ -186,7 +187,7 @@ pub(crate) fn make_store(size: Size, directory: &Path) -> Result<()> {
     transaction.commit()?;
     connection.execute_batch("PRAGMA journal_mode = WAL")?;
     drop(connection);
-    let entry = Entry {
+    let entry = Entry::from(OneOperation {
         revision: Revision(1),
         at: THEN,
         by: None,
@@ -194,7 +195,7 @@ pub(crate) fn make_store(size: Size, directory: &Path) -> Result<()> {
         operation: String::new(),
         batch: 0,
         changes: vec![last.context("there is something to store")?],
-    };
+    });
     SqliteStore::open(directory)?.append(ACCOUNT, Revision(0).into(), &mut |_| Batch {
         entries: vec![entry.clone()],
         ..Batch::default()

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use bindery_core::change::OneOperation;
 use bindery_core::access::{AccessIndex, AccessWriter, Touched};
 use bindery_core::change::{Change, Entry};
 use bindery_core::decision::decide;
@@ -181,7 +182,7 @@ impl Account {
 
     /// A binding that is new, has another role, or is gone, applied and published; how long that took, in nanoseconds.
     fn change(&mut self) -> f64 {
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision: self.state.revision().next(),
             at: NOW,
             by: None,
@@ -189,7 +190,7 @@ impl Account {
             operation: String::new(),
             batch: 0,
             changes: vec![self.next_change()],
-        };
+        });
         let begun = Instant::now();
         self.touched.clear();
         self.state.advance_noting(&entry, &mut self.touched);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::id::{AccountId, Revision};
 use bindery_store::postgres::PostgresStore;
 use bindery_store::{Batch, Store as _};
@@ -116,7 +116,7 @@ fn fill(url: &str, size: Size) -> Result<()> {
 }
 
 fn entry(change: Change) -> Entry {
-    Entry {
+    Entry::from(OneOperation {
         revision: Revision(1),
         at: THEN,
         by: None,
@@ -124,7 +124,7 @@ fn entry(change: Change) -> Entry {
         operation: String::new(),
         batch: 0,
         changes: vec![change],
-    }
+    })
 }
 
 /// Seconds to fetch every row that a start fetches, and to look at nothing in them.

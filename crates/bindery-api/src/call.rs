@@ -9,6 +9,7 @@ use std::time::Duration;
 use bindery_core::command::{Caller, Command, Context};
 use bindery_core::id::{Id, IdKey, Revision};
 use bindery_core::state::State;
+use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
 use bindery_core::user::User;
 use bindery_node::{Account, Audit, ExecuteError, Node};
@@ -118,6 +119,7 @@ pub(crate) struct OpenCall {
     pub(crate) services: Arc<Services>,
     pub(crate) now: Timestamp,
     pub(crate) address: String,
+    pub(crate) request: Option<RequestId>,
     pub(crate) path: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
     /// The revision of the account that it turns out to be about, for the frame.
@@ -142,8 +144,9 @@ impl OpenCall {
             address: self.address.clone(),
             text: None,
             variables: None,
+            request: self.request.clone(),
             success: self.operation.success,
-            refused: problem::status_of,
+            refused: problem::refused_as,
         }
     }
 }
@@ -163,6 +166,7 @@ pub(crate) struct Call {
     pub(crate) state: Arc<State>,
     pub(crate) now: Timestamp,
     pub(crate) address: String,
+    pub(crate) request: Option<RequestId>,
     pub(crate) path: Vec<(&'static str, String)>,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
@@ -375,8 +379,9 @@ impl Call {
             address: self.address.clone(),
             text: audited_text(&self.body),
             variables: audited_variables(&self.path, self.query.pairs()),
+            request: self.request.clone(),
             success: self.operation.success,
-            refused: problem::status_of,
+            refused: problem::refused_as,
         }
     }
 }
@@ -491,6 +496,7 @@ mod tests {
                 state: account.snapshot(),
                 now: node.clock().now(),
                 address: String::new(),
+                request: None,
                 path: Vec::new(),
                 query: Query::default(),
                 body: Bytes::from(body),

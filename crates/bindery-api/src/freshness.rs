@@ -52,6 +52,12 @@ impl Frame {
         self.revision.store(revision.0, Ordering::Relaxed);
     }
 
+    /// The revision that the answer is given at, once that is known.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        let revision = Revision(self.revision.load(Ordering::Relaxed));
+        (revision != Revision(0)).then_some(revision)
+    }
+
     /// The request has reached this operation.
     pub(crate) fn reaches(&self, operation: &'static Operation) {
         let place = metrics::place_of(operation).map_or(0, |place| place + 1);

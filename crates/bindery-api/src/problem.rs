@@ -9,7 +9,7 @@ use hyper::{Response, StatusCode};
 use bindery_core::id::{Kind, Revision};
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
 
-use bindery_node::{ExecuteError, Unavailable};
+use bindery_node::{ExecuteError, RefusedAs, Unavailable};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
@@ -240,6 +240,11 @@ impl Problem {
         self.status.as_u16()
     }
 
+    /// What its type ends with, if that says more than the status.
+    pub(crate) fn type_suffix(&self) -> Option<&'static str> {
+        self.title_and_anchor().1.filter(|_| !self.is_untyped)
+    }
+
     /// What was wrong, and how to mend it.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
@@ -280,9 +285,9 @@ impl Problem {
 
     /// The whole response.
     pub(crate) fn render(&self, instance: &str, request_id: &str) -> Response<Full<Bytes>> {
-        let (title, anchor) = self.title_and_anchor();
+        let (title, _) = self.title_and_anchor();
         let body = Body {
-            r#type: type_of(anchor.filter(|_| !self.is_untyped)),
+            r#type: type_of(self.type_suffix()),
             title,
             status: self.status.as_u16(),
             detail: &self.detail,
@@ -367,9 +372,13 @@ fn shorten(mut detail: String) -> String {
     detail
 }
 
-/// The status that a refusal is answered with.
-pub(crate) fn status_of(refusal: &Refusal) -> u16 {
-    Problem::from(*refusal).status.as_u16()
+/// What a refusal is answered with.
+pub(crate) fn refused_as(refusal: &Refusal) -> RefusedAs {
+    let problem = Problem::from(*refusal);
+    RefusedAs {
+        status: problem.status(),
+        problem: problem.type_suffix(),
+    }
 }
 
 impl From<Refusal> for Problem {

@@ -16,6 +16,7 @@ use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::AccountId;
 use bindery_core::state::State;
+use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
 use bindery_node::{Account, LogRetention, Node};
 use bytes::Bytes;
@@ -50,7 +51,6 @@ use crate::sign_in::Attempts;
 pub use options::{Limits, Options};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(crate) const REQUEST_ID_LENGTH_MAX: usize = 128;
 
 /// Serves a node over HTTP.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Server {
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
-        let answered = AssertUnwindSafe(self.answer(request, peer, &frame))
+        let answered = AssertUnwindSafe(self.answer(request, peer, &request_id, &frame))
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
@@ -147,6 +147,7 @@ impl Server {
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
+        request_id: &str,
         frame: &Frame,
     ) -> Result<Response<Full<Bytes>>, Problem> {
         let path = request.uri().path();
@@ -194,6 +195,7 @@ impl Server {
             now,
             client,
             address: client.to_string(),
+            request_id,
             frame,
         };
         let answer = match (operation.handler, known) {
@@ -232,6 +234,7 @@ impl Server {
             services: Arc::clone(&self.services),
             now: asked.now,
             address: asked.address,
+            request: RequestId::parse(asked.request_id),
             path,
             body,
             answered_at: Arc::clone(&answered_at),
@@ -287,6 +290,13 @@ impl Server {
             text: None,
             variables: None,
             status: asked.operation.success,
+            problem: None,
+            key: match caller {
+                Caller::Key { key, .. } => Some(key),
+                Caller::Operator | Caller::Person(_) => None,
+            },
+            request: None,
+            revision: None,
             at: asked.now,
         };
         let (operation, frame) = (asked.operation, asked.frame);
@@ -312,6 +322,7 @@ impl Server {
             (Ok(_), handler) => (matches!(handler, Handler::Changes(_)), false),
             (Err(problem), _) => {
                 note.status = problem.status();
+                note.problem = problem.type_suffix().map(ToOwned::to_owned);
                 (problem.is_audited, true)
             }
         };
@@ -319,6 +330,8 @@ impl Server {
         if is_wanted && !is_audited {
             note.text = noted(note.text);
             note.variables = noted(note.variables);
+            note.request = RequestId::parse(asked.request_id);
+            note.revision = frame.revision();
             account.note(note);
         }
         answered
@@ -388,6 +401,7 @@ impl Server {
             caller,
             now,
             address: asked.address.clone(),
+            request: RequestId::parse(asked.request_id),
             path,
             query,
             body,
@@ -463,11 +477,7 @@ fn request_id(headers: &HeaderMap) -> String {
     let sent = headers
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok());
-    let is_good = |id: &&str| {
-        (1..=REQUEST_ID_LENGTH_MAX).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    sent.filter(is_good)
+    sent.filter(|id| RequestId::is_one(id))
         .map_or_else(new_request_id, ToOwned::to_owned)
 }
 
@@ -486,6 +496,7 @@ struct Asked<'a> {
     now: Timestamp,
     client: IpAddr,
     address: String,
+    request_id: &'a str,
     frame: &'a Frame,
 }
 

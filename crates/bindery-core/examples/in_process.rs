@@ -7,7 +7,7 @@ use std::error::Error;
 
 use bindery_core::access::AccessWriter;
 use bindery_core::api_key::{Secret, SecretHash};
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, OneOperation};
 use bindery_core::command::operator::Bootstrap;
 use bindery_core::command::organizations::{AddOrganizationUser, CreateOrganization};
 use bindery_core::command::projects::CreateProject;
@@ -176,7 +176,7 @@ impl Book {
             Caller::Person(user) => (Some(user), None),
             Caller::Key { user, key } => (Some(user), Some(key)),
         };
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision: self.state.revision().next(),
             at: NOW,
             by,
@@ -184,7 +184,7 @@ impl Book {
             operation: C::OPERATION.to_owned(),
             batch: 0,
             changes: decided.changes,
-        };
+        });
         // Here a program would store `entry.encode()`.
         let mut touched = Vec::new();
         self.state.advance_noting(&entry, &mut touched);

@@ -1,7 +1,8 @@
 //! Entries of the audit log: who asked for what, from where, and how it ended. Written beside the change log, never read
 //! by a decision.
 
-use crate::id::UserId;
+use crate::id::{ApiKeyId, Revision, UserId};
+use crate::text::RequestId;
 use crate::time::Timestamp;
 
 /// One request, as the audit log keeps it (`contract/operations.md`, audit logs).
@@ -21,6 +22,14 @@ pub struct AuditEntry {
     pub variables: Option<String>,
     /// The HTTP status of the answer.
     pub status: u16,
+    /// Of a refusal: what its problem's type ends with, if that says more than the status.
+    pub problem: Option<String>,
+    /// The key that they asked with.
+    pub key: Option<ApiKeyId>,
+    /// What the request is called.
+    pub request: Option<RequestId>,
+    /// The revision that it was answered at: of a change, the one that it made.
+    pub revision: Option<Revision>,
     /// When it was decided.
     pub at: Timestamp,
 }

@@ -6,6 +6,7 @@
 
 use crate::change::Change;
 use crate::decision::{Decision, Grant, Question, admin_over, decide};
+use crate::given::Giver;
 use crate::id::{ApiKeyId, Id as _, Kind, RoleId, UserId};
 use crate::permission::Permission;
 use crate::refusal::{Forbidden, Refusal};
@@ -61,6 +62,11 @@ impl Context {
             Caller::Operator => UserId::NOBODY,
             Caller::Person(user) | Caller::Key { user, .. } => user,
         }
+    }
+
+    /// The same, as the giver of a role.
+    pub(crate) fn giver(&self) -> Giver {
+        self.caller.into()
     }
 }
 

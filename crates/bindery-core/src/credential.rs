@@ -6,6 +6,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 
 use crate::api_key::SecretHash;
+use crate::change::known;
 use crate::id::UserId;
 use crate::time::Timestamp;
 
@@ -25,7 +26,7 @@ pub struct Credential {
     #[n(1)]
     pub password: Option<PasswordHash>,
     /// Absent when none was sent, or it was used. A newer one takes its place.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "known")]
     pub link: Option<Link>,
 }
 

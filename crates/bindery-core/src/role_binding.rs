@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::given::Giver;
 use crate::id::{RoleBindingId, RoleId, UserId};
 use crate::resource::Bindable;
 use crate::time::Timestamp;
@@ -27,4 +28,7 @@ pub struct RoleBinding {
     /// When the role last changed; strictly later with each change.
     #[n(5)]
     pub updated_at: Timestamp,
+    /// Who gave the role that it has now.
+    #[n(6)]
+    pub given_by: Giver,
 }

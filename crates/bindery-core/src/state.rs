@@ -1,6 +1,7 @@
 //! The state of one account at one revision: every entity in memory, in structure-sharing collections. A clone is O(1), so a
 //! snapshot is a clone, a simulation is a clone with commands applied, and history is a clone replayed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -183,6 +184,63 @@ impl State {
         }
         self.position = entry.position();
         self.latest = entry.at;
+    }
+
+    /// For each of these changes that replaces or deletes an entity, in their order: the entity as it was before that change, as
+    /// the put of it. Changes take effect one after the other, so that may be what an earlier one of them has put.
+    pub fn before(&self, changes: &[Change]) -> Vec<Change> {
+        let mut latest: BTreeMap<(Kind, u32), Option<&Change>> = BTreeMap::new();
+        let mut before = Vec::new();
+        for change in changes {
+            let key = change.key();
+            match latest.get(&key) {
+                Some(earlier) => before.extend(earlier.cloned()),
+                None => before.extend(self.record(key)),
+            }
+            latest.insert(key, (!change.is_delete()).then_some(change));
+        }
+        before
+    }
+
+    /// The entity with this key, as the put of it.
+    pub fn record(&self, (kind, number): (Kind, u32)) -> Option<Change> {
+        Some(match kind {
+            Kind::Account => Change::PutAccount(self.account().clone()),
+            Kind::User => Change::PutUser(self.user(UserId::new(number))?.as_ref().clone()),
+            Kind::Organization => {
+                let found = self.organizations.get(&OrganizationId::new(number))?;
+                Change::PutOrganization(found.as_ref().clone())
+            }
+            Kind::OrganizationMembership => {
+                let id = OrganizationMembershipId::new(number);
+                Change::PutOrganizationMembership(*self.organization_memberships.get(&id)?)
+            }
+            Kind::Space => {
+                Change::PutSpace(self.spaces.get(&SpaceId::new(number))?.as_ref().clone())
+            }
+            Kind::SpaceMembership => {
+                let id = SpaceMembershipId::new(number);
+                Change::PutSpaceMembership(*self.space_memberships.get(&id)?)
+            }
+            Kind::Project => {
+                Change::PutProject(self.projects.get(&ProjectId::new(number))?.as_ref().clone())
+            }
+            Kind::Restriction => {
+                Change::PutRestriction(*self.restrictions.get(&ProjectId::new(number))?)
+            }
+            Kind::Role => Change::PutRole(self.roles.get(&RoleId::new(number))?.as_ref().clone()),
+            Kind::RoleBinding => {
+                Change::PutRoleBinding(self.role_binding(RoleBindingId::new(number))?)
+            }
+            Kind::ApiKey => {
+                Change::PutApiKey(self.api_keys.get(&ApiKeyId::new(number))?.as_ref().clone())
+            }
+            Kind::Credential => {
+                let found = self.credentials.get(&UserId::new(number))?;
+                Change::PutCredential(found.as_ref().clone())
+            }
+            Kind::AuditLog | Kind::Dashboard | Kind::Prompt => return None,
+        })
     }
 
     /// This number was given to something of this kind.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode};
 
 /// Why a text is refused; says what was seen and what is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -279,6 +279,45 @@ impl Email {
     /// What two spellings of one address have in common.
     pub fn folded(&self) -> String {
         self.0.to_lowercase()
+    }
+}
+
+/// What a client or the server calls one request by: printable ASCII, in headers, the log and the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode)]
+#[cbor(transparent)]
+pub struct RequestId(#[n(0)] Box<str>);
+
+impl RequestId {
+    /// Characters.
+    pub const LENGTH_MAX: usize = 128;
+
+    /// Accepts 1 to [`Self::LENGTH_MAX`] printable ASCII characters, none of them white space.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::is_one(text).then(|| Self(text.into()))
+    }
+
+    /// Whether [`Self::parse`] accepts it.
+    pub fn is_one(text: &str) -> bool {
+        (1..=Self::LENGTH_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for RequestId {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let found = Self::parse(d.str()?);
+        found.ok_or_else(|| minicbor::decode::Error::message("not a request id"))
     }
 }
 

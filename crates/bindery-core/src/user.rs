@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::given::{GivenAt, Giver};
 use crate::id::{
     ApiKeyId, OrganizationId, OrganizationMembershipId, SpaceId, SpaceMembershipId, UserId,
 };
@@ -132,6 +133,12 @@ pub struct OrganizationMembership {
     /// Which.
     #[n(3)]
     pub role: OrganizationRole,
+    /// Who gave this role.
+    #[n(4)]
+    pub given_by: Giver,
+    /// When.
+    #[n(5)]
+    pub given_at: GivenAt,
 }
 
 /// A user's predefined role in a space; one a user and space. A custom role there is a role binding.
@@ -149,6 +156,12 @@ pub struct SpaceMembership {
     /// Which.
     #[n(3)]
     pub role: SpaceRole,
+    /// Who gave this role.
+    #[n(4)]
+    pub given_by: Giver,
+    /// When.
+    #[n(5)]
+    pub given_at: GivenAt,
 }
 
 impl Keyed for OrganizationMembership {

@@ -9,6 +9,7 @@
 use bindery_core::access::AccessWriter;
 use bindery_core::change::Change;
 use bindery_core::decision::Question;
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, RoleBindingId, SpaceId,
     UserId,
@@ -71,6 +72,8 @@ fn state() -> State {
             user: USER,
             organization,
             role: OrganizationRole::ReadOnly,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }),
     ];
     for number in 1..=3 {
@@ -88,6 +91,7 @@ fn state() -> State {
         resource: Bindable::Project(ProjectId::new(2)),
         created_at: NOW,
         updated_at: NOW,
+        given_by: Giver::UNKNOWN,
     }));
     changes.push(Change::PutRestriction(Restriction {
         project: ProjectId::new(3),

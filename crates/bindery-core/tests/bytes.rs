@@ -7,7 +7,8 @@
 )]
 
 use bindery_core::access::{AccessIndex, AccessWriter};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, RoleBindingId, SpaceId,
     UserId,
@@ -85,6 +86,8 @@ fn everything() -> Vec<Change> {
             user: UserId::new(user),
             organization: OrganizationId::new(user % organizations + 1),
             role: OrganizationRole::Member,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }));
         changes.extend((0..bindings_of(user)).map(|number| binding(user, number)));
     }
@@ -110,6 +113,7 @@ fn binding(user: u32, number: u32) -> Change {
         resource: Bindable::Project(ProjectId::new(place % PROJECTS + 1)),
         created_at: NOW,
         updated_at: NOW,
+        given_by: Giver::UNKNOWN,
     })
 }
 
@@ -147,7 +151,7 @@ fn an_index_that_has_grown_takes_as_much_memory_as_it_says() {
     let mut writer = AccessWriter::new(&state);
     let empty = claimed(&writer.index());
     for changes in everything().chunks(100) {
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision: state.revision().next(),
             at: NOW,
             by: None,
@@ -155,7 +159,7 @@ fn an_index_that_has_grown_takes_as_much_memory_as_it_says() {
             operation: String::new(),
             batch: 0,
             changes: changes.to_vec(),
-        };
+        });
         let mut touched = Vec::new();
         state.advance_noting(&entry, &mut touched);
         writer.advance(&state, &touched, || ());

@@ -88,6 +88,41 @@ impl Model {
 
     /// Runs a command: all of it happens, or none and the refusal says why.
     pub fn run(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
+        let organizations = self.organization_memberships.clone();
+        let spaces = self.space_memberships.clone();
+        let bindings = self.role_bindings.clone();
+        self.decide(context, command)?;
+        // Who has another role than before, or a first one, was given it by this.
+        for one in &mut self.organization_memberships {
+            if !organizations
+                .iter()
+                .any(|old| old.id == one.id && old.role == one.role)
+            {
+                one.given_by = context.caller.into();
+                one.given_at = context.now.into();
+            }
+        }
+        for one in &mut self.space_memberships {
+            if !spaces
+                .iter()
+                .any(|old| old.id == one.id && old.role == one.role)
+            {
+                one.given_by = context.caller.into();
+                one.given_at = context.now.into();
+            }
+        }
+        for one in &mut self.role_bindings {
+            if !bindings
+                .iter()
+                .any(|old| old.id == one.id && old.role == one.role)
+            {
+                one.given_by = context.caller.into();
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
         // The operator's two commands let in the operator alone, three let in who has proved to be somebody; all others
         // let in keys.
         match command {

@@ -24,7 +24,7 @@ pub use follow::FOLLOW_INTERVAL;
 pub use meters::{Counter, Histogram, MICROS, Meters, StoreCall};
 pub use node::{NOTES_INTERVAL, Node, OpenError, Unavailable};
 pub use retention::{LOG_AGE_MIN, LogRetention};
-pub use submission::Audit;
+pub use submission::{Audit, RefusedAs};
 
 /// For whoever takes the steps of a node by hand instead of leaving them to threads: a simulation, which decides from a seed
 /// what happens between them. Begins with [`Node::by_hand`].

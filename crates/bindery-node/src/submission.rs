@@ -1,10 +1,13 @@
 //! A command on its way through the writer, and the answer on its way back.
 
 use bindery_core::audit::{AuditEntry, AuditKind};
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, Origin, Part};
 use bindery_core::command::{Caller, Command, Context};
+use bindery_core::id::Revision;
 use bindery_core::refusal::Refusal;
+use bindery_core::rules::RulesVersion;
 use bindery_core::state::State;
+use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -19,10 +22,21 @@ pub struct Audit {
     pub text: Option<String>,
     /// Path and query parameters, as JSON text.
     pub variables: Option<String>,
+    /// What the request is called.
+    pub request: Option<RequestId>,
     /// The HTTP status of success.
     pub success: u16,
-    /// The HTTP status that a refusal is answered with.
-    pub refused: fn(&Refusal) -> u16,
+    /// What a refusal is answered with.
+    pub refused: fn(&Refusal) -> RefusedAs,
+}
+
+/// What a refusal is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedAs {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the problem's type ends with, if that says more than the status.
+    pub problem: Option<&'static str>,
 }
 
 /// A queued command of any kind. Decided once a batch, answered once the batch is safe.
@@ -91,8 +105,18 @@ impl<C: Command> Pending<C> {
         )
     }
 
-    fn audit_entry(&self, context: &Context, refusal: Option<&Refusal>) -> Option<AuditEntry> {
+    fn audit_entry(
+        &self,
+        context: &Context,
+        revision: Revision,
+        refusal: Option<&Refusal>,
+    ) -> Option<AuditEntry> {
         let audit = self.audit.as_ref()?;
+        let refused = refusal.map(audit.refused);
+        let key = match context.caller {
+            Caller::Key { key, .. } => Some(key),
+            Caller::Operator | Caller::Person(_) => None,
+        };
         Some(AuditEntry {
             user: context.user(),
             address: audit.address.clone(),
@@ -100,7 +124,11 @@ impl<C: Command> Pending<C> {
             operation: C::OPERATION.to_owned(),
             text: audit.text.clone(),
             variables: audit.variables.clone(),
-            status: refusal.map_or(audit.success, audit.refused),
+            status: refused.map_or(audit.success, |refused| refused.status),
+            problem: refused.and_then(|refused| refused.problem.map(ToOwned::to_owned)),
+            key,
+            request: audit.request.clone(),
+            revision: Some(revision),
             at: context.now,
         })
     }
@@ -119,19 +147,27 @@ where
             Ok(decided) => {
                 self.outcome = Some(Ok(decided.outcome));
                 let entry = (!decided.changes.is_empty()).then(|| {
-                    let (by, key) = match self.caller {
-                        Caller::Operator => (None, None),
-                        Caller::Person(user) => (Some(user), None),
-                        Caller::Key { user, key } => (Some(user), Some(key)),
+                    let (by, key, origin) = match self.caller {
+                        Caller::Operator => (None, None, Origin::OPERATOR),
+                        Caller::Person(user) => (Some(user), None, Origin::API),
+                        Caller::Key { user, key } => (Some(user), Some(key), Origin::API),
                     };
+                    let request = self.audit.as_ref().and_then(|audit| audit.request.clone());
                     Entry {
                         revision: state.revision().next(),
                         at: now,
                         by,
                         key,
-                        operation: C::OPERATION.to_owned(),
                         batch,
+                        parts: vec![Part {
+                            request,
+                            ..Part::of(C::OPERATION, &decided.changes)
+                        }],
+                        before: state.before(&decided.changes),
                         changes: decided.changes,
+                        origin,
+                        plan: None,
+                        rules: RulesVersion::CURRENT,
                     }
                 });
                 (entry, None)
@@ -141,9 +177,12 @@ where
                 (None, Some(refusal))
             }
         };
+        let revision = entry
+            .as_ref()
+            .map_or(state.revision(), |entry| entry.revision);
         Decided {
             entry,
-            audit: self.audit_entry(&context, refusal.as_ref()),
+            audit: self.audit_entry(&context, revision, refusal.as_ref()),
         }
     }
 

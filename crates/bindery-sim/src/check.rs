@@ -224,8 +224,8 @@ impl<'ledger> Log<'ledger> {
             if entry.changes != *changes || entry.at != attempt.at {
                 return broken(format!("revision {revision} isn't what was decided"));
             }
-            if entry.operation != operation.command.operation() {
-                return broken(format!("revision {revision} is a {}", entry.operation));
+            if entry.operation() != operation.command.operation() {
+                return broken(format!("revision {revision} is a {}", entry.operation()));
             }
             if let Some(other) = claims.insert(revision, number) {
                 return broken(format!("revision {revision} is #{other}'s as well"));
@@ -333,7 +333,8 @@ impl<'ledger> Log<'ledger> {
             if !claims.contains_key(&entry.revision) {
                 return Err(format!(
                     "nobody asked for revision {}, a {}",
-                    entry.revision, entry.operation
+                    entry.revision,
+                    entry.operation()
                 ));
             }
         }

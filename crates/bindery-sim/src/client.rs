@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bindery_core::command::Caller;
 use bindery_core::id::{AccountId, Revision};
 use bindery_model::command::AnyCommand;
-use bindery_node::{Account, Audit, ExecuteError};
+use bindery_node::{Account, Audit, ExecuteError, RefusedAs};
 
 use crate::operation::{Answer, Dispatch, Fate, Operation};
 use crate::planted::Plant;
@@ -238,8 +238,12 @@ impl World {
             address: String::new(),
             text: Some(format!("#{operation}")),
             variables: None,
+            request: None,
             success: 200,
-            refused: |_| 400,
+            refused: |_| RefusedAs {
+                status: 400,
+                problem: None,
+            },
         });
         self.tell(Event::Submitted, seat, || {
             format!("#{operation} {caller:?} {command:?}")

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bindery_core::api_key::{Secret, SecretHash};
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, OneOperation};
 use bindery_core::command::api_keys::{CreateServiceKey, KeyOrganization, KeySpace};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::{AddOrganizationUser, CreateOrganization};
@@ -71,7 +71,7 @@ fn founded(number: u32) -> Ledger {
     for (revision, (caller, command)) in (1..).zip(commands) {
         let context = Context { caller, now: START };
         let decided = command.run_on(&ledger.state, &context);
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision: bindery_core::id::Revision(revision),
             at: START,
             by: None,
@@ -79,7 +79,7 @@ fn founded(number: u32) -> Ledger {
             operation: command.operation().to_owned(),
             batch: 0,
             changes: decided.expect("nothing is in the way"),
-        };
+        });
         let batch = bindery_store::Batch {
             entries: vec![entry],
             ..Default::default()

@@ -112,6 +112,10 @@ impl World {
             text: Some(text.clone()),
             variables: None,
             status: 200,
+            problem: None,
+            key: None,
+            request: None,
+            revision: None,
             at,
         });
         self.count(Event::Noted, 1);

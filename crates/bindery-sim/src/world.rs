@@ -265,7 +265,7 @@ impl World {
         self.tell(Event::Committed, from.unwrap_or_default(), || {
             let entries = batch.entries.iter();
             let entries: Vec<String> = entries
-                .map(|entry| format!("{} {}", entry.revision, entry.operation))
+                .map(|entry| format!("{} {}", entry.revision, entry.operation()))
                 .collect();
             format!("account {}: {}", account.0, entries.join(", "))
         });

@@ -178,6 +178,9 @@ impl Batch {
                 return Err(AppendError::Contradiction(message));
             }
             head = entry.revision;
+            entry
+                .check_parts()
+                .map_err(|error| AppendError::Contradiction(error.to_string()))?;
             for change in &entry.changes {
                 if let Change::PutAccount(other) = change
                     && other.id != account

@@ -415,7 +415,7 @@ fn count(number: usize) -> [u8; 8] {
 
 #[cfg(test)]
 mod tests {
-    use bindery_core::change::Entry;
+    use bindery_core::change::{Entry, OneOperation};
     use bindery_core::command::Context;
     use bindery_core::decision::Question;
     use bindery_core::id::{ApiKeyId, UserId};
@@ -506,7 +506,7 @@ mod tests {
             let changes = command.run_on(&state, &context).unwrap_or_default();
             let _ = model.run(&context, &command);
             if !changes.is_empty() {
-                let entry = Entry {
+                let entry = Entry::from(OneOperation {
                     revision: state.revision().next(),
                     at: now,
                     by: None,
@@ -514,7 +514,7 @@ mod tests {
                     operation: command.operation().to_owned(),
                     batch: 0,
                     changes,
-                };
+                });
                 state.advance(&entry);
             }
             let draw = usize::try_from(serial).unwrap() + history.steps.len();

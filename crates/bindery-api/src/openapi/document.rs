@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use bindery_core::id::{
     ApiKeyId, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
 };
+use bindery_core::text::RequestId;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, json_schema};
@@ -17,7 +18,6 @@ use crate::operations::{Body, OPERATIONS, Operation, names};
 use crate::page::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::problem::Problem;
 use crate::secret::LinkToken;
-use crate::server::REQUEST_ID_LENGTH_MAX;
 use crate::wire::schema::{IdText, Text};
 
 /// The OpenAPI document of this server, as JSON for people to read: what `GET /openapi.json` answers.
@@ -359,7 +359,7 @@ fn headers() -> Value {
         "RequestId": {
             "description": "The request's own `x-request-id` if it sent one of printable ASCII characters, or a new one. The log has it.",
             "required": true,
-            "schema": {"type": "string", "minLength": 1, "maxLength": REQUEST_ID_LENGTH_MAX, "pattern": "^[!-~]+$"},
+            "schema": {"type": "string", "minLength": 1, "maxLength": RequestId::LENGTH_MAX, "pattern": "^[!-~]+$"},
         },
         "Revision": {
             "description": "The revision of the account that the answer was given at.",

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::change::Change;
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, ApiKeyId, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, RoleBindingId,
     RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -215,6 +216,8 @@ fn put_memberships(state: &mut State, size: Size) {
             user,
             organization,
             role,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }));
     };
     for user in 10..10 + size.members {
@@ -232,6 +235,8 @@ fn put_memberships(state: &mut State, size: Size) {
             user,
             space,
             role: SpaceRole::Member,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }));
     }
 }
@@ -271,6 +276,7 @@ fn put_bindings(state: &mut State, size: Size) {
             role,
             created_at: NOW,
             updated_at: NOW,
+            given_by: Giver::UNKNOWN,
         }));
     }
 }
@@ -296,6 +302,8 @@ fn put_keys(state: &mut State, size: Size) {
             user: bot,
             space: BIG_SPACE,
             role: SpaceRole::ReadOnly,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }));
     }
 }

@@ -265,6 +265,8 @@ impl CreateServiceKey {
                 user: bot,
                 organization: *organization,
                 role: *role,
+                given_by: context.giver(),
+                given_at: context.now.into(),
             }));
             changes.extend(spaces.iter().map(|seat| match seat.role {
                 Assignment::Predefined(role) => Change::PutSpaceMembership(SpaceMembership {
@@ -272,6 +274,8 @@ impl CreateServiceKey {
                     user: bot,
                     space: seat.space,
                     role,
+                    given_by: context.giver(),
+                    given_at: context.now.into(),
                 }),
                 Assignment::Custom(role) => Change::PutRoleBinding(RoleBinding {
                     id: numbers.next(),
@@ -280,6 +284,7 @@ impl CreateServiceKey {
                     role,
                     created_at: context.now,
                     updated_at: context.now,
+                    given_by: context.giver(),
                 }),
             }));
         }

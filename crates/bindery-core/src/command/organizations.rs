@@ -136,6 +136,8 @@ impl Command for AddOrganizationUser {
             user: self.user,
             organization: self.organization,
             role,
+            given_by: context.giver(),
+            given_at: context.now.into(),
         };
         let changes = vec![Change::PutOrganizationMembership(membership)];
         Ok(Decided {

@@ -39,6 +39,7 @@ impl Command for CreateRoleBinding {
             role: self.role,
             created_at: context.now,
             updated_at: context.now,
+            given_by: context.giver(),
         };
         Ok(Decided {
             changes: vec![Change::PutRoleBinding(binding)],
@@ -79,6 +80,7 @@ impl Command for UpdateRoleBinding {
         let binding = RoleBinding {
             role: self.role,
             updated_at,
+            given_by: context.giver(),
             ..old
         };
         Ok(Decided {

@@ -56,6 +56,8 @@ impl Command for CreateSpace {
                 user: context.user(),
                 space: space.id,
                 role: SpaceRole::Admin,
+                given_by: context.giver(),
+                given_at: context.now.into(),
             }));
         }
         Ok(Decided {
@@ -228,7 +230,7 @@ impl Command for AddSpaceUser {
             return Err(Refusal::Invalid(Invalid::NotInOrganization));
         }
         match self.role {
-            Assignment::Predefined(role) => self.seat(state, user, role),
+            Assignment::Predefined(role) => self.seat(state, context, user, role),
             Assignment::Custom(role) => self.bind(state, context, user, role),
         }
     }
@@ -238,22 +240,27 @@ impl AddSpaceUser {
     fn seat(
         &self,
         state: &State,
+        context: &Context,
         user: &User,
         role: SpaceRole,
     ) -> Result<Decided<SpaceSeat>, Refusal> {
         match_annotators(user.account_role, role == SpaceRole::Annotator)?;
         let old = state.space_membership(self.space, self.user);
-        let id = old.map_or_else(|| state.numbers().next(), |old| old.id);
-        let membership = SpaceMembership {
-            id,
-            user: self.user,
-            space: self.space,
-            role,
-        };
         let mut changes = Vec::new();
-        if old != Some(membership) {
+        let membership = if let Some(same) = old.filter(|old| old.role == role) {
+            same
+        } else {
+            let membership = SpaceMembership {
+                id: old.map_or_else(|| state.numbers().next(), |old| old.id),
+                user: self.user,
+                space: self.space,
+                role,
+                given_by: context.giver(),
+                given_at: context.now.into(),
+            };
             changes.push(Change::PutSpaceMembership(membership));
-        }
+            membership
+        };
         if let Some(binding) = state.role_binding_on(Bindable::Space(self.space), self.user) {
             changes.push(Change::DeleteRoleBinding(binding.id));
         }
@@ -281,6 +288,7 @@ impl AddSpaceUser {
                 RoleBinding {
                     role,
                     updated_at,
+                    given_by: context.giver(),
                     ..old
                 }
             }
@@ -291,6 +299,7 @@ impl AddSpaceUser {
                 role,
                 created_at: context.now,
                 updated_at: context.now,
+                given_by: context.giver(),
             },
         };
         if state.role_binding(binding.id) != Some(binding) {

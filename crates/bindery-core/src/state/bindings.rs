@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::given::Giver;
 use crate::id::{Id, OrganizationId, RoleBindingId, RoleId, UserId};
 use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
-use crate::time::Timestamp;
+use crate::time::PackedTime;
 use crate::tree::{Dense, Filed, Growing, Keyed, Tree};
 
 /// Role bindings on spaces, or on projects. What is derived from a binding never changes while it is there, except in which
@@ -29,15 +30,16 @@ pub(super) struct Lists<R: Id> {
     by_organization: Tree<(OrganizationId, RoleBindingId)>,
 }
 
-/// A [`RoleBinding`] that knows on which kind of resource it is, and so takes a fifth less.
+/// A [`RoleBinding`] in 32 bytes: it knows on which kind of resource it is, and its times are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record<R> {
     id: RoleBindingId,
     user: UserId,
     on: R,
     role: RoleId,
-    created_at: Timestamp,
-    updated_at: Timestamp,
+    given_by: Giver,
+    created_at: PackedTime,
+    updated_at: PackedTime,
 }
 
 impl<R: Id> Keyed for Record<R> {
@@ -49,13 +51,14 @@ impl<R: Id> Keyed for Record<R> {
 }
 
 impl<R> Record<R> {
-    const fn new(binding: &RoleBinding, on: R) -> Self {
+    fn new(binding: &RoleBinding, on: R) -> Self {
         let RoleBinding {
             id,
             user,
             role,
             created_at,
             updated_at,
+            given_by,
             ..
         } = *binding;
         Self {
@@ -63,8 +66,9 @@ impl<R> Record<R> {
             user,
             on,
             role,
-            created_at,
-            updated_at,
+            given_by,
+            created_at: PackedTime::pack(created_at),
+            updated_at: PackedTime::pack(updated_at),
         }
     }
 }
@@ -76,8 +80,9 @@ impl<R: Copy + Into<Bindable>> From<&Record<R>> for RoleBinding {
             user: record.user,
             resource: record.on.into(),
             role: record.role,
-            created_at: record.created_at,
-            updated_at: record.updated_at,
+            created_at: record.created_at.unpack(),
+            updated_at: record.updated_at.unpack(),
+            given_by: record.given_by,
         }
     }
 }
@@ -305,5 +310,17 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
     /// The role of each.
     pub(super) fn roles(&self) -> impl Iterator<Item = RoleId> {
         self.records.iter().map(|one| one.role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ProjectId, SpaceId};
+
+    #[test]
+    fn a_binding_takes_32_bytes() {
+        assert_eq!(size_of::<Record<SpaceId>>(), 32);
+        assert_eq!(size_of::<Record<ProjectId>>(), 32);
     }
 }

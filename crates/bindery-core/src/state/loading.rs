@@ -448,6 +448,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::given::Giver;
 
     proptest! {
         #[test]
@@ -455,6 +456,7 @@ mod tests {
             (id, user, on, role) in any::<(u32, u32, u32, u32)>(),
             is_on_space in any::<bool>(),
             (created_at, updated_at) in any::<(i64, i64)>(),
+            by in any::<Option<u32>>(),
         ) {
             let binding = RoleBinding {
                 id: RoleBindingId::new(id),
@@ -467,6 +469,7 @@ mod tests {
                 role: RoleId::new(role),
                 created_at: Timestamp::from_millis(created_at),
                 updated_at: Timestamp::from_millis(updated_at),
+                given_by: by.map_or(Giver::UNKNOWN, |by| Giver::by(Some(UserId::new(by)))),
             };
             let put = Change::PutRoleBinding(binding);
             prop_assert_eq!(decode_role_binding(&put.encode()), Some(binding));

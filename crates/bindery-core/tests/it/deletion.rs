@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bindery_core::api_key::{ApiKey, Secret, SecretHash};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::command::api_keys::{CreateServiceKey, KeyOrganization, KeySpace};
 use bindery_core::command::operator::Bootstrap;
 use bindery_core::command::organizations::{
@@ -86,7 +86,7 @@ impl Book {
                 self.records.insert(change.key(), change.clone());
             }
         }
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision: self.state.revision().next(),
             at: now,
             by: None,
@@ -94,7 +94,7 @@ impl Book {
             operation: C::OPERATION.to_owned(),
             batch: 0,
             changes: decided.changes,
-        };
+        });
         self.state.advance(&entry);
         decided.outcome
     }

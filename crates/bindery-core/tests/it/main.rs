@@ -2,6 +2,7 @@
 
 mod decisions;
 mod deletion;
+mod entries;
 mod example;
 mod explanations;
 mod one_revision;

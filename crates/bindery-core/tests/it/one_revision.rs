@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::yield_now;
 
 use bindery_core::access::{AccessIndex, AccessWriter, Touched};
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, OneOperation};
 use bindery_core::decision::{Decision, Question};
 use bindery_core::id::{Revision, UserId};
 use bindery_core::permission::Permission;
@@ -126,7 +126,7 @@ impl Scene {
     /// Tells what happens in one change, and brings state and index there.
     fn tell(&mut self, text: &str, advance: impl FnOnce(&mut AccessWriter, &State, &[Touched])) {
         self.world.tell(text);
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision: self.state.revision().next(),
             at: NOW,
             by: None,
@@ -134,7 +134,7 @@ impl Scene {
             operation: String::new(),
             batch: 0,
             changes: self.world.take_told(),
-        };
+        });
         let mut touched = Vec::new();
         self.state.advance_noting(&entry, &mut touched);
         advance(&mut self.access, &self.state, &touched);

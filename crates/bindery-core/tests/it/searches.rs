@@ -1,7 +1,7 @@
 //! Searches of the access index, where those of the entities say what must come of them.
 
 use bindery_core::access::AccessWriter;
-use bindery_core::change::Entry;
+use bindery_core::change::{Entry, OneOperation};
 use bindery_core::permission::Permission;
 use bindery_core::resource::{Level, Resource};
 use bindery_core::time::Timestamp;
@@ -25,7 +25,7 @@ fn a_search_finds_what_came_after_a_gap_that_deletions_left() {
     let mut access = AccessWriter::new(&state);
     world.tell("globex/blue/sonar");
     world.tell("ada is Member");
-    let entry = Entry {
+    let entry = Entry::from(OneOperation {
         revision: state.revision().next(),
         at: NOW,
         by: None,
@@ -33,7 +33,7 @@ fn a_search_finds_what_came_after_a_gap_that_deletions_left() {
         operation: String::new(),
         batch: 0,
         changes: world.take_told(),
-    };
+    });
     let mut touched = Vec::new();
     state.advance_noting(&entry, &mut touched);
     access.advance(&state, &touched, || ());

@@ -39,6 +39,7 @@ use bindery_core::change::Change;
 use bindery_core::command::{Caller, Command, Context};
 use bindery_core::decision::{CutGrant, Decision, Facts as _, Grant, Lack, Question, admin_over};
 use bindery_core::explain::Words;
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, ApiKeyId, Id as _, IdKey, OrganizationId, OrganizationMembershipId, ProjectId,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -351,6 +352,8 @@ impl World {
             user,
             organization,
             role: read(OrganizationRole::ALL, organization_role_name, role),
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }));
     }
 
@@ -364,6 +367,8 @@ impl World {
             user,
             space,
             role: read(SpaceRole::ALL, space_role_name, role),
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }));
     }
 
@@ -379,6 +384,7 @@ impl World {
             role,
             created_at: START,
             updated_at: START,
+            given_by: Giver::UNKNOWN,
         }));
     }
 

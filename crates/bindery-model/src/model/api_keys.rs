@@ -5,6 +5,7 @@ use bindery_core::command::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace, RefreshApiKey, RevokeApiKey,
 };
 use bindery_core::command::{Assignment, Caller, Context};
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{Id as _, Kind, OrganizationId, SpaceId, UserId};
 use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::refusal::{Forbidden, Invalid, Refusal, Unprocessable};
@@ -243,6 +244,8 @@ impl Model {
                     user: bot,
                     organization: place.organization,
                     role,
+                    given_by: Giver::UNKNOWN,
+                    given_at: GivenAt::UNKNOWN,
                 });
             }
             for seat in &place.spaces {
@@ -260,6 +263,8 @@ impl Model {
                     user: bot,
                     space: seat.space,
                     role,
+                    given_by: Giver::UNKNOWN,
+                    given_at: GivenAt::UNKNOWN,
                 });
             }
             Assignment::Custom(role) => {
@@ -271,6 +276,7 @@ impl Model {
                     role,
                     created_at: now,
                     updated_at: now,
+                    given_by: Giver::UNKNOWN,
                 });
             }
         }

@@ -5,6 +5,7 @@ use bindery_core::command::organizations::{
     UpdateOrganization,
 };
 use bindery_core::command::{Assignment, Context};
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{Kind, OrganizationId};
 use bindery_core::permission::Permission;
 use bindery_core::place::Organization;
@@ -100,6 +101,8 @@ impl Model {
             user: command.user,
             organization: command.organization,
             role,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         });
         Ok(())
     }

@@ -4,6 +4,7 @@ use bindery_core::command::Context;
 use bindery_core::command::role_bindings::{
     CreateRoleBinding, DeleteRoleBinding, UpdateRoleBinding,
 };
+use bindery_core::given::Giver;
 use bindery_core::id::{Kind, RoleBindingId, RoleId};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Conflict, Refusal};
@@ -32,6 +33,7 @@ impl Model {
             role: command.role,
             created_at: context.now,
             updated_at: context.now,
+            given_by: Giver::UNKNOWN,
         });
         Ok(())
     }

@@ -4,6 +4,7 @@ use bindery_core::command::spaces::{
     AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
 };
 use bindery_core::command::{Assignment, Context};
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{Kind, OrganizationId, RoleId, SpaceId};
 use bindery_core::permission::Permission;
 use bindery_core::place::{Space, SpaceSettings};
@@ -43,6 +44,8 @@ impl Model {
                 user: context.user(),
                 space: id,
                 role: SpaceRole::Admin,
+                given_by: Giver::UNKNOWN,
+                given_at: GivenAt::UNKNOWN,
             };
             self.space_memberships.push(membership);
         }
@@ -136,6 +139,8 @@ impl Model {
             user,
             space,
             role,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         });
     }
 
@@ -158,6 +163,7 @@ impl Model {
             role,
             created_at: context.now,
             updated_at: context.now,
+            given_by: Giver::UNKNOWN,
         });
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use bindery_core::access::AccessWriter;
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::Kind;
 use bindery_core::refusal::Refusal;
@@ -118,7 +118,7 @@ impl Play {
             Caller::Key { user, key } => (Some(user), Some(key)),
         };
         let revision = self.state.revision().next();
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision,
             at: context.now,
             by,
@@ -126,7 +126,7 @@ impl Play {
             operation: command.operation().to_owned(),
             batch: revision.0,
             changes: changes.to_vec(),
-        };
+        });
         let mut touched = Vec::new();
         self.state.advance_noting(&entry, &mut touched);
         self.access.advance(&self.state, &touched, || {});

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::decision::{Decision, Grant, Lack, Question};
 use bindery_core::id::{ApiKeyId, Revision, RoleId, UserId};
 use bindery_core::permission::Permission;
@@ -178,7 +178,7 @@ fn bot() -> Vec<Change> {
 
 async fn append(world: &World, at: Timestamp, changes: Vec<Change>) {
     let known = revision(&world.account);
-    let entry = Entry {
+    let entry = Entry::from(OneOperation {
         revision: known.next(),
         at,
         by: None,
@@ -186,7 +186,7 @@ async fn append(world: &World, at: Timestamp, changes: Vec<Change>) {
         operation: "elsewhere".to_owned(),
         batch: 0,
         changes,
-    };
+    });
     let mut decide = |_: &[Entry]| Batch {
         entries: vec![entry.clone()],
         ..Batch::default()

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bindery_core::api_key::{Secret, SecretHash};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::command::Caller;
 use bindery_core::command::operator::Bootstrap;
 use bindery_core::command::organizations::CreateOrganization;
@@ -237,7 +237,7 @@ async fn what_is_changed_while_an_account_is_put_to_work_is_known_when_it_is() {
             created_at: NOW,
         };
         let theirs = Batch {
-            entries: vec![Entry {
+            entries: vec![Entry::from(OneOperation {
                 revision: revision.next(),
                 at: NOW,
                 by: None,
@@ -245,7 +245,7 @@ async fn what_is_changed_while_an_account_is_put_to_work_is_known_when_it_is() {
                 operation: "create_organization".to_owned(),
                 batch: 7,
                 changes: vec![Change::PutOrganization(red)],
-            }],
+            })],
             ..Batch::default()
         };
         let appended = store.append(ACCOUNT, revision.into(), &mut |_| theirs.clone());

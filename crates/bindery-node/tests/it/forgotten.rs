@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::command::Caller;
 use bindery_core::command::operator::IssueUserKey;
 use bindery_core::id::{Kind, OrganizationId, Revision};
@@ -85,7 +85,7 @@ async fn a_command_is_decided_on_the_newest_state_though_the_log_does_not_lead_t
         created_at: Timestamp::from_millis(2_000),
     };
     let theirs = Batch {
-        entries: vec![Entry {
+        entries: vec![Entry::from(OneOperation {
             revision: Revision(2),
             at: Timestamp::from_millis(2_000),
             by: None,
@@ -93,7 +93,7 @@ async fn a_command_is_decided_on_the_newest_state_though_the_log_does_not_lead_t
             operation: "create_organization".to_owned(),
             batch: 7,
             changes: vec![Change::PutOrganization(red)],
-        }],
+        })],
         ..Batch::default()
     };
     let store = &world.store.inner;

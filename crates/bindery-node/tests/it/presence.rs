@@ -224,6 +224,10 @@ fn read(operation: &str, now: Timestamp) -> AuditEntry {
         text: None,
         variables: None,
         status: 200,
+        problem: None,
+        key: None,
+        request: None,
+        revision: None,
         at: now,
     }
 }

@@ -11,19 +11,20 @@ use std::time::Duration;
 
 use bindery_core::api_key::{Secret, SecretHash};
 use bindery_core::audit::{AuditEntry, AuditKind};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation, Origin, Part};
 use bindery_core::command::Caller;
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
-use bindery_core::command::organizations::CreateOrganization;
+use bindery_core::command::organizations::{CreateOrganization, UpdateOrganization};
 use bindery_core::decision::Question;
 use bindery_core::id::{AccountId, ApiKeyId, IdKey, Kind, OrganizationId, Revision, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::place::{Account as AccountRecord, AccountSettings, Organization};
 use bindery_core::refusal::{Conflict, Refusal};
+use bindery_core::rules::RulesVersion;
 use bindery_core::state::State;
-use bindery_core::text::{Description, Email, KeyName, Name};
+use bindery_core::text::{Description, Email, KeyName, Name, RequestId};
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Audit, Clock, ExecuteError, Node};
+use bindery_node::{Account, Audit, Clock, ExecuteError, Node, RefusedAs};
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, Store as _};
 
@@ -238,7 +239,7 @@ async fn a_command_is_decided_on_what_another_node_appended() {
         description: Description::default(),
         created_at: Timestamp::from_millis(2_000),
     };
-    let theirs = Entry {
+    let theirs = Entry::from(OneOperation {
         revision: Revision(2),
         at: Timestamp::from_millis(2_000),
         by: None,
@@ -246,7 +247,7 @@ async fn a_command_is_decided_on_what_another_node_appended() {
         operation: "create_organization".to_owned(),
         batch: 7,
         changes: vec![Change::PutOrganization(organization)],
-    };
+    });
     let batch = Batch {
         entries: vec![theirs],
         audit: Vec::new(),
@@ -287,8 +288,12 @@ async fn a_refused_command_leaves_an_audit_entry_and_no_revision() {
         address: "127.0.0.1".to_owned(),
         text: Some("{}".to_owned()),
         variables: None,
+        request: RequestId::parse("r-1"),
         success: 201,
-        refused: |_| 409,
+        refused: |_| RefusedAs {
+            status: 409,
+            problem: Some("resource-conflict"),
+        },
     };
     let refused = world
         .account
@@ -311,6 +316,40 @@ async fn a_refused_command_leaves_an_audit_entry_and_no_revision() {
         .map(|(_, one)| (one.operation.as_str(), one.status))
         .collect();
     assert_eq!(told, [("create_organization", 409)]);
+}
+
+#[tokio::test]
+async fn an_entry_says_which_request_made_it_and_what_was_there_before() {
+    let world = world().await;
+    let red = world.create("red").await.unwrap();
+    let rename = UpdateOrganization {
+        organization: red.id,
+        name: Some(Name::parse("crimson").unwrap()),
+        description: None,
+    };
+    let audit = Audit {
+        address: String::new(),
+        text: None,
+        variables: None,
+        request: RequestId::parse("r-1"),
+        success: 200,
+        refused: |_| RefusedAs {
+            status: 409,
+            problem: None,
+        },
+    };
+    let renamed = world.account.execute(rename, world.caller, Some(audit));
+    renamed.await.unwrap();
+    let log = world.log();
+    let entry = log.last().unwrap();
+    let part = Part {
+        request: RequestId::parse("r-1"),
+        ..Part::of("update_organization", &entry.changes)
+    };
+    assert_eq!(entry.parts, [part]);
+    assert_eq!(entry.before, [Change::PutOrganization(red)]);
+    assert_eq!(entry.origin, Origin::API);
+    assert_eq!(entry.rules, RulesVersion::CURRENT);
 }
 
 #[tokio::test]
@@ -348,6 +387,10 @@ fn read(operation: &str) -> AuditEntry {
         text: None,
         variables: None,
         status: 200,
+        problem: None,
+        key: None,
+        request: None,
+        revision: None,
         at: Timestamp::from_millis(1_000),
     }
 }

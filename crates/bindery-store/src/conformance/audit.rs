@@ -25,6 +25,10 @@ fn audited(store: &dyn Store) -> Vec<AuditEntry> {
         text: None,
         variables: None,
         status: 403,
+        problem: None,
+        key: None,
+        request: None,
+        revision: None,
         ..entries[3].clone()
     };
     found(store);

@@ -2,8 +2,9 @@
 
 use bindery_core::api_key::{ApiKey, KeyOwner, PreviousSecret, Secret, SecretHash};
 use bindery_core::audit::{AuditEntry, AuditKind};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::credential::{Credential, Link, LinkPurpose, PasswordHash};
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, ApiKeyId, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -34,7 +35,7 @@ pub(super) fn account(number: u8) -> Account {
 
 /// The entry of this revision with these changes.
 pub(super) fn entry(revision: u64, changes: Vec<Change>) -> Entry {
-    Entry {
+    Entry::from(OneOperation {
         revision: Revision(revision),
         at: moment(i64::try_from(revision).expect("a small number")),
         by: Some(UserId::new(1)),
@@ -42,7 +43,7 @@ pub(super) fn entry(revision: u64, changes: Vec<Change>) -> Entry {
         operation: "create_something".to_owned(),
         batch: revision,
         changes,
-    }
+    })
 }
 
 /// A history that puts, replaces and deletes every kind of thing, in the order of its revisions.
@@ -203,6 +204,8 @@ fn organization_membership(number: u32, user: u32, organization: u32) -> Change 
         user: UserId::new(user),
         organization: OrganizationId::new(organization),
         role: OrganizationRole::Member,
+        given_by: Giver::UNKNOWN,
+        given_at: GivenAt::UNKNOWN,
     })
 }
 
@@ -224,6 +227,8 @@ fn space_membership(number: u32, user: u32, space: u32) -> Change {
         user: UserId::new(user),
         space: SpaceId::new(space),
         role: SpaceRole::Member,
+        given_by: Giver::UNKNOWN,
+        given_at: GivenAt::UNKNOWN,
     })
 }
 
@@ -262,6 +267,7 @@ fn binding(number: u32, user: u32, resource: Bindable, role: u32) -> Change {
         role: RoleId::new(role),
         created_at: moment(1),
         updated_at: moment(1),
+        given_by: Giver::UNKNOWN,
     })
 }
 
@@ -279,6 +285,10 @@ pub(super) fn audit(at: i64, user: u32, kind: AuditKind, operation: &str) -> Aud
         text: Some("{\"name\":\"é\"}".to_owned()),
         variables: Some("{}".to_owned()),
         status: 201,
+        problem: None,
+        key: None,
+        request: None,
+        revision: None,
         at: moment(at),
     }
 }

@@ -184,6 +184,7 @@ fn begin<'scope>(scope: &'scope Scope<'scope, '_>, entity: &Account) -> By<'scop
 #[cfg(test)]
 mod tests {
     use bindery_core::change::Change;
+    use bindery_core::given::Giver;
     use bindery_core::id::{IdKey, ProjectId, Revision, RoleBindingId, RoleId, UserId};
     use bindery_core::place::AccountSettings;
     use bindery_core::resource::Bindable;
@@ -260,6 +261,7 @@ mod tests {
             role: RoleId::new(64),
             created_at: NOW,
             updated_at: NOW,
+            given_by: Giver::UNKNOWN,
         })
     }
 

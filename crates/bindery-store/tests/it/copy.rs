@@ -23,7 +23,7 @@ use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, Store, StoreError};
 use tempfile::TempDir;
 
-use crate::entries::{ACCOUNT, account, entry};
+use crate::entries::{ACCOUNT, account, entry, with};
 use crate::postgres::Database;
 
 /// A place for a store.
@@ -397,10 +397,8 @@ fn a_server_that_has_the_empty_store_open_sees_no_account_before_all_of_it_is_th
     let store = source.open().unwrap();
     store.create_account(&account()).unwrap();
     // More rows than go into one transaction, of records and of the log.
-    let mut many = entry(1);
-    many.changes = (1..=20_000)
-        .flat_map(|number| entry(number).changes)
-        .collect();
+    let changes = (1..=20_000).flat_map(|number| entry(number).changes);
+    let many = with(entry(1), changes.collect());
     let batch = || Batch {
         entries: vec![many.clone()],
         ..Batch::default()
@@ -521,6 +519,10 @@ fn a_part_has_bounds_and_no_row_is_left_out_at_them() {
         text: Some("x".repeat(3000)),
         variables: None,
         status: 200,
+        problem: None,
+        key: None,
+        request: None,
+        revision: None,
         at: Timestamp::from_millis(at),
     };
     for place in places() {

@@ -1,7 +1,7 @@
 //! An account, and entries to append to it.
 
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation, Part};
 use bindery_core::id::{AccountId, ApiKeyId, IdKey, OrganizationId, Revision, UserId};
 use bindery_core::place::{Account, AccountSettings, Organization};
 use bindery_core::text::{Description, KeyName, Name};
@@ -22,7 +22,7 @@ pub(crate) fn account() -> Account {
 
 /// Puts the organization with this number, at the revision with this number.
 pub(crate) fn entry(number: u32) -> Entry {
-    Entry {
+    Entry::from(OneOperation {
         revision: Revision(number.into()),
         at: Timestamp::from_millis(number.into()),
         by: None,
@@ -35,6 +35,15 @@ pub(crate) fn entry(number: u32) -> Entry {
             description: Description::default(),
             created_at: Timestamp::from_millis(number.into()),
         })],
+    })
+}
+
+/// Puts these changes in the place of those of the entry.
+pub(crate) fn with(entry: Entry, changes: Vec<Change>) -> Entry {
+    Entry {
+        parts: vec![Part::of(entry.operation(), &changes)],
+        changes,
+        ..entry
     }
 }
 

@@ -16,7 +16,7 @@ use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use crate::copy::everything;
-use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key};
+use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key, with};
 
 mod tls;
 
@@ -310,14 +310,15 @@ fn names_that_change_places_are_put_at_once() {
         put.name = other.name;
         Change::PutOrganization(put)
     };
-    let mut entries = [entry(1), entry(2)];
-    entries[0].changes = vec![put(1, 1), put(2, 2)];
+    let entries = [
+        with(entry(1), vec![put(1, 1), put(2, 2)]),
+        with(entry(2), vec![put(1, 3), put(2, 1), put(1, 2)]),
+    ];
     store
         .append(ACCOUNT, Revision(0).into(), &mut |_| {
             batch(vec![entries[0].clone()])
         })
         .unwrap();
-    entries[1].changes = vec![put(1, 3), put(2, 1), put(1, 2)];
     store
         .append(ACCOUNT, Revision(1).into(), &mut |_| {
             batch(vec![entries[1].clone()])

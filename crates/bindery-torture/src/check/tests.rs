@@ -1,6 +1,7 @@
 //! Histories that are right pass, and each way to be wrong is found when it is planted.
 
 use bindery_core::api_key::{Secret, SecretHash};
+use bindery_core::change::OneOperation;
 use bindery_core::command::Command;
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::CreateOrganization;
@@ -163,7 +164,7 @@ impl Honest {
         let Caller::Key { user, key } = context.caller else {
             unreachable!("clients have keys")
         };
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision: self.state.revision().next(),
             at: context.now,
             by: Some(user),
@@ -171,7 +172,7 @@ impl Honest {
             operation: "any".to_owned(),
             batch: 0,
             changes,
-        };
+        });
         self.state.advance(&entry);
         self.log.push(entry);
     }
@@ -248,7 +249,7 @@ fn run<C: Command>(state: &mut State, caller: Caller, command: &C) -> C::Outcome
         now: state.latest().just_after(),
     };
     let decided = state.execute(command, &context).ok().unwrap();
-    let entry = Entry {
+    let entry = Entry::from(OneOperation {
         revision: state.revision().next(),
         at: context.now,
         by: None,
@@ -256,7 +257,7 @@ fn run<C: Command>(state: &mut State, caller: Caller, command: &C) -> C::Outcome
         operation: C::OPERATION.to_owned(),
         batch: 0,
         changes: decided.changes,
-    };
+    });
     state.advance(&entry);
     decided.outcome
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bindery_api::KeyText;
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::command::operator::Bootstrap;
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::{AccountId, IdKey, OrganizationId, Revision};
@@ -291,17 +291,19 @@ pub(crate) fn old_account(directory: &Path, changes: u32) {
             created_at,
         })
     };
-    let entry = |number: u32| Entry {
-        revision: Revision(number.into()),
-        at: created_at,
-        by: None,
-        key: None,
-        operation: "create_organization".to_owned(),
-        batch: 1,
-        changes: match number {
-            1 => founded.changes.clone(),
-            _ => vec![organization(number)],
-        },
+    let entry = |number: u32| {
+        Entry::from(OneOperation {
+            revision: Revision(number.into()),
+            at: created_at,
+            by: None,
+            key: None,
+            operation: "create_organization".to_owned(),
+            batch: 1,
+            changes: match number {
+                1 => founded.changes.clone(),
+                _ => vec![organization(number)],
+            },
+        })
     };
     let entries: Vec<Entry> = (1..=changes).map(entry).collect();
     let mut known = Revision(0);

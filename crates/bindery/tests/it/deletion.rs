@@ -4,7 +4,8 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bindery_core::change::{Change, Entry};
+use bindery_core::change::{Change, Entry, OneOperation};
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, Id as _, OrganizationId, OrganizationMembershipId, ProjectId, RoleBindingId, RoleId,
     SpaceId, UserId,
@@ -154,7 +155,7 @@ fn fill(data_dir: &Path) -> State {
     for changes in world().chunks(10_000) {
         let state = store.load(ACCOUNT).unwrap();
         let revision = state.revision().next();
-        let entry = Entry {
+        let entry = Entry::from(OneOperation {
             revision,
             at: state.latest(),
             by: None,
@@ -162,7 +163,7 @@ fn fill(data_dir: &Path) -> State {
             operation: "seed".to_owned(),
             batch: revision.0,
             changes: changes.to_vec(),
-        };
+        });
         let mut batch = Some(Batch {
             entries: vec![entry],
             audit: Vec::new(),
@@ -217,6 +218,7 @@ fn world() -> Vec<Change> {
             role,
             created_at,
             updated_at: created_at,
+            given_by: Giver::UNKNOWN,
         })
     };
     let mut changes = vec![organization(GOES), organization(STAYS)];
@@ -239,6 +241,8 @@ fn world() -> Vec<Change> {
             user,
             organization: GOES,
             role: OrganizationRole::Member,
+            given_by: Giver::UNKNOWN,
+            given_at: GivenAt::UNKNOWN,
         }));
     }
     changes.extend((1..=SPACES).map(|number| space(number, GOES)));
