@@ -4,20 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::postgres::{self, Postgres};
-use crate::run::{cargo, run, run_and_read, say};
+use crate::run::{cargo, program, run_and_read, say};
 use crate::suites::{count, run_pytest};
 
 const LIST: &str = "xtask/waiting-tests.tsv";
-/// The suite of the tests in Python.
-const PYTEST: &str = "pytest";
-
 /// A row of the list.
 struct Waiting {
     suite: String,
@@ -71,24 +70,13 @@ pub(crate) fn run_all(root: &Path, arguments: &Arguments) -> Result<()> {
     };
     let url = given.or_else(|| postgres.as_ref().map(|postgres| postgres.url.clone()));
     let url = url.context("a PostgreSQL to test with")?;
-    for suite in suites.keys() {
-        match target(suite) {
-            Some(target) => {
-                let build = ["test", "--quiet", "--locked", "--no-run"];
-                run(cargo(root, &build).args(target))?;
-            }
-            None => run(&mut cargo(
-                root,
-                &["build", "--locked", "--package", "bindery"],
-            ))?,
-        }
-    }
+    let built = build(root)?;
     let load = Load::new(arguments.load);
     std::thread::scope(|scope| {
         for _ in 0..load.threads {
             scope.spawn(|| load.turn());
         }
-        let repeated = repeat(root, arguments.times, &suites, &url);
+        let repeated = repeat(root, arguments.times, &suites, &built, &url);
         load.is_over.store(true, Ordering::Relaxed);
         repeated
     })
@@ -98,13 +86,14 @@ fn repeat(
     root: &Path,
     times: u32,
     suites: &BTreeMap<String, Vec<String>>,
+    built: &BTreeMap<String, PathBuf>,
     url: &str,
 ) -> Result<()> {
     let began = Instant::now();
     let mut passed = 0;
     for round in 1..=times {
         for (suite, tests) in suites {
-            let ran = run_suite(root, suite, tests, url)?;
+            let ran = run_suite(root, suite, tests, built, url)?;
             match ran {
                 Some(ran) if ran > 0 => passed += ran,
                 _ => bail!("round {round} of {times}: {suite} failed or ran no test"),
@@ -120,9 +109,15 @@ fn repeat(
 }
 
 /// How many tests passed, if none failed.
-fn run_suite(root: &Path, suite: &str, tests: &[String], url: &str) -> Result<Option<u32>> {
+fn run_suite(
+    root: &Path,
+    suite: &str,
+    tests: &[String],
+    built: &BTreeMap<String, PathBuf>,
+    url: &str,
+) -> Result<Option<u32>> {
     let mut passed = 0;
-    let Some(target) = target(suite) else {
+    let Some((package, _)) = suite.split_once(' ') else {
         let is_passed = run_pytest(root, tests, |line| {
             if line.contains(" passed") && line.contains(" in ") {
                 passed += count(line, "passed");
@@ -130,9 +125,12 @@ fn run_suite(root: &Path, suite: &str, tests: &[String], url: &str) -> Result<Op
         })?;
         return Ok(is_passed.then_some(passed));
     };
-    let mut command = cargo(root, &["test", "--quiet", "--locked"]);
-    command.args(target).arg("--").args(tests);
-    command.env(postgres::VARIABLE, url);
+    let binary = built
+        .get(suite)
+        .with_context(|| format!("{LIST}: cargo built no {suite}"))?;
+    // Where cargo runs it as well.
+    let mut command = program(&root.join("crates").join(package), binary, &["--quiet"]);
+    command.args(tests).env(postgres::VARIABLE, url);
     let is_passed = run_and_read(&mut command, |line| {
         if let Some(counts) = line.strip_prefix("test result: ") {
             passed += count(counts, "passed");
@@ -141,23 +139,39 @@ fn run_suite(root: &Path, suite: &str, tests: &[String], url: &str) -> Result<Op
     Ok(is_passed.then_some(passed))
 }
 
-/// `bindery-node it` as cargo is told it; nothing for tests that aren't cargo's.
-fn target(suite: &str) -> Option<Vec<String>> {
-    if suite == PYTEST {
-        return None;
+/// Builds every test binary of the workspace, as `cargo xtask test` does, and says where each is: `bindery-node it`.
+fn build(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut command = cargo(root, &["test", "--workspace", "--locked", "--no-run"]);
+    command.arg("--message-format=json-render-diagnostics");
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the tests can't be built");
     }
-    let (package, target) = suite.split_once(' ')?;
-    let target = match target {
-        "lib" => vec!["--lib".to_owned()],
-        "bin" => vec!["--bins".to_owned()],
-        test => vec!["--test".to_owned(), test.to_owned()],
-    };
-    Some(
-        ["--package".to_owned(), package.to_owned()]
-            .into_iter()
-            .chain(target)
-            .collect(),
-    )
+    let mut built = BTreeMap::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let message: Value = serde_json::from_str(line)?;
+        let is_test = message["profile"]["test"] == true;
+        let (Some(binary), Some(id)) = (
+            message["executable"].as_str(),
+            message["package_id"].as_str(),
+        ) else {
+            continue;
+        };
+        let target = &message["target"];
+        let kind = target["kind"][0].as_str().unwrap_or_default();
+        let name = if kind == "test" {
+            target["name"].as_str().unwrap_or_default()
+        } else {
+            kind
+        };
+        // `path+file:///…/crates/bindery-node#0.1.0`
+        let package = id.rsplit('/').next().unwrap_or_default();
+        let package = package.split('#').next().unwrap_or_default();
+        if is_test {
+            built.insert(format!("{package} {name}"), binary.into());
+        }
+    }
+    Ok(built)
 }
 
 /// Threads that keep the processors busy until they are told to stop.
@@ -184,8 +198,6 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     /// What a test that waits is written with.

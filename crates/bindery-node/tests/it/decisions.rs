@@ -183,10 +183,12 @@ where
     account.execute(command, caller, None).await.unwrap()
 }
 
-/// Readers go on for as long as the role is switched. After each switch, every reader looks at least once before the next one;
-/// each must have seen both states.
+/// Readers go on for as long as the role is switched. Now and then, the writer waits after a switch until every reader has looked, so
+/// that each of them sees both states however fast the machine is.
 async fn watch(scene: Arc<Scene>, look: fn(&Scene) -> bool) {
     const READERS: usize = 2;
+    /// Of so many turns, the writer waits after two: one that allows, and one that denies.
+    const WAIT_EVERY: u64 = 100;
     let is_over = Arc::new(AtomicBool::new(false));
     let looks: Arc<[AtomicU64; READERS]> = Arc::default();
     let readers: Vec<_> = (0..READERS)
@@ -205,6 +207,9 @@ async fn watch(scene: Arc<Scene>, look: fn(&Scene) -> bool) {
         .collect();
     for turn in 1..=TURNS {
         scene.turn(turn % 2 == 1).await;
+        if turn % WAIT_EVERY > 1 {
+            continue;
+        }
         for (reader, looks) in readers.iter().zip(&*looks) {
             // The second look to end from here on began after the switch.
             let enough = looks.load(Ordering::SeqCst) + 2;
