@@ -12,7 +12,7 @@ use bindery_core::state::State;
 use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
 use bindery_core::user::User;
-use bindery_node::{Account, Audit, ExecuteError, Node};
+use bindery_node::{Account, Audit, ClientNetwork, ExecuteError, Node};
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
@@ -120,6 +120,8 @@ pub(crate) struct OpenCall {
     pub(crate) now: Timestamp,
     pub(crate) address: String,
     pub(crate) request: Option<RequestId>,
+    /// Where it comes from, for its share of lookups.
+    pub(crate) network: ClientNetwork,
     pub(crate) path: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
     /// The revision of the account that it turns out to be about, for the frame.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::id::Revision;
-use bindery_node::Node;
+use bindery_node::{ClientNetwork, Node};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::metrics;
@@ -103,11 +103,12 @@ pub(crate) async fn wait(
     node: &Arc<Node>,
     key: Option<&SecretHash>,
     revision: Revision,
+    network: ClientNetwork,
 ) -> Result<(), Problem> {
     let Some(key) = key else {
         return Ok(());
     };
-    let Some((account, _)) = node.admit(key, node.clock().now()).await? else {
+    let Some((account, _)) = node.admit(key, node.clock().now(), network).await? else {
         return Ok(());
     };
     let reached = tokio::time::timeout(AT_LEAST_TIMEOUT, account.reach(revision)).await;

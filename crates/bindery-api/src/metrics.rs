@@ -339,6 +339,11 @@ impl Metrics {
             "Commands that wait for the writers of all accounts",
             float(accounts.iter().map(|account| account.waiting()).sum()),
         )?;
+        page.counter(
+            "bindery_lookups_refused",
+            "Requests with an unknown key that got 503 because too many were waiting",
+            &meters.lookups_refused,
+        )?;
         page.gauge(
             "bindery_notes_waiting",
             "Audit entries of all accounts that wait to be written",

@@ -18,7 +18,7 @@ use bindery_core::id::AccountId;
 use bindery_core::state::State;
 use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, LogRetention, Node};
+use bindery_node::{Account, ClientNetwork, LogRetention, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -161,15 +161,17 @@ impl Server {
             return page;
         }
         self.health.check(&self.services.node)?;
+        let client = client_address::client(peer.ip(), request.headers(), &self.trusted_proxies);
+        let network = ClientNetwork::of(client);
         // Before anything else about the request: whoever isn't known learns nothing, not even which paths there are.
         let key = bearer(request.headers()).map(|key| key.hash());
         let wanted = freshness::wanted(request.headers());
         if let Ok(Some(revision)) = wanted {
-            freshness::wait(&self.services.node, key.as_ref(), revision).await?;
+            freshness::wait(&self.services.node, key.as_ref(), revision, network).await?;
         }
         let now = self.services.node.clock().now();
         let known = match key {
-            Some(key) => self.services.node.admit(&key, now).await?,
+            Some(key) => self.services.node.admit(&key, now, network).await?,
             None => None,
         };
         let now = known
@@ -188,7 +190,6 @@ impl Server {
             Route::Nothing => return Err(Problem::no_such_path()),
         };
         frame.reaches(operation);
-        let client = client_address::client(peer.ip(), request.headers(), &self.trusted_proxies);
         let asked = Asked {
             operation,
             parameters,
@@ -235,6 +236,7 @@ impl Server {
             now: asked.now,
             address: asked.address,
             request: RequestId::parse(asked.request_id),
+            network: ClientNetwork::of(asked.client),
             path,
             body,
             answered_at: Arc::clone(&answered_at),

@@ -133,7 +133,9 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
 async fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), Problem> {
     let token = LinkToken::hash_of(call.path_text("token")).ok_or_else(Problem::dead_link)?;
     let node = &call.services.node;
-    let account = node.account_of_secret(&token, call.now).await?;
+    let account = node
+        .account_of_secret(&token, call.now, call.network)
+        .await?;
     let account = account.ok_or_else(Problem::dead_link)?;
     let user = account.snapshot().user_of_link(&token);
     let user = user.ok_or_else(Problem::dead_link)?;

@@ -21,6 +21,7 @@ mod writer;
 pub use account::{Account, ExecuteError};
 pub use clock::Clock;
 pub use follow::FOLLOW_INTERVAL;
+pub use lookup::ClientNetwork;
 pub use meters::{Counter, Histogram, MICROS, Meters, StoreCall};
 pub use node::{NOTES_INTERVAL, Node, OpenError, Unavailable};
 pub use retention::{LOG_AGE_MIN, LogRetention};

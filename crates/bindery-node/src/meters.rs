@@ -144,6 +144,8 @@ pub struct Meters {
     pub lookups: Counter,
     store_errors: [Counter; StoreCall::ALL.len()],
 }
+    /// Secrets that were not looked up because too many requests were waiting.
+    pub lookups_refused: Counter,
 
 impl Meters {
     pub(crate) fn new() -> Self {
@@ -164,6 +166,7 @@ impl Meters {
             store_errors: Default::default(),
         }
     }
+            lookups_refused: Counter::default(),
 
     /// A batch of so many commands has come to its end.
     pub(crate) fn batch(&self, commands: usize, is_committed: bool) {

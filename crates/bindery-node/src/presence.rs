@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::account::Account;
 use crate::follow::FOLLOW_INTERVAL;
+use crate::lookup::ClientNetwork;
 use crate::meters::StoreCall;
 use crate::node::{Node, OpenError, Unavailable};
 use crate::notes::Notes;
@@ -88,17 +89,19 @@ enum Recognised {
 
 impl Node {
     /// The account and caller behind a key's hash at `now`, if it is good. Loads the account if it isn't at work; a key that isn't
-    /// known here is looked for in the store, so that one which another process has just made is good.
+    /// known here is looked up in the store, so that one which another process has just made is good. `network` is where the request
+    /// comes from: each network has its own share of the queue of lookups.
     pub async fn admit(
         self: &Arc<Self>,
         hash: &SecretHash,
         now: Timestamp,
     ) -> Result<Option<(Arc<Account>, Caller)>, Unavailable> {
         match self.recognise(hash, now) {
+        network: ClientNetwork,
             Recognised::Caller(account, caller) => Ok(Some((account, caller))),
             Recognised::Nobody => Ok(None),
             Recognised::Unknown => {
-                let account = Box::pin(self.account_of_secret(hash, now)).await?;
+                let account = Box::pin(self.account_of_secret(hash, now, network)).await?;
                 Ok(account.and_then(|account| {
                     let caller = account.authenticate(hash, now)?;
                     Some((account, caller))
@@ -136,7 +139,8 @@ impl Node {
         secret: &SecretHash,
         now: Timestamp,
     ) -> Result<Option<Arc<Account>>, Unavailable> {
-        let Some(owner) = self.look_up(secret).await? else {
+        let Some(owner) = self.look_up(secret, network).await? else {
+        network: ClientNetwork,
             return Ok(None);
         };
         let account = self.wake(owner.account, now).await?;

@@ -19,7 +19,9 @@ use bindery_core::place::{Account as AccountRecord, AccountSettings, Organizatio
 use bindery_core::refusal::{Conflict, Refusal};
 use bindery_core::text::{Description, Email, KeyName, Name};
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Clock, ExecuteError, FOLLOW_INTERVAL, Node, Unavailable};
+use bindery_node::{
+    Account, ClientNetwork, Clock, ExecuteError, FOLLOW_INTERVAL, Node, Unavailable,
+};
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{Batch, Store as _};
 
@@ -28,6 +30,11 @@ use crate::faulty::FaultyStore;
 pub(crate) const ACCOUNT: AccountId = AccountId(1);
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000);
 /// Nothing takes that long, however busy the machine is.
+/// The network of a client.
+pub(crate) fn client(number: u8) -> ClientNetwork {
+    ClientNetwork::of([192, 0, 2, number].into())
+}
+
 pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// One of the nodes.
@@ -74,7 +81,7 @@ impl One {
     }
 
     async fn admit(&self) -> Result<Option<(Arc<Account>, Caller)>, Unavailable> {
-        self.node.admit(&SecretHash([1; 32]), NOW).await
+        self.node.admit(&SecretHash([1; 32]), NOW, client(1)).await
     }
 
     pub(crate) async fn until(&self, is_so: impl Fn(&Node) -> bool) {

@@ -29,6 +29,7 @@ use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, Store as _};
 
 use crate::faulty::{Fault, FaultyStore, REFUSED};
+use crate::follow::client;
 
 pub(crate) const ACCOUNT: AccountId = AccountId(1);
 
@@ -373,7 +374,10 @@ async fn a_new_key_is_good_when_its_making_is_answered_and_after_a_restart() {
     let restarted = Node::open(again, Clock::new(move || now)).unwrap();
     let restarted = Arc::new(restarted);
     for (byte, is_good) in [(1, true), (2, true), (3, false)] {
-        let admitted = restarted.admit(&secret(byte).hash, now).await.unwrap();
+        let admitted = restarted
+            .admit(&secret(byte).hash, now, client(1))
+            .await
+            .unwrap();
         assert_eq!(admitted.is_some(), is_good, "{byte}");
     }
 }
