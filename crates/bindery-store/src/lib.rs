@@ -122,6 +122,17 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError>;
 
+    /// Whether changes can be written: a SQLite store fails with [`StoreError::Moved`] once its files are not the ones that it opened.
+    /// Asks the system for a few facts about files, and waits for nothing else.
+    fn check_place(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The time of the database's own clock, of a store whose database runs on a machine of its own.
+    fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     /// Waits until another process may have appended, at most `timeout`. A wake-up and never the data: it can come for
     /// nothing and it can be missed, so whoever follows also reads the log now and then. For one thread at a time.
     fn watch(&self, timeout: Duration) -> Wake;
@@ -246,6 +257,24 @@ pub enum StoreError {
         path: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// The files of the store are not the ones that were opened.
+    #[error(
+        "`{0}` was deleted, renamed or replaced while this process uses it, so no change is written. Put back what was there, or stop \
+        the server, restore a backup, and start it again"
+    )]
+    Moved(String),
+    /// The system doesn't let this user read it.
+    #[error(
+        "`{path}`: permission denied for user {user}{owner}; run this command as the user that the server runs as"
+    )]
+    Denied {
+        /// The file or directory.
+        path: String,
+        /// The number of the user of this process.
+        user: u32,
+        /// Whose it is, as a clause, if that can be told.
+        owner: String,
     },
     /// The account isn't there.
     #[error("there is no account {}", (.0).0)]

@@ -25,7 +25,7 @@ use self::listen::Listener;
 use self::pool::Pool;
 use crate::copy::{Import, Snapshot};
 use crate::tables::append::create_account;
-use crate::tables::{Failure, audit, base, read, secrets};
+use crate::tables::{Database as _, Failure, audit, base, read, secrets};
 use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
 pub use self::address::AddressError;
@@ -299,6 +299,18 @@ impl Store for PostgresStore {
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
         self.read(|connection| secrets::credentials(connection, email, limit))
+    }
+
+    fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
+        self.read(|connection| {
+            let mut time = None;
+            connection.query(sql, &[], &mut |row| {
+                time = Some(Timestamp::from_millis(row.integer(0)?));
+                Ok(())
+            })?;
+            Ok(time)
+        })
     }
 
     fn watch(&self, timeout: Duration) -> Wake {

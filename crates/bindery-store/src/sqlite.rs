@@ -44,7 +44,9 @@ pub struct SqliteStore {
     auditor: Mutex<Connection>,
     /// Whether the last commit failed in a way that may have left all of it in the WAL.
     is_unsettled: AtomicBool,
-    // Declared last: the lock is let go of after the connections are closed.
+    files: file::Place,
+    // Declared last: the locks are released after the connections are closed.
+    _held: File,
     _lock: File,
 }
 
@@ -102,7 +104,10 @@ impl Store for SqliteStore {
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        create_account(&mut &*self.writer(), account).map_err(|failure| failure.at(&self.place))
+        let writer = self.writer();
+        self.files.check()?;
+        create_account(&mut &*writer, account).map_err(|failure| failure.at(&self.place))?;
+        self.files.check()
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
@@ -119,7 +124,17 @@ impl Store for SqliteStore {
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         let mut writer = self.writer();
+        self.files
+            .check()
+            .map_err(|error| AppendError::Unavailable(error.into()))?;
         let appended = append::append(&mut writer, &self.place, account, known, decide);
+        // What was committed while the files were moved is on a disk, but maybe on one that nobody reads again. Whether it
+        // counts shows once the files are back: until then the log isn't read.
+        if appended.is_ok()
+            && let Err(error) = self.files.check()
+        {
+            return Err(AppendError::Unknown(error.into()));
+        }
         if let Err(AppendError::Unknown(_)) = appended {
             self.is_unsettled.store(true, Ordering::Relaxed);
         }
@@ -132,6 +147,7 @@ impl Store for SqliteStore {
         known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
+        self.files.check()?;
         self.settle()
             .and_then(|()| read::changes_since(&mut &*self.reader(), account, known, limit))
             .map_err(|failure| failure.at(&self.place))
@@ -151,6 +167,7 @@ impl Store for SqliteStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
+        self.files.check()?;
         forget_log(&mut self.writer(), account, until, before, limit)
             .map_err(|failure| failure.at(&self.place))
     }
@@ -170,6 +187,7 @@ impl Store for SqliteStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
+        self.files.check()?;
         audit::forget(&mut &*self.writer(), account, before, limit)
             .map_err(|failure| failure.at(&self.place))
     }
@@ -189,6 +207,10 @@ impl Store for SqliteStore {
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
         secrets::credentials(&mut &*self.reader(), email, limit)
             .map_err(|failure| failure.at(&self.place))
+    }
+
+    fn check_place(&self) -> Result<(), StoreError> {
+        self.files.check()
     }
 
     fn watch(&self, _timeout: Duration) -> Wake {

@@ -130,8 +130,13 @@ impl Place {
     }
 }
 
+/// A directory that this user may not look into is left to the store, which says so.
 fn is_directory(path: &Path) -> Result<()> {
-    if !path.is_dir() {
+    let is_other = match std::fs::metadata(path) {
+        Ok(found) => !found.is_dir(),
+        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
+    };
+    if is_other {
         let path = path.display();
         bail!("`{path}` is not a directory; name the one that the server uses");
     }

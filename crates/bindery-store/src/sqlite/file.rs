@@ -1,4 +1,4 @@
-//! Opening the data directory: the lock, the look at the file before SQLite may touch it, and making a new one.
+//! Opening the data directory: the locks, the look at the file before SQLite may touch it, and making a new one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
@@ -18,6 +18,8 @@ use crate::{Store as _, StoreError};
 const DATABASE: &str = "bindery.db";
 /// Where SQLite keeps what isn't in the database yet.
 const WAL: &str = "bindery.db-wal";
+/// What SQLite's connections share about the WAL.
+const SHM: &str = "bindery.db-shm";
 /// A new database until it is whole.
 const DRAFT: &str = "bindery.db.new";
 /// A new database that a backup is put into, until it is whole. Unlike a draft, it is never taken for nothing.
@@ -54,19 +56,88 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path)?,
         Err(error) => return Err(unavailable(&path, &error)),
     }
+    // Opened before SQLite opens the file, and closed after SQLite has closed it: closing any descriptor of a file drops all POSIX
+    // locks that the process holds on it, SQLite's own included.
+    let held = lock_database(&path, data_dir)?;
     let writer = open_writer(&path)?;
     let read =
         || open_reader(&path).map_err(|error| Failure::from(error).at(&path.display().to_string()));
     let (reader, loader, auditor) = (read()?, read()?, read()?);
+    let place = Place::of(&path, &held)?;
     Ok(SqliteStore {
+        files: place,
         place: path.display().to_string(),
         writer: Mutex::new(writer),
         reader: Mutex::new(reader),
         loader: Mutex::new(loader),
         auditor: Mutex::new(auditor),
         is_unsettled: AtomicBool::new(false),
+        _held: held,
         _lock: lock,
     })
+}
+
+/// A second lock, on the database itself: without it, a second server gets in once the lock file is deleted.
+fn lock_database(path: &Path, data_dir: &Path) -> Result<File, StoreError> {
+    let file = File::open(path).map_err(|error| unavailable(path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(data_dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unavailable(path, &error)),
+    }
+}
+
+/// Which files a store has open: SQLite writes to them even if their names are gone or lead elsewhere.
+#[derive(Debug)]
+pub(super) struct Place {
+    files: Vec<(PathBuf, Identity)>,
+}
+
+/// Device and inode: no other file has both while this one is open.
+type Identity = (u64, u64);
+
+impl Place {
+    fn of(path: &Path, held: &File) -> Result<Self, StoreError> {
+        let at = |error: io::Error| unavailable(path, &error);
+        let held = held.metadata().map_err(at)?;
+        let mut files = vec![(path.to_owned(), identity(&held))];
+        // Opened by the first statements. Looked at by name only: see `lock_database`.
+        for name in [WAL, SHM] {
+            let path = path.with_file_name(name);
+            if let Ok(found) = fs::metadata(&path) {
+                files.push((path, identity(&found)));
+            }
+        }
+        let place = Self { files };
+        place.check()?;
+        Ok(place)
+    }
+
+    /// Whether each name still leads to the file that is open.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        for (path, opened) in &self.files {
+            match fs::metadata(path) {
+                Ok(found) if identity(&found) == *opened => {}
+                Ok(_) => return Err(StoreError::Moved(path.display().to_string())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(StoreError::Moved(path.display().to_string()));
+                }
+                Err(error) => return Err(unavailable(path, &error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn identity(found: &fs::Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt as _;
+    (found.dev(), found.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_found: &fs::Metadata) -> Identity {
+    (0, 0)
 }
 
 fn create_directory(data_dir: &Path) -> io::Result<()> {
@@ -186,10 +257,12 @@ impl Draft {
                 reader,
                 loader,
                 auditor,
+                _held: held,
                 _lock: kept,
                 ..
             } = store;
             drop((writer, reader, loader, auditor));
+            drop(held);
             lock = kept;
         }
         refuse_wal(data_dir)?;
@@ -220,8 +293,13 @@ pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), Stor
     refuse_unfinished(data_dir)?;
     let path = data_dir.join(DATABASE);
     let place = path.display().to_string();
-    if !path.is_file() {
-        return Err(corrupt(&path, "it is missing"));
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(corrupt(&path, "it is not a file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(corrupt(&path, "it is missing"));
+        }
+        Err(error) => return Err(unavailable(&path, &error)),
     }
     // Not looked into by itself: closing it would let go of the locks that a store of this process has on it.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -318,6 +396,8 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         let why = format!("`{}`: SQLite can't use a WAL here", path.display());
         return Err(StoreError::Unavailable(why.into()));
     }
+    // Has SQLite make the WAL, so that it can be told from another one from here on.
+    format_of(&connection).map_err(explain)?;
     if found < FORMAT {
         migrate(&mut connection).map_err(at)?;
         // So that an older version meets the new format in the file's header, where it looks first.
@@ -364,6 +444,28 @@ fn corrupt(path: &Path, why: &str) -> StoreError {
 }
 
 fn unavailable(path: &Path, error: &io::Error) -> StoreError {
+    #[cfg(unix)]
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return denied(path);
+    }
     let message = format!("`{}`: {error}", path.display());
     StoreError::Unavailable(io::Error::new(error.kind(), message).into())
+}
+
+/// For whom permission is denied, and whose the file or the nearest directory is that this user can see.
+#[cfg(unix)]
+fn denied(path: &Path) -> StoreError {
+    use std::os::unix::fs::MetadataExt as _;
+    let seen = path
+        .ancestors()
+        .find_map(|above| Some((above, fs::metadata(above).ok()?)));
+    let owner = seen.map(|(above, found)| {
+        let (above, owner, mode) = (above.display(), found.uid(), found.mode() & 0o7777);
+        format!(" (`{above}` belongs to user {owner} and has mode {mode:04o})")
+    });
+    StoreError::Denied {
+        path: path.display().to_string(),
+        user: rustix::process::geteuid().as_raw(),
+        owner: owner.unwrap_or_default(),
+    }
 }
