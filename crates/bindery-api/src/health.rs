@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bindery_node::Node;
+use bindery_node::{Node, Obstacle};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
@@ -32,6 +32,9 @@ struct Body {
     status: &'static str,
     /// Whether the last change could be stored.
     takes_writes: bool,
+    /// What keeps changes from being written, if anything is known: `store_moved` or `clock_ahead`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacle: Option<&'static str>,
     /// Since everything in the store was last known here.
     staleness_seconds: u64,
 }
@@ -65,6 +68,10 @@ impl Health {
         let body = Body {
             status: word,
             takes_writes,
+            obstacle: node.obstacle().map(|obstacle| match obstacle {
+                Obstacle::StoreMoved => "store_moved",
+                Obstacle::ClockAhead => "clock_ahead",
+            }),
             staleness_seconds: staleness.as_secs(),
         };
         let json = serde_json::to_vec(&body).unwrap_or_default();

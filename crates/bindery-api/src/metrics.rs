@@ -283,6 +283,11 @@ impl Metrics {
             &meters.append_commands,
         )?;
         page.counter(
+            "bindery_clock_refusals",
+            "Batches that were refused because the clock of this machine had run ahead since the last change",
+            &meters.clock_refusals,
+        )?;
+        page.counter(
             "bindery_answers_lost",
             "Commits whose answer was lost, and which were looked for in the log",
             &meters.lost,
@@ -334,15 +339,15 @@ impl Metrics {
             "Queries that looked secrets up, many in each",
             &meters.lookups,
         )?;
-        page.gauge(
-            "bindery_queue_length",
-            "Commands that wait for the writers of all accounts",
-            float(accounts.iter().map(|account| account.waiting()).sum()),
-        )?;
         page.counter(
             "bindery_lookups_refused",
             "Requests with an unknown key that got 503 because too many were waiting",
             &meters.lookups_refused,
+        )?;
+        page.gauge(
+            "bindery_queue_length",
+            "Commands that wait for the writers of all accounts",
+            float(accounts.iter().map(|account| account.waiting()).sum()),
         )?;
         page.gauge(
             "bindery_notes_waiting",

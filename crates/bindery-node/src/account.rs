@@ -20,7 +20,7 @@ use bindery_core::time::Timestamp;
 use bindery_store::Store;
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Clock;
+use crate::clock::ClockGuard;
 use crate::desk::Desk;
 use crate::directory::Directory;
 use crate::meters::Meters;
@@ -102,7 +102,7 @@ impl Account {
     pub(crate) fn new(
         state: State,
         store: Arc<dyn Store>,
-        clock: Clock,
+        guard: Arc<ClockGuard>,
         random: Random,
         directory: Directory,
         notes: Notes,
@@ -119,7 +119,7 @@ impl Account {
         let desk = Desk {
             id,
             store,
-            clock,
+            guard,
             random,
             directory,
             published: Arc::clone(&published),

@@ -1,26 +1,44 @@
-//! Where moments come from: the machine's clock, or a test's.
+//! Where moments come from: the machine's clock, or a test's. And [`ClockGuard`], which keeps a clock that jumps ahead out of the
+//! log.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bindery_core::time::Timestamp;
+use bindery_store::Store;
+use rustix::time::{ClockId, clock_gettime};
+
+/// How far the wall clock may run ahead of the boot-time clock from one commit to the next.
+///
+/// More than any correction of a clock that is synchronised (NTP daemons step over seconds), and so little that a commit this
+/// far ahead does no harm: time in the log stands still for as long at the most.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_mins(10);
 
 /// Tells the time, and how much of it has passed. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     steady: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// Time since the machine started, including the time that it was suspended. A test's clock may have none.
+    boottime: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
 }
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self::new(|| {
+        let clock = Self::new(|| {
             let since_1970 = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+        });
+        clock.with_boottime(|| {
+            // Not the monotonic clock, which stands still while the machine is suspended.
+            let since_start = clock_gettime(ClockId::Boottime);
+            let seconds = u64::try_from(since_start.tv_sec).unwrap_or_default();
+            let nanos = u32::try_from(since_start.tv_nsec).unwrap_or_default();
+            Duration::new(seconds, nanos)
         })
     }
 
@@ -38,6 +56,17 @@ impl Clock {
         Self {
             now: Arc::new(now),
             steady: Arc::new(steady),
+            boottime: None,
+        }
+    }
+
+    /// The same clock, whose moments are held against `boottime`: how much has passed since the machine started. A clock without
+    /// this may jump as it likes.
+    #[must_use]
+    pub fn with_boottime(self, boottime: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self {
+            boottime: Some(Arc::new(boottime)),
+            ..self
         }
     }
 
@@ -55,5 +84,180 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock(..)")
+    }
+}
+
+/// The wall clock has run ahead by more than [`CLOCK_AHEAD_MAX`] since the last commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the clock of this machine has run ahead by {} s since the last change. Nothing is changed until the clock is set back; if it \
+    is right, because the machine was paused or the clock was wrong before, restart the server",
+    .ahead.as_secs()
+)]
+pub(crate) struct ClockAhead {
+    ahead: Duration,
+}
+
+/// Keeps moments out of the log that lie in the future: time there never goes back, so one commit in fifty years' time would be
+/// the moment of every change until then.
+///
+/// It knows how the wall clock and the boot-time clock stood to each other at the last commit, or at the start: by the
+/// database's clock, where there is one. The wall clock may be set back, and right again.
+#[derive(Debug)]
+pub(crate) struct ClockGuard {
+    clock: Clock,
+    /// Milliseconds from the start of the machine's boot-time clock to 1970, negated; the latest that was trusted.
+    offset_ms: Mutex<i64>,
+}
+
+impl ClockGuard {
+    /// Trusts the database's clock, or this machine's if there is none.
+    pub(crate) fn new(clock: Clock, database_time: Option<Timestamp>) -> Self {
+        let trusted = database_time.unwrap_or_else(|| clock.now());
+        let offset_ms = offset_ms(&clock, trusted);
+        Self {
+            clock,
+            offset_ms: Mutex::new(offset_ms),
+        }
+    }
+
+    /// Whether a commit may be made at this moment of the clock.
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), ClockAhead> {
+        let ahead_ms = offset_ms(&self.clock, now).saturating_sub(*self.lock());
+        let ahead = Duration::from_millis(u64::try_from(ahead_ms).unwrap_or_default());
+        if ahead > CLOCK_AHEAD_MAX {
+            return Err(ClockAhead { ahead });
+        }
+        Ok(())
+    }
+
+    /// The moment by the clock that is guarded.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether changes are refused at this moment.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.check(self.now()).is_err()
+    }
+
+    /// A commit was made at this moment, or somebody who knows says that it has come.
+    pub(crate) fn trust(&self, moment: Timestamp) {
+        let offset_ms = offset_ms(&self.clock, moment);
+        let mut trusted = self.lock();
+        // Never less: a clock that was set back may be set right again.
+        *trusted = offset_ms.max(*trusted);
+    }
+
+    /// Asks the database what time it is; whether it has a clock. Blocks.
+    pub(crate) fn ask(&self, store: &dyn Store) -> bool {
+        match store.database_time() {
+            Ok(Some(moment)) => {
+                self.trust(moment);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the time of the database can't be read");
+                false
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, i64> {
+        self.offset_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far a moment is ahead of the boot-time clock; always nothing for a clock without one.
+fn offset_ms(clock: &Clock, moment: Timestamp) -> i64 {
+    clock.boottime.as_ref().map_or(0, |boottime| {
+        let since_start = i64::try_from(boottime().as_millis()).unwrap_or(i64::MAX);
+        moment.as_millis().saturating_sub(since_start)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+    use super::*;
+
+    const START_MS: i64 = 1_800_000_000_000;
+    const DAY_MS: i64 = 86_400_000;
+
+    /// A machine whose clocks a test sets.
+    #[derive(Default)]
+    struct Machine {
+        wall_ms: Arc<AtomicI64>,
+        boottime_ms: Arc<AtomicU64>,
+    }
+
+    impl Machine {
+        fn clock(&self) -> Clock {
+            let (wall, boottime) = (Arc::clone(&self.wall_ms), Arc::clone(&self.boottime_ms));
+            Clock::new(move || Timestamp::from_millis(START_MS + wall.load(Ordering::SeqCst)))
+                .with_boottime(move || Duration::from_millis(boottime.load(Ordering::SeqCst)))
+        }
+
+        fn set(&self, ms: i64) {
+            self.wall_ms.fetch_add(ms, Ordering::SeqCst);
+        }
+
+        fn pass(&self, ms: i64) {
+            self.set(ms);
+            self.boottime_ms
+                .fetch_add(ms.unsigned_abs(), Ordering::SeqCst);
+        }
+    }
+
+    fn bound_ms() -> i64 {
+        i64::try_from(CLOCK_AHEAD_MAX.as_millis()).expect("minutes")
+    }
+
+    #[test]
+    fn time_that_passes_is_no_jump_however_much_it_is() {
+        let machine = Machine::default();
+        let guard = ClockGuard::new(machine.clock(), None);
+        // Suspended for a year: the boot-time clock counts that as well.
+        machine.pass(365 * DAY_MS);
+        assert!(!guard.is_ahead());
+    }
+
+    #[test]
+    fn a_jump_is_refused_until_the_clock_is_set_back() {
+        let machine = Machine::default();
+        let guard = ClockGuard::new(machine.clock(), None);
+        machine.set(bound_ms());
+        assert!(!guard.is_ahead());
+        machine.set(1);
+        assert!(guard.is_ahead());
+        machine.pass(DAY_MS);
+        assert!(guard.is_ahead(), "waiting doesn't make it right");
+        machine.set(-1);
+        assert!(!guard.is_ahead());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_may_be_set_right() {
+        let machine = Machine::default();
+        let guard = ClockGuard::new(machine.clock(), None);
+        machine.set(-30 * DAY_MS);
+        assert!(!guard.is_ahead());
+        guard.trust(machine.clock().now());
+        machine.set(30 * DAY_MS);
+        assert!(!guard.is_ahead());
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_at_the_start_is_found_by_that_of_the_database() {
+        let machine = Machine::default();
+        let right = Timestamp::from_millis(START_MS);
+        machine.set(50 * 365 * DAY_MS);
+        assert!(ClockGuard::new(machine.clock(), Some(right)).is_ahead());
+        // Nothing else tells.
+        assert!(!ClockGuard::new(machine.clock(), None).is_ahead());
     }
 }

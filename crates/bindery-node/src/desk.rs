@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use bindery_core::access::AccessWriter;
 use bindery_core::api_key::SecretHash;
 use bindery_core::id::{AccountId, Revision};
-use bindery_store::{AppendError, Store, StoreError};
+use bindery_store::{AppendError, Batch, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::account::{Errand, ExecuteError, Published};
-use crate::clock::Clock;
+use crate::clock::{ClockAhead, ClockGuard};
 use crate::directory::{Directory, note_secrets};
 use crate::meters::{Meters, StoreCall};
 use crate::notes::{Notes, Taken};
@@ -40,7 +40,7 @@ const LOG_PAGE: usize = 1000;
 pub struct Desk {
     pub(crate) id: AccountId,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Clock,
+    pub(crate) guard: Arc<ClockGuard>,
     pub(crate) random: Random,
     pub(crate) directory: Directory,
     /// Secrets of keys in what was read or made since readers were last shown something.
@@ -311,22 +311,54 @@ impl Desk {
     }
 
     fn append(&mut self, batch: u64, taken: &Taken) -> Result<Revision, AppendError> {
+        let ahead = match self.append_unless_ahead(batch, taken) {
+            Ok(appended) => return appended,
+            Err(ahead) => ahead,
+        };
+        // A machine that was paused, and whose clock is right again: the database knows.
+        if self.guard.ask(&*self.store)
+            && let Ok(appended) = self.append_unless_ahead(batch, taken)
+        {
+            return appended;
+        }
+        self.meters.clock_refusals.count();
+        Err(AppendError::Unavailable(ahead.into()))
+    }
+
+    /// Nothing is written if the clock has run ahead.
+    fn append_unless_ahead(
+        &mut self,
+        batch: u64,
+        taken: &Taken,
+    ) -> Result<Result<Revision, AppendError>, ClockAhead> {
         let known = self.writer.known();
         let Self {
             id,
             writer,
-            clock,
+            guard,
             heard,
             queue,
             ..
         } = self;
-        self.store.append(*id, known, &mut |appended| {
-            let mut made = writer.make_batch(appended, queue, clock.now(), batch);
-            taken.add_to(&mut made);
+        let mut decided_at = Ok(None);
+        let appended = self.store.append(*id, known, &mut |appended| {
+            let now = guard.now();
+            decided_at = guard.check(now).map(|()| Some(now));
+            if decided_at.is_err() {
+                return Batch::default();
+            }
+            let mut made = writer.make_batch(appended, queue, now, batch);
+            taken.add_to(&mut made, now.max(writer.known_time()));
             note_secrets(appended, heard);
             note_secrets(&made.entries, heard);
             made
-        })
+        });
+        if let Some(now) = decided_at?
+            && appended.is_ok()
+        {
+            guard.trust(now);
+        }
+        Ok(appended)
     }
 
     /// Takes the account as its records are now, where the log doesn't lead there from what is known. Whether that worked.

@@ -19,11 +19,11 @@ mod submission;
 mod writer;
 
 pub use account::{Account, ExecuteError};
-pub use clock::Clock;
+pub use clock::{CLOCK_AHEAD_MAX, Clock};
 pub use follow::FOLLOW_INTERVAL;
 pub use lookup::ClientNetwork;
 pub use meters::{Counter, Histogram, MICROS, Meters, StoreCall};
-pub use node::{NOTES_INTERVAL, Node, OpenError, Unavailable};
+pub use node::{NOTES_INTERVAL, Node, Obstacle, OpenError, Unavailable};
 pub use retention::{LOG_AGE_MIN, LogRetention};
 pub use submission::{Audit, RefusedAs};
 

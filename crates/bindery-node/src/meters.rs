@@ -120,6 +120,8 @@ pub struct Meters {
     pub committed: Counter,
     /// Batches that were not committed: the store couldn't be reached, or refused.
     pub not_committed: Counter,
+    /// Batches that were not given to the store because the clock had run ahead.
+    pub clock_refusals: Counter,
     /// Commits whose answer was lost.
     pub lost: Counter,
     /// Of these, those that the log was found to have.
@@ -142,16 +144,17 @@ pub struct Meters {
     pub known_as_unknown: Counter,
     /// Queries that looked secrets up.
     pub lookups: Counter,
-    store_errors: [Counter; StoreCall::ALL.len()],
-}
     /// Secrets that were not looked up because too many requests were waiting.
     pub lookups_refused: Counter,
+    store_errors: [Counter; StoreCall::ALL.len()],
+}
 
 impl Meters {
     pub(crate) fn new() -> Self {
         Self {
             committed: Counter::default(),
             not_committed: Counter::default(),
+            clock_refusals: Counter::default(),
             lost: Counter::default(),
             lost_and_found: Counter::default(),
             diverged: Counter::default(),
@@ -163,10 +166,10 @@ impl Meters {
             looked_up: Counter::default(),
             known_as_unknown: Counter::default(),
             lookups: Counter::default(),
+            lookups_refused: Counter::default(),
             store_errors: Default::default(),
         }
     }
-            lookups_refused: Counter::default(),
 
     /// A batch of so many commands has come to its end.
     pub(crate) fn batch(&self, commands: usize, is_committed: bool) {

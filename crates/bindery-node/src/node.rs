@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use bindery_store::{Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::account::Account;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockGuard};
 use crate::desk::{Desk, Hands};
 use crate::directory::Directory;
 use crate::follow::Freshness;
@@ -27,6 +28,9 @@ pub const NOTES_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Node {
     store: Arc<dyn Store>,
     clock: Clock,
+    guard: Arc<ClockGuard>,
+    /// Whether the files of the store were the ones that were opened when that was last looked at.
+    is_in_place: AtomicBool,
     random: Random,
     hands: Hands,
     directory: Directory,
@@ -67,6 +71,15 @@ pub enum OpenError {
     Thread(#[from] std::io::Error),
 }
 
+/// What keeps every change of a node from being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The files of the store were deleted, renamed or replaced.
+    StoreMoved,
+    /// The clock of this machine has run ahead since the last change.
+    ClockAhead,
+}
+
 /// Whoever asks can't be told now: the store can't be reached, or too many ask at once. The log has the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store can't be reached, or too many ask at once")]
@@ -95,7 +108,13 @@ impl Node {
         hands: Hands,
     ) -> Result<Self, OpenError> {
         store.heads()?;
+        let guard = ClockGuard::new(clock.clone(), store.database_time()?);
+        if let Err(error) = guard.check(clock.now()) {
+            tracing::error!(%error, "the clock of this machine is ahead of the database's");
+        }
         Ok(Self {
+            guard: Arc::new(guard),
+            is_in_place: AtomicBool::new(true),
             freshness: Freshness::new(clock.clone()),
             store,
             clock,
@@ -148,9 +167,31 @@ impl Node {
         &self.clock
     }
 
-    /// Whether the last change of every account at work could be stored.
+    /// Whether changes can be written, as far as is known: the last one of every loaded account could be stored, and
+    /// [`Node::obstacle`] finds nothing.
     pub fn takes_writes(&self) -> bool {
-        self.accounts().iter().all(|account| account.takes_writes())
+        self.obstacle().is_none() && self.accounts().iter().all(|account| account.takes_writes())
+    }
+
+    /// What keeps every change from being written at this moment, whatever became of the last one. The log says what to do about it,
+    /// once each time.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let place = self.store.check_place();
+        let was_in_place = self.is_in_place.swap(place.is_ok(), Ordering::Relaxed);
+        if let Err(error) = place {
+            if was_in_place {
+                tracing::error!(%error, "changes are refused");
+            }
+            return Some(Obstacle::StoreMoved);
+        }
+        if !was_in_place {
+            tracing::info!("the files of the store are back; changes are accepted again");
+        }
+        self.guard.is_ahead().then_some(Obstacle::ClockAhead)
+    }
+
+    pub(crate) fn guard(&self) -> &Arc<ClockGuard> {
+        &self.guard
     }
 
     /// How long ago this process had surely read everything that was in the store of its accounts at work: nothing while nobody else
@@ -192,13 +233,16 @@ impl Node {
     }
 
     /// Has what was noted written down every [`NOTES_INTERVAL`], for as long as it is polled.
-    pub async fn keep_notes(&self) {
+    pub async fn keep_notes(self: &Arc<Self>) {
         let mut interval = tokio::time::interval(NOTES_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Beside each other: one that waits for the store, for as long as that takes, holds nobody up.
         let (mut flushes, mut flushing) = (JoinSet::new(), BTreeSet::new());
         loop {
             interval.tick().await;
+            let node = Arc::clone(self);
+            // Looks at files, which blocks. Also without a request, so that the log says it soon.
+            let _ = tokio::task::spawn_blocking(move || node.obstacle()).await;
             while let Some(ended) = flushes.try_join_next() {
                 if let Ok(id) = ended {
                     flushing.remove(&id);

@@ -167,10 +167,16 @@ impl Waiting {
 }
 
 impl Taken {
-    /// Puts the notes before what the batch itself tells.
-    pub(crate) fn add_to(&self, batch: &mut Batch) {
-        batch.audit.splice(0..0, self.audit.iter().cloned());
-        batch.uses.extend(&self.uses);
+    /// Puts the notes before what the batch itself tells. Notes from after `now` were made while the clock was ahead, and get that
+    /// moment instead.
+    pub(crate) fn add_to(&self, batch: &mut Batch, now: Timestamp) {
+        let entries = self.audit.iter().map(|entry| AuditEntry {
+            at: entry.at.min(now),
+            ..entry.clone()
+        });
+        batch.audit.splice(0..0, entries);
+        let uses = self.uses.iter().map(|(key, at)| (*key, (*at).min(now)));
+        batch.uses.extend(uses);
     }
 }
 

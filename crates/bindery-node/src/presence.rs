@@ -29,6 +29,8 @@ const FAILED_PAUSE: Duration = Duration::from_secs(1);
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How far the last change may be ahead of the clock without a word.
 const AHEAD_MS_MAX: i64 = 60_000;
+/// How long ago the last change may be without a word.
+const REST_MS_MAX: i64 = 366 * 86_400_000;
 /// How many accounts can be put to work or given up at the same moment, at the most.
 const TURNS: usize = 16;
 /// How much of the log is read at once.
@@ -95,9 +97,9 @@ impl Node {
         self: &Arc<Self>,
         hash: &SecretHash,
         now: Timestamp,
+        network: ClientNetwork,
     ) -> Result<Option<(Arc<Account>, Caller)>, Unavailable> {
         match self.recognise(hash, now) {
-        network: ClientNetwork,
             Recognised::Caller(account, caller) => Ok(Some((account, caller))),
             Recognised::Nobody => Ok(None),
             Recognised::Unknown => {
@@ -138,9 +140,9 @@ impl Node {
         self: &Arc<Self>,
         secret: &SecretHash,
         now: Timestamp,
+        network: ClientNetwork,
     ) -> Result<Option<Arc<Account>>, Unavailable> {
         let Some(owner) = self.look_up(secret, network).await? else {
-        network: ClientNetwork,
             return Ok(None);
         };
         let account = self.wake(owner.account, now).await?;
@@ -237,13 +239,21 @@ impl Node {
                 "the last change is in the future; until then, everything counts as happening at its moment: check the clock"
             );
         }
+        if -ahead_ms > REST_MS_MAX {
+            tracing::warn!(
+                account = id.0,
+                days = -ahead_ms / 86_400_000,
+                "nothing was changed for a long time: make sure that the clock is right before the next change, since time in the \
+                log never goes back"
+            );
+        }
         self.directory().add(id, state.api_keys());
         let uses = self.store().key_uses(id);
         let uses = self.meters().watch(StoreCall::Load, uses)?;
         let (mut account, mut desk) = Account::new(
             state,
             Arc::clone(self.store()),
-            self.clock().clone(),
+            Arc::clone(self.guard()),
             self.random().clone(),
             self.directory().clone(),
             Notes::new(uses),

@@ -31,6 +31,14 @@ impl Node {
         if retention == LogRetention::default() {
             return;
         }
+        // A clock that has run ahead makes everything old.
+        if let Some(obstacle) = self.obstacle() {
+            tracing::warn!(
+                ?obstacle,
+                "old log entries are kept until changes are possible again"
+            );
+            return;
+        }
         let age = retention.age.unwrap_or(LOG_AGE_MIN).max(LOG_AGE_MIN);
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         let before = self.clock().now().as_millis().saturating_sub(age_ms);

@@ -44,6 +44,11 @@ impl Writer {
         self.committed.position()
     }
 
+    /// The moment of the last change in the state that is worked on.
+    pub(crate) fn known_time(&self) -> Timestamp {
+        self.working.latest()
+    }
+
     /// Makes a batch of the queue on the newest state: first what other nodes appended, then each command in turn on the
     /// state that the one before it left.
     pub(crate) fn make_batch(

@@ -67,7 +67,7 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
             name,
             admin_email,
         } => {
-            let node = open::node(store.open()?)?;
+            let node = open::node_to_change(store.open()?)?;
             let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
             let founder = Founder::parse(name, "Admin", admin_email, key.clone())?;
             let account = open::found(&node, &open::runtime()?, founder)?;
@@ -98,7 +98,7 @@ pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
         name,
         enforcement_point,
     } = command;
-    let node = open::node(store.open_existing()?)?;
+    let node = open::node_to_change(store.open_existing()?)?;
     let account = find(&node, AccountId(*account))?;
     let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
     let issue = IssueUserKey {

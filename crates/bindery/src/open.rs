@@ -2,20 +2,32 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bindery_api::KeyText;
 use bindery_core::command::Caller;
 use bindery_core::command::operator::Bootstrap;
 use bindery_core::id::{AccountId, IdKey};
 use bindery_core::place::{Account as AccountRecord, AccountSettings};
 use bindery_core::text::{Email, KeyName, Name};
-use bindery_node::{Account, Clock, ExecuteError, Node, OpenError};
+use bindery_node::{Account, CLOCK_AHEAD_MAX, Clock, ExecuteError, Node, Obstacle, OpenError};
 use bindery_store::{Store, StoreError};
 use tokio::runtime::Runtime;
 
 /// The accounts of a store, each of which is loaded when somebody needs it.
 pub(crate) fn node(store: Arc<dyn Store>) -> Result<Node> {
     Ok(Node::open(store, Clock::system())?)
+}
+
+/// The same for a command that changes something: a clock that is ahead of the database's is said before anything is tried.
+pub(crate) fn node_to_change(store: Arc<dyn Store>) -> Result<Node> {
+    let node = node(store)?;
+    if node.obstacle() == Some(Obstacle::ClockAhead) {
+        let minutes = CLOCK_AHEAD_MAX.as_secs() / 60;
+        bail!(
+            "the clock of this machine is ahead of the database's by more than {minutes} minutes; set the clock right first"
+        );
+    }
+    Ok(node)
 }
 
 /// The threads that serve.

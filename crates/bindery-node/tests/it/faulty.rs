@@ -77,6 +77,8 @@ pub(crate) struct FaultyStore {
     pub(crate) appends: AtomicUsize,
     pub(crate) loads: AtomicUsize,
     pub(crate) lookups: AtomicUsize,
+    /// What the database's own clock says, if it has one.
+    pub(crate) database_time: Mutex<Option<Timestamp>>,
     /// Happens once, while an account that is loaded is put to work.
     pub(crate) meanwhile: Meanwhile,
 }
@@ -112,6 +114,7 @@ impl FaultyStore {
             appends: AtomicUsize::new(0),
             loads: AtomicUsize::new(0),
             lookups: AtomicUsize::new(0),
+            database_time: Mutex::default(),
             meanwhile: Meanwhile::default(),
         }
     }
@@ -286,6 +289,10 @@ impl Store for FaultyStore {
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
         self.reach()?.credentials(email, limit)
+    }
+
+    fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(*self.database_time.lock().expect("the time"))
     }
 
     fn watch(&self, timeout: Duration) -> Wake {

@@ -1,5 +1,6 @@
 //! Promises of an account at work, on a real store whose calls can be held up, made to fail, or made to lose their answer.
 
+mod clock;
 mod decisions;
 mod diverged;
 mod fallback;
