@@ -6,6 +6,7 @@
 )]
 
 mod authzen;
+mod contract;
 mod forgetting;
 mod hot;
 mod matrix;
