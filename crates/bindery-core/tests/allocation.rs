@@ -51,6 +51,7 @@ fn state() -> State {
             is_developer: true,
             standing: Standing::Active,
             created_at: NOW,
+            is_address_released: false,
         }),
         Change::PutOrganization(Organization {
             id: organization,

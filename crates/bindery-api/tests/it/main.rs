@@ -14,6 +14,7 @@ mod metrics;
 mod people;
 mod personas;
 mod presence;
+mod quotas;
 mod sentences;
 mod served;
 mod takeover;

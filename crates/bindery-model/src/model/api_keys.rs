@@ -220,6 +220,7 @@ impl Model {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
+            is_address_released: false,
         });
         self.api_keys.push(ApiKey {
             id: key,

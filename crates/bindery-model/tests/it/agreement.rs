@@ -152,6 +152,7 @@ impl Tally {
                     Refusal::Invalid(_) => "400",
                     Refusal::Conflict(_) => "409",
                     Refusal::Unprocessable(_) => "422",
+                    Refusal::Quota(_) => "quota",
                 };
                 *self.refused.entry(status).or_default() += 1;
             }
@@ -270,12 +271,12 @@ impl Tally {
     fn is_rich(&self) -> bool {
         self.questions >= 100_000
             && self.succeeded * 3 >= self.commands
-            && self.by_command.len() == 37
+            && self.by_command.len() == 39
             && self
                 .by_command
                 .values()
                 .all(|(_, succeeded)| *succeeded > 0)
             && self.reasons.len() == 17
-            && self.refused.len() == 6
+            && self.refused.len() == 7
     }
 }

@@ -154,6 +154,7 @@ fn bot() -> Vec<Change> {
         is_developer: true,
         standing: Standing::Active,
         created_at: Timestamp::from_millis(1_000),
+        is_address_released: false,
     };
     let key = ApiKey {
         id: key,

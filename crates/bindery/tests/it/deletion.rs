@@ -235,6 +235,7 @@ fn world() -> Vec<Change> {
             is_developer: true,
             standing: Standing::Active,
             created_at,
+            is_address_released: false,
         }));
         changes.push(Change::PutOrganizationMembership(OrganizationMembership {
             id: OrganizationMembershipId::new(number),
