@@ -16,6 +16,7 @@ mod documented;
 mod interrupted;
 mod limits;
 mod nodes;
+mod options;
 mod people;
 mod postgres;
 mod proxy;
