@@ -225,7 +225,94 @@ fn seconds_left(now: Timestamp) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use bindery_core::audit::AuditKind;
+    use bindery_core::id::{AccountId, ApiKeyId, Id as _, IdKey};
+    use bindery_core::place::{Account, AccountSettings};
+    use bindery_core::text::Name;
+
     use super::*;
+
+    const NOON: Timestamp = Timestamp::from_millis(DAY_MS * 20_000 + DAY_MS / 2);
+    const TOMORROW: Timestamp = Timestamp::from_millis(DAY_MS * 20_001);
+
+    /// An account in which a member may write a hundred bytes a day.
+    fn narrow() -> State {
+        let mut settings = AccountSettings::default();
+        let quota = Quota::WrittenBytesPerDayOfMember;
+        settings.quotas.set(quota, Some(100));
+        State::new(Account {
+            id: AccountId(1),
+            name: Name::parse("narrow").unwrap(),
+            id_key: IdKey::new([7; 16]),
+            created_at: NOON,
+            settings,
+        })
+    }
+
+    fn by(user: u32, now: Timestamp) -> Context {
+        let caller = Caller::Key {
+            user: UserId::from_number(user),
+            key: ApiKeyId::from_number(user),
+        };
+        Context { caller, now }
+    }
+
+    fn bytes(bytes: u64) -> DailyUse {
+        DailyUse {
+            bytes,
+            ..DailyUse::default()
+        }
+    }
+
+    #[test]
+    fn what_exceeds_the_bytes_of_a_day_is_refused_until_the_next_day_and_deleting_never_is() {
+        let (state, usage) = (narrow(), Usage::default());
+        let charge = |user, now, more, always| usage.charge(&state, &by(user, now), more, always);
+        assert_eq!(charge(1, NOON, bytes(60), false), Ok(()));
+        let refused = Err(Refusal::Quota(QuotaReached {
+            quota: Quota::WrittenBytesPerDayOfMember,
+            limit: 100,
+            retry_after_seconds: Some(12 * 60 * 60),
+        }));
+        assert_eq!(charge(1, NOON, bytes(60), false), refused);
+        assert_eq!(charge(1, NOON, bytes(40), false), Ok(()), "it was not counted");
+        assert_eq!(charge(1, NOON, bytes(60), true), Ok(()), "takes away");
+        assert_eq!(charge(2, NOON, bytes(60), false), Ok(()), "somebody else");
+        assert_eq!(usage.today(UserId::from_number(1), NOON).person, bytes(160));
+        assert_eq!(usage.today(UserId::from_number(1), NOON).everyone, bytes(220));
+        assert_eq!(charge(1, TOMORROW, bytes(60), false), Ok(()));
+        // A clock that was set back doesn't begin the day before anew.
+        assert!(charge(1, NOON, bytes(60), false).is_err());
+    }
+
+    #[test]
+    fn what_was_asked_is_left_out_of_the_audit_log_once_the_bytes_of_the_day_are_used_up() {
+        let (state, usage) = (narrow(), Usage::default());
+        let entry = |at| AuditEntry {
+            user: UserId::from_number(1),
+            address: "127.0.0.1".to_owned(),
+            kind: AuditKind::Query,
+            operation: "list_roles".to_owned(),
+            text: None,
+            variables: Some("x".repeat(60)),
+            status: 403,
+            at,
+        };
+        let kept = |at| {
+            let mut noted = entry(at);
+            usage.keep_room(&state, &mut noted);
+            noted
+        };
+        assert_eq!(kept(NOON), entry(NOON));
+        let left_out = AuditEntry {
+            text: Some(LEFT_OUT.to_owned()),
+            variables: None,
+            ..entry(NOON)
+        };
+        assert_eq!(kept(NOON), left_out);
+        assert_eq!(kept(NOON), left_out);
+        assert_eq!(kept(TOMORROW), entry(TOMORROW));
+    }
 
     #[test]
     fn people_beyond_those_that_are_counted_alone_share_one_count() {
@@ -235,7 +322,7 @@ mod tests {
             ..DailyUse::default()
         };
         let who = |number: usize| CountedFor {
-            person: bindery_core::id::Id::from_number(u32::try_from(number).unwrap()),
+            person: UserId::from_number(u32::try_from(number).unwrap()),
             is_admin: false,
         };
         for number in 1..=PERSONS_MAX + 2 {
