@@ -67,7 +67,9 @@ fn explain(inside: Option<&str>, error: &serde_json::Error) -> Problem {
     }
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let known = rest.split_once(", ").map_or("", |(_, known)| known);
-        let known = known.trim_start_matches("expected ").trim_start_matches("one of ");
+        let known = known
+            .trim_start_matches("expected ")
+            .trim_start_matches("one of ");
         let why = if known.is_empty() || known.starts_with("there are no") {
             "this field is not known here; leave it out".to_owned()
         } else {
@@ -78,7 +80,11 @@ fn explain(inside: Option<&str>, error: &serde_json::Error) -> Problem {
     let sent = message.strip_prefix("invalid type: ");
     let sent = sent.or_else(|| message.strip_prefix("invalid value: "));
     let why = match sent.and_then(|sent| sent.rsplit_once(", expected ")) {
-        Some((sent, expected)) => format!("{} was sent, and {} is expected", plain(sent), plain(expected)),
+        Some((sent, expected)) => format!(
+            "{} was sent, and {} is expected",
+            plain(sent),
+            plain(expected)
+        ),
         None => message.to_owned(),
     };
     match inside {
@@ -98,7 +104,9 @@ fn plain(word: &str) -> String {
         "u8" | "u16" | "u32" | "u64" | "i64" | "usize" => "a whole number".to_owned(),
         "string" => "a string".to_owned(),
         _ if word.starts_with("integer `") => word.replacen("integer", "the number", 1),
-        _ if word.starts_with("floating point `") => word.replacen("floating point", "the number", 1),
+        _ if word.starts_with("floating point `") => {
+            word.replacen("floating point", "the number", 1)
+        }
         _ if word.starts_with("boolean `") => word.replacen("boolean ", "", 1),
         _ if word.starts_with("string \"") => word.replacen("string", "the string", 1),
         _ => word.to_owned(),
@@ -345,7 +353,10 @@ mod tests {
             (b"null", "an object"),
             (br#"{"a":1,"a":1}"#, "`a`: this field stands twice"),
             (br#"{"a":1,"\u0061":1}"#, "`a`: this field stands twice"),
-            (br#"{"a":[{"b":{"c":1,"c":2}}]}"#, "c`: this field stands twice"),
+            (
+                br#"{"a":[{"b":{"c":1,"c":2}}]}"#,
+                "c`: this field stands twice",
+            ),
             (br#"{"a":1}{}"#, "goes on"),
             (br#"{"a":1e400}"#, "`a`"),
             (br#"{"a":NaN}"#, "`a`"),

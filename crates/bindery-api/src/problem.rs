@@ -8,9 +8,7 @@ use hyper::{Response, StatusCode};
 
 use bindery_core::id::{Kind, Revision};
 use bindery_core::quota::QuotaScope;
-use bindery_core::refusal::{
-    Conflict, Forbidden, Invalid, QuotaReached, Refusal, Unprocessable,
-};
+use bindery_core::refusal::{Conflict, Forbidden, Invalid, QuotaReached, Refusal, Unprocessable};
 
 use bindery_node::{ExecuteError, RefusedAs, Unavailable};
 use schemars::{JsonSchema, SchemaGenerator};

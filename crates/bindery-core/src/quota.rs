@@ -411,7 +411,8 @@ impl State {
                 ),
                 Change::PutOrganizationMembership(one) => count(
                     &mut added.memberships,
-                    self.organization_membership(one.organization, one.user).is_none(),
+                    self.organization_membership(one.organization, one.user)
+                        .is_none(),
                 ),
                 Change::PutSpaceMembership(one) => count(
                     &mut added.memberships,
@@ -498,7 +499,11 @@ mod tests {
             assert_eq!(Quota::named(info.name), Some(info.quota));
             assert!(info.default > 0 && info.default < u64::MAX, "{}", info.name);
             for other in QUOTAS.iter().skip(place + 1) {
-                assert!(info.code != other.code && info.name != other.name, "{}", info.name);
+                assert!(
+                    info.code != other.code && info.name != other.name,
+                    "{}",
+                    info.name
+                );
             }
         }
     }

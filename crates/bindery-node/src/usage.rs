@@ -182,16 +182,14 @@ impl Day {
             person: added,
         };
         let for_members = FOR_MEMBERS.iter().filter(|_| !who.is_admin);
-        FOR_ALL
-            .iter()
-            .chain(for_members)
-            .copied()
-            .find(|quota| match (before.of(*quota), more.of(*quota)) {
+        FOR_ALL.iter().chain(for_members).copied().find(|quota| {
+            match (before.of(*quota), more.of(*quota)) {
                 (Some(before), Some(more)) => {
                     more > 0 && before.saturating_add(more) > state.quota_limit(*quota)
                 }
                 _ => false,
-            })
+            }
+        })
     }
 
     fn add(&mut self, who: CountedFor, added: DailyUse) {
@@ -275,11 +273,18 @@ mod tests {
             retry_after_seconds: Some(12 * 60 * 60),
         }));
         assert_eq!(charge(1, NOON, bytes(60), false), refused);
-        assert_eq!(charge(1, NOON, bytes(40), false), Ok(()), "it was not counted");
+        assert_eq!(
+            charge(1, NOON, bytes(40), false),
+            Ok(()),
+            "it was not counted"
+        );
         assert_eq!(charge(1, NOON, bytes(60), true), Ok(()), "takes away");
         assert_eq!(charge(2, NOON, bytes(60), false), Ok(()), "somebody else");
         assert_eq!(usage.today(UserId::from_number(1), NOON).person, bytes(160));
-        assert_eq!(usage.today(UserId::from_number(1), NOON).everyone, bytes(220));
+        assert_eq!(
+            usage.today(UserId::from_number(1), NOON).everyone,
+            bytes(220)
+        );
         assert_eq!(charge(1, TOMORROW, bytes(60), false), Ok(()));
         // A clock that was set back doesn't begin the day before anew.
         assert!(charge(1, NOON, bytes(60), false).is_err());

@@ -148,7 +148,9 @@ fn run_quota(command: &QuotaCommand) -> Result<()> {
     let set = set
         .map(|(name, limit)| {
             let quota = Quota::named(name).with_context(|| {
-                format!("there is no quota `{name}`; `bindery account quota list` shows which there are")
+                format!(
+                    "there is no quota `{name}`; `bindery account quota list` shows which there are"
+                )
             })?;
             Ok::<_, anyhow::Error>(SetQuota { quota, limit })
         })
@@ -171,7 +173,11 @@ fn list_quotas(account: &Account) -> Result<()> {
             QuotaScope::Members | QuotaScope::Person | QuotaScope::Member => None,
         };
         let used = used.map_or_else(|| "-".to_owned(), |used| used.to_string());
-        say(&format!("{}\tused {used}\t{}", quota_line(&state, info), info.counts))?;
+        say(&format!(
+            "{}\tused {used}\t{}",
+            quota_line(&state, info),
+            info.counts
+        ))?;
     }
     Ok(())
 }

@@ -118,7 +118,9 @@ impl Place {
                 .context("--store takes sqlite:DIR or postgres://…, and this is neither"),
             (None, None) => match std::env::var(STORE_VARIABLE) {
                 Ok(url) if !url.is_empty() => Self::parse(&url).with_context(|| {
-                    format!("{STORE_VARIABLE} takes sqlite:DIR or postgres://…, and this is neither")
+                    format!(
+                        "{STORE_VARIABLE} takes sqlite:DIR or postgres://…, and this is neither"
+                    )
                 }),
                 Err(std::env::VarError::NotUnicode(_)) => bail!("{STORE_VARIABLE}: not text"),
                 Ok(_) | Err(std::env::VarError::NotPresent) => {

@@ -8,8 +8,8 @@ use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::secret::KeyText;
 use crate::wire::api_keys::{
-    ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, BotUser, KEY_TYPES, NewKey,
-    STATUSES,
+    ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, BotUser,
+    KEY_TYPES, NewKey, STATUSES,
 };
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
@@ -76,12 +76,7 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
             let (key, bot) = call.execute(command).await?;
             let state = call.account.snapshot();
             let bot = BotUser::new(bot.id, bot.name.as_str(), bot.account_role, &places, &state);
-            Answer::json(&ApiKeyCreated::new(
-                &key,
-                &text,
-                Some(bot),
-                call.ids(),
-            ))
+            Answer::json(&ApiKeyCreated::new(&key, &text, Some(bot), call.ids()))
         }
     }
 }

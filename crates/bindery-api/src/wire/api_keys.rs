@@ -397,12 +397,7 @@ impl ApiKey {
 }
 
 impl ApiKeyCreated {
-    pub(crate) fn new(
-        key: &Key,
-        text: &KeyText,
-        bot_user: Option<BotUser>,
-        ids: &IdKey,
-    ) -> Self {
+    pub(crate) fn new(key: &Key, text: &KeyText, bot_user: Option<BotUser>, ids: &IdKey) -> Self {
         Self {
             api_key: ApiKey::new(key, None, ids),
             key: text.reveal().to_owned(),

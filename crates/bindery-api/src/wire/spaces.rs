@@ -10,9 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
-use super::schema::{
-    Assigned, AssignedShown, FilledDescription, IdText, SpaceSeatIdText, Text,
-};
+use super::schema::{Assigned, AssignedShown, FilledDescription, IdText, SpaceSeatIdText, Text};
 use super::{Moment, description, name};
 use crate::json::{Object, Patch, present};
 use crate::page::Pagination;

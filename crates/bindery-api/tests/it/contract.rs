@@ -20,8 +20,7 @@ fn listed(builder: &Builder, query: &str) -> Vec<String> {
 #[test]
 fn an_expired_key_is_neither_active_nor_revoked_in_a_list() {
     let builder = Builder::new();
-    let body =
-        json!({"key_type": "USER", "name": "brief", "expires_at": "2026-01-01T00:01:00Z"});
+    let body = json!({"key_type": "USER", "name": "brief", "expires_at": "2026-01-01T00:01:00Z"});
     let made = builder.ask("POST", "/v2/api-keys", &body);
     assert_eq!(listed(&builder, "status=ACTIVE"), ["first", "brief"]);
     builder.served.wait_seconds(59);
@@ -118,5 +117,8 @@ fn the_document_describes_keys_and_memberships_as_they_are_answered() {
     }
     // A custom role in a space is a role binding, and the membership has the binding's id.
     let id = schemas["SpaceMembership"]["properties"]["id"].to_string();
-    assert!(id.contains("space-membership-id") && id.contains("role-binding-id"), "{id}");
+    assert!(
+        id.contains("space-membership-id") && id.contains("role-binding-id"),
+        "{id}"
+    );
 }

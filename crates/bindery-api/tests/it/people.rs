@@ -137,7 +137,7 @@ fn signing_in_makes_no_key_good_again_that_a_person_made_themselves() {
     let state = builder.served.account(1).snapshot();
     let id: ApiKeyId = state.ids().parse(made.1["id"].as_str().unwrap()).unwrap();
     let kept = state.api_key(id).unwrap();
-    assert_eq!(kept.description.as_str(), "mine");
+    assert_eq!(kept.description.to_string(), "mine");
     assert!(!kept.is_alive(builder.served.node.clock().now()));
 }
 

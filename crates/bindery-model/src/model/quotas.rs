@@ -79,7 +79,9 @@ impl Model {
             Quota::Projects => self.projects.len(),
             Quota::Roles => self.roles.len(),
             Quota::RoleBindings => self.role_bindings.len(),
-            Quota::Memberships => self.organization_memberships.len() + self.space_memberships.len(),
+            Quota::Memberships => {
+                self.organization_memberships.len() + self.space_memberships.len()
+            }
             Quota::Restrictions => self.restrictions.len(),
             Quota::ApiKeys => self.api_keys.len(),
             other => panic!("{} is no total of the account", other.name()),

@@ -52,7 +52,11 @@ fn a_port_alone_is_one_of_this_machine_only() {
         .args(["serve", "--listen", ":0", "--data-dir"])
         .arg(directory.path().join("data"));
     let server = Server::start_command(&mut command);
-    assert!(server.address.starts_with("http://127.0.0.1:"), "{}", server.address);
+    assert!(
+        server.address.starts_with("http://127.0.0.1:"),
+        "{}",
+        server.address
+    );
     server.stop();
 }
 
@@ -60,7 +64,10 @@ fn a_port_alone_is_one_of_this_machine_only() {
 fn a_rate_limit_of_nothing_is_refused_in_plain_words() {
     let (code, _, error) = bindery(&["serve", "--rate-limit", "0"], None, None);
     assert_eq!(code, 2);
-    assert!(error.contains("leave the option out for no limit"), "{error}");
+    assert!(
+        error.contains("leave the option out for no limit"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -109,9 +116,16 @@ fn an_operator_sets_a_quota_and_the_server_holds_to_it() {
         bindery(&arguments, None, None)
     };
     let (code, told, error) = quota(&["set", "organizations", "1"]);
-    assert_eq!((code, told.as_str()), (0, "organizations\t1 (default 100000)\n"), "{error}");
+    assert_eq!(
+        (code, told.as_str()),
+        (0, "organizations\t1 (default 100000)\n"),
+        "{error}"
+    );
     let (code, _, error) = quota(&["set", "nonsense", "1"]);
-    assert!(code != 0 && error.contains("there is no quota `nonsense`"), "{error}");
+    assert!(
+        code != 0 && error.contains("there is no quota `nonsense`"),
+        "{error}"
+    );
     let server = Server::start(&data);
     let admin = server.client();
     admin.post("/v2/organizations", &json!({"name": "one"}));
@@ -125,14 +139,26 @@ fn an_operator_sets_a_quota_and_the_server_holds_to_it() {
     let quotas = admin.get("/bindery/v1/quotas");
     let shown = &quotas["quotas"][1];
     assert_eq!(
-        (&shown["name"], &shown["limit"], &shown["used"], &shown["is_set"]),
+        (
+            &shown["name"],
+            &shown["limit"],
+            &shown["used"],
+            &shown["is_set"]
+        ),
         (&json!("organizations"), &json!(1), &json!(1), &json!(true))
     );
     server.stop();
     let (code, told, error) = quota(&["reset", "organizations"]);
-    assert_eq!((code, told.as_str()), (0, "organizations\t100000\n"), "{error}");
+    assert_eq!(
+        (code, told.as_str()),
+        (0, "organizations\t100000\n"),
+        "{error}"
+    );
     let (_, listed, _) = quota(&["list"]);
-    assert!(listed.contains("organizations\t100000\tused 1\t"), "{listed}");
+    assert!(
+        listed.contains("organizations\t100000\tused 1\t"),
+        "{listed}"
+    );
     let server = Server::start(&data);
     server.client().post("/v2/organizations", &second);
     server.stop();

@@ -2,8 +2,8 @@
 
 use bindery_core::id::{SpaceId, UserId};
 
-use crate::openapi::Described;
 use super::QUOTA;
+use crate::openapi::Described;
 use crate::wire::api_keys::{
     ApiKeyCreate, ApiKeyCreated, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, KeyStatusText,
     KeyTypeText,

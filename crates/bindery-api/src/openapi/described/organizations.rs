@@ -29,7 +29,10 @@ pub(crate) fn create_organization() -> Described {
     .takes::<OrganizationCreate>()
     .answers::<Organization>("The new organization.")
     .refuses(403, "The caller may not make organizations.")
-    .refuses(409, "Another organization has the name, or a quota is reached.")
+    .refuses(
+        409,
+        "Another organization has the name, or a quota is reached.",
+    )
 }
 
 pub(crate) fn get_organization() -> Described {
