@@ -301,6 +301,10 @@ mod tests {
             text: None,
             variables: Some("x".repeat(60)),
             status: 403,
+            problem: None,
+            key: None,
+            request: None,
+            revision: None,
             at,
         };
         let kept = |at| {
