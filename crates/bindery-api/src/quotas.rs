@@ -15,9 +15,9 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let told = QUOTAS.iter().map(|info| {
         let quota = info.quota;
         let limits = &state.account().settings.quotas;
-        let used = state.quota_use(quota, user, call.now);
-        let used = used.or_else(|| today.of(quota)).unwrap_or(0);
-        Quota::new(info, limits.limit(quota), limits.is_set(quota), used)
+        let total = state.quota_use(quota, user, call.now);
+        let count = total.or_else(|| today.of(quota)).unwrap_or(0);
+        Quota::new(info, limits.limit(quota), limits.is_set(quota), count)
     });
     Answer::json(&Quotas {
         quotas: told.collect(),

@@ -41,7 +41,6 @@ pub struct AccountSettings {
     pub key_lifetime_max_seconds: Option<u64>,
     /// How much the account, and one person in it, can make the store keep.
     #[n(3)]
-    #[cbor(default)]
     pub quotas: QuotaLimits,
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::api_key::{ApiKey, KeyOwner};
 use crate::change::Change;
@@ -174,9 +174,37 @@ impl Quota {
 }
 
 /// The limits that an operator has set for an account, by the codes of the quotas. Codes of a newer version are kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct QuotaLimits(#[n(0)] BTreeMap<u32, u64>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuotaLimits(BTreeMap<u32, u64>);
+
+impl<C> Encode<C> for QuotaLimits {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        self.0.encode(e, context)
+    }
+
+    // Without any it is left out, so an account of an older version keeps its bytes.
+    fn is_nil(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for QuotaLimits {
+    fn decode(d: &mut Decoder<'b>, context: &mut C) -> Result<Self, minicbor::decode::Error> {
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+            return Ok(Self::default());
+        }
+        BTreeMap::decode(d, context).map(Self)
+    }
+
+    fn nil() -> Option<Self> {
+        Some(Self::default())
+    }
+}
 
 impl QuotaLimits {
     /// The limit of this quota.
@@ -363,8 +391,8 @@ impl State {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let limit = self.quota_limit(quota);
-        let used = self.quota_use(quota, user, now).unwrap_or(0);
-        if used.saturating_add(added) > limit {
+        let before = self.quota_use(quota, user, now).unwrap_or(0);
+        if before.saturating_add(added) > limit {
             return Err(Refusal::Quota(QuotaReached {
                 quota,
                 limit,

@@ -38,10 +38,9 @@ pub struct User {
     /// When they came.
     #[n(6)]
     pub created_at: Timestamp,
-    /// Whether the address of a deleted person is free for a new one. It still shows in the audit trail.
+    /// Since when the address of a deleted person is free for a new one. It still shows in the audit trail.
     #[n(7)]
-    #[cbor(default)]
-    pub is_address_released: bool,
+    pub address_released_at: Option<Timestamp>,
 }
 
 /// Who a user is.
@@ -113,7 +112,7 @@ impl User {
 
     /// The address, unless it was released after the person was deleted.
     pub fn held_email(&self) -> Option<&Email> {
-        self.email().filter(|_| !self.is_address_released)
+        self.email().filter(|_| self.address_released_at.is_none())
     }
 
     /// Whether lists of people show them: not once they have left for good.

@@ -51,7 +51,7 @@ fn state() -> State {
             is_developer: true,
             standing: Standing::Active,
             created_at: NOW,
-            is_address_released: false,
+            address_released_at: None,
         }),
         Change::PutOrganization(Organization {
             id: organization,

@@ -51,8 +51,8 @@ impl Quota {
         Self {
             name: info.name,
             counts: info.counts,
-            scope: text_of(&SCOPES, info.scope),
-            period: text_of(&PERIODS, info.is_daily),
+            scope: text_of(&SCOPES, &info.scope),
+            period: text_of(&PERIODS, &info.is_daily),
             limit,
             is_set,
             used,
@@ -60,8 +60,8 @@ impl Quota {
     }
 }
 
-fn text_of<T: PartialEq>(table: &[(&'static str, T)], wanted: T) -> &'static str {
-    let found = table.iter().find(|(_, value)| *value == wanted);
+fn text_of<T: PartialEq>(table: &[(&'static str, T)], wanted: &T) -> &'static str {
+    let found = table.iter().find(|(_, value)| value == wanted);
     found.map_or("", |(text, _)| text)
 }
 

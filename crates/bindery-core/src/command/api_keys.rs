@@ -236,7 +236,7 @@ impl CreateServiceKey {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
-            is_address_released: false,
+            address_released_at: None,
         };
         let key = ApiKey {
             id: key_id,

@@ -51,7 +51,7 @@ impl Command for Bootstrap {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
-            is_address_released: false,
+            address_released_at: None,
         };
         let key = user_key(
             user.id,

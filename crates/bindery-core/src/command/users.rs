@@ -113,7 +113,7 @@ impl Command for CreateUser {
                 }
             },
             created_at,
-            is_address_released: false,
+            address_released_at: None,
         };
         let mut changes = Vec::new();
         // Annotators hold annotator roles and nobody else does: who comes back as the other sort starts with nothing.
@@ -316,7 +316,7 @@ impl Command for ReleaseAddress {
             return Err(Refusal::Conflict(Conflict::EmailHeld));
         }
         let user = User {
-            is_address_released: true,
+            address_released_at: Some(context.now),
             ..user.clone()
         };
         Ok(Decided {

@@ -248,7 +248,7 @@ impl World {
             is_developer: account_role.is_developer_by_default(),
             standing: Standing::Active,
             created_at: START,
-            is_address_released: false,
+            address_released_at: None,
         }));
         self.users.insert(user.to_owned(), id);
     }

@@ -702,7 +702,7 @@ impl World<'_> {
         let gone = gone.filter(|user| user.standing == Standing::Inactive);
         let gone: Vec<&Email> = gone.filter_map(email_of).collect();
         match pick.of(&gone) {
-            Some(email) if pick.0 % 8 != 0 => email.clone(),
+            Some(email) if !pick.0.is_multiple_of(8) => email.clone(),
             _ => self.email(EmailPick::Taken(pick)),
         }
     }

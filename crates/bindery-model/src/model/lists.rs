@@ -217,9 +217,10 @@ impl Model {
             };
             let is_theirs = creator.is_none() || creator == Some(key.created_by);
             // `ACTIVE` lists "only keys that are valid for use", so an expired key is in neither list.
-            let is_in_list = match filter.is_revoked {
-                true => key.is_revoked,
-                false => self.is_key_alive(key.id, context.now),
+            let is_in_list = if filter.is_revoked {
+                key.is_revoked
+            } else {
+                self.is_key_alive(key.id, context.now)
             };
             let is_such = kind == filter.kind && is_in_list;
             if is_such && is_in_space && is_theirs {

@@ -32,7 +32,7 @@ impl Model {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
-            is_address_released: false,
+            address_released_at: None,
         });
         self.give_key(id, &command.key_name, &command.secret, context.now);
         Ok(())
@@ -65,7 +65,7 @@ impl Model {
         let wanted = email.as_str().to_lowercase();
         self.users.iter().find(|user| match &user.identity {
             Identity::Human { email } => {
-                !user.is_address_released && email.as_str().to_lowercase() == wanted
+                user.address_released_at.is_none() && email.as_str().to_lowercase() == wanted
             }
             Identity::Bot { .. } => false,
         })

@@ -92,7 +92,7 @@ impl Model {
             is_developer: command.is_developer.unwrap_or(by_role),
             standing,
             created_at,
-            is_address_released: false,
+            address_released_at: None,
         };
         let turns = |old: &User| {
             (old.account_role == AccountRole::Annotator) != (role == AccountRole::Annotator)
@@ -252,7 +252,7 @@ impl Model {
         };
         for user in &mut self.users {
             if user.id == id {
-                user.is_address_released = true;
+                user.address_released_at = Some(context.now);
             }
         }
         Ok(())
