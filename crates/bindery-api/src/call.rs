@@ -12,7 +12,7 @@ use bindery_core::state::State;
 use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
 use bindery_core::user::User;
-use bindery_node::{Account, Audit, ClientNetwork, ExecuteError, Node};
+use bindery_node::{Account, Audit, ClientNetwork, ExecuteError, NOTED_TEXT_MAX, Node};
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
@@ -390,8 +390,6 @@ impl Call {
 
 /// Bytes of a body that the audit log keeps.
 const AUDITED_TEXT_MAX: usize = 16 * 1024;
-/// The same of a request that changed nothing: there may be many of them.
-const NOTED_TEXT_MAX: usize = 2 * 1024;
 
 /// A body as the audit log keeps it: cut to a bound, and without anything that looks like a key.
 pub(crate) fn audited_text(body: &[u8]) -> Option<String> {

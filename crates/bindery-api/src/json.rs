@@ -22,16 +22,95 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let why = error.into_inner();
-        match path.as_str() {
-            "." | "?" | "" => Problem::invalid(format!("the body can't be read: {why}")),
-            path => Problem::field(path, why),
-        }
+        let inside = match path.as_str() {
+            "." | "?" | "" => None,
+            path => Some(path),
+        };
+        explain(inside, &error.into_inner())
     })?;
     reader
         .end()
         .map_err(|_| Problem::invalid("the body goes on after its JSON object; send one object"))?;
     Ok(value)
+}
+
+/// What a client is told instead of the reader's own words: which field, what is wrong with it, and what it takes.
+fn explain(inside: Option<&str>, error: &serde_json::Error) -> Problem {
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let message = message.strip_suffix(place.as_str()).unwrap_or(&message);
+    if error.is_eof() {
+        return match error.column() {
+            0 => Problem::invalid("the body is empty; send a JSON object"),
+            _ => Problem::invalid("the body ends in the middle of its JSON; send it whole"),
+        };
+    }
+    if error.is_syntax() {
+        let near = inside.map_or_else(String::new, |field| format!(" in or after `{field}`"));
+        return Problem::invalid(format!("the body is not JSON{near}{place}: {message}"));
+    }
+    // `inside` is the object that a field is missing from or should not be in, or the field itself.
+    let of_object = |field: &str| match inside {
+        Some(object) if object != field && !object.ends_with(&format!(".{field}")) => {
+            format!("{object}.{field}")
+        }
+        Some(object) => object.to_owned(),
+        None => field.to_owned(),
+    };
+    let quoted = |rest: &'_ str| rest.split('`').nth(1).unwrap_or_default().to_owned();
+    if message.starts_with("missing field ") {
+        return Problem::field(&of_object(&quoted(message)), "this field is required");
+    }
+    if message.starts_with("duplicate field ") {
+        let why = "this field stands twice in the same object; send it once";
+        return Problem::field(&of_object(&quoted(message)), why);
+    }
+    if let Some(rest) = message.strip_prefix("unknown field ") {
+        let known = rest.split_once(", ").map_or("", |(_, known)| known);
+        let known = known
+            .trim_start_matches("expected ")
+            .trim_start_matches("one of ");
+        let why = if known.is_empty() || known.starts_with("there are no") {
+            "this field is not known here; leave it out".to_owned()
+        } else {
+            format!("this field is not known here; known are {known}")
+        };
+        return Problem::field(&of_object(&quoted(rest)), why);
+    }
+    let sent = message.strip_prefix("invalid type: ");
+    let sent = sent.or_else(|| message.strip_prefix("invalid value: "));
+    let why = match sent.and_then(|sent| sent.rsplit_once(", expected ")) {
+        Some((sent, expected)) => format!(
+            "{} was sent, and {} is expected",
+            plain(sent),
+            plain(expected)
+        ),
+        None => message.to_owned(),
+    };
+    match inside {
+        Some(field) => Problem::field(field, why),
+        None => Problem::invalid(format!("the body: {why}")),
+    }
+}
+
+/// A type in the words of JSON.
+fn plain(word: &str) -> String {
+    let word = word.strip_prefix("a ").unwrap_or(word);
+    match word {
+        "map" => "an object".to_owned(),
+        "sequence" => "an array".to_owned(),
+        "null" | "unit" | "unit value" => "null".to_owned(),
+        "boolean" => "true or false".to_owned(),
+        "u8" | "u16" | "u32" | "u64" | "i64" | "usize" => "a whole number".to_owned(),
+        "string" => "a string".to_owned(),
+        _ if word.starts_with("integer `") => word.replacen("integer", "the number", 1),
+        _ if word.starts_with("floating point `") => {
+            word.replacen("floating point", "the number", 1)
+        }
+        _ if word.starts_with("boolean `") => word.replacen("boolean ", "", 1),
+        _ if word.starts_with("string \"") => word.replacen("string", "the string", 1),
+        _ => word.to_owned(),
+    }
 }
 
 /// Reads a body of one JSON object with any members. Nesting has the bound that all bodies have.
@@ -269,12 +348,15 @@ mod tests {
         assert!(parse_open(deep(126).as_bytes()).is_ok());
         let deep = deep(127);
         for (body, named) in [
-            (&b""[..], "EOF"),
+            (&b""[..], "is empty"),
             (b"[]", "an object"),
             (b"null", "an object"),
-            (br#"{"a":1,"a":1}"#, "duplicate field `a`"),
-            (br#"{"a":1,"\u0061":1}"#, "duplicate field `a`"),
-            (br#"{"a":[{"b":{"c":1,"c":2}}]}"#, "duplicate field `c`"),
+            (br#"{"a":1,"a":1}"#, "`a`: this field stands twice"),
+            (br#"{"a":1,"\u0061":1}"#, "`a`: this field stands twice"),
+            (
+                br#"{"a":[{"b":{"c":1,"c":2}}]}"#,
+                "c`: this field stands twice",
+            ),
             (br#"{"a":1}{}"#, "goes on"),
             (br#"{"a":1e400}"#, "`a`"),
             (br#"{"a":NaN}"#, "`a`"),
@@ -313,31 +395,40 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
         let deep = format!(r#"{{"role_id":{deep}}}"#);
         for (body, named) in [
-            (&b""[..], "EOF"),
+            (&b""[..], "is empty"),
             (b"null", "an object"),
             (b"[]", "an object"),
             (br#"["x"]"#, "an object"),
             (br#""x""#, "an object"),
             (br#"{"role_id":"x"} x"#, "goes on"),
-            (br#"{"role_id":"x","#, "EOF"),
-            (b"{}", "missing field `role_id`"),
-            (br#"{"role_id":null}"#, "`role_id`"),
-            (br#"{"role_id":7}"#, "`role_id`"),
-            (br#"{"role_id":["x"]}"#, "`role_id`"),
+            (br#"{"role_id":"x","#, "in the middle"),
+            (b"{}", "`role_id`: this field is required"),
+            (
+                br#"{"role_id":null}"#,
+                "`role_id`: null was sent, and a string is expected",
+            ),
+            (
+                br#"{"role_id":7}"#,
+                "`role_id`: the number `7` was sent, and a string is expected",
+            ),
+            (
+                br#"{"role_id":["x"]}"#,
+                "`role_id`: an array was sent, and a string is expected",
+            ),
             (
                 br#"{"role_id":"x","role_id":"y"}"#,
-                "duplicate field `role_id`",
+                "`role_id`: this field stands twice",
             ),
             (
                 br#"{"role_id":"x","user_id":"y"}"#,
-                "unknown field `user_id`",
+                "`user_id`: this field is not known here; known are `role_id`",
             ),
             (br#"{"role_id":"x","note":null}"#, "`note`"),
             (br#"{"role_id":"x","inner":[1]}"#, "`inner`"),
             (br#"{"role_id":"x","inner":{"deep":300}}"#, "`inner.deep`"),
             (
                 br#"{"role_id":"x","inner":{"deep":1,"deep":1}}"#,
-                "duplicate field `deep`",
+                "`inner.deep`: this field stands twice",
             ),
             (b"{\"role_id\":\"\xff\"}", "UTF-8"),
             (deep.as_bytes(), "role_id"),

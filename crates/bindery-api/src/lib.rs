@@ -18,6 +18,7 @@ mod password;
 mod problem;
 mod public_url;
 mod query;
+mod quotas;
 mod rate;
 mod secret;
 mod server;

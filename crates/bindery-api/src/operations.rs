@@ -13,7 +13,7 @@ use crate::v2::{
     api_keys, audit_logs, organizations, projects, resource_restrictions, role_bindings, roles,
     spaces, users,
 };
-use crate::{authzen, enforcement_points, sign_in};
+use crate::{authzen, enforcement_points, quotas, sign_in};
 
 /// One operation of the API (`contract/operations.md`).
 pub(crate) struct Operation {
@@ -111,7 +111,7 @@ macro_rules! operation {
 
 /// Every operation of `/v2`, of `/access/v1` with its metadata, and of `/bindery/v1`.
 #[rustfmt::skip]
-pub(crate) static OPERATIONS: [Operation; 57] = [
+pub(crate) static OPERATIONS: [Operation; 59] = [
     operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
     operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body Json),
     operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body Empty),
@@ -162,6 +162,8 @@ pub(crate) static OPERATIONS: [Operation; 57] = [
     operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: reads enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
     operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: enforcement_points::mark, 204, query [], body Empty),
     operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: enforcement_points::unmark, 204, query [], body Empty),
+    operation!(GET "/bindery/v1/quotas" list_quotas: reads quotas::list, 200, query ["user_id"], body Empty),
+    operation!(POST "/bindery/v1/released-addresses" release_address: quotas::release_address, 200, query [], body Json),
     operation!(POST "/bindery/v1/explain" explain_access: searches authzen::explain, 200, query [], body Json),
     operation!(POST "/access/v1/evaluation" access_evaluation: decides Evaluation authzen::evaluation, 200, query [], body Json),
     operation!(POST "/access/v1/evaluations" access_evaluations: decides Evaluations authzen::evaluations, 200, query [], body Json),

@@ -7,7 +7,8 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use bindery_core::id::{Kind, Revision};
-use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
+use bindery_core::quota::QuotaScope;
+use bindery_core::refusal::{Conflict, Forbidden, Invalid, QuotaReached, Refusal, Unprocessable};
 
 use bindery_node::{ExecuteError, RefusedAs, Unavailable};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -392,8 +393,47 @@ impl From<Refusal> for Problem {
             Refusal::Unprocessable(reason) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, unprocessable(reason))
             }
+            Refusal::Quota(reached) => return quota(reached),
         };
         Self::new(status, detail)
+    }
+}
+
+/// 409 for a total, 429 for a quota of a day.
+fn quota(reached: QuotaReached) -> Problem {
+    let QuotaReached {
+        quota,
+        limit,
+        retry_after_seconds,
+    } = reached;
+    let info = quota.info();
+    let (name, counts) = (info.name, info.counts);
+    let whose = match info.scope {
+        QuotaScope::Account => "the account",
+        QuotaScope::Members => "everyone together who is not account admin",
+        QuotaScope::Person | QuotaScope::Member => "you, with the service keys you have created,",
+    };
+    let mend = match info.scope {
+        QuotaScope::Account | QuotaScope::Person => "",
+        QuotaScope::Members | QuotaScope::Member => "ask an account admin to do it, ",
+    };
+    let (status, detail) = if info.is_daily {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let detail = format!(
+            "the quota `{name}` is {limit} a day for {whose} and this would exceed it (it counts {counts}); go on after \
+             00:00 UTC, {mend}or ask the operator of this server for more (`bindery account quota set`)"
+        );
+        (status, detail)
+    } else {
+        let detail = format!(
+            "the quota `{name}` is {limit} for {whose} and this would exceed it (it counts {counts}); delete or revoke some, \
+             {mend}or ask the operator of this server for more (`bindery account quota set`)"
+        );
+        (StatusCode::CONFLICT, detail)
+    };
+    Problem {
+        retry_after_seconds,
+        ..Problem::new(status, detail)
     }
 }
 
@@ -534,7 +574,11 @@ fn in_the_way(conflict: Conflict) -> String {
             "`email`: an invitation to this address is open; wait until it is accepted, or delete the user"
         }
         Conflict::EmailInactive => {
-            "`email`: a user with this address was deleted, and can't come back"
+            "`email`: a user with this address was deleted; an account admin can release it for a new user with \
+             POST /bindery/v1/released-addresses"
+        }
+        Conflict::EmailHeld => {
+            "`email`: a user with this address is not deleted; delete them first, or choose another address"
         }
     };
     sentence.to_owned()

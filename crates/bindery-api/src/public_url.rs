@@ -51,6 +51,11 @@ impl PublicUrl {
         self.is_confidential
     }
 
+    /// Whether AuthZEN metadata can be made of it.
+    pub fn serves_metadata(&self) -> bool {
+        self.decision_point().is_some()
+    }
+
     /// The same if AuthZEN takes it as the identifier of a decision point whose metadata stand right below its host: `https`, or
     /// `http` to this very machine, and no path.
     pub(crate) fn decision_point(&self) -> Option<&str> {

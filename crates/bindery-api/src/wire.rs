@@ -18,6 +18,7 @@ pub(crate) mod enforcement_points;
 pub(crate) mod explanations;
 pub(crate) mod organizations;
 pub(crate) mod projects;
+pub(crate) mod quotas;
 pub(crate) mod resource_restrictions;
 pub(crate) mod role_bindings;
 pub(crate) mod roles;

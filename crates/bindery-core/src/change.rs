@@ -19,9 +19,9 @@ use crate::resource::Bindable;
 use crate::role::Role;
 use crate::role_binding::RoleBinding;
 use crate::rules::RulesVersion;
-use crate::text::RequestId;
+use crate::text::{Email, RequestId};
 use crate::time::Timestamp;
-use crate::user::{Identity, OrganizationMembership, SpaceMembership, User};
+use crate::user::{OrganizationMembership, SpaceMembership, User};
 
 /// One entity put (new or replaced, whole) or deleted. Applying it can't fail.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -135,10 +135,7 @@ impl Change {
     /// checks of the commands. `None` where the number alone is enough.
     pub fn natural_key(&self) -> Option<String> {
         match self {
-            Self::PutUser(user) => match &user.identity {
-                Identity::Human { email } => Some(email.folded()),
-                Identity::Bot { .. } => None,
-            },
+            Self::PutUser(user) => user.held_email().map(Email::folded),
             Self::PutOrganization(organization) => Some(organization.name.as_str().to_owned()),
             Self::PutSpace(space) => {
                 Some(format!("{}/{}", space.organization.number(), space.name))

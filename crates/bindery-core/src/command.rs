@@ -95,6 +95,8 @@ pub trait Command {
     type Outcome;
     /// Its operation id in the API, for the log and the audit.
     const OPERATION: &str;
+    /// What it counts for by the day, beside what its changes show.
+    const COUNTS: Counts = Counts::Nothing;
 
     /// Whether this caller is let in at all; everything else is [`Command::execute`]'s.
     fn admit(&self, state: &State, context: &Context) -> Result<(), Refusal> {
@@ -103,6 +105,17 @@ pub trait Command {
 
     /// Decides it on this state. A function of its arguments alone.
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<Self::Outcome>, Refusal>;
+}
+
+/// What a command counts for by the day ([`crate::quota`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// Nothing but what its changes show.
+    Nothing,
+    /// A person added, or a mail sent to one.
+    Invitation,
+    /// A key created or refreshed.
+    Key,
 }
 
 /// A role in a request: one of the enum of its level, or a role of the account by id.
@@ -123,7 +136,9 @@ impl State {
         context: &Context,
     ) -> Result<Decided<C::Outcome>, Refusal> {
         command.admit(self, context)?;
-        command.execute(self, context)
+        let decided = command.execute(self, context)?;
+        self.check_quotas(context, &decided.changes)?;
+        Ok(decided)
     }
 
     /// Whether a caller with a key may use the API at all: the key is alive and theirs, its user active, and a human has developer

@@ -29,6 +29,7 @@ mod listing;
 pub mod permission;
 pub mod place;
 pub mod query;
+pub mod quota;
 pub mod refusal;
 pub mod resource;
 pub mod role;

@@ -13,6 +13,7 @@ use crate::api_key::{ApiKey, KeyOwner};
 use crate::decision::SpacePlace;
 use crate::id::{ApiKeyId, Id, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
 use crate::text::Name;
+use crate::time::Timestamp;
 use crate::tree::{Keyed, Tree};
 use crate::user::User;
 
@@ -39,6 +40,8 @@ pub(crate) struct ListIndex {
 
     // Keys.
     pub(crate) keys_of_creator: Tree<((UserId, KeyKind, Validity), ApiKeyId)>,
+    /// Keys that aren't revoked, without those from signing in, by who created them and when they expire: what quotas count.
+    pub(crate) ends_of_keys: Tree<((UserId, KeyKind), (Timestamp, ApiKeyId))>,
     /// Keys whose bot has a seat in the space.
     pub(crate) service_keys_of_space: Tree<(SpaceId, ApiKeyId)>,
     /// Keys whose bot had one when they were revoked.
@@ -286,6 +289,12 @@ impl ListIndex {
             ((key.created_by, KeyKind::of(key.owner), validity), key.id)
         };
         self.keys_of_creator.replace(old.map(key), Some(key(new)));
+        let end = |key: &ApiKey| {
+            let end = key.expires_at.unwrap_or(Timestamp::from_millis(i64::MAX));
+            let is_counted = !key.is_revoked && !key.is_sign_in;
+            is_counted.then_some(((key.created_by, KeyKind::of(key.owner)), (end, key.id)))
+        };
+        self.ends_of_keys.replace(old.and_then(end), end(new));
         for space in old.into_iter().flat_map(|old| &old.last_spaces) {
             self.revoked_keys_of_space.remove(&(*space, new.id));
         }

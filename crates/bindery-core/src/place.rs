@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::id::{AccountId, IdKey, OrganizationId, ProjectId, SpaceId};
+use crate::quota::QuotaLimits;
 use crate::text::{Description, Label, Name};
 use crate::time::Timestamp;
 
@@ -38,6 +39,9 @@ pub struct AccountSettings {
     /// The longest life of a new key in seconds; unlimited if absent.
     #[n(2)]
     pub key_lifetime_max_seconds: Option<u64>,
+    /// How much the account, and one person in it, can make the store keep.
+    #[n(3)]
+    pub quotas: QuotaLimits,
 }
 
 impl Default for AccountSettings {
@@ -46,6 +50,7 @@ impl Default for AccountSettings {
             developer_access: true,
             audit_logging: true,
             key_lifetime_max_seconds: None,
+            quotas: QuotaLimits::default(),
         }
     }
 }

@@ -174,7 +174,7 @@ pub struct UserFilter {
 pub struct KeyFilter {
     /// Keys of people, or of bots.
     pub kind: KeyKind,
-    /// The revoked ones, or the others.
+    /// The revoked ones, or the ones that are valid now; expired keys are neither.
     pub is_revoked: bool,
     /// With a place in this space.
     pub space: Option<SpaceId>,

@@ -3,6 +3,7 @@
 
 use crate::id::Kind;
 use crate::permission::Permission;
+use crate::quota::Quota;
 use crate::resource::Level;
 
 /// Why nothing was done. Nothing ever is half done.
@@ -20,6 +21,19 @@ pub enum Refusal {
     Conflict(Conflict),
     /// Well-formed, and can't be honoured.
     Unprocessable(Unprocessable),
+    /// It would take the account, or a person in it, above a quota.
+    Quota(QuotaReached),
+}
+
+/// The quota that is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaReached {
+    /// Which.
+    pub quota: Quota,
+    /// Its limit in this account.
+    pub limit: u64,
+    /// When it begins anew, if it is a quota of a day.
+    pub retry_after_seconds: Option<u64>,
 }
 
 /// What the principal lacks.
@@ -97,6 +111,8 @@ pub enum Conflict {
     EmailInvited,
     /// The address was a user's who is gone for good.
     EmailInactive,
+    /// The address can't be released: a user who is not deleted has it.
+    EmailHeld,
 }
 
 /// What can't be honoured.

@@ -283,9 +283,9 @@ impl State {
     }
 
     fn put_user(&mut self, user: &User) {
-        let email = user.email().map(Email::folded);
+        let email = user.held_email().map(Email::folded);
         let old = self.users.get(&user.id);
-        let old = old.and_then(|old| old.email().map(Email::folded));
+        let old = old.and_then(|old| old.held_email().map(Email::folded));
         if old != email
             && let Some(old) = old
         {
@@ -682,7 +682,7 @@ impl State {
         self.users_by_link.get(token).copied()
     }
 
-    /// The person with this address, whatever their standing.
+    /// The person who holds this address, whatever their standing.
     pub fn user_by_email(&self, email: &Email) -> Option<&User> {
         let id = self.users_by_email.get(email.folded().as_str())?;
         self.user(*id).map(AsRef::as_ref)

@@ -53,6 +53,8 @@ impl<K: Copy + Ord, V: Copy> Keyed for Filed<K, V> {
 /// Entries by their keys.
 pub(crate) struct Tree<E: Keyed> {
     root: Node<E>,
+    /// How many entries it has.
+    len: usize,
 }
 
 enum Node<E: Keyed> {
@@ -86,6 +88,11 @@ impl<E: Keyed> Tree<E> {
             growing.push(entry);
         }
         growing.finish()
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// The entry with this key.
@@ -164,6 +171,9 @@ impl<E: Keyed> Tree<E> {
             };
             self.root = Node::Inner(Arc::new([left, right]));
         }
+        if old.is_none() {
+            self.len = self.len.saturating_add(1);
+        }
         old
     }
 
@@ -172,6 +182,7 @@ impl<E: Keyed> Tree<E> {
         // What isn't there would cost a copy all the same.
         self.get(key)?;
         let old = self.root.remove(key)?;
+        self.len = self.len.saturating_sub(1);
         while let Node::Inner(children) = &self.root {
             match &**children {
                 [] => self.root = Node::empty(),
@@ -190,6 +201,8 @@ pub(crate) struct Growing<E: Keyed> {
     leaves: Vec<Child<E>>,
     leaf: Vec<E>,
     last: Option<E::Key>,
+    /// How many came in time.
+    len: usize,
     /// What came too late.
     late: Vec<E>,
 }
@@ -211,6 +224,7 @@ impl<E: Keyed> Growing<E> {
             leaves: Vec::new(),
             leaf: Vec::new(),
             last: None,
+            len: 0,
             late: Vec::new(),
         }
     }
@@ -222,6 +236,7 @@ impl<E: Keyed> Growing<E> {
             return;
         }
         self.last = Some(entry.key());
+        self.len = self.len.saturating_add(1);
         if self.leaf.len() >= self.filled {
             self.close_leaf();
         }
@@ -254,7 +269,10 @@ impl<E: Keyed> Growing<E> {
             }
         }
         let root = level.pop().map_or_else(Node::empty, |child| child.node);
-        let mut tree = Tree { root };
+        let mut tree = Tree {
+            root,
+            len: self.len,
+        };
         for entry in self.late {
             tree.insert(entry);
         }
@@ -548,6 +566,7 @@ impl<E: Keyed> Default for Tree<E> {
     fn default() -> Self {
         Self {
             root: Node::empty(),
+            len: 0,
         }
     }
 }
@@ -556,6 +575,7 @@ impl<E: Keyed> Clone for Tree<E> {
     fn clone(&self) -> Self {
         Self {
             root: self.root.clone(),
+            len: self.len,
         }
     }
 }
@@ -580,7 +600,7 @@ impl<E: Keyed> Clone for Child<E> {
 
 impl<E: Keyed + PartialEq> PartialEq for Tree<E> {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+        self.len == other.len && self.iter().eq(other.iter())
     }
 }
 

@@ -38,6 +38,9 @@ pub struct User {
     /// When they came.
     #[n(6)]
     pub created_at: Timestamp,
+    /// Since when the address of a deleted person is free for a new one. It still shows in the audit trail.
+    #[n(7)]
+    pub address_released_at: Option<Timestamp>,
 }
 
 /// Who a user is.
@@ -46,7 +49,7 @@ pub enum Identity {
     /// A person.
     #[n(0)]
     Human {
-        /// Their address; no two users share one, whatever their standing.
+        /// Their address; no two users hold the same one, whatever their standing.
         #[n(0)]
         email: Email,
     },
@@ -72,7 +75,7 @@ pub enum Standing {
         #[n(0)]
         until: Timestamp,
     },
-    /// Gone for good; kept so that the address can't be invited again, and for the audit trail.
+    /// Gone for good; kept for the audit trail, and so that the address can't be invited again before it is released.
     #[n(2)]
     Inactive,
 }
@@ -105,6 +108,11 @@ impl User {
             Identity::Human { email } => Some(email),
             Identity::Bot { .. } => None,
         }
+    }
+
+    /// The address, unless it was released after the person was deleted.
+    pub fn held_email(&self) -> Option<&Email> {
+        self.email().filter(|_| self.address_released_at.is_none())
     }
 
     /// Whether lists of people show them: not once they have left for good.

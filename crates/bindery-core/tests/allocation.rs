@@ -51,6 +51,7 @@ fn state() -> State {
             is_developer: true,
             standing: Standing::Active,
             created_at: NOW,
+            address_released_at: None,
         }),
         Change::PutOrganization(Organization {
             id: organization,

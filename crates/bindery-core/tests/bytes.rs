@@ -80,6 +80,7 @@ fn everything() -> Vec<Change> {
             is_developer: false,
             standing: Standing::Active,
             created_at: NOW,
+            address_released_at: None,
         }));
         changes.push(Change::PutOrganizationMembership(OrganizationMembership {
             id: OrganizationMembershipId::new(user),

@@ -10,7 +10,7 @@ use bindery_core::command::credentials::{
     AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
 };
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
-use bindery_core::command::operator::{Bootstrap, IssueUserKey};
+use bindery_core::command::operator::{Bootstrap, IssueUserKey, SetQuota};
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
     UpdateOrganization,
@@ -26,7 +26,7 @@ use bindery_core::command::roles::{CreateRole, DeleteRole, UpdateRole};
 use bindery_core::command::spaces::{
     AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
 };
-use bindery_core::command::users::{CreateUser, DeleteUser, UpdateUser};
+use bindery_core::command::users::{CreateUser, DeleteUser, ReleaseAddress, UpdateUser};
 use bindery_core::command::{Assignment, Command, Context};
 use bindery_core::id::Id;
 use bindery_core::refusal::Refusal;
@@ -87,11 +87,11 @@ macro_rules! commands {
 }
 
 commands! {
-    Bootstrap IssueUserKey
+    Bootstrap IssueUserKey SetQuota
     CreateRoleBinding UpdateRoleBinding DeleteRoleBinding
     CreateRole UpdateRole DeleteRole
     CreateResourceRestriction DeleteResourceRestriction
-    CreateUser UpdateUser DeleteUser
+    CreateUser UpdateUser DeleteUser ReleaseAddress
     ResendInvitation ResetPassword AcceptInvitation CompletePasswordReset SignIn
     CreateOrganization UpdateOrganization DeleteOrganization
     AddOrganizationUser RemoveOrganizationUser
@@ -148,6 +148,7 @@ impl fmt::Debug for AnyCommand {
                 };
                 write!(f, "{}{mark}", command.email)
             }
+            Self::SetQuota(command) => write!(f, "{} to {:?}", command.quota.name(), command.limit),
             Self::CreateRoleBinding(CreateRoleBinding { user, role, on }) => {
                 write!(f, "{}, {} on {}", id(*user), id(*role), bindable(*on))
             }
@@ -202,6 +203,7 @@ impl fmt::Debug for AnyCommand {
                 write!(f, "{}, {name:?}, is_developer {is_developer:?}", id(*user))
             }
             Self::DeleteUser(command) => f.write_str(&id(command.user)),
+            Self::ReleaseAddress(command) => write!(f, "{}", command.email),
             Self::CreateOrganization(command) => write!(f, "`{}`", command.name),
             Self::UpdateOrganization(command) => {
                 write!(f, "{}, {:?}", id(command.organization), command.name)

@@ -40,6 +40,7 @@ mod lists;
 mod operator;
 mod organizations;
 mod projects;
+mod quotas;
 mod resource_restrictions;
 mod role_bindings;
 mod roles;
@@ -91,7 +92,12 @@ impl Model {
         let organizations = self.organization_memberships.clone();
         let spaces = self.space_memberships.clone();
         let bindings = self.role_bindings.clone();
+        let before = self.clone();
         self.decide(context, command)?;
+        if let Err(refusal) = self.check_quotas(&before, context) {
+            *self = before;
+            return Err(refusal);
+        }
         // Who has another role than before, or a first one, was given it by this.
         for one in &mut self.organization_memberships {
             if !organizations
@@ -123,11 +129,12 @@ impl Model {
     }
 
     fn decide(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
-        // The operator's two commands let in the operator alone, three let in who has proved to be somebody; all others
+        // The operator's three commands let in the operator alone, three let in who has proved to be somebody; all others
         // let in keys.
         match command {
             AnyCommand::Bootstrap(command) => return self.bootstrap(context, command),
             AnyCommand::IssueUserKey(command) => return self.issue_user_key(context, command),
+            AnyCommand::SetQuota(command) => return self.set_quota(context, command),
             AnyCommand::AcceptInvitation(command) => {
                 return self.accept_invitation(context, command);
             }
@@ -140,6 +147,7 @@ impl Model {
         match command {
             AnyCommand::Bootstrap(_)
             | AnyCommand::IssueUserKey(_)
+            | AnyCommand::SetQuota(_)
             | AnyCommand::AcceptInvitation(_)
             | AnyCommand::CompletePasswordReset(_)
             | AnyCommand::SignIn(_) => Ok(()),
@@ -160,6 +168,7 @@ impl Model {
             AnyCommand::CreateUser(command) => self.create_user(context, command),
             AnyCommand::UpdateUser(command) => self.update_user(context, command),
             AnyCommand::DeleteUser(command) => self.delete_user(context, command),
+            AnyCommand::ReleaseAddress(command) => self.release_address(context, command),
             AnyCommand::CreateOrganization(command) => self.create_organization(context, command),
             AnyCommand::UpdateOrganization(command) => self.update_organization(context, command),
             AnyCommand::DeleteOrganization(command) => self.delete_organization(context, command),

@@ -27,6 +27,7 @@ use crate::meters::Meters;
 use crate::notes::Notes;
 use crate::random::Random;
 use crate::submission::{Audit, Flush, Pending, Submission};
+use crate::usage::{Today, Usage};
 use crate::writer::Writer;
 
 /// How many commands may wait; more are told to come back.
@@ -43,6 +44,7 @@ pub struct Account {
     published: Arc<Published>,
     access: AccessIndex,
     notes: Arc<Notes>,
+    usage: Arc<Usage>,
     takes_writes: Arc<AtomicBool>,
     /// Whether the writer has been called to catch up and hasn't begun.
     is_called: Arc<AtomicBool>,
@@ -144,6 +146,7 @@ impl Account {
             published,
             access,
             notes,
+            usage: Arc::default(),
             takes_writes,
             is_called,
             touched: AtomicI64::new(i64::MIN),
@@ -366,7 +369,8 @@ impl Account {
 
     /// Notes a request that changed nothing for the audit log. It is written with the next batch, or within the interval of
     /// [`Node::keep_notes`](crate::Node::keep_notes).
-    pub fn note(&self, entry: AuditEntry) {
+    pub fn note(&self, mut entry: AuditEntry) {
+        self.usage.keep_room(&self.snapshot(), &mut entry);
         if self.notes.request(entry)
             && let Some(queue) = &self.queue
         {
@@ -374,6 +378,11 @@ impl Account {
             let (flush, _) = Flush::new();
             let _ = queue.try_send(Errand::Commit(Box::new(flush)));
         }
+    }
+
+    /// What was used today of the quotas of a day, as far as this process decided it.
+    pub fn today(&self, person: UserId, now: Timestamp) -> Today {
+        self.usage.today(person, now)
     }
 
     /// Notes that a key was used, within a minute.
@@ -426,7 +435,7 @@ impl Account {
         C: Command + Send + 'static,
         C::Outcome: Send,
     {
-        let (pending, answer) = Pending::new(command, caller, audit);
+        let (pending, answer) = Pending::new(command, caller, audit, Arc::clone(&self.usage));
         let queue = self.queue.as_ref().ok_or(ExecuteError::Unavailable)?;
         queue
             .try_send(Errand::Commit(Box::new(pending)))

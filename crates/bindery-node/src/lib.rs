@@ -16,6 +16,7 @@ mod presence;
 mod random;
 mod retention;
 mod submission;
+mod usage;
 mod writer;
 
 pub use account::{Account, ExecuteError};
@@ -25,7 +26,8 @@ pub use lookup::ClientNetwork;
 pub use meters::{Counter, Histogram, MICROS, Meters, StoreCall};
 pub use node::{NOTES_INTERVAL, Node, Obstacle, OpenError, Unavailable};
 pub use retention::{LOG_AGE_MIN, LogRetention};
-pub use submission::{Audit, RefusedAs};
+pub use submission::{Audit, NOTED_TEXT_MAX, RefusedAs};
+pub use usage::Today;
 
 /// For whoever takes the steps of a node by hand instead of leaving them to threads: a simulation, which decides from a seed
 /// what happens between them. Begins with [`Node::by_hand`].

@@ -1,9 +1,12 @@
 //! A command on its way through the writer, and the answer on its way back.
 
+use std::sync::Arc;
+
 use bindery_core::audit::{AuditEntry, AuditKind};
-use bindery_core::change::{Entry, Origin, Part};
+use bindery_core::change::{Change, Entry, Origin, Part};
 use bindery_core::command::{Caller, Command, Context};
 use bindery_core::id::Revision;
+use bindery_core::quota::only_takes_away;
 use bindery_core::refusal::Refusal;
 use bindery_core::rules::RulesVersion;
 use bindery_core::state::State;
@@ -12,6 +15,10 @@ use bindery_core::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::account::ExecuteError;
+use crate::usage::Usage;
+
+/// Bytes of each text that the audit log keeps of a request that changed nothing: there may be many of them.
+pub const NOTED_TEXT_MAX: usize = 2 * 1024;
 
 /// What the audit log keeps of a request beside what the command tells.
 #[derive(Clone, Debug)]
@@ -83,6 +90,11 @@ pub(crate) struct Pending<C: Command> {
     caller: Caller,
     audit: Option<Audit>,
     outcome: Option<Result<C::Outcome, Refusal>>,
+    usage: Arc<Usage>,
+    /// Whether it is counted already: a batch may be decided again.
+    is_charged: bool,
+    /// The same of its texts, if it changes nothing.
+    is_noted: bool,
     reply: oneshot::Sender<Result<C::Outcome, ExecuteError>>,
 }
 
@@ -91,6 +103,7 @@ impl<C: Command> Pending<C> {
         command: C,
         caller: Caller,
         audit: Option<Audit>,
+        usage: Arc<Usage>,
     ) -> (Self, oneshot::Receiver<Result<C::Outcome, ExecuteError>>) {
         let (reply, answer) = oneshot::channel();
         (
@@ -99,17 +112,44 @@ impl<C: Command> Pending<C> {
                 caller,
                 audit,
                 outcome: None,
+                usage,
+                is_charged: false,
+                is_noted: false,
                 reply,
             },
             answer,
         )
     }
 
-    fn audit_entry(
-        &self,
+    /// Counts the command for the quotas of a day, once however often it is decided.
+    fn charge(
+        &mut self,
+        state: &State,
         context: &Context,
-        revision: Revision,
+        changes: &[Change],
+    ) -> Result<(), Refusal> {
+        if self.is_charged || changes.is_empty() {
+            return Ok(());
+        }
+        let mut added = state.daily_use(C::COUNTS, changes);
+        let audit = self.audit.iter();
+        let texts = audit.flat_map(|audit| [&audit.text, &audit.variables]);
+        let texts: usize = texts.flatten().map(String::len).sum();
+        let texts = u64::try_from(texts).unwrap_or(u64::MAX);
+        added.bytes = added.bytes.saturating_add(texts);
+        self.usage
+            .charge(state, context, added, only_takes_away(changes))?;
+        self.is_charged = true;
+        Ok(())
+    }
+
+    /// `changed_at` is the revision of the change, if there is one.
+    fn audit_entry(
+        &mut self,
+        state: &State,
+        context: &Context,
         refusal: Option<&Refusal>,
+        changed_at: Option<Revision>,
     ) -> Option<AuditEntry> {
         let audit = self.audit.as_ref()?;
         let refused = refusal.map(audit.refused);
@@ -117,20 +157,29 @@ impl<C: Command> Pending<C> {
             Caller::Key { key, .. } => Some(key),
             Caller::Operator | Caller::Person(_) => None,
         };
-        Some(AuditEntry {
+        let kept = |text: &Option<String>| match changed_at {
+            Some(_) => text.clone(),
+            None => text.as_deref().map(cut),
+        };
+        let mut entry = AuditEntry {
             user: context.user(),
             address: audit.address.clone(),
             kind: AuditKind::Mutation,
             operation: C::OPERATION.to_owned(),
-            text: audit.text.clone(),
-            variables: audit.variables.clone(),
+            text: kept(&audit.text),
+            variables: kept(&audit.variables),
             status: refused.map_or(audit.success, |refused| refused.status),
             problem: refused.and_then(|refused| refused.problem.map(ToOwned::to_owned)),
             key,
             request: audit.request.clone(),
-            revision: Some(revision),
+            revision: Some(changed_at.unwrap_or(state.revision())),
             at: context.now,
-        })
+        };
+        if changed_at.is_none() && !self.is_noted {
+            self.usage.keep_room(state, &mut entry);
+            self.is_noted = true;
+        }
+        Some(entry)
     }
 }
 
@@ -143,7 +192,12 @@ where
             caller: self.caller,
             now,
         };
-        let (entry, refusal) = match state.execute(&self.command, &context) {
+        let decided = state.execute(&self.command, &context);
+        let decided = decided.and_then(|decided| {
+            self.charge(state, &context, &decided.changes)?;
+            Ok(decided)
+        });
+        let (entry, refusal) = match decided {
             Ok(decided) => {
                 self.outcome = Some(Ok(decided.outcome));
                 let entry = (!decided.changes.is_empty()).then(|| {
@@ -177,13 +231,9 @@ where
                 (None, Some(refusal))
             }
         };
-        let revision = entry
-            .as_ref()
-            .map_or(state.revision(), |entry| entry.revision);
-        Decided {
-            entry,
-            audit: self.audit_entry(&context, revision, refusal.as_ref()),
-        }
+        let changed_at = entry.as_ref().map(|entry| entry.revision);
+        let audit = self.audit_entry(state, &context, refusal.as_ref(), changed_at);
+        Decided { entry, audit }
     }
 
     fn answer(self: Box<Self>, committed: Result<(), ExecuteError>) {
@@ -195,4 +245,13 @@ where
         // Whoever asked may have gone away; the change stands all the same.
         let _ = self.reply.send(answer);
     }
+}
+
+/// Cuts between two characters, and says so.
+fn cut(text: &str) -> String {
+    if text.len() <= NOTED_TEXT_MAX {
+        return text.to_owned();
+    }
+    let kept = text.get(..text.floor_char_boundary(NOTED_TEXT_MAX));
+    format!("{}…", kept.unwrap_or_default())
 }

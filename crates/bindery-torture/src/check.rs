@@ -490,5 +490,7 @@ fn status_of(refusal: Refusal) -> u16 {
         Refusal::Forbidden(_) => 403,
         Refusal::Invalid(_) => 400,
         Refusal::Unprocessable(_) => 422,
+        Refusal::Quota(reached) if reached.quota.info().is_daily => 429,
+        Refusal::Quota(_) => 409,
     }
 }

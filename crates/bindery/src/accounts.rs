@@ -8,8 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use bindery_api::KeyText;
 use bindery_core::command::Caller;
-use bindery_core::command::operator::IssueUserKey;
-use bindery_core::id::AccountId;
+use bindery_core::command::operator::{IssueUserKey, SetQuota};
+use bindery_core::id::{AccountId, Id as _, UserId};
+use bindery_core::quota::{QUOTAS, Quota, QuotaInfo, QuotaScope};
+use bindery_core::state::State;
 use bindery_core::text::{Email, KeyName};
 use bindery_node::{Account, ExecuteError, Node, OpenError};
 use bindery_store::StoreError;
@@ -34,7 +36,44 @@ pub(crate) enum AccountCommand {
     /// List the accounts: number, revision and name.
     List {
         #[command(flatten)]
-        store: store::Arguments,
+        store: store::Existing,
+    },
+    /// Show and set the quotas of an account: how much it, and one person in it, can make the server keep.
+    #[command(subcommand)]
+    Quota(QuotaCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuotaCommand {
+    /// List the quotas: name, limit, and what is used of a total.
+    List {
+        #[command(flatten)]
+        store: store::Existing,
+        /// The number of the account, as `bindery account list` shows it.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        account: u32,
+    },
+    /// Set a quota. What is above it already stays.
+    Set {
+        #[command(flatten)]
+        store: store::Existing,
+        /// The number of the account, as `bindery account list` shows it.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        account: u32,
+        /// The name of the quota, as `bindery account quota list` shows it.
+        name: String,
+        /// The new limit.
+        limit: u64,
+    },
+    /// Go back to the default of a quota.
+    Reset {
+        #[command(flatten)]
+        store: store::Existing,
+        /// The number of the account, as `bindery account list` shows it.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        account: u32,
+        /// The name of the quota.
+        name: String,
     },
 }
 
@@ -43,7 +82,7 @@ pub(crate) enum KeyCommand {
     /// Make an API key for a person, and show it once: the way back in when a key is lost.
     Issue {
         #[command(flatten)]
-        store: store::Arguments,
+        store: store::Existing,
         /// The person's e-mail address.
         #[arg(long)]
         email: String,
@@ -78,7 +117,7 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
             ))
         }
         AccountCommand::List { store } => {
-            let store = store.open_existing()?;
+            let store = store.open()?;
             let heads: BTreeMap<_, _> = store.heads()?.into_iter().collect();
             for account in store.accounts()? {
                 let AccountId(number) = account.id;
@@ -87,7 +126,74 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
             }
             Ok(())
         }
+        AccountCommand::Quota(command) => run_quota(command),
     }
+}
+
+fn run_quota(command: &QuotaCommand) -> Result<()> {
+    let (store, account, set) = match command {
+        QuotaCommand::List { store, account } => (store, account, None),
+        QuotaCommand::Set {
+            store,
+            account,
+            name,
+            limit,
+        } => (store, account, Some((name, Some(*limit)))),
+        QuotaCommand::Reset {
+            store,
+            account,
+            name,
+        } => (store, account, Some((name, None))),
+    };
+    let set = set
+        .map(|(name, limit)| {
+            let quota = Quota::named(name).with_context(|| {
+                format!(
+                    "there is no quota `{name}`; `bindery account quota list` shows which there are"
+                )
+            })?;
+            Ok::<_, anyhow::Error>(SetQuota { quota, limit })
+        })
+        .transpose()?;
+    let store = store.open()?;
+    let node = match set {
+        Some(_) => open::node_to_change(store)?,
+        None => open::node(store)?,
+    };
+    let account = find(&node, AccountId(*account))?;
+    let Some(set) = set else {
+        return list_quotas(&account);
+    };
+    let quota = set.quota;
+    open::runtime()?.block_on(account.execute(set, Caller::Operator, None))?;
+    say(&quota_line(&account.snapshot(), quota.info()))
+}
+
+fn list_quotas(account: &Account) -> Result<()> {
+    let state = account.snapshot();
+    for info in &QUOTAS {
+        let used = match info.scope {
+            QuotaScope::Account => state.quota_use(info.quota, UserId::NOBODY, state.latest()),
+            QuotaScope::Members | QuotaScope::Person | QuotaScope::Member => None,
+        };
+        let used = used.map_or_else(|| "-".to_owned(), |used| used.to_string());
+        say(&format!(
+            "{}\tused {used}\t{}",
+            quota_line(&state, info),
+            info.counts
+        ))?;
+    }
+    Ok(())
+}
+
+fn quota_line(state: &State, info: &QuotaInfo) -> String {
+    let limits = &state.account().settings.quotas;
+    let set = if limits.is_set(info.quota) {
+        format!(" (default {})", info.default)
+    } else {
+        String::new()
+    };
+    format!("{}\t{}{set}", info.name, limits.limit(info.quota))
 }
 
 pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
@@ -98,7 +204,7 @@ pub(crate) fn run_key(command: &KeyCommand) -> Result<()> {
         name,
         enforcement_point,
     } = command;
-    let node = open::node_to_change(store.open_existing()?)?;
+    let node = open::node_to_change(store.open()?)?;
     let account = find(&node, AccountId(*account))?;
     let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
     let issue = IssueUserKey {

@@ -20,6 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const DENIED: u8 = 1;
 const NO_ANSWER: u8 = 2;
 
+/// Reasons for a no that say that the question was not understood: a typing error must not look like a denial.
+const UNDECIDED: [&str; 3] = ["unknown_action", "unknown_subject", "unknown_resource"];
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Who: an e-mail address, or the id of a user or service key; TYPE:ID for a type that the server has an alias for.
@@ -50,8 +53,13 @@ pub(crate) fn check(arguments: &Arguments) -> ExitCode {
         let mut body = arguments.question();
         body["options"] = json!({"explain": true});
         let answer = arguments.post("/access/v1/evaluation", &body)?;
-        let reason = &answer["context"]["reason"]["text"];
-        Ok((answer.clone(), verdict(&answer, reason)))
+        let reason = answer["context"]["reason"].clone();
+        let words = verdict(&answer, &reason["text"]);
+        Ok(Told {
+            answer,
+            reason,
+            words,
+        })
     })
 }
 
@@ -59,22 +67,41 @@ pub(crate) fn check(arguments: &Arguments) -> ExitCode {
 pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
     end(arguments, |arguments| {
         let answer = arguments.post("/bindery/v1/explain", &arguments.question())?;
-        let told = told(&answer);
-        Ok((answer, told))
+        let (reason, words) = (answer["reason"].clone(), told(&answer));
+        Ok(Told {
+            answer,
+            reason,
+            words,
+        })
     })
 }
 
+/// An answer, the reason in it, and what a terminal shows of it.
+struct Told {
+    answer: Value,
+    reason: Value,
+    words: String,
+}
+
 /// Asks, prints, and ends as the answer is.
-fn end(arguments: &Arguments, ask: impl FnOnce(&Arguments) -> Result<(Value, String)>) -> ExitCode {
-    let asked = ask(arguments).and_then(|(answer, words)| {
-        let is_allowed = answer["decision"].as_bool();
+fn end(arguments: &Arguments, ask: impl FnOnce(&Arguments) -> Result<Told>) -> ExitCode {
+    let asked = ask(arguments).and_then(|told| {
+        let is_allowed = told.answer["decision"].as_bool();
         let is_allowed = is_allowed.context("the answer has no decision: is this Bindery?")?;
-        let line = if arguments.json {
-            answer.to_string()
-        } else {
-            words
-        };
-        writeln!(std::io::stdout(), "{}", printable(&line)).context("stdout is closed")?;
+        let code = told.reason["code"].as_str().unwrap_or_default();
+        let is_decided = is_allowed || !UNDECIDED.contains(&code);
+        if arguments.json || is_decided {
+            let line = if arguments.json {
+                told.answer.to_string()
+            } else {
+                told.words
+            };
+            writeln!(std::io::stdout(), "{}", printable(&line)).context("stdout is closed")?;
+        }
+        if !is_decided {
+            let why = told.reason["text"].as_str().unwrap_or_default();
+            bail!("not decided: {why}; check the spelling");
+        }
         Ok(is_allowed)
     });
     match asked {

@@ -14,7 +14,7 @@ use crate::store;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    store: store::Arguments,
+    store: store::InUse,
     /// The file to write, where nothing may be yet. It holds addresses of people and hashes of secrets: keep it as safe as the
     /// store.
     #[arg(long, value_name = "FILE")]

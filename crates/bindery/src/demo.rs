@@ -1,6 +1,7 @@
 //! `bindery demo`: a small company to try everything on, gone when the command ends.
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -32,7 +33,7 @@ const USUAL_ADDRESS: &str = "127.0.0.1:8080";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to listen; without it, 127.0.0.1:8080 or, if that is taken, any free port.
+    /// Where to listen, like 127.0.0.1:8081 or :8081; without it, 127.0.0.1:8080 or, if that is taken, any free port.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// How the log on stderr reads.
@@ -55,6 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     })?;
     let directory = tempfile::Builder::new()
         .prefix("bindery-demo-")
+        // It has keys and people of its own, also where the umask leaves directories open.
+        .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir()
         .context("no throw-away directory can be made")?;
     let node = Arc::new(open::node(Arc::new(SqliteStore::open(directory.path())?))?);

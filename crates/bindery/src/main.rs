@@ -61,7 +61,7 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Replay the logs of a store or a backup and compare: exits with 0 if everything agrees.
     Verify(verify::Arguments),
-    /// Ask a server whether somebody may: exits with 0 for yes, 1 for no, 2 if there is no answer.
+    /// Ask a server whether somebody may: exits with 0 for yes, 1 for no, 2 if that can't be decided or there is no answer.
     Check(ask::Arguments),
     /// The same with every way that was looked at, and what would be enough.
     Explain(ask::Arguments),

@@ -29,7 +29,7 @@ const ADMIN_KEY_VARIABLE: &str = "BINDERY_ADMIN_KEY";
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: store::Arguments,
-    /// Where to listen; port 0 picks a free one.
+    /// Where to listen; port 0 picks a free one. A port alone, like `:8081`, is one of this machine only (127.0.0.1).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
     /// How long the head or the body of a request may take to arrive, an answer may stay untaken, and a connection may idle.
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = LogForm::Human)]
     log: LogForm,
     /// How many requests a second one key may make, and as many at once; more are answered with 429. No limit by default.
-    #[arg(long, value_name = "REQUESTS")]
+    #[arg(long, value_name = "REQUESTS", value_parser = rate_limit)]
     rate_limit: Option<NonZeroU32>,
     /// Whether the audit log has what only reads, too; refused requests and changes are always in it.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
@@ -171,6 +171,13 @@ fn load_first(node: &Node, count: usize) -> Result<()> {
     Ok(())
 }
 
+fn rate_limit(text: &str) -> Result<NonZeroU32, String> {
+    let limit = text.parse::<NonZeroU32>();
+    limit.map_err(|_| {
+        "it takes a whole number from 1 to 4294967295; leave the option out for no limit".to_owned()
+    })
+}
+
 fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
     let timeout = Duration::from_secs(arguments.request_timeout);
     let settings = arguments.smtp_url.as_ref().map(|smtp_url| MailSettings {
@@ -181,6 +188,11 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
         PublicUrl::parse(url).map_err(|error| anyhow!("--public-url: `{url}` is none: {error}"))
     });
     let public_url = public_url.transpose()?;
+    if let Some(url) = public_url.as_ref().filter(|url| !url.serves_metadata()) {
+        tracing::warn!(
+            "AuthZEN metadata is not served: it takes a --public-url with https and without a path, and this is `{url}`"
+        );
+    }
     let links_begin_with = public_url
         .as_ref()
         .map_or_else(|| format!("http://{address}"), ToString::to_string);
@@ -255,8 +267,16 @@ pub(crate) fn stop_signal(runtime: &Runtime) -> Result<impl Future<Output = ()> 
 
 /// Listens where this option says.
 pub(crate) async fn bind(option: &str, listen: &str) -> Result<TcpListener> {
-    let address: SocketAddr = listen.parse().map_err(|_| {
-        anyhow!("{option} takes an address and a port, like 127.0.0.1:8080; `{listen}` is none")
+    // A port alone opens nothing to other machines: they have to be meant.
+    let whole = match listen.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => listen.to_owned(),
+    };
+    let address: SocketAddr = whole.parse().map_err(|_| {
+        anyhow!(
+            "{option} takes an address and a port, like 127.0.0.1:8080, 0.0.0.0:8080 for all addresses of this machine, or :8080 \
+             for 127.0.0.1; `{listen}` is none of them"
+        )
     })?;
     TcpListener::bind(address)
         .await

@@ -11,19 +11,17 @@ use bindery_store::sqlite::SqliteStore;
 
 const HELP: &str = "Where everything is kept: sqlite:DIR, or a database for any number of servers at once, \
     postgres://USER[:PASSWORD]@HOST[:PORT][,HOST…]/DATABASE. A host that isn't this machine is reached over TLS, with \
-    ?sslrootcert=FILE for a certificate authority of your own and ?sslmode=disable for none";
+    ?sslrootcert=FILE for a certificate authority of your own and ?sslmode=disable for none. If neither this nor --data-dir is \
+    given, the environment variable BINDERY_STORE says it";
+
+/// Where the store is, unless an option says so: it keeps a password out of the list of processes.
+const STORE_VARIABLE: &str = "BINDERY_STORE";
 
 /// One of both.
 #[derive(Debug, clap::Args)]
-#[group(id = "place", required = true, multiple = false)]
+#[group(id = "place", multiple = false)]
 pub(crate) struct Arguments {
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "BINDERY_STORE",
-        hide_env_values = true,
-        help = HELP
-    )]
+    #[arg(long, value_name = "URL", help = HELP)]
     store: Option<String>,
     /// Short for --store sqlite:DIR: a directory, made if it isn't there, for one process at a time.
     #[arg(long, value_name = "DIR")]
@@ -33,20 +31,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Opens the store; makes it, if nothing is there.
     pub(crate) fn open(&self) -> Result<Arc<dyn Store>> {
-        match self.place()? {
-            Place::Directory(path) => Ok(Arc::new(SqliteStore::open(&path)?)),
-            Place::Database(url) => {
-                let store = PostgresStore::open(&url).context("--store")?;
-                Ok(Arc::new(store))
-            }
-        }
-    }
-
-    /// Opens the store for a command that looks after what is there: it makes no store, and no newer one of an older, which
-    /// servers of its version may be using.
-    pub(crate) fn open_existing(&self) -> Result<Arc<dyn Store>> {
-        drop(self.place()?.snapshot()?);
-        self.open()
+        self.place()?.open()
     }
 
     /// The place, not opened.
@@ -55,17 +40,50 @@ impl Arguments {
     }
 }
 
+/// A store that is there already and that no server may be using, if it is a directory.
+#[derive(Debug, clap::Args)]
+#[group(id = "existing_place", multiple = false)]
+pub(crate) struct Existing {
+    #[arg(long, value_name = "URL", help = HELP)]
+    store: Option<String>,
+    /// Short for --store sqlite:DIR: the directory of a server. Stop the server first.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Existing {
+    /// Opens the store for a command that looks after what is there: it makes no store, and no newer one of an older, which
+    /// servers of its version may be using.
+    pub(crate) fn open(&self) -> Result<Arc<dyn Store>> {
+        let place = Place::of(self.store.as_deref(), self.data_dir.as_deref())?;
+        drop(place.snapshot()?);
+        place.open()
+    }
+}
+
+/// A store that is there already; servers may be using it.
+#[derive(Debug, clap::Args)]
+#[group(id = "place_in_use", multiple = false)]
+pub(crate) struct InUse {
+    #[arg(long, value_name = "URL", help = HELP)]
+    store: Option<String>,
+    /// Short for --store sqlite:DIR: the directory of a server, which goes on.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl InUse {
+    /// The place, not opened.
+    pub(crate) fn place(&self) -> Result<Place> {
+        Place::of(self.store.as_deref(), self.data_dir.as_deref())
+    }
+}
+
 /// A store, or a backup of one.
 #[derive(Debug, clap::Args)]
-#[group(id = "place_or_backup", required = true, multiple = false)]
+#[group(id = "place_or_backup", multiple = false)]
 pub(crate) struct OrBackup {
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "BINDERY_STORE",
-        hide_env_values = true,
-        help = HELP
-    )]
+    #[arg(long, value_name = "URL", help = HELP)]
     store: Option<String>,
     /// Short for --store sqlite:DIR; a server may be using it.
     #[arg(long, value_name = "DIR")]
@@ -98,7 +116,28 @@ impl Place {
             (_, Some(path)) => Ok(Self::Directory(path.to_owned())),
             (Some(url), None) => Self::parse(url)
                 .context("--store takes sqlite:DIR or postgres://…, and this is neither"),
-            (None, None) => bail!("--store or --data-dir says where everything is kept"),
+            (None, None) => match std::env::var(STORE_VARIABLE) {
+                Ok(url) if !url.is_empty() => Self::parse(&url).with_context(|| {
+                    format!(
+                        "{STORE_VARIABLE} takes sqlite:DIR or postgres://…, and this is neither"
+                    )
+                }),
+                Err(std::env::VarError::NotUnicode(_)) => bail!("{STORE_VARIABLE}: not text"),
+                Ok(_) | Err(std::env::VarError::NotPresent) => {
+                    bail!("--data-dir, --store or {STORE_VARIABLE} says where everything is kept")
+                }
+            },
+        }
+    }
+
+    /// Opens the store; makes it, if nothing is there.
+    fn open(&self) -> Result<Arc<dyn Store>> {
+        match self {
+            Self::Directory(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+            Self::Database(url) => {
+                let store = PostgresStore::open(url).context("the database of the store")?;
+                Ok(Arc::new(store))
+            }
         }
     }
 

@@ -297,13 +297,13 @@ mod tests {
     #[test]
     fn a_file_that_could_mean_two_things_is_refused() {
         for (text, named) in [
-            ("", "EOF"),
+            ("", "is empty"),
             ("[]", "an object"),
-            (r#"{"action":{}}"#, "unknown field `action`"),
+            (r#"{"action":{}}"#, "`action`: this field is not known here"),
             (r#"{"actions":{"read":7}}"#, "actions.read"),
             (
                 r#"{"actions":{"read":"PROJECT_READ","read":"SPACE_READ"}}"#,
-                "duplicate field `read`",
+                "read`: this field stands twice",
             ),
             (r#"{"actions":{"read":"READ"}}"#, "stands for `READ`"),
             (

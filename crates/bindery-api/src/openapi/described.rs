@@ -6,6 +6,7 @@ mod authzen;
 mod enforcement_points;
 mod organizations;
 mod projects;
+mod quotas;
 mod resource_restrictions;
 mod role_bindings;
 mod roles;
@@ -13,12 +14,19 @@ mod sign_in;
 mod spaces;
 mod users;
 
+/// A status that the official API declares.
+const UNUSED: &str = "Declared by the official API; this server doesn't answer it.";
+/// Only a total is in the way.
+const QUOTA: &str =
+    "A quota of the account or of its creator is reached; the detail names it and its limit.";
+
 pub(crate) use api_keys::*;
 pub(crate) use audit_logs::*;
 pub(crate) use authzen::*;
 pub(crate) use enforcement_points::*;
 pub(crate) use organizations::*;
 pub(crate) use projects::*;
+pub(crate) use quotas::*;
 pub(crate) use resource_restrictions::*;
 pub(crate) use role_bindings::*;
 pub(crate) use roles::*;

@@ -67,7 +67,7 @@ const EVERYWHERE: [(u16, &str); 5] = [
     ),
     (
         429,
-        "Too many requests with this key. Only where a limit is configured.",
+        "Too many requests with this key, where a limit is configured; or a quota of a day is reached.",
     ),
     (
         503,

@@ -8,8 +8,8 @@ use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::secret::KeyText;
 use crate::wire::api_keys::{
-    ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeys, BotUser, KEY_TYPES, NewKey,
-    STATUSES,
+    ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, BotUser,
+    KEY_TYPES, NewKey, STATUSES,
 };
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
@@ -53,7 +53,7 @@ pub(crate) async fn refresh(call: Call) -> Result<Answer, Problem> {
     let text = new_text()?;
     let key = call.execute(body.parse(key, text.secret())?).await?;
     let last_used_at = call.account.last_use(key.id);
-    let answer = ApiKeyCreated::new(&key, last_used_at, &text, None, call.ids());
+    let answer = ApiKeyRefreshed::new(&key, last_used_at, &text, call.ids());
     Answer::json(&answer)
 }
 
@@ -69,20 +69,14 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
     match body.parse(text.secret(), call.ids())? {
         NewKey::User(command) => {
             let key = call.execute(command).await?;
-            Answer::json(&ApiKeyCreated::new(&key, None, &text, None, call.ids()))
+            Answer::json(&ApiKeyCreated::new(&key, &text, None, call.ids()))
         }
         NewKey::Service(command) => {
             let places = command.organizations.clone();
             let (key, bot) = call.execute(command).await?;
             let state = call.account.snapshot();
             let bot = BotUser::new(bot.id, bot.name.as_str(), bot.account_role, &places, &state);
-            Answer::json(&ApiKeyCreated::new(
-                &key,
-                None,
-                &text,
-                Some(bot),
-                call.ids(),
-            ))
+            Answer::json(&ApiKeyCreated::new(&key, &text, Some(bot), call.ids()))
         }
     }
 }

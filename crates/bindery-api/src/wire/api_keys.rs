@@ -180,6 +180,7 @@ pub(crate) struct ApiKey {
     #[schemars(with = "Moment")]
     expires_at: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Moment")]
     last_used_at: Option<Moment>,
     #[schemars(with = "IdText<UserId>")]
     created_by_user_id: String,
@@ -195,6 +196,15 @@ pub(crate) struct ApiKeyCreated {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "BotUser")]
     bot_user: Option<BotUser>,
+}
+
+/// A key with a new secret: the one time that the secret is shown. It never carries `bot_user`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ApiKeyRefreshed {
+    #[serde(flatten)]
+    api_key: ApiKey,
+    #[schemars(with = "Text<KeyText>")]
+    key: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -387,17 +397,25 @@ impl ApiKey {
 }
 
 impl ApiKeyCreated {
+    pub(crate) fn new(key: &Key, text: &KeyText, bot_user: Option<BotUser>, ids: &IdKey) -> Self {
+        Self {
+            api_key: ApiKey::new(key, None, ids),
+            key: text.reveal().to_owned(),
+            bot_user,
+        }
+    }
+}
+
+impl ApiKeyRefreshed {
     pub(crate) fn new(
         key: &Key,
         last_used_at: Option<Timestamp>,
         text: &KeyText,
-        bot_user: Option<BotUser>,
         ids: &IdKey,
     ) -> Self {
         Self {
             api_key: ApiKey::new(key, last_used_at, ids),
             key: text.reveal().to_owned(),
-            bot_user,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use bindery_core::command::api_keys::CreateServiceKey;
-use bindery_core::id::{Id, Kind, ProjectId, SpaceId};
+use bindery_core::id::{Id, Kind, ProjectId, RoleBindingId, SpaceId, SpaceMembershipId};
 use bindery_core::permission::Permission;
 use bindery_core::query::Substring;
 use bindery_core::role::AccountRole;
@@ -36,6 +36,10 @@ pub(crate) enum Fragment {}
 /// The id of whatever `resource_type` names.
 #[derive(Debug)]
 pub(crate) enum ResourceIdText {}
+
+/// The id of a membership of a space.
+#[derive(Debug)]
+pub(crate) enum SpaceSeatIdText {}
 
 /// A moment in a request.
 #[derive(Debug)]
@@ -129,6 +133,18 @@ inline_schema!(
         "anyOf": [
             {"type": "string", "format": id_format(SpaceId::KIND)},
             {"type": "string", "format": id_format(ProjectId::KIND)},
+        ],
+    })
+);
+
+inline_schema!(
+    SpaceSeatIdText,
+    "space-seat-id",
+    json_schema!({
+        "description": "Opaque. With a custom role, the membership is a role binding and has its id.",
+        "anyOf": [
+            {"type": "string", "format": id_format(SpaceMembershipId::KIND)},
+            {"type": "string", "format": id_format(RoleBindingId::KIND)},
         ],
     })
 );

@@ -52,7 +52,7 @@ impl SignedIn {
     ) -> Self {
         Self {
             user: User::new(user, ids, now),
-            api_key: key.map(|key| ApiKeyCreated::new(key, None, text, None, ids)),
+            api_key: key.map(|key| ApiKeyCreated::new(key, text, None, ids)),
         }
     }
 }

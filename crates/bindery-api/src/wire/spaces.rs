@@ -1,7 +1,7 @@
 //! Spaces and their members on the wire.
 
 use bindery_core::command::spaces::{AddSpaceUser, CreateSpace, SpaceSeat, UpdateSpace};
-use bindery_core::id::{IdKey, OrganizationId, SpaceId, SpaceMembershipId, UserId};
+use bindery_core::id::{IdKey, OrganizationId, SpaceId, UserId};
 use bindery_core::place::{self, Space as Place};
 use bindery_core::role::SpaceRole;
 use bindery_core::state::State;
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{AssignmentRequest, AssignmentResponse};
-use super::schema::{Assigned, AssignedShown, FilledDescription, IdText, Text};
+use super::schema::{Assigned, AssignedShown, FilledDescription, IdText, SpaceSeatIdText, Text};
 use super::{Moment, description, name};
 use crate::json::{Object, Patch, present};
 use crate::page::Pagination;
@@ -121,7 +121,7 @@ pub(crate) struct Spaces {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SpaceMembership {
-    #[schemars(with = "IdText<SpaceMembershipId>")]
+    #[schemars(with = "SpaceSeatIdText")]
     id: String,
     #[schemars(with = "IdText<UserId>")]
     user_id: String,

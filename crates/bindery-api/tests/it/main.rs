@@ -6,6 +6,7 @@
 )]
 
 mod authzen;
+mod contract;
 mod forgetting;
 mod hot;
 mod matrix;
@@ -13,6 +14,7 @@ mod metrics;
 mod people;
 mod personas;
 mod presence;
+mod quotas;
 mod sentences;
 mod served;
 mod takeover;

@@ -125,6 +125,7 @@ fn user(id: UserId, identity: Identity, account_role: AccountRole) -> User {
         is_developer: true,
         standing: Standing::Active,
         created_at: NOW,
+        address_released_at: None,
     }
 }
 

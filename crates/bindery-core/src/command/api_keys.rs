@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Assignment, Caller, Command, Context, Decided, cascade};
+use super::{Assignment, Caller, Command, Context, Counts, Decided, cascade};
 use crate::api_key::{ApiKey, KeyOwner, PreviousSecret, Secret};
 use crate::change::Change;
 use crate::id::{ApiKeyId, Id, Kind, OrganizationId, RoleId, SpaceId, UserId};
@@ -32,6 +32,7 @@ pub struct CreateUserKey {
 impl Command for CreateUserKey {
     type Outcome = ApiKey;
     const OPERATION: &str = "create_api_key";
+    const COUNTS: Counts = Counts::Key;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<ApiKey>, Refusal> {
         let user = state.live_user(context.user())?;
@@ -108,6 +109,7 @@ struct Seat {
 impl Command for CreateServiceKey {
     type Outcome = (ApiKey, User);
     const OPERATION: &str = "create_api_key";
+    const COUNTS: Counts = Counts::Key;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<Self::Outcome>, Refusal> {
         self.check_form()?;
@@ -234,6 +236,7 @@ impl CreateServiceKey {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
+            address_released_at: None,
         };
         let key = ApiKey {
             id: key_id,
@@ -431,6 +434,7 @@ impl RefreshApiKey {
 impl Command for RefreshApiKey {
     type Outcome = ApiKey;
     const OPERATION: &str = "refresh_api_key";
+    const COUNTS: Counts = Counts::Key;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<ApiKey>, Refusal> {
         let old = state

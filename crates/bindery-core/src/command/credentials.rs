@@ -2,7 +2,7 @@
 //! (`contract/operations.md`, users).
 
 use super::operator::user_key;
-use super::{Caller, Command, Context, Decided};
+use super::{Caller, Command, Context, Counts, Decided};
 use crate::api_key::{ApiKey, Secret, SecretHash};
 use crate::change::Change;
 use crate::credential::{
@@ -16,6 +16,9 @@ use crate::state::State;
 use crate::text::KeyName;
 use crate::user::{INVITATION_SECONDS, Standing, User, UserStatus};
 
+/// How many keys from signing in a person has at once.
+pub const SIGN_INS_MAX: usize = 100;
+
 /// Sends an invitation again, with a new link and the whole time to accept it; the link before it is dead.
 #[derive(Clone, Debug)]
 pub struct ResendInvitation {
@@ -28,6 +31,7 @@ pub struct ResendInvitation {
 impl Command for ResendInvitation {
     type Outcome = User;
     const OPERATION: &str = "resend_user_invitation";
+    const COUNTS: Counts = Counts::Invitation;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
         let user = state.visible_user(context, self.user)?;
@@ -67,6 +71,7 @@ pub struct ResetPassword {
 impl Command for ResetPassword {
     type Outcome = User;
     const OPERATION: &str = "reset_user_password";
+    const COUNTS: Counts = Counts::Invitation;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
         let user = state.visible_user(context, self.user)?;
@@ -257,11 +262,14 @@ fn first_key(state: &State, context: &Context, user: &User, secret: &Secret) -> 
         .key_lifetime_max_seconds
         .map_or(SIGN_IN_SECONDS, |max| max.min(SIGN_IN_SECONDS));
     let name = KeyName::parse("sign-in").ok()?;
-    // One that has ended is made good again, so that signing in every day doesn't leave a key a day.
-    let ended = state
-        .valid_user_keys_of(user.id)
-        .find(|key| key.is_sign_in && !key.is_alive(context.now));
-    let id = ended.map_or_else(|| state.numbers().next(), |key| key.id);
+    // One that has ended is made good again, so that signing in every day doesn't leave a key a day. With as many valid ones as
+    // there may be, the oldest one ends.
+    let keys = state.valid_user_keys_of(user.id);
+    let sign_ins: Vec<&ApiKey> = keys.filter(|key| key.is_sign_in).collect();
+    let ended = sign_ins.iter().find(|key| !key.is_alive(context.now));
+    let oldest = sign_ins.iter().min_by_key(|key| (key.created_at, key.id));
+    let again = ended.or_else(|| oldest.filter(|_| sign_ins.len() >= SIGN_INS_MAX));
+    let id = again.map_or_else(|| state.numbers().next(), |key| key.id);
     Some(ApiKey {
         expires_at: Some(context.now.plus_seconds(seconds)),
         is_sign_in: true,

@@ -1,10 +1,11 @@
-//! What the owner of the data directory may do, and nobody else: found an account with its first admin, and give a person a key
-//! where no key of theirs is left to ask with.
+//! What the owner of the data directory may do, and nobody else: found an account with its first admin, give a person a key
+//! where no key of theirs is left to ask with, and set quotas.
 
 use super::{Caller, Command, Context, Decided};
 use crate::api_key::{ApiKey, KeyOwner, Secret};
 use crate::change::Change;
 use crate::id::{ApiKeyId, Kind, UserId};
+use crate::quota::Quota;
 use crate::refusal::{Forbidden, Refusal};
 use crate::role::AccountRole;
 use crate::state::State;
@@ -50,6 +51,7 @@ impl Command for Bootstrap {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
+            address_released_at: None,
         };
         let key = user_key(
             user.id,
@@ -123,6 +125,41 @@ impl Command for IssueUserKey {
         Ok(Decided {
             changes,
             outcome: key,
+        })
+    }
+}
+
+/// Sets a quota of the account, or goes back to its default. It counts from the next command on; what is above it stays.
+#[derive(Clone, Debug)]
+pub struct SetQuota {
+    /// Which.
+    pub quota: Quota,
+    /// The limit; the default, if absent.
+    pub limit: Option<u64>,
+}
+
+impl Command for SetQuota {
+    type Outcome = ();
+    const OPERATION: &str = "set_quota";
+
+    fn admit(&self, _: &State, context: &Context) -> Result<(), Refusal> {
+        match context.caller {
+            Caller::Operator => Ok(()),
+            Caller::Person(_) | Caller::Key { .. } => {
+                Err(Refusal::Forbidden(Forbidden::NotAccountAdmin))
+            }
+        }
+    }
+
+    fn execute(&self, state: &State, _: &Context) -> Result<Decided<()>, Refusal> {
+        let mut account = state.account().clone();
+        account.settings.quotas.set(self.quota, self.limit);
+        if account == *state.account() {
+            return Ok(Decided::unchanged(()));
+        }
+        Ok(Decided {
+            changes: vec![Change::PutAccount(account)],
+            outcome: (),
         })
     }
 }

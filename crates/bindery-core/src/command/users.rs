@@ -1,6 +1,6 @@
 //! Users: create, update, delete (`contract/operations.md`, users).
 
-use super::{Assignment, Command, Context, Decided, cascade};
+use super::{Assignment, Command, Context, Counts, Decided, cascade};
 use crate::api_key::SecretHash;
 use crate::change::Change;
 use crate::credential::{Credential, Link, LinkPurpose, PasswordHash};
@@ -67,6 +67,7 @@ pub enum CreatedUser {
 impl Command for CreateUser {
     type Outcome = CreatedUser;
     const OPERATION: &str = "create_user";
+    const COUNTS: Counts = Counts::Invitation;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<CreatedUser>, Refusal> {
         let role = self.authorize(state, context)?;
@@ -112,6 +113,7 @@ impl Command for CreateUser {
                 }
             },
             created_at,
+            address_released_at: None,
         };
         let mut changes = Vec::new();
         // Annotators hold annotator roles and nobody else does: who comes back as the other sort starts with nothing.
@@ -287,6 +289,39 @@ impl Command for DeleteUser {
         Ok(Decided {
             changes,
             outcome: (),
+        })
+    }
+}
+
+/// Frees the address of a deleted person: a new person can be added with it, who inherits nothing. The old one is still found by
+/// their id. Account admins only.
+#[derive(Clone, Debug)]
+pub struct ReleaseAddress {
+    /// Which.
+    pub email: Email,
+}
+
+impl Command for ReleaseAddress {
+    type Outcome = User;
+    const OPERATION: &str = "release_address";
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
+        if !state.is_account_admin(context) {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        let user = state
+            .user_by_email(&self.email)
+            .ok_or(Refusal::NotFound(Kind::User))?;
+        if user.standing != Standing::Inactive {
+            return Err(Refusal::Conflict(Conflict::EmailHeld));
+        }
+        let user = User {
+            address_released_at: Some(context.now),
+            ..user.clone()
+        };
+        Ok(Decided {
+            changes: vec![Change::PutUser(user.clone())],
+            outcome: user,
         })
     }
 }

@@ -267,7 +267,7 @@ impl State {
     ///
     /// User keys are their owner's, and account admins'. Service keys are listed by the space they have a place in, for
     /// whoever may read service keys there, or without a space by who made them. Of a space, a page looks at the keys
-    /// of that space at the most.
+    /// of that space at the most. An expired key is in neither list: it is not valid, and nobody has revoked it.
     pub fn keys(
         &self,
         context: &Context,
@@ -306,7 +306,12 @@ impl State {
             (None, None) => {}
         }
         let wanted = |key: &&ApiKey| {
-            key.is_revoked == filter.is_revoked
+            let is_such = if filter.is_revoked {
+                key.is_revoked
+            } else {
+                key.is_alive(context.now)
+            };
+            is_such
                 && KeyKind::of(key.owner) == filter.kind
                 && of.is_none_or(|user| key.created_by == user)
         };

@@ -104,6 +104,11 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
         self.records.get(&id).map(RoleBinding::from)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// All of them, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = RoleBinding> {
         self.records.iter().map(RoleBinding::from)

@@ -334,7 +334,7 @@ impl People {
     fn file(users: &[Arc<User>]) -> Self {
         let mut people = Self::default();
         for user in users {
-            if let Some(email) = user.email() {
+            if let Some(email) = user.held_email() {
                 let email: Arc<str> = email.folded().into();
                 if user.is_listed() {
                     people.listed.insert(user.id, Arc::clone(&email));

@@ -248,6 +248,7 @@ impl World {
             is_developer: account_role.is_developer_by_default(),
             standing: Standing::Active,
             created_at: START,
+            address_released_at: None,
         }));
         self.users.insert(user.to_owned(), id);
     }

@@ -8,7 +8,7 @@ use bindery_core::command::credentials::{
     AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
 };
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
-use bindery_core::command::operator::{Bootstrap, IssueUserKey};
+use bindery_core::command::operator::{Bootstrap, IssueUserKey, SetQuota};
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
     UpdateOrganization,
@@ -24,13 +24,16 @@ use bindery_core::command::roles::{CreateRole, DeleteRole, UpdateRole};
 use bindery_core::command::spaces::{
     AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
 };
-use bindery_core::command::users::{CreateUser, DeleteUser, Invitation, UpdateUser};
+use bindery_core::command::users::{
+    CreateUser, DeleteUser, Invitation, ReleaseAddress, UpdateUser,
+};
 use bindery_core::command::{Assignment, Caller, Context};
 use bindery_core::credential::PasswordHash;
 use bindery_core::id::{
     ApiKeyId, Id as _, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
 };
 use bindery_core::place::LlmIntegration;
+use bindery_core::quota::{QUOTAS, Quota};
 use bindery_core::resource::Bindable;
 use bindery_core::role::{
     AccountRole, CUSTOM_FIRST, OrganizationRole, PREDEFINED_ROLES, SpaceRole,
@@ -67,7 +70,10 @@ struct World<'a> {
 
 impl World<'_> {
     fn caller(&self, pick: CallerPick, wish: &Wish) -> Caller {
-        let is_operators = matches!(wish, Wish::Bootstrap | Wish::IssueUserKey { .. });
+        let is_operators = matches!(
+            wish,
+            Wish::Bootstrap | Wish::IssueUserKey { .. } | Wish::SetQuota { .. }
+        );
         if is_operators != (pick.0 >= CallerPick::ANY) {
             return Caller::Operator;
         }
@@ -125,6 +131,20 @@ impl World<'_> {
                 email: self.email(EmailPick::Fresh),
                 key_name: self.key_name(),
                 secret: secret(self.serial),
+            }),
+            Wish::SetQuota { quota, limit } => {
+                let totals: Vec<Quota> = QUOTAS
+                    .iter()
+                    .filter(|info| !info.is_daily)
+                    .map(|info| info.quota)
+                    .collect();
+                AnyCommand::SetQuota(SetQuota {
+                    quota: Pick(quota).of(&totals).unwrap_or(Quota::Users),
+                    limit,
+                })
+            }
+            Wish::ReleaseAddress { user } => AnyCommand::ReleaseAddress(ReleaseAddress {
+                email: self.email_of_deleted(user),
             }),
             Wish::IssueUserKey {
                 user,
@@ -674,6 +694,17 @@ impl World<'_> {
                 .map_or(fresh, |email| email.as_str().to_uppercase()),
         };
         Email::parse(&text).expect("an address")
+    }
+
+    /// The address of someone who was deleted, if there is one; then of anybody.
+    fn email_of_deleted(&self, pick: Pick) -> Email {
+        let gone = self.model.users.iter();
+        let gone = gone.filter(|user| user.standing == Standing::Inactive);
+        let gone: Vec<&Email> = gone.filter_map(email_of).collect();
+        match pick.of(&gone) {
+            Some(email) if !pick.0.is_multiple_of(8) => email.clone(),
+            _ => self.email(EmailPick::Taken(pick)),
+        }
     }
 
     /// The address of someone who is active and has no key yet, if there is one; then of anybody.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bindery_core::permission::Permission;
 use bindery_core::place::AccountSettings;
+use bindery_core::quota::QuotaLimits;
 use bindery_core::role::AccountRole;
 use proptest::bool::weighted;
 use proptest::collection::vec;
@@ -100,6 +101,7 @@ fn settings() -> impl Strategy<Value = AccountSettings> {
             developer_access,
             audit_logging: true,
             key_lifetime_max_seconds,
+            quotas: QuotaLimits::default(),
         },
     )
 }
@@ -134,6 +136,9 @@ fn wish() -> impl Strategy<Value = Wish> {
                     user, name, is_developer,
                 }),
             2 => pick().prop_map(|user| Wish::DeleteUser { user }),
+            3 => pick().prop_map(|user| Wish::ReleaseAddress { user }),
+            2 => (any::<u8>(), option::weighted(0.6, 0..12_u64))
+                .prop_map(|(quota, limit)| Wish::SetQuota { quota, limit }),
         ]
     };
     prop_oneof![

@@ -14,6 +14,12 @@ pub enum Wish {
         user: Pick,
         is_enforcement_point: bool,
     },
+    SetQuota {
+        /// Which of the totals.
+        quota: u8,
+        /// `None` is the default.
+        limit: Option<u64>,
+    },
     CreateRoleBinding {
         user: Pick,
         role: Pick,
@@ -57,6 +63,9 @@ pub enum Wish {
         is_developer: Option<bool>,
     },
     DeleteUser {
+        user: Pick,
+    },
+    ReleaseAddress {
         user: Pick,
     },
     ResendInvitation {

@@ -220,6 +220,7 @@ impl Model {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
+            address_released_at: None,
         });
         self.api_keys.push(ApiKey {
             id: key,

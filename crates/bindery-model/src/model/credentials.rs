@@ -1,6 +1,6 @@
 //! Invitations, passwords and signing in (`contract/operations.md`, users; what it leaves open is said at the commands).
 
-use bindery_core::api_key::{KeyOwner, Secret, SecretHash};
+use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::command::credentials::{
     AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
 };
@@ -230,8 +230,17 @@ impl Model {
                 && !key.is_revoked
                 && key.expires_at.is_some_and(|end| end <= context.now)
         });
+        // A hundred at once; then the oldest gives way.
+        let mut mine: Vec<&ApiKey> = Vec::new();
+        for key in &self.api_keys {
+            if key.owner == KeyOwner::User(user) && key.is_sign_in && !key.is_revoked {
+                mine.push(key);
+            }
+        }
+        mine.sort_by_key(|key| (key.created_at, key.id));
+        let oldest = mine.first().copied().filter(|_| mine.len() >= 100);
         let expires_at = Some(later(context.now, TWELVE_HOURS_MS.min(longest)));
-        if let Some(id) = ended.map(|key| key.id) {
+        if let Some(id) = ended.or(oldest).map(|key| key.id) {
             // Made good again under its id, as if it were new.
             for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
                 key.secret = secret.clone();

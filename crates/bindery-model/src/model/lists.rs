@@ -216,7 +216,13 @@ impl Model {
                 Some(space) => spaces.contains(&space),
             };
             let is_theirs = creator.is_none() || creator == Some(key.created_by);
-            let is_such = kind == filter.kind && key.is_revoked == filter.is_revoked;
+            // `ACTIVE` lists "only keys that are valid for use", so an expired key is in neither list.
+            let is_in_list = if filter.is_revoked {
+                key.is_revoked
+            } else {
+                self.is_key_alive(key.id, context.now)
+            };
+            let is_such = kind == filter.kind && is_in_list;
             if is_such && is_in_space && is_theirs {
                 ids.push(key.id);
             }

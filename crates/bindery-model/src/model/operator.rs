@@ -32,6 +32,7 @@ impl Model {
             is_developer: true,
             standing: Standing::Active,
             created_at: context.now,
+            address_released_at: None,
         });
         self.give_key(id, &command.key_name, &command.secret, context.now);
         Ok(())
@@ -59,11 +60,13 @@ impl Model {
         Ok(())
     }
 
-    /// The human with this address, ignoring case.
+    /// The human who holds this address, ignoring case.
     pub(super) fn user_with(&self, email: &Email) -> Option<&User> {
         let wanted = email.as_str().to_lowercase();
         self.users.iter().find(|user| match &user.identity {
-            Identity::Human { email } => email.as_str().to_lowercase() == wanted,
+            Identity::Human { email } => {
+                user.address_released_at.is_none() && email.as_str().to_lowercase() == wanted
+            }
             Identity::Bot { .. } => false,
         })
     }

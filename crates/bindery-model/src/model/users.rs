@@ -1,7 +1,9 @@
 //! Users (`contract/operations.md`).
 
 use bindery_core::api_key::KeyOwner;
-use bindery_core::command::users::{CreateUser, DeleteUser, Invitation, UpdateUser};
+use bindery_core::command::users::{
+    CreateUser, DeleteUser, Invitation, ReleaseAddress, UpdateUser,
+};
 use bindery_core::command::{Assignment, Context};
 use bindery_core::credential::{Credential, Link, LinkPurpose};
 use bindery_core::id::{ApiKeyId, Kind, UserId};
@@ -90,6 +92,7 @@ impl Model {
             is_developer: command.is_developer.unwrap_or(by_role),
             standing,
             created_at,
+            address_released_at: None,
         };
         let turns = |old: &User| {
             (old.account_role == AccountRole::Annotator) != (role == AccountRole::Annotator)
@@ -229,6 +232,29 @@ impl Model {
             self.revoke(key);
         }
         self.make_inactive(command.user);
+        Ok(())
+    }
+
+    /// The address of a deleted person becomes free; they keep everything else that is known of them.
+    pub(super) fn release_address(
+        &mut self,
+        context: &Context,
+        command: &ReleaseAddress,
+    ) -> Result<(), Refusal> {
+        if !self.is_account_admin(context.user(), context.now) {
+            return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
+        }
+        let holder = self.user_with(&command.email);
+        let id = match holder.map(|user| (user.id, user.standing)) {
+            None => return Err(Refusal::NotFound(Kind::User)),
+            Some((id, Standing::Inactive)) => id,
+            Some(_) => return Err(Refusal::Conflict(Conflict::EmailHeld)),
+        };
+        for user in &mut self.users {
+            if user.id == id {
+                user.address_released_at = Some(context.now);
+            }
+        }
         Ok(())
     }
 }

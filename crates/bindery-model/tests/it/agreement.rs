@@ -65,20 +65,29 @@ pub(crate) fn check_turn(play: &Play, turn: &Turn<'_>) -> TestCaseResult {
         "engine left, model right, after\n{}",
         play.transcript
     );
-    let records: Vec<Change> = play.records.values().cloned().collect();
+    // The account itself is no record of the model.
+    let records = play.records.values();
+    let records = records.filter(|one| !matches!(one, Change::PutAccount(_)));
+    let records: Vec<Change> = records.cloned().collect();
     prop_assert_eq!(
         &records,
         &play.model.records(),
         "engine left, model right, after\n{}",
         play.transcript
     );
+    prop_assert_eq!(
+        play.state.account(),
+        &play.model.account,
+        "{}",
+        play.transcript
+    );
     let mut issued = play.model.issued.clone();
     issued.sort_unstable();
-    // Restrictions and credentials have no number of their own, so none is given out.
+    // Restrictions and credentials have no number of their own, so none is given out; that of the account is given by the store.
     let issued_by_engine: Vec<(Kind, u32)> = play
         .state
         .issued()
-        .filter(|(kind, _)| !matches!(kind, Kind::Restriction | Kind::Credential))
+        .filter(|(kind, _)| !matches!(kind, Kind::Restriction | Kind::Credential | Kind::Account))
         .collect();
     prop_assert_eq!(issued_by_engine, issued, "{}", play.transcript);
     Ok(())
@@ -152,6 +161,7 @@ impl Tally {
                     Refusal::Invalid(_) => "400",
                     Refusal::Conflict(_) => "409",
                     Refusal::Unprocessable(_) => "422",
+                    Refusal::Quota(_) => "quota",
                 };
                 *self.refused.entry(status).or_default() += 1;
             }
@@ -270,12 +280,12 @@ impl Tally {
     fn is_rich(&self) -> bool {
         self.questions >= 100_000
             && self.succeeded * 3 >= self.commands
-            && self.by_command.len() == 37
+            && self.by_command.len() == 39
             && self
                 .by_command
                 .values()
                 .all(|(_, succeeded)| *succeeded > 0)
             && self.reasons.len() == 17
-            && self.refused.len() == 6
+            && self.refused.len() == 7
     }
 }

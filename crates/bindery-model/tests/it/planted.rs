@@ -69,7 +69,10 @@ fn a_planted_forgotten_cascade_is_caught() {
                 fold(&mut records, change);
             }
             prop_assert!(
-                records.values().eq(&play.model.records()),
+                records
+                    .values()
+                    .filter(|one| !matches!(one, Change::PutAccount(_)))
+                    .eq(&play.model.records()),
                 "the records differ after\n{}",
                 play.transcript
             );

@@ -154,6 +154,7 @@ fn bot() -> Vec<Change> {
         is_developer: true,
         standing: Standing::Active,
         created_at: Timestamp::from_millis(1_000),
+        address_released_at: None,
     };
     let key = ApiKey {
         id: key,

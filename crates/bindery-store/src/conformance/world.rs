@@ -130,6 +130,7 @@ fn put_user(number: u32, identity: Identity) -> Change {
         is_developer: true,
         standing: Standing::Active,
         created_at: moment(1),
+        address_released_at: None,
     })
 }
 

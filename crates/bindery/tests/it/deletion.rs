@@ -235,6 +235,7 @@ fn world() -> Vec<Change> {
             is_developer: true,
             standing: Standing::Active,
             created_at,
+            address_released_at: None,
         }));
         changes.push(Change::PutOrganizationMembership(OrganizationMembership {
             id: OrganizationMembershipId::new(number),

@@ -18,6 +18,7 @@ mod interrupted;
 mod limits;
 mod lookups;
 mod nodes;
+mod options;
 mod people;
 mod postgres;
 mod proxy;

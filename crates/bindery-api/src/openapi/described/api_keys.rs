@@ -2,9 +2,11 @@
 
 use bindery_core::id::{SpaceId, UserId};
 
+use super::QUOTA;
 use crate::openapi::Described;
 use crate::wire::api_keys::{
-    ApiKeyCreate, ApiKeyCreated, ApiKeyRefresh, ApiKeys, KeyStatusText, KeyTypeText,
+    ApiKeyCreate, ApiKeyCreated, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, KeyStatusText,
+    KeyTypeText,
 };
 use crate::wire::schema::IdText;
 
@@ -12,7 +14,7 @@ pub(crate) fn list_api_keys() -> Described {
     Described::new(
         "List API keys",
         "The caller's own user keys, or with `space_id` the service keys that reach that space. Secrets are never among it. \
-         A key that has ended keeps the status ACTIVE, with `expires_at` in the past. A revoked service key is found in the spaces \
+         ACTIVE lists the keys that are valid now: an expired key is in neither list. A revoked service key is found in the spaces \
          that it reached at its end, and without `space_id` by who made it.",
     )
     .query::<KeyTypeText>("key_type", "USER is meant if neither this nor `space_id` is given. USER and `space_id` exclude each other.")
@@ -35,6 +37,7 @@ pub(crate) fn create_api_key() -> Described {
     .answers::<ApiKeyCreated>("The new key with its secret, which is shown this once.")
     .refuses(403, "The caller has no developer access, or lacks `SERVICE_KEY_CREATE` on one of the spaces.")
     .refuses(404, "There is no such organization, space or role, or the caller can't see it.")
+    .refuses(409, QUOTA)
     .refuses(
         422,
         "The end lies in the past or too far away, a role can't be had on its level or is above the caller's, or a space lies in \
@@ -45,20 +48,20 @@ pub(crate) fn create_api_key() -> Described {
 pub(crate) fn refresh_api_key() -> Described {
     Described::new(
         "Give a key a new secret",
-        "Everything else about the key stays, its id included. The old secret works for `grace_period_seconds` more. A key with \
-         an end needs `expires_at`, and can't get a later one.",
+        "Everything else about the key stays, its id included: revoking that id ends the new secret and the old one. The old \
+         secret works for `grace_period_seconds` more. A key that expires needs `expires_at`, and can't get a later one.",
     )
     .takes::<ApiKeyRefresh>()
-    .answers::<ApiKeyCreated>("The key with its new secret, which is shown this once.")
+    .answers::<ApiKeyRefreshed>("The key with its new secret, which is shown this once.")
     .refuses(403, "The caller may see the key, but not refresh it, or has no developer access.")
     .refuses(404, "There is no such key, or the caller can't see it.")
-    .refuses(422, "The key is revoked or has ended, or the end that was asked for can't be had.")
+    .refuses(422, "The key is revoked or has expired, or the end that was asked for can't be had.")
 }
 
 pub(crate) fn revoke_api_key() -> Described {
     Described::new(
         "Revoke a key",
-        "At once and for good. Revoking it again changes nothing.",
+        "At once and for good, with every secret of it: a key that was refreshed has kept its id. Revoking it again changes nothing.",
     )
     .answers_nothing("The key is revoked.")
     .refuses(403, "The caller may see the key, but not revoke it.")

@@ -1,5 +1,6 @@
 //! Organizations and their members, described.
 
+use super::QUOTA;
 use crate::openapi::Described;
 use crate::wire::organizations::{
     Organization, OrganizationCreate, OrganizationMembership, OrganizationUpdate,
@@ -28,7 +29,10 @@ pub(crate) fn create_organization() -> Described {
     .takes::<OrganizationCreate>()
     .answers::<Organization>("The new organization.")
     .refuses(403, "The caller may not make organizations.")
-    .refuses(409, "Another organization has the name.")
+    .refuses(
+        409,
+        "Another organization has the name, or a quota is reached.",
+    )
 }
 
 pub(crate) fn get_organization() -> Described {
@@ -75,6 +79,7 @@ pub(crate) fn add_organization_user() -> Described {
         404,
         "There is no such organization or user, or the caller can't see it.",
     )
+    .refuses(409, QUOTA)
     .refuses(
         422,
         "Custom roles can't be given on the level of an organization.",

@@ -30,14 +30,17 @@ pub(crate) fn list_projects() -> Described {
 }
 
 pub(crate) fn create_project() -> Described {
-    Described::new("Make a project", "")
+    Described::new(
+        "Make a project",
+        "Its name is unique in the space, so a 409 tells that a project has it, also a restricted one that the caller can't see.",
+    )
         .takes::<ProjectCreate>()
         .answers::<Project>("The new project.")
         .refuses(
             403,
             "The caller lacks `PROJECT_CREATE` on the space, or there is no such space.",
         )
-        .refuses(409, "Another project of the space has the name.")
+        .refuses(409, "Another project of the space has the name, or a quota is reached.")
 }
 
 pub(crate) fn get_project() -> Described {

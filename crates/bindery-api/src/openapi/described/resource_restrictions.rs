@@ -1,5 +1,6 @@
 //! Resource restrictions, described.
 
+use super::{QUOTA, UNUSED};
 use crate::openapi::Described;
 use crate::wire::resource_restrictions::{
     ResourceRestriction, ResourceRestrictionCreate, ResourceRestrictions, RestrictableText,
@@ -28,6 +29,8 @@ pub(crate) fn create_resource_restriction() -> Described {
     .answers::<ResourceRestriction>("The restriction, new or as it was.")
     .refuses(403, "The caller may read the project, but not restrict it.")
     .refuses(404, "There is no such project, or the caller may not read it.")
+    .refuses(409, QUOTA)
+    .refuses(422, UNUSED)
 }
 
 pub(crate) fn delete_resource_restriction() -> Described {

@@ -3,6 +3,7 @@
 use bindery_core::id::UserId;
 use serde_json::json;
 
+use super::UNUSED;
 use crate::openapi::Described;
 use crate::wire::role_bindings::{
     ResourceTypeText, RoleBinding, RoleBindingCreate, RoleBindingUpdate, RoleBindings,
@@ -32,7 +33,8 @@ pub(crate) fn create_role_binding() -> Described {
     .answers::<RoleBinding>("The new binding.")
     .refuses(403, "The caller lacks `ROLE_BINDING_CREATE` on the resource, or there is no such resource.")
     .refuses(404, "There is no such user or role in the account.")
-    .refuses(409, "The user has a binding on the resource already.")
+    .refuses(409, "The user has a binding on the resource already, or a quota is reached.")
+    .refuses(422, UNUSED)
 }
 
 pub(crate) fn get_role_binding() -> Described {
@@ -56,6 +58,8 @@ pub(crate) fn update_role_binding() -> Described {
         404,
         "There is no such binding or role, or the caller lacks `ROLE_BINDING_CREATE` or `ROLE_BINDING_DELETE` on its resource.",
     )
+    .refuses(409, UNUSED)
+    .refuses(422, UNUSED)
 }
 
 pub(crate) fn delete_role_binding() -> Described {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::UNUSED;
 use crate::openapi::Described;
 use crate::wire::roles::{Role, RoleCreate, RoleUpdate, Roles};
 
@@ -29,10 +30,12 @@ pub(crate) fn create_role() -> Described {
     }))
     .answers::<Role>("The new role.")
     .refuses(403, "The caller lacks `ROLE_CREATE`.")
+    .refuses(404, UNUSED)
     .refuses(
         409,
-        "A role of the account, or a predefined one, has the name.",
+        "A role of the account, or a predefined one, has the name, or a quota is reached.",
     )
+    .refuses(422, UNUSED)
 }
 
 pub(crate) fn get_role() -> Described {

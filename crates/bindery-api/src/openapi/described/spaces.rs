@@ -2,6 +2,7 @@
 
 use bindery_core::id::OrganizationId;
 
+use super::{QUOTA, UNUSED};
 use crate::openapi::Described;
 use crate::wire::schema::{Fragment, IdText};
 use crate::wire::spaces::{Space, SpaceCreate, SpaceMembership, SpaceUpdate, SpaceUserAdd, Spaces};
@@ -27,7 +28,8 @@ pub(crate) fn list_spaces() -> Described {
 pub(crate) fn create_space() -> Described {
     Described::new(
         "Make a space",
-        "Whoever makes it becomes its admin, unless they are one already by what is above it.",
+        "Whoever makes it becomes its admin, unless they are one already by what is above it. Its name is unique in the \
+         organization, so a 409 tells that a space has it, also one that the caller can't see.",
     )
     .takes::<SpaceCreate>()
     .answers::<Space>("The new space.")
@@ -36,7 +38,7 @@ pub(crate) fn create_space() -> Described {
         404,
         "There is no such organization, or the caller can't see it.",
     )
-    .refuses(409, "Another space of the organization has the name.")
+    .refuses(409, "Another space of the organization has the name, or a quota is reached.")
 }
 
 pub(crate) fn get_space() -> Described {
@@ -77,6 +79,8 @@ pub(crate) fn add_space_user() -> Described {
     .answers::<SpaceMembership>("The membership, new or changed. With a custom role it is a role binding, and has its id.")
     .refuses(403, "The caller is no admin of the space; for a custom role, they lack `ROLE_BINDING_CREATE` on it.")
     .refuses(404, "There is no such space, user or role, or the caller can't see it.")
+    .refuses(409, QUOTA)
+    .refuses(422, UNUSED)
 }
 
 pub(crate) fn remove_space_user() -> Described {

@@ -1,5 +1,6 @@
 //! Users, described.
 
+use super::UNUSED;
 use crate::openapi::Described;
 use crate::wire::schema::Fragment;
 use crate::wire::users::{User, UserCreate, UserCreated, UserStatusText, UserUpdate, Users};
@@ -20,8 +21,8 @@ pub(crate) fn create_user() -> Described {
     Described::new(
         "Add a user",
         "`invite_mode` NONE makes the user active at once. EMAIL_LINK sends them a link to accept with. TEMPORARY_PASSWORD shows a \
-         password this once, to hand over: they sign in with it and choose their own. Invitations end after 7 days. Who was deleted \
-         can't come back. The new user belongs to no organization.",
+         password this once, to hand over: they sign in with it and choose their own. Invitations expire after 7 days. The address \
+         of a deleted user is taken until an account admin releases it. The new user belongs to no organization.",
     )
     .takes::<UserCreate>()
     .answers::<UserCreated>("The new user. Only this answer carries `invite_mode`.")
@@ -33,9 +34,10 @@ pub(crate) fn create_user() -> Described {
         403,
         "The caller may not add users, or not with this role or with `is_developer`.",
     )
+    .refuses(404, UNUSED)
     .refuses(
         409,
-        "The address belongs to a user who is active or was deleted, or to an open invitation.",
+        "The address belongs to a user who is active or was deleted, or to an open invitation, or a quota is reached.",
     )
     .refuses(
         422,
@@ -63,7 +65,8 @@ pub(crate) fn update_user() -> Described {
 pub(crate) fn delete_user() -> Described {
     Described::new(
         "Delete a user",
-        "For good: memberships, role bindings and user keys end with them, and the address can't be invited again. \
+        "For good: memberships, role bindings and user keys end with them, and the address can't be invited again before an \
+         account admin releases it. \
          Deleting them once more changes nothing.",
     )
     .answers_nothing("The user is gone.")
