@@ -28,16 +28,63 @@ pub struct Credential {
     /// Absent when none was sent, or it was used. A newer one takes its place.
     #[cbor(n(2), decode_with = "known")]
     pub link: Option<Link>,
+    /// Who may know the password or the link besides the person.
+    #[n(3)]
+    #[cbor(default)]
+    pub known_to: KnownTo,
 }
 
 impl Credential {
-    /// Nothing to prove oneself with.
+    /// Nothing to prove oneself with, and known to nobody else.
     pub(crate) const fn none(user: UserId) -> Self {
         Self {
             user,
             password: None,
             link: None,
+            known_to: KnownTo::Owner,
         }
+    }
+}
+
+/// Who may know a credential besides its person. A server returns a temporary password to the inviter, and the inviter chooses the
+/// address that a link goes to. A password that replaced a known one is known as well: it may be the inviter who replaced it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum KnownTo {
+    /// Not recorded: the credential is older than this field.
+    #[n(0)]
+    #[default]
+    Unrecorded,
+    /// Only the person: a link that was mailed on behalf of an account admin proved the address, or will.
+    #[n(1)]
+    Owner,
+    /// These users too: the inviter, and those who may act as the inviter. At most [`KnownTo::USERS_MAX`].
+    #[n(2)]
+    Users(#[n(0)] Vec<UserId>),
+    /// More users than are recorded.
+    #[n(3)]
+    Anyone,
+}
+
+impl KnownTo {
+    /// Longest recorded chain of inviters.
+    pub const USERS_MAX: usize = 8;
+
+    /// What `inviter` makes known, where `inviters_own` says who may act as the inviter.
+    pub(crate) fn by(inviter: UserId, inviters_own: Option<&Self>) -> Self {
+        match inviters_own {
+            None | Some(Self::Unrecorded | Self::Owner) => Self::Users(vec![inviter]),
+            Some(Self::Users(users)) if users.len() < Self::USERS_MAX => Self::Users(
+                std::iter::once(inviter)
+                    .chain(users.iter().copied())
+                    .collect(),
+            ),
+            Some(Self::Users(_) | Self::Anyone) => Self::Anyone,
+        }
+    }
+
+    /// Whether it is recorded that somebody else may know it.
+    pub(crate) const fn is_known_to_others(&self) -> bool {
+        matches!(self, Self::Users(_) | Self::Anyone)
     }
 }
 

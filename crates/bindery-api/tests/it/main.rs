@@ -7,12 +7,15 @@
 
 mod authzen;
 mod forgetting;
+mod given_rights;
 mod hot;
+mod invited_people;
 mod matrix;
 mod metrics;
 mod people;
 mod personas;
 mod presence;
+mod scene;
 mod sentences;
 mod served;
 mod takeover;

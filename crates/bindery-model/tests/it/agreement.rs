@@ -270,7 +270,7 @@ impl Tally {
     fn is_rich(&self) -> bool {
         self.questions >= 100_000
             && self.succeeded * 3 >= self.commands
-            && self.by_command.len() == 37
+            && self.by_command.len() == 38
             && self
                 .by_command
                 .values()
