@@ -29,8 +29,7 @@ pub struct Credential {
     #[cbor(n(2), decode_with = "known")]
     pub link: Option<Link>,
     /// Who may know the password or the link besides the person.
-    #[n(3)]
-    #[cbor(default)]
+    #[cbor(n(3), default, decode_with = "known")]
     pub known_to: KnownTo,
 }
 
@@ -134,5 +133,59 @@ impl PasswordHash {
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Encode)]
+    struct Before {
+        #[n(0)]
+        user: UserId,
+        #[n(1)]
+        password: Option<PasswordHash>,
+        #[n(2)]
+        link: Option<Link>,
+    }
+
+    #[test]
+    fn a_credential_from_before_does_not_say_who_may_know_it() {
+        let before = Before {
+            user: UserId::new(7),
+            password: Some(PasswordHash::new("hash".to_owned())),
+            link: None,
+        };
+        let bytes = minicbor::to_vec(&before).unwrap();
+        let credential: Credential = minicbor::decode(&bytes).unwrap();
+        assert_eq!(credential.known_to, KnownTo::Unrecorded);
+        for known_to in [
+            KnownTo::Owner,
+            KnownTo::Users(vec![UserId::new(1), UserId::new(2)]),
+            KnownTo::Anyone,
+        ] {
+            let credential = Credential {
+                known_to,
+                ..credential.clone()
+            };
+            let bytes = minicbor::to_vec(&credential).unwrap();
+            assert_eq!(minicbor::decode::<Credential>(&bytes).unwrap(), credential);
+        }
+    }
+
+    #[test]
+    fn a_chain_of_inviters_that_is_too_long_to_record_counts_as_known_to_anyone() {
+        let mut known_to = KnownTo::Owner;
+        for number in 1..=KnownTo::USERS_MAX {
+            known_to = KnownTo::by(UserId::new(u32::try_from(number).unwrap()), Some(&known_to));
+            assert!(matches!(&known_to, KnownTo::Users(users) if users.len() == number));
+        }
+        let known_to = KnownTo::by(UserId::new(99), Some(&known_to));
+        assert_eq!(known_to, KnownTo::Anyone);
+        assert_eq!(
+            KnownTo::by(UserId::new(100), Some(&known_to)),
+            KnownTo::Anyone
+        );
     }
 }

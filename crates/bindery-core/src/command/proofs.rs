@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::{Context, cascade};
 use crate::change::Change;
 use crate::credential::{Credential, KnownTo, LinkPurpose};
-use crate::decision::admin_over;
-use crate::id::{OrganizationId, SpaceId, UserId};
+use crate::decision::{Question, admin_over};
+use crate::id::{Id as _, OrganizationId, SpaceId, UserId};
 use crate::listing::under;
 use crate::permission::Permission;
 use crate::resource::{Bindable, Resource};
@@ -134,7 +134,7 @@ fn could_give(state: &State, giver: UserId, gift: Gift, now: Timestamp) -> bool 
         Gift::Organization(organization) => is_admin_over(organization.into()),
         Gift::Space(space) => is_admin_over(space.into()),
         Gift::Binding(resource) => {
-            let question = crate::decision::Question {
+            let question = Question {
                 principal: giver,
                 permission: Permission::RoleBindingCreate,
                 resource: resource.into(),
@@ -168,12 +168,8 @@ pub(super) fn is_good_for(state: &State, user: &User, now: Timestamp) -> bool {
         && state
             .organization_memberships_of(user.id)
             .all(|seat| could(Gift::Organization(seat.organization)))
-        && under(
-            &state.spaces_of_user,
-            user.id,
-            <SpaceId as crate::id::Id>::NOBODY,
-        )
-        .all(|space| could(Gift::Space(space)))
+        && under(&state.spaces_of_user, user.id, SpaceId::NOBODY)
+            .all(|space| could(Gift::Space(space)))
         && state
             .role_bindings_of(user.id)
             .all(|binding| could(Gift::Binding(binding.resource)))
@@ -187,15 +183,12 @@ pub(super) fn known_after_welcome(
     now: Timestamp,
 ) -> KnownTo {
     let known_to = credential.map_or(KnownTo::Owner, |one| one.known_to.clone());
-    match known_to {
-        KnownTo::Users(users)
-            if (users.iter())
-                .all(|user| admin_over(state, *user, Resource::Account, now).is_some()) =>
-        {
-            KnownTo::Owner
-        }
-        known_to => known_to,
+    if let KnownTo::Users(users) = &known_to
+        && (users.iter()).all(|user| admin_over(state, *user, Resource::Account, now).is_some())
+    {
+        return KnownTo::Owner;
     }
+    known_to
 }
 
 /// Ends the password, the invitation and the user keys of a person. A link to choose a new password stays: an account admin had it
@@ -223,5 +216,96 @@ fn end(state: &State, user: UserId, changes: &mut Vec<Change>) {
         if !is_put(changes, Change::PutApiKey(key.clone()).key()) {
             cascade::revoke(key, changes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api_key::{Secret, SecretHash};
+    use crate::command::credentials::AcceptInvitation;
+    use crate::command::{Caller, Command as _};
+    use crate::credential::{Link, PasswordHash};
+    use crate::id::{AccountId, IdKey, Kind, OrganizationMembershipId};
+    use crate::place::{Account, AccountSettings, Organization};
+    use crate::refusal::Refusal;
+    use crate::role::OrganizationRole;
+    use crate::text::{Description, Email, Name};
+    use crate::user::{Identity, OrganizationMembership};
+
+    const TOKEN: SecretHash = SecretHash([7; 32]);
+
+    /// An account with one person, who was invited before invitations recorded who may know them.
+    fn invited(account_role: AccountRole, is_seated: bool) -> State {
+        let now = Timestamp::from_millis(1);
+        let mut state = State::new(Account {
+            id: AccountId(1),
+            name: Name::parse("old").unwrap(),
+            id_key: IdKey::new([7; 16]),
+            created_at: now,
+            settings: AccountSettings::default(),
+        });
+        let until = Timestamp::from_millis(1000);
+        let user = UserId::new(1);
+        state.apply(&Change::PutUser(User {
+            id: user,
+            name: Name::parse("Boss").unwrap(),
+            identity: Identity::Human {
+                email: Email::parse("boss@example.com").unwrap(),
+            },
+            account_role,
+            is_developer: true,
+            standing: Standing::Invited { until },
+            created_at: now,
+        }));
+        let organization = OrganizationId::new(1);
+        state.apply(&Change::PutOrganization(Organization {
+            id: organization,
+            name: Name::parse("acme").unwrap(),
+            description: Description::default(),
+            created_at: now,
+        }));
+        if is_seated {
+            state.apply(&Change::PutOrganizationMembership(OrganizationMembership {
+                id: OrganizationMembershipId::new(1),
+                user,
+                organization,
+                role: OrganizationRole::Admin,
+            }));
+        }
+        state.apply(&Change::PutCredential(Credential {
+            link: Some(Link {
+                token: TOKEN,
+                purpose: LinkPurpose::Invitation,
+                until,
+            }),
+            known_to: KnownTo::Unrecorded,
+            ..Credential::none(user)
+        }));
+        state
+    }
+
+    fn accept(state: &State) -> Result<(), Refusal> {
+        let context = Context {
+            caller: Caller::Person(UserId::new(1)),
+            now: Timestamp::from_millis(2),
+        };
+        let accept = AcceptInvitation {
+            token: TOKEN,
+            password: PasswordHash::new("chosen".to_owned()),
+            secret: Secret {
+                hash: SecretHash([8; 32]),
+                redacted: String::new(),
+            },
+        };
+        accept.execute(state, &context).map(|_| ())
+    }
+
+    #[test]
+    fn an_old_invitation_counts_as_a_members_unless_its_role_is_an_admins_to_give() {
+        let dead = Err(Refusal::NotFound(Kind::Credential));
+        assert_eq!(accept(&invited(AccountRole::Member, false)), Ok(()));
+        assert_eq!(accept(&invited(AccountRole::Member, true)), dead);
+        assert_eq!(accept(&invited(AccountRole::Admin, true)), Ok(()));
     }
 }

@@ -4,6 +4,7 @@
 //! may take something away, and the end of a seat may give something. Either needs the right to do that too.
 
 use super::Context;
+use crate::decision::Facts as _;
 use crate::id::{RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::refusal::{Forbidden, Refusal};
@@ -30,18 +31,14 @@ pub(super) fn takes_away(
     way: Way,
 ) -> bool {
     let has_membership = state.space_membership(space, user.id).is_some();
-    let bound = state.role_binding_on(Bindable::Space(space), user.id);
-    match way {
-        Way::Add if has_membership => false,
-        Way::Replace if has_membership => true,
-        Way::Add | Way::Replace => match bound {
-            Some(binding) => binding.role != role,
-            None => {
-                let given = crate::decision::Facts::permissions(state, role);
-                !fallback(state, user, space).difference(given).is_empty()
-            }
-        },
+    if has_membership {
+        return way == Way::Replace;
     }
+    if let Some(bound) = state.role_binding_on(Bindable::Space(space), user.id) {
+        return bound.role != role;
+    }
+    let given = state.permissions(role);
+    !fallback(state, user, space).difference(given).is_empty()
 }
 
 /// Refuses a caller who may not remove roles in the space.
@@ -63,9 +60,10 @@ pub(super) fn gives_fallback(state: &State, user: UserId, space: SpaceId) -> boo
     };
     let membership = state.space_membership(space, user.id);
     let binding = state.role_binding_on(Bindable::Space(space), user.id);
-    let permissions = |role| crate::decision::Facts::permissions(state, role);
     let by_membership = membership.map_or(PermissionSet::EMPTY, |seat| seat.role.permissions());
-    let by_binding = binding.map_or(PermissionSet::EMPTY, |binding| permissions(binding.role));
+    let by_binding = binding.map_or(PermissionSet::EMPTY, |binding| {
+        state.permissions(binding.role)
+    });
     let held = by_membership.union(by_binding);
     !fallback(state, user, space).difference(held).is_empty()
 }

@@ -4,9 +4,9 @@
 use bindery_core::api_key::KeyOwner;
 use bindery_core::command::Context;
 use bindery_core::credential::{Credential, KnownTo, LinkPurpose};
-use bindery_core::id::UserId;
+use bindery_core::id::{OrganizationId, SpaceId, UserId};
 use bindery_core::permission::Permission;
-use bindery_core::resource::{Bindable, Resource};
+use bindery_core::resource::Bindable;
 use bindery_core::role::AccountRole;
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Standing, User};
@@ -20,8 +20,8 @@ const INVITERS_MAX: usize = 8;
 #[derive(Clone, Copy)]
 enum Holding {
     AccountRole(AccountRole, bool),
-    InOrganization(Resource),
-    InSpace(Resource),
+    InOrganization(OrganizationId),
+    InSpace(SpaceId),
     Bound(Bindable),
 }
 
@@ -55,12 +55,12 @@ impl Model {
         }
         for one in &self.organization_memberships {
             if one.user == id && !before.organization_memberships.contains(one) {
-                gifts.push(Holding::InOrganization(one.organization.into()));
+                gifts.push(Holding::InOrganization(one.organization));
             }
         }
         for one in &self.space_memberships {
             if one.user == id && !before.space_memberships.contains(one) {
-                gifts.push(Holding::InSpace(one.space.into()));
+                gifts.push(Holding::InSpace(one.space));
             }
         }
         for one in &self.role_bindings {
@@ -79,12 +79,12 @@ impl Model {
         let mut held = vec![Holding::AccountRole(user.account_role, user.is_developer)];
         for one in &self.organization_memberships {
             if one.user == user.id {
-                held.push(Holding::InOrganization(one.organization.into()));
+                held.push(Holding::InOrganization(one.organization));
             }
         }
         for one in &self.space_memberships {
             if one.user == user.id {
-                held.push(Holding::InSpace(one.space.into()));
+                held.push(Holding::InSpace(one.space));
             }
         }
         for one in &self.role_bindings {
@@ -127,11 +127,10 @@ impl Model {
                     role == Some(AccountRole::Member) || role == Some(AccountRole::MemberUiOnly);
                 self.acts(giver, now) && is_member && is_for_every_member(gift)
             }
-            Holding::InOrganization(Resource::Organization(organization)) => {
+            Holding::InOrganization(organization) => {
                 self.is_organization_admin(giver, organization, now)
             }
-            Holding::InSpace(Resource::Space(space)) => self.is_space_admin(giver, space, now),
-            Holding::InOrganization(_) | Holding::InSpace(_) => false,
+            Holding::InSpace(space) => self.is_space_admin(giver, space, now),
             Holding::Bound(on) => {
                 let question = bindery_core::decision::Question {
                     principal: giver,
@@ -192,6 +191,9 @@ fn is_for_every_member(gift: Holding) -> bool {
     match gift {
         Holding::AccountRole(AccountRole::Member, _) => true,
         Holding::AccountRole(AccountRole::Annotator, is_developer) => !is_developer,
-        _ => false,
+        Holding::AccountRole(AccountRole::Admin | AccountRole::MemberUiOnly, _)
+        | Holding::InOrganization(_)
+        | Holding::InSpace(_)
+        | Holding::Bound(_) => false,
     }
 }
