@@ -20,6 +20,9 @@ pub(crate) struct Scene {
     pub(crate) mallory: String,
 }
 
+/// Gives something to a person.
+type Gift = fn(&Scene, &Value);
+
 impl Scene {
     pub(crate) fn new() -> Self {
         let mut builder = Builder::new();
@@ -117,7 +120,7 @@ impl Scene {
     }
 
     /// Each way to give a person something that a plain member can't give.
-    pub(crate) fn gifts() -> [(&'static str, fn(&Self, &Value)); 3] {
+    pub(crate) fn gifts() -> [(&'static str, Gift); 3] {
         [
             ("a role in an organization", |company, user| {
                 company.seat_in_organization(&company.builder.admin_key, user, "ADMIN");

@@ -124,6 +124,7 @@ fn replace(state: &State, context: &Context, command: &AnyCommand) -> Vec<Change
         role,
         created_at: context.now,
         updated_at: context.now,
+        given_by: context.caller.into(),
     })];
     if let (AnyCommand::AddSpaceUser(_), Some(seat)) =
         (command, state.space_membership(space, user))
