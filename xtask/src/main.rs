@@ -64,6 +64,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Walk at random as an attacker with few rights, beside administrators: `--calls N`, `--seed N`, or `--planted` to see that it finds
+    /// mistakes.
+    Walk {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
     Instructions {
         /// Store what was counted.
@@ -110,6 +117,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Schemathesis => suites::schemathesis(root),
         Task::Torture { minutes, seed } => torture::long(root, minutes, seed),
         Task::Simulate { arguments } => suites::simulate(root, &arguments),
+        Task::Walk { arguments } => suites::walk(root, &arguments),
         Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),

@@ -79,6 +79,24 @@ pub(crate) fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
     run(command.args(arguments))
 }
 
+/// Builds and runs the attacker's random walk, as fast as it goes.
+pub(crate) fn walk(root: &Path, arguments: &[String]) -> Result<()> {
+    let mut command = cargo(
+        root,
+        &[
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "bindery-model",
+            "--example",
+            "walk",
+            "--",
+        ],
+    );
+    run(command.args(arguments))
+}
+
 /// Runs every suite and closes with the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
     let began = Instant::now();

@@ -111,7 +111,7 @@ macro_rules! operation {
 
 /// Every operation of `/v2`, of `/access/v1` with its metadata, and of `/bindery/v1`.
 #[rustfmt::skip]
-pub(crate) static OPERATIONS: [Operation; 59] = [
+pub(crate) static OPERATIONS: [Operation; 60] = [
     operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
     operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body Json),
     operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body Empty),
@@ -157,8 +157,9 @@ pub(crate) static OPERATIONS: [Operation; 59] = [
     operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: api_keys::revoke, 204, query [], body Empty),
     operation!(GET "/v2/audit-logs" list_audit_logs: waits audit_logs::list, 200, query ["start_time", "end_time", "user_id", "operation_name", "operation_type", "limit", "cursor"], body Empty),
     operation!(POST "/bindery/v1/invitations/{token}" accept_invitation: open sign_in::accept_invitation, 200, query [], body Json),
-    operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: open sign_in::complete_password_reset, 204, query [], body Json),
+    operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: open sign_in::complete_password_reset, 200, query [], body Json),
     operation!(POST "/bindery/v1/sign-in" sign_in: open sign_in::sign_in, 200, query [], body Json),
+    operation!(POST "/bindery/v1/users/{user_id}/temporary-password" renew_temporary_password: users::renew_temporary_password, 200, query [], body Empty),
     operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: reads enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
     operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: enforcement_points::mark, 204, query [], body Empty),
     operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: enforcement_points::unmark, 204, query [], body Empty),

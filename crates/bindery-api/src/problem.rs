@@ -476,6 +476,21 @@ fn forbidden(lack: Forbidden) -> String {
              of everybody takes a key that an account admin has marked with PUT /bindery/v1/enforcement-points/{api_key_id}"
         }
         Forbidden::AuditLogsOff => "audit logging is switched off for this account",
+        Forbidden::BotMakesPeople => {
+            "a service key adds people only if it is an account admin's: they would outlive it; use a user's own key"
+        }
+        Forbidden::BotGetsPassword => {
+            "a service key can't have a temporary password: who signs in with it would outlive the key; choose the \
+             `invite_mode` EMAIL_LINK or NONE, or use a user's own key"
+        }
+        Forbidden::TakesAway => {
+            "the user holds something in the space that this role would take away, which takes the permission \
+             ROLE_BINDING_DELETE on the space too; ask an admin of the space"
+        }
+        Forbidden::GivesFallback => {
+            "the space is public, and without this role the user would have more there as a member of the organization: \
+             that takes the permission ROLE_BINDING_CREATE on the space too; ask an admin of the space"
+        }
         Forbidden::BotMakesUserKey => "a service key can't make user keys; use a user's own key",
         Forbidden::NotYourServiceKey => {
             "this takes being admin of all spaces that the key is bound to, or having made it and holding \
@@ -603,6 +618,11 @@ fn unprocessable(reason: Unprocessable) -> String {
         Unprocessable::ExpiryTooLate { max_seconds } => format!(
             "`expires_at`: keys of this account live at most {max_seconds} seconds; choose an earlier end"
         ),
+        Unprocessable::ExpiryBeyondMaker => {
+            "`expires_at`: a key that a service key makes ends no later than that one, which must be valid itself; choose an \
+             earlier end"
+                .to_owned()
+        }
         Unprocessable::ExpiryExtended => {
             "`expires_at`: a refresh can't extend the life of a key; choose its present end or an earlier one"
                 .to_owned()

@@ -21,7 +21,9 @@ use crate::problem::Problem;
 use crate::rate::Rate;
 use crate::secret::LinkToken;
 use crate::v2::api_keys::new_text;
-use crate::wire::sign_in::{PasswordChoice, SignInRequest, SignedIn};
+use crate::wire::sign_in::{
+    PasswordChanged, PasswordChoice, PasswordReset, SignInRequest, SignedIn,
+};
 
 /// How many accounts are tried for one address; someone who is in more of them signs in by link.
 const ACCOUNTS_MAX: usize = 4;
@@ -69,7 +71,8 @@ impl Attempts {
 
 pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem> {
     let (account, user, token) = linked(&call).await?;
-    let password = chosen(&call).await?;
+    let body: PasswordChoice = call.body()?;
+    let password = chosen(&call, &body.password).await?;
     let text = new_text()?;
     let command = AcceptInvitation {
         token,
@@ -78,21 +81,22 @@ pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem>
     };
     let (user, key) = execute(&call, &account, user, command).await?;
     let state = account.snapshot();
-    let answer = SignedIn::new(&user, key.as_ref(), &text, state.ids(), call.now);
+    let answer = SignedIn::new(&user, key.as_ref(), None, &text, state.ids(), call.now);
     Answer::json(&answer)
 }
 
 pub(crate) async fn complete_password_reset(call: OpenCall) -> Result<Answer, Problem> {
     let (account, user, token) = linked(&call).await?;
-    let password = chosen(&call).await?;
-    execute(
-        &call,
-        &account,
-        user,
-        CompletePasswordReset { token, password },
-    )
-    .await?;
-    Ok(Answer::empty())
+    let body: PasswordReset = call.body()?;
+    let command = CompletePasswordReset {
+        token,
+        password: chosen(&call, &body.password).await?,
+        end_keys: body.end_keys,
+    };
+    let living = execute(&call, &account, user, command).await?;
+    Answer::json(&PasswordChanged {
+        living_keys: living.into(),
+    })
 }
 
 pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
@@ -105,6 +109,10 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
         // A temporary one is known to whoever handed it over.
         let why = "is the password that you have; choose another";
         return Err(Problem::field("new_password", why));
+    }
+    if body.end_keys && new_password.is_none() {
+        let why = "ends keys together with the password; send `new_password` too";
+        return Err(Problem::field("end_keys", why));
     }
     let offered = Password::offered(&body.password).ok_or_else(Problem::sign_in_refused)?;
     call.services.attempts.take_for(&email)?;
@@ -121,11 +129,12 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
     let command = SignIn {
         verified,
         new_password,
+        end_keys: body.end_keys,
         secret: text.secret(),
     };
-    let (user, key) = execute(&call, &account, user, command).await?;
+    let (user, key, living) = execute(&call, &account, user, command).await?;
     let state = account.snapshot();
-    let answer = SignedIn::new(&user, key.as_ref(), &text, state.ids(), call.now);
+    let answer = SignedIn::new(&user, key.as_ref(), living, &text, state.ids(), call.now);
     Answer::json(&answer)
 }
 
@@ -142,10 +151,9 @@ async fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), P
     Ok((account, user, token))
 }
 
-/// The password of the body, hashed.
-async fn chosen(call: &OpenCall) -> Result<PasswordHash, Problem> {
-    let body: PasswordChoice = call.body()?;
-    let password = Password::choose("password", &body.password)?;
+/// The password of a body, hashed.
+async fn chosen(call: &OpenCall, password: &str) -> Result<PasswordHash, Problem> {
+    let password = Password::choose("password", password)?;
     call.services.passwords.hash(password).await
 }
 

@@ -54,7 +54,9 @@ at("form").addEventListener("submit", async (event) => {
       return;
     }
     at("form").remove();
-    say(kind.done);
+    const living = body.living_keys;
+    const count = living ? living.user_keys + living.service_keys : 0;
+    say(count > 0 ? `${kind.done} API keys of yours that still work: ${count}.` : kind.done);
     if (body.api_key) {
       at("secret").textContent = body.api_key.key;
       at("until").textContent = new Date(body.api_key.expires_at).toLocaleString();

@@ -23,9 +23,11 @@ pub mod enforcement_points;
 pub mod operator;
 pub mod organizations;
 pub mod projects;
+mod proofs;
 pub mod resource_restrictions;
 pub mod role_bindings;
 pub mod roles;
+mod seats;
 pub mod spaces;
 pub mod users;
 
@@ -129,14 +131,16 @@ pub enum Assignment<R> {
 
 /// What every command and query leans on.
 impl State {
-    /// Decides a command: lets the caller in, then executes.
+    /// Decides a command: lets the caller in, executes, then ends credentials that an inviter knows where the command gives more than
+    /// the inviter could give.
     pub fn execute<C: Command>(
         &self,
         command: &C,
         context: &Context,
     ) -> Result<Decided<C::Outcome>, Refusal> {
         command.admit(self, context)?;
-        let decided = command.execute(self, context)?;
+        let mut decided = command.execute(self, context)?;
+        proofs::end_outgrown(self, context, &mut decided.changes);
         self.check_quotas(context, &decided.changes)?;
         Ok(decided)
     }

@@ -28,16 +28,62 @@ pub struct Credential {
     /// Absent when none was sent, or it was used. A newer one takes its place.
     #[cbor(n(2), decode_with = "known")]
     pub link: Option<Link>,
+    /// Who may know the password or the link besides the person.
+    #[cbor(n(3), default, decode_with = "known")]
+    pub known_to: KnownTo,
 }
 
 impl Credential {
-    /// Nothing to prove oneself with.
+    /// Nothing to prove oneself with, and known to nobody else.
     pub(crate) const fn none(user: UserId) -> Self {
         Self {
             user,
             password: None,
             link: None,
+            known_to: KnownTo::Owner,
         }
+    }
+}
+
+/// Who may know a credential besides its person. A server returns a temporary password to the inviter, and the inviter chooses the
+/// address that a link goes to. A password that replaced a known one is known as well: it may be the inviter who replaced it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum KnownTo {
+    /// Not recorded: the credential is older than this field.
+    #[n(0)]
+    #[default]
+    Unrecorded,
+    /// Only the person: a link that was mailed on behalf of an account admin proved the address, or will.
+    #[n(1)]
+    Owner,
+    /// These users too: the inviter, and those who may act as the inviter. At most [`KnownTo::USERS_MAX`].
+    #[n(2)]
+    Users(#[n(0)] Vec<UserId>),
+    /// More users than are recorded.
+    #[n(3)]
+    Anyone,
+}
+
+impl KnownTo {
+    /// Longest recorded chain of inviters.
+    pub const USERS_MAX: usize = 8;
+
+    /// What `inviter` makes known, where `inviters_own` says who may act as the inviter.
+    pub(crate) fn by(inviter: UserId, inviters_own: Option<&Self>) -> Self {
+        match inviters_own {
+            None | Some(Self::Unrecorded | Self::Owner) => Self::Users(vec![inviter]),
+            Some(Self::Users(users)) if users.len() < Self::USERS_MAX => Self::Users(
+                std::iter::once(inviter)
+                    .chain(users.iter().copied())
+                    .collect(),
+            ),
+            Some(Self::Users(_) | Self::Anyone) => Self::Anyone,
+        }
+    }
+
+    /// Whether it is recorded that somebody else may know it.
+    pub(crate) const fn is_known_to_others(&self) -> bool {
+        matches!(self, Self::Users(_) | Self::Anyone)
     }
 }
 
@@ -87,5 +133,59 @@ impl PasswordHash {
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Encode)]
+    struct Before {
+        #[n(0)]
+        user: UserId,
+        #[n(1)]
+        password: Option<PasswordHash>,
+        #[n(2)]
+        link: Option<Link>,
+    }
+
+    #[test]
+    fn a_credential_from_before_does_not_say_who_may_know_it() {
+        let before = Before {
+            user: UserId::new(7),
+            password: Some(PasswordHash::new("hash".to_owned())),
+            link: None,
+        };
+        let bytes = minicbor::to_vec(&before).unwrap();
+        let credential: Credential = minicbor::decode(&bytes).unwrap();
+        assert_eq!(credential.known_to, KnownTo::Unrecorded);
+        for known_to in [
+            KnownTo::Owner,
+            KnownTo::Users(vec![UserId::new(1), UserId::new(2)]),
+            KnownTo::Anyone,
+        ] {
+            let credential = Credential {
+                known_to,
+                ..credential.clone()
+            };
+            let bytes = minicbor::to_vec(&credential).unwrap();
+            assert_eq!(minicbor::decode::<Credential>(&bytes).unwrap(), credential);
+        }
+    }
+
+    #[test]
+    fn a_chain_of_inviters_that_is_too_long_to_record_counts_as_known_to_anyone() {
+        let mut known_to = KnownTo::Owner;
+        for number in 1..=KnownTo::USERS_MAX {
+            known_to = KnownTo::by(UserId::new(u32::try_from(number).unwrap()), Some(&known_to));
+            assert!(matches!(&known_to, KnownTo::Users(users) if users.len() == number));
+        }
+        let known_to = KnownTo::by(UserId::new(99), Some(&known_to));
+        assert_eq!(known_to, KnownTo::Anyone);
+        assert_eq!(
+            KnownTo::by(UserId::new(100), Some(&known_to)),
+            KnownTo::Anyone
+        );
     }
 }

@@ -63,6 +63,14 @@ pub enum Forbidden {
     NotYoursToAsk,
     /// A user key would outlive the limits of the service key that made it.
     BotMakesUserKey,
+    /// A person would outlive the service key that added them; only those of account admins add people.
+    BotMakesPeople,
+    /// A service key could come in as the person, and so outlive itself.
+    BotGetsPassword,
+    /// The user holds something there that the change takes away, which needs the right to remove it as well.
+    TakesAway,
+    /// Without the seat, the user would have more in the public space, which needs the right to give it as well.
+    GivesFallback,
     /// Neither admin of all spaces that the key is bound to, nor its creator with the rights that takes.
     NotYourServiceKey,
 }
@@ -133,6 +141,8 @@ pub enum Unprocessable {
         /// The longest life, in seconds.
         max_seconds: u64,
     },
+    /// The end of the key lies beyond the end of the service key that makes it.
+    ExpiryBeyondMaker,
     /// A refreshed key can't live longer than it would have.
     ExpiryExtended,
     /// A key with an end needs one when it is refreshed.

@@ -7,7 +7,8 @@ use bindery_core::command::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, RefreshApiKey, RevokeApiKey,
 };
 use bindery_core::command::credentials::{
-    AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
+    AcceptInvitation, CompletePasswordReset, RenewTemporaryPassword, ResendInvitation,
+    ResetPassword, SignIn,
 };
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey, SetQuota};
@@ -92,7 +93,7 @@ commands! {
     CreateRole UpdateRole DeleteRole
     CreateResourceRestriction DeleteResourceRestriction
     CreateUser UpdateUser DeleteUser ReleaseAddress
-    ResendInvitation ResetPassword AcceptInvitation CompletePasswordReset SignIn
+    ResendInvitation RenewTemporaryPassword ResetPassword AcceptInvitation CompletePasswordReset SignIn
     CreateOrganization UpdateOrganization DeleteOrganization
     AddOrganizationUser RemoveOrganizationUser
     CreateSpace UpdateSpace DeleteSpace
@@ -185,6 +186,7 @@ impl fmt::Debug for AnyCommand {
                 )
             }
             Self::ResendInvitation(command) => f.write_str(&id(command.user)),
+            Self::RenewTemporaryPassword(command) => f.write_str(&id(command.user)),
             Self::ResetPassword(command) => f.write_str(&id(command.user)),
             Self::AcceptInvitation(command) => write!(f, "by {:?}", command.token.0),
             Self::CompletePasswordReset(command) => write!(f, "by {:?}", command.token.0),

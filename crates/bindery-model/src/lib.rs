@@ -1,8 +1,10 @@
-//! Tests only: the naive model of the contract, and generated histories to compare it with the engine.
+//! Tests only: the naive model of the contract, generated histories to compare it with the engine, and the random walk of an attacker.
 //!
 //! The model shares the types of the core and none of its logic: what it says comes from `contract/authorization.md` and
 //! `contract/operations.md`, read as plainly as they can be read. Nothing that ships depends on this crate.
 
 pub mod command;
+pub mod dice;
 pub mod history;
 pub mod model;
+pub mod walk;

@@ -36,6 +36,7 @@ mod cascade;
 mod credentials;
 mod decision;
 mod inquiry;
+mod known;
 mod lists;
 mod operator;
 mod organizations;
@@ -87,8 +88,19 @@ impl Model {
         }
     }
 
-    /// Runs a command: all of it happens, or none and the refusal says why.
+    /// Runs a command: all of it happens, or none and the refusal says why. Then credentials end that someone knows who could not
+    /// give what the command gave.
     pub fn run(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
+        if self.credentials.is_empty() {
+            return self.run_alone(context, command);
+        }
+        let before = self.clone();
+        self.run_alone(context, command)?;
+        self.end_known_credentials(&before, context);
+        Ok(())
+    }
+
+    fn run_alone(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
         let organizations = self.organization_memberships.clone();
         let spaces = self.space_memberships.clone();
         let bindings = self.role_bindings.clone();
@@ -152,6 +164,9 @@ impl Model {
             | AnyCommand::CompletePasswordReset(_)
             | AnyCommand::SignIn(_) => Ok(()),
             AnyCommand::ResendInvitation(command) => self.resend_invitation(context, command),
+            AnyCommand::RenewTemporaryPassword(command) => {
+                self.renew_temporary_password(context, command)
+            }
             AnyCommand::ResetPassword(command) => self.reset_password(context, command),
             AnyCommand::CreateRoleBinding(command) => self.create_role_binding(context, command),
             AnyCommand::UpdateRoleBinding(command) => self.update_role_binding(context, command),

@@ -19,7 +19,7 @@ use crate::world::{World, lock};
 mod check;
 mod client;
 mod database;
-mod dice;
+
 mod founded;
 mod handle;
 mod operation;

@@ -9,12 +9,12 @@ use bindery_store::Batch;
 
 use crate::client::Client;
 use crate::database::{Database, Ledger};
-use crate::dice::Dice;
 use crate::founded::{self, FOUNDED};
 use crate::operation::{Note, Operation, Read};
 use crate::planted::Plant;
 use crate::seat::Seat;
 use crate::trace::{Event, Trace};
+use bindery_model::dice::Dice;
 
 /// How deep calls that hang lie in each other.
 const DEPTH_MAX: u64 = 2;

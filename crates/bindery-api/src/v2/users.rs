@@ -1,6 +1,6 @@
 //! `/v2/users`.
 
-use bindery_core::command::credentials::{ResendInvitation, ResetPassword};
+use bindery_core::command::credentials::{RenewTemporaryPassword, ResendInvitation, ResetPassword};
 use bindery_core::command::users::{CreateUser, CreatedUser, DeleteUser, Invitation};
 use bindery_core::query::UserFilter;
 use hyper::StatusCode;
@@ -10,6 +10,7 @@ use crate::mail::Letter;
 use crate::password::Password;
 use crate::problem::Problem;
 use crate::secret::LinkToken;
+use crate::wire::sign_in::TemporaryPassword;
 use crate::wire::users::{InviteMode, STATUSES, User, UserCreate, UserCreated, UserUpdate, Users};
 
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
@@ -95,6 +96,28 @@ pub(crate) async fn resend_invitation(call: Call) -> Result<Answer, Problem> {
     let user = call.execute(command).await?;
     call.send(Letter::Invitation, &user, &token);
     Ok(Answer::empty())
+}
+
+/// `/bindery/v1/users/{user_id}/temporary-password`.
+pub(crate) async fn renew_temporary_password(call: Call) -> Result<Answer, Problem> {
+    let user = call.path_id("user_id")?;
+    // Hashing a password takes long.
+    call.state.check_temporary_password(&call.admit()?, user)?;
+    let password = Password::generate()?;
+    let hash = call
+        .services
+        .passwords
+        .hash_for_known(password.clone())
+        .await?;
+    let command = RenewTemporaryPassword {
+        user,
+        password: hash,
+    };
+    let user = call.execute(command).await?;
+    Answer::json(&TemporaryPassword {
+        user: User::new(&user, call.ids(), call.now),
+        temporary_password: password.reveal().to_owned(),
+    })
 }
 
 pub(crate) async fn reset_password(call: Call) -> Result<Answer, Problem> {

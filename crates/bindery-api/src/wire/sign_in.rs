@@ -1,6 +1,7 @@
 //! Accepting invitations, choosing passwords and signing in, on the wire. The bodies carry passwords: nothing here is printed.
 
 use bindery_core::api_key::ApiKey as Key;
+use bindery_core::command::credentials::LivingKeys as Living;
 use bindery_core::id::IdKey;
 use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
@@ -24,6 +25,40 @@ pub(crate) struct PasswordChoice {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct PasswordReset {
+    #[schemars(with = "Text<Password>")]
+    pub(crate) password: String,
+    /// Ends all keys of the person, and the service keys that they made.
+    #[serde(default)]
+    pub(crate) end_keys: bool,
+}
+
+/// Keys that still work after a person has chosen a new password.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct LivingKeys {
+    /// User keys, without the one in this response.
+    user_keys: usize,
+    /// Service keys that the person made.
+    service_keys: usize,
+}
+
+impl From<Living> for LivingKeys {
+    fn from(living: Living) -> Self {
+        Self {
+            user_keys: living.user_keys,
+            service_keys: living.service_keys,
+        }
+    }
+}
+
+/// A password that was changed.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct PasswordChanged {
+    pub(crate) living_keys: LivingKeys,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SignInRequest {
     #[schemars(with = "Text<Email>")]
     pub(crate) email: String,
@@ -32,6 +67,9 @@ pub(crate) struct SignInRequest {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Text<Password>")]
     pub(crate) new_password: Option<String>,
+    /// With `new_password`: ends all keys of the person, and the service keys that they made.
+    #[serde(default)]
+    pub(crate) end_keys: bool,
 }
 
 /// A person who is in, and a key to go on with if they may use the API.
@@ -40,12 +78,16 @@ pub(crate) struct SignedIn {
     user: User,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<ApiKeyCreated>,
+    /// Present if the password is a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    living_keys: Option<LivingKeys>,
 }
 
 impl SignedIn {
     pub(crate) fn new(
         user: &Person,
         key: Option<&Key>,
+        living: Option<Living>,
         text: &KeyText,
         ids: &IdKey,
         now: Timestamp,
@@ -53,6 +95,16 @@ impl SignedIn {
         Self {
             user: User::new(user, ids, now),
             api_key: key.map(|key| ApiKeyCreated::new(key, text, None, ids)),
+            living_keys: living.map(LivingKeys::from),
         }
     }
+}
+
+/// An invited person, and the temporary password that they sign in with.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TemporaryPassword {
+    pub(crate) user: User,
+    /// Shown here and never again.
+    #[schemars(with = "Text<Password>")]
+    pub(crate) temporary_password: String,
 }

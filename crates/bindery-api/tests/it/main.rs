@@ -8,13 +8,16 @@
 mod authzen;
 mod contract;
 mod forgetting;
+mod given_rights;
 mod hot;
+mod invited_people;
 mod matrix;
 mod metrics;
 mod people;
 mod personas;
 mod presence;
 mod quotas;
+mod scene;
 mod sentences;
 mod served;
 mod takeover;

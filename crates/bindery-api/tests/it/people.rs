@@ -18,7 +18,7 @@ const CHOSEN: &str = "correct horse battery";
 const OTHER: &str = "another horse battery";
 
 /// What stands in a link, and what is kept of it.
-fn token(letter: char) -> (String, SecretHash) {
+pub(crate) fn token(letter: char) -> (String, SecretHash) {
     let text = letter.to_string().repeat(40);
     let hash = SecretHash(Sha256::digest(text.as_bytes()).into());
     (text, hash)
@@ -32,14 +32,14 @@ fn invite(builder: &Builder, name: &str, mode: &str) -> Value {
     builder.ask("POST", "/v2/users", &body)
 }
 
-fn user_id(builder: &Builder, user: &Value) -> UserId {
+pub(crate) fn user_id(builder: &Builder, user: &Value) -> UserId {
     let account = builder.served.account(1);
     let id = user["id"].as_str().unwrap();
     account.snapshot().ids().parse(id).unwrap()
 }
 
 /// Has the admin send a link, whose token the test knows.
-fn send<C>(builder: &Builder, command: C)
+pub(crate) fn send<C>(builder: &Builder, command: C)
 where
     C: Command + Send + 'static,
     C::Outcome: Send + std::fmt::Debug,
@@ -103,7 +103,7 @@ fn a_new_password_ends_what_the_old_one_was_good_for_and_no_other_key() {
     let user = user_id(&builder, &user);
     send(&builder, ResetPassword { user, token: hash });
     assert_eq!(status_with(&builder, &third), 200, "until the link is used");
-    assert_eq!(use_link(&builder, "password-resets", &link), 204);
+    assert_eq!(use_link(&builder, "password-resets", &link), 200);
     let statuses = [&own, &third].map(|key| status_with(&builder, key));
     assert_eq!(statuses, [200, 401], "chosen by a link");
     let fourth = key_of(&sign_in(&builder, "ada", CHOSEN, None));
@@ -128,7 +128,7 @@ fn signing_in_makes_no_key_good_again_that_a_person_made_themselves() {
     let (link, hash) = token('r');
     let user = user_id(&builder, &json!({"id": id}));
     send(&builder, ResetPassword { user, token: hash });
-    assert_eq!(use_link(&builder, "password-resets", &link), 204);
+    assert_eq!(use_link(&builder, "password-resets", &link), 200);
     builder.served.wait_seconds(2 * DAY);
     let signed_in = sign_in(&builder, "ada", CHOSEN, None);
     assert_ne!(signed_in.1["api_key"]["id"], made.1["id"]);
@@ -178,7 +178,7 @@ fn a_link_works_to_the_last_moment_for_what_it_was_sent_for_and_the_newest_alone
         "for something else"
     );
     builder.served.wait_seconds(30 * MINUTE - 1);
-    assert_eq!(use_link(&builder, "password-resets", &second), 204);
+    assert_eq!(use_link(&builder, "password-resets", &second), 200);
     let (third, hash) = token('3');
     send(&builder, ResetPassword { user, token: hash });
     builder.served.wait_seconds(30 * MINUTE);

@@ -158,7 +158,7 @@ impl Company {
 pub(crate) struct Builder {
     pub(crate) served: Served,
     pub(crate) admin_key: String,
-    ids: BTreeMap<String, String>,
+    pub(crate) ids: BTreeMap<String, String>,
 }
 
 impl Builder {

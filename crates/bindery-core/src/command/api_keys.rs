@@ -47,7 +47,7 @@ impl Command for CreateUserKey {
             owner: KeyOwner::User(context.user()),
             created_by: context.user(),
             created_at: context.now,
-            expires_at: first_expiry(state, context, self.expires_at)?,
+            expires_at: first_expiry(state, context, context.user(), self.expires_at)?,
             is_revoked: false,
             secret: self.secret.clone(),
             previous: None,
@@ -117,7 +117,7 @@ impl Command for CreateServiceKey {
         self.authorize(state, context)?;
         self.check_roles_exist(state)?;
         let (account_role, seats) = self.check_roles(state, context)?;
-        let expires_at = first_expiry(state, context, self.expires_at)?;
+        let expires_at = first_expiry(state, context, context.user(), self.expires_at)?;
         Ok(self.make(state, context, account_role, &seats, expires_at))
     }
 }
@@ -390,27 +390,47 @@ fn require_developer_access(state: &State, context: &Context) -> Result<(), Refu
     Err(Refusal::Forbidden(Forbidden::NoDeveloperAccess))
 }
 
-/// The end of a new key: in the future, and within what the account allows.
+/// The end of a new key: in the future, within what the account allows, and no later than that of the service key that makes it.
 fn first_expiry(
     state: &State,
     context: &Context,
+    maker: UserId,
     wanted: Option<Timestamp>,
 ) -> Result<Option<Timestamp>, Refusal> {
     let max_seconds = state.account().settings.key_lifetime_max_seconds;
+    let longest = max_seconds.map(|seconds| context.now.plus_seconds(seconds));
+    let makers_end = check_maker(state, context, maker, wanted)?;
     let Some(wanted) = wanted else {
-        return Ok(max_seconds.map(|seconds| context.now.plus_seconds(seconds)));
+        return Ok(longest.into_iter().chain(makers_end).min());
     };
     if wanted <= context.now {
         return Err(Refusal::Unprocessable(Unprocessable::ExpiryPast));
     }
     match max_seconds {
-        Some(max_seconds) if wanted > context.now.plus_seconds(max_seconds) => {
+        Some(max_seconds) if longest.is_some_and(|longest| wanted > longest) => {
             Err(Refusal::Unprocessable(Unprocessable::ExpiryTooLate {
                 max_seconds,
             }))
         }
         Some(_) | None => Ok(Some(wanted)),
     }
+}
+
+/// The end of the service key that made a key, if one did. Nothing that it makes ends later.
+fn check_maker(
+    state: &State,
+    context: &Context,
+    maker: UserId,
+    wanted: Option<Timestamp>,
+) -> Result<Option<Timestamp>, Refusal> {
+    let Some(key) = state.key_of_bot(maker).and_then(|key| state.api_key(key)) else {
+        return Ok(None);
+    };
+    let is_beyond = wanted.is_some_and(|wanted| key.expires_at.is_some_and(|end| end < wanted));
+    if is_beyond || !key.is_alive(context.now) {
+        return Err(Refusal::Unprocessable(Unprocessable::ExpiryBeyondMaker));
+    }
+    Ok(key.expires_at)
 }
 
 /// Gives a key a new secret, in one step; the old one may live on for a grace time.
@@ -467,8 +487,11 @@ impl Command for RefreshApiKey {
             (Some(_), Some(wanted)) if wanted <= context.now => {
                 return refuse(Unprocessable::ExpiryPast);
             }
-            (Some(_), Some(wanted)) => Some(wanted),
-            (None, wanted) => first_expiry(state, context, wanted)?,
+            (Some(_), Some(wanted)) => {
+                check_maker(state, context, old.created_by, Some(wanted))?;
+                Some(wanted)
+            }
+            (None, wanted) => first_expiry(state, context, old.created_by, wanted)?,
         };
         let grace_end = context.now.plus_seconds(self.grace_seconds);
         let until = old.expires_at.map_or(grace_end, |end| end.min(grace_end));
@@ -482,14 +505,18 @@ impl Command for RefreshApiKey {
             previous: (self.grace_seconds > 0).then_some(previous),
             ..old.as_ref().clone()
         };
+        let mut changes = vec![Change::PutApiKey(key.clone())];
+        if let (KeyOwner::Service(bot), Some(end)) = (key.owner, key.expires_at) {
+            cascade::shorten_made_by(state, bot, end, &mut changes);
+        }
         Ok(Decided {
-            changes: vec![Change::PutApiKey(key.clone())],
+            changes,
             outcome: key,
         })
     }
 }
 
-/// Ends a key for good. Once more is no change.
+/// Ends a key for good, with what it made. Once more is no change.
 #[derive(Clone, Debug)]
 pub struct RevokeApiKey {
     /// Which.
@@ -512,16 +539,9 @@ impl Command for RevokeApiKey {
             return Ok(Decided::unchanged(()));
         }
         let mut changes = Vec::new();
-        let last = ApiKey {
-            last_spaces: match key.owner {
-                KeyOwner::Service(_) => state.spaces_of_key(key),
-                KeyOwner::User(_) => Vec::new(),
-            },
-            ..key.as_ref().clone()
-        };
-        cascade::revoke(&last, &mut changes);
-        if let KeyOwner::Service(bot) = key.owner {
-            cascade::retire_bot(state, bot, &mut changes);
+        match key.owner {
+            KeyOwner::Service(_) => cascade::revoke_service_key(state, key, &mut changes),
+            KeyOwner::User(_) => cascade::revoke(key, &mut changes),
         }
         Ok(Decided {
             changes,

@@ -10,6 +10,7 @@ use crate::listing::{Candidates, KeyKind, Marked, Privacy, Validity, under};
 use crate::resource::Bindable;
 use crate::role_binding::RoleBinding;
 use crate::state::State;
+use crate::time::Timestamp;
 use crate::user::{Identity, Standing, User};
 
 /// A project: its bindings, its restriction, itself.
@@ -59,11 +60,11 @@ pub(super) fn organization(state: &State, id: OrganizationId, changes: &mut Vec<
         members.take_while(|member| member.key.0 == id)
     };
     keys.extend(members().filter_map(|member| key_of_bot(state, member.key.1)));
+    let mut ended = BTreeSet::new();
     for key in keys.into_iter().filter_map(|key| state.api_key(key)) {
         let bot = key.principal();
         if !key.is_revoked && state.spaces_bound_to(bot).all(is_inside) {
-            revoke(key, changes);
-            retire_bot(state, bot, changes);
+            end_service_key(state, key, LastSpaces::Dropped, &mut ended, changes);
         }
     }
     for space_id in &spaces {
@@ -100,8 +101,13 @@ pub(super) fn bot_without_space(
         && !key.is_revoked
         && !state.spaces_bound_to(user).any(stays_in)
     {
-        revoke(key, changes);
-        retire_bot(state, user, changes);
+        end_service_key(
+            state,
+            key,
+            LastSpaces::Dropped,
+            &mut BTreeSet::new(),
+            changes,
+        );
         once_each(changes);
     }
 }
@@ -170,6 +176,68 @@ pub(super) fn retire_bot(state: &State, bot: UserId, changes: &mut Vec<Change>) 
             standing: Standing::Inactive,
             ..user.as_ref().clone()
         }));
+    }
+}
+
+/// Whether a service key that is revoked keeps the spaces that it reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastSpaces {
+    Kept,
+    Dropped,
+}
+
+/// Revokes a service key and those that it made, at any depth.
+pub(super) fn revoke_service_key(state: &State, key: &ApiKey, changes: &mut Vec<Change>) {
+    end_service_key(state, key, LastSpaces::Kept, &mut BTreeSet::new(), changes);
+}
+
+fn end_service_key(
+    state: &State,
+    key: &ApiKey,
+    last_spaces: LastSpaces,
+    ended: &mut BTreeSet<ApiKeyId>,
+    changes: &mut Vec<Change>,
+) {
+    let mut waiting = vec![key];
+    while let Some(key) = waiting.pop() {
+        if !ended.insert(key.id) {
+            continue;
+        }
+        let last = ApiKey {
+            last_spaces: match last_spaces {
+                LastSpaces::Kept => state.spaces_of_key(key),
+                LastSpaces::Dropped => Vec::new(),
+            },
+            ..key.clone()
+        };
+        revoke(&last, changes);
+        retire_bot(state, key.principal(), changes);
+        waiting.extend(state.valid_service_keys_of(key.principal()));
+    }
+}
+
+/// The service keys that a service key made, at any depth, end no later than it.
+pub(super) fn shorten_made_by(
+    state: &State,
+    bot: UserId,
+    end: Timestamp,
+    changes: &mut Vec<Change>,
+) {
+    let mut makers = vec![bot];
+    let mut seen = BTreeSet::new();
+    while let Some(maker) = makers.pop() {
+        for key in state.valid_service_keys_of(maker) {
+            if !seen.insert(key.id) {
+                continue;
+            }
+            if key.expires_at.is_none_or(|own| end < own) {
+                changes.push(Change::PutApiKey(ApiKey {
+                    expires_at: Some(end),
+                    ..key.clone()
+                }));
+            }
+            makers.push(key.principal());
+        }
     }
 }
 
@@ -251,6 +319,18 @@ impl State {
         under(
             keys,
             (user, KeyKind::User, Validity::Valid),
+            ApiKeyId::NOBODY,
+        )
+        .filter_map(|key| self.api_key(key))
+        .map(AsRef::as_ref)
+    }
+
+    /// The service keys that a person or bot made and that aren't revoked.
+    pub(crate) fn valid_service_keys_of(&self, user: UserId) -> impl Iterator<Item = &ApiKey> {
+        let keys = &self.listing.keys_of_creator;
+        under(
+            keys,
+            (user, KeyKind::Service, Validity::Valid),
             ApiKeyId::NOBODY,
         )
         .filter_map(|key| self.api_key(key))

@@ -2,11 +2,11 @@
 //! (`contract/operations.md`, users).
 
 use super::operator::user_key;
-use super::{Caller, Command, Context, Counts, Decided};
+use super::{Caller, Command, Context, Counts, Decided, cascade, proofs};
 use crate::api_key::{ApiKey, Secret, SecretHash};
 use crate::change::Change;
 use crate::credential::{
-    Credential, Link, LinkPurpose, PASSWORD_RESET_SECONDS, PasswordHash, SIGN_IN_SECONDS,
+    Credential, KnownTo, Link, LinkPurpose, PASSWORD_RESET_SECONDS, PasswordHash, SIGN_IN_SECONDS,
 };
 use crate::id::{Kind, UserId};
 use crate::permission::Permission;
@@ -19,7 +19,7 @@ use crate::user::{INVITATION_SECONDS, Standing, User, UserStatus};
 /// How many keys from signing in a person has at once.
 pub const SIGN_INS_MAX: usize = 100;
 
-/// Sends an invitation again, with a new link and the whole time to accept it; the link before it is dead.
+/// Sends an invitation again, with a new link and the whole time to accept it. The link or temporary password from before ends.
 #[derive(Clone, Debug)]
 pub struct ResendInvitation {
     /// To whom.
@@ -52,7 +52,65 @@ impl Command for ResendInvitation {
         Ok(Decided {
             changes: vec![
                 Change::PutUser(user.clone()),
-                put_link(state, user.id, link),
+                Change::PutCredential(Credential {
+                    link: Some(link),
+                    known_to: state.known_to_sender(context, true),
+                    ..Credential::none(user.id)
+                }),
+            ],
+            outcome: user,
+        })
+    }
+}
+
+/// Gives an invited person a temporary password, and the whole time to use it. The link or temporary password from before ends. For
+/// servers without mail, where an invitation can't be sent again.
+#[derive(Clone, Debug)]
+pub struct RenewTemporaryPassword {
+    /// To whom.
+    pub user: UserId,
+    /// The new password, hashed.
+    pub password: PasswordHash,
+}
+
+impl State {
+    /// The invited person to whom the caller may give a temporary password.
+    pub fn check_temporary_password(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<&User, Refusal> {
+        let user = self.visible_user(context, user)?;
+        self.authorize(context, Permission::UserCreate, Resource::Account)?;
+        if self.is_bot(context) {
+            return Err(Refusal::Forbidden(Forbidden::BotGetsPassword));
+        }
+        if user.status(context.now) != Some(UserStatus::Invited) {
+            return Err(Refusal::Invalid(Invalid::NotInvited));
+        }
+        Ok(user)
+    }
+}
+
+impl Command for RenewTemporaryPassword {
+    type Outcome = User;
+    const OPERATION: &str = "renew_temporary_password";
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
+        let user = state.check_temporary_password(context, self.user)?;
+        let until = context.now.plus_seconds(INVITATION_SECONDS);
+        let user = User {
+            standing: Standing::Invited { until },
+            ..user.clone()
+        };
+        Ok(Decided {
+            changes: vec![
+                Change::PutUser(user.clone()),
+                Change::PutCredential(Credential {
+                    password: Some(self.password.clone()),
+                    known_to: state.known_to_sender(context, false),
+                    ..Credential::none(user.id)
+                }),
             ],
             outcome: user,
         })
@@ -112,41 +170,70 @@ impl Command for AcceptInvitation {
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<Self::Outcome>, Refusal> {
         let user = linked(state, context, &self.token, LinkPurpose::Invitation)?;
-        if user.status(context.now) != Some(UserStatus::Invited) {
+        if user.status(context.now) != Some(UserStatus::Invited)
+            || !proofs::is_good_for(state, user, context.now)
+        {
             return Err(Refusal::NotFound(Kind::Credential));
         }
-        Ok(welcome(state, context, user, &self.password, &self.secret))
+        // Who used the link has proved the address.
+        let known_to = KnownTo::Owner;
+        Ok(welcome(
+            state,
+            context,
+            user,
+            &self.password,
+            known_to,
+            &self.secret,
+        ))
     }
 }
 
-/// Chooses a new password by a link. Whoever came in with the old one is out; other keys stay as they are.
+/// Chooses a new password by a link. Keys from signing in with the old one end. Other keys live on, unless an inviter may have made
+/// them, or the person ends them.
 #[derive(Clone, Debug)]
 pub struct CompletePasswordReset {
     /// The link's token, hashed.
     pub token: SecretHash,
     /// The password they chose.
     pub password: PasswordHash,
+    /// Whether all keys of the person end, and the service keys that they made.
+    pub end_keys: bool,
+}
+
+/// Keys that still work after a person has chosen a new password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LivingKeys {
+    /// User keys, without the one that signing in returns.
+    pub user_keys: usize,
+    /// Service keys that the person made.
+    pub service_keys: usize,
 }
 
 impl Command for CompletePasswordReset {
-    type Outcome = ();
+    type Outcome = LivingKeys;
     const OPERATION: &str = "complete_password_reset";
 
     fn admit(&self, _: &State, context: &Context) -> Result<(), Refusal> {
         person(context).map(|_| ())
     }
 
-    fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<LivingKeys>, Refusal> {
         let user = linked(state, context, &self.token, LinkPurpose::PasswordReset)?;
         if user.standing != Standing::Active {
             return Err(Refusal::NotFound(Kind::Credential));
         }
-        let mut changes = vec![set_password(user.id, &self.password)];
-        end_sign_ins(state, context, user.id, &mut changes);
-        Ok(Decided {
-            changes,
-            outcome: (),
-        })
+        let mut changes = vec![set_password(user.id, &self.password, KnownTo::Owner)];
+        let was_known = state
+            .credential(user.id)
+            .is_some_and(|credential| credential.known_to.is_known_to_others());
+        let ends = match (self.end_keys, was_known) {
+            (true, _) => Ends::AllKeys,
+            // The link proves the address, and nothing before it did.
+            (false, true) => Ends::UserKeys,
+            (false, false) => Ends::SignIns,
+        };
+        let outcome = end_keys(state, context, user.id, ends, &mut changes);
+        Ok(Decided { changes, outcome })
     }
 }
 
@@ -158,12 +245,15 @@ pub struct SignIn {
     pub verified: PasswordHash,
     /// In the place of a temporary password.
     pub new_password: Option<PasswordHash>,
+    /// Whether a new password ends all keys of the person, and the service keys that they made.
+    pub end_keys: bool,
     /// The secret of the key that they get.
     pub secret: Secret,
 }
 
 impl Command for SignIn {
-    type Outcome = (User, Option<ApiKey>);
+    /// The person, the key, and the keys that live on if the password is a new one.
+    type Outcome = (User, Option<ApiKey>, Option<LivingKeys>);
     const OPERATION: &str = "sign_in";
 
     fn admit(&self, _: &State, context: &Context) -> Result<(), Refusal> {
@@ -180,21 +270,40 @@ impl Command for SignIn {
         }
         match (user.status(context.now), &self.new_password) {
             (Some(UserStatus::Invited), Some(chosen)) => {
-                Ok(welcome(state, context, user, chosen, &self.secret))
+                if !proofs::is_good_for(state, user, context.now) {
+                    return Err(Refusal::Unauthenticated);
+                }
+                // Whoever knew the temporary password may be the one who chose this one.
+                let known_to = proofs::known_after_welcome(state, credential, context.now);
+                let Decided { changes, outcome } =
+                    welcome(state, context, user, chosen, known_to, &self.secret);
+                let (user, key) = outcome;
+                let living = living_keys(state, context, user.id, Ends::SignIns);
+                Ok(Decided {
+                    changes,
+                    outcome: (user, key, Some(living)),
+                })
             }
             (Some(UserStatus::Invited), None) => Err(Refusal::Invalid(Invalid::TemporaryPassword)),
             (Some(UserStatus::Active), new_password) => {
                 let key = first_key(state, context, user, &self.secret)
                     .ok_or(Refusal::Forbidden(Forbidden::NoDeveloperAccess))?;
                 let mut changes = Vec::new();
+                let mut living = None;
                 if let Some(chosen) = new_password {
-                    changes.push(set_password(user.id, chosen));
-                    end_sign_ins(state, context, user.id, &mut changes);
+                    let known_to = credential.map_or(KnownTo::Owner, |old| old.known_to.clone());
+                    changes.push(set_password(user.id, chosen, known_to));
+                    let ends = if self.end_keys {
+                        Ends::AllKeys
+                    } else {
+                        Ends::SignIns
+                    };
+                    living = Some(end_keys(state, context, user.id, ends, &mut changes));
                 }
                 changes.push(Change::PutApiKey(key.clone()));
                 Ok(Decided {
                     changes,
-                    outcome: (user.clone(), Some(key)),
+                    outcome: (user.clone(), Some(key), living),
                 })
             }
             (Some(UserStatus::Expired) | None, _) => Err(Refusal::Unauthenticated),
@@ -234,6 +343,7 @@ fn welcome(
     context: &Context,
     user: &User,
     password: &PasswordHash,
+    known_to: KnownTo,
     secret: &Secret,
 ) -> Decided<(User, Option<ApiKey>)> {
     let user = User {
@@ -243,7 +353,7 @@ fn welcome(
     let key = first_key(state, context, &user, secret);
     let mut changes = vec![
         Change::PutUser(user.clone()),
-        set_password(user.id, password),
+        set_password(user.id, password, known_to),
     ];
     changes.extend(key.clone().map(Change::PutApiKey));
     Decided {
@@ -277,17 +387,56 @@ fn first_key(state: &State, context: &Context, user: &User, secret: &Secret) -> 
     })
 }
 
-/// Ends the keys that the person's password was good for.
-fn end_sign_ins(state: &State, context: &Context, user: UserId, changes: &mut Vec<Change>) {
-    let keys = state.valid_user_keys_of(user);
-    let sign_ins = keys.filter(|key| key.is_sign_in && key.is_alive(context.now));
-    changes.extend(sign_ins.map(|key| {
-        Change::PutApiKey(ApiKey {
-            expires_at: Some(context.now),
-            previous: None,
-            ..key.clone()
-        })
-    }));
+/// Which keys end with a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// Those from signing in with it.
+    SignIns,
+    /// All user keys of the person.
+    UserKeys,
+    /// Those too, and the service keys that the person made.
+    AllKeys,
+}
+
+/// Ends keys of a person, and counts those that live on.
+fn end_keys(
+    state: &State,
+    context: &Context,
+    user: UserId,
+    ends: Ends,
+    changes: &mut Vec<Change>,
+) -> LivingKeys {
+    for key in state.valid_user_keys_of(user) {
+        if key.is_sign_in && key.is_alive(context.now) {
+            changes.push(Change::PutApiKey(ApiKey {
+                expires_at: Some(context.now),
+                previous: None,
+                ..key.clone()
+            }));
+        } else if !key.is_sign_in && ends != Ends::SignIns {
+            cascade::revoke(key, changes);
+        }
+    }
+    if ends == Ends::AllKeys {
+        for key in state.valid_service_keys_of(user) {
+            cascade::revoke_service_key(state, key, changes);
+        }
+    }
+    living_keys(state, context, user, ends)
+}
+
+/// Counts the keys of a person that are alive once these have ended.
+fn living_keys(state: &State, context: &Context, user: UserId, ends: Ends) -> LivingKeys {
+    let user_keys = state.valid_user_keys_of(user);
+    let user_keys = user_keys
+        .filter(|key| key.is_alive(context.now) && !key.is_sign_in && ends == Ends::SignIns);
+    let service_keys = state.valid_service_keys_of(user);
+    let service_keys =
+        service_keys.filter(|key| key.is_alive(context.now) && ends != Ends::AllKeys);
+    LivingKeys {
+        user_keys: user_keys.count(),
+        service_keys: service_keys.count(),
+    }
 }
 
 /// Puts a link beside the password that is there.
@@ -301,9 +450,10 @@ pub(super) fn put_link(state: &State, user: UserId, link: Link) -> Change {
 }
 
 /// A new password; the link is used up.
-fn set_password(user: UserId, password: &PasswordHash) -> Change {
+fn set_password(user: UserId, password: &PasswordHash, known_to: KnownTo) -> Change {
     Change::PutCredential(Credential {
         password: Some(password.clone()),
+        known_to,
         ..Credential::none(user)
     })
 }

@@ -1,6 +1,6 @@
 //! Role bindings: create, update, delete (`contract/operations.md`, role bindings).
 
-use super::{Command, Context, Decided};
+use super::{Command, Context, Decided, seats};
 use crate::change::Change;
 use crate::id::{Kind, RoleBindingId, RoleId, UserId};
 use crate::permission::Permission;
@@ -27,10 +27,15 @@ impl Command for CreateRoleBinding {
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<RoleBinding>, Refusal> {
         // Before anything is looked up, and the same for a resource that isn't there.
         state.authorize(context, Permission::RoleBindingCreate, self.on)?;
-        state.live_user(self.user)?;
+        let user = state.live_user(self.user)?;
         state.role(self.role).ok_or(Refusal::NotFound(Kind::Role))?;
         if state.role_binding_on(self.on, self.user).is_some() {
             return Err(Refusal::Conflict(Conflict::BindingExists));
+        }
+        if let Bindable::Space(space) = self.on
+            && seats::takes_away(state, user, space, self.role, seats::Way::Add)
+        {
+            seats::authorize_taking(state, context, space)?;
         }
         let binding = RoleBinding {
             id: state.numbers().next(),
@@ -90,7 +95,8 @@ impl Command for UpdateRoleBinding {
     }
 }
 
-/// Ends a binding.
+/// Deletes a binding. Where its user would have more without it, as a member of the organization in a public space, this takes the
+/// right to give roles there too.
 #[derive(Clone, Debug)]
 pub struct DeleteRoleBinding {
     /// Which binding.
@@ -106,6 +112,17 @@ impl Command for DeleteRoleBinding {
             .role_binding(self.binding)
             .filter(|binding| {
                 state.allows(context, Permission::RoleBindingDelete, binding.resource)
+            })
+            .filter(|binding| {
+                let gives_fallback = match binding.resource {
+                    Bindable::Space(space) => {
+                        state.space_membership(space, binding.user).is_none()
+                            && seats::gives_fallback(state, binding.user, space)
+                    }
+                    Bindable::Project(_) => false,
+                };
+                !gives_fallback
+                    || state.allows(context, Permission::RoleBindingCreate, binding.resource)
             })
             .ok_or(Refusal::NotFound(Kind::RoleBinding))?;
         Ok(Decided {

@@ -4,7 +4,7 @@
 //! binding (`contract/authorization.md` §4).
 
 use super::organizations::match_annotators;
-use super::{Assignment, Command, Context, Decided, cascade};
+use super::{Assignment, Command, Context, Decided, cascade, seats};
 use crate::change::Change;
 use crate::id::{Kind, OrganizationId, RoleId, SpaceId, UserId};
 use crate::permission::Permission;
@@ -279,6 +279,9 @@ impl AddSpaceUser {
     ) -> Result<Decided<SpaceSeat>, Refusal> {
         // A predefined role named by its id counts as that role.
         match_annotators(user.account_role, role == SpaceRole::Annotator.role())?;
+        if seats::takes_away(state, user, self.space, role, seats::Way::Replace) {
+            seats::authorize_taking(state, context, self.space)?;
+        }
         let resource = Bindable::Space(self.space);
         let mut changes = Vec::new();
         let binding = match state.role_binding_on(resource, self.user) {
@@ -318,7 +321,8 @@ impl AddSpaceUser {
     }
 }
 
-/// Takes a user out of a space: the membership and the binding on it. Bindings on its projects stay.
+/// Takes a user out of a space: the membership and the binding on it. Bindings on its projects stay. Where the user would have more
+/// without the seat, as a member of the organization in a public space, this takes the right to give roles there too.
 #[derive(Clone, Debug)]
 pub struct RemoveSpaceUser {
     /// Where.
@@ -344,6 +348,11 @@ impl Command for RemoveSpaceUser {
         let changes: Vec<Change> = membership.into_iter().chain(binding).collect();
         if changes.is_empty() {
             return Err(Refusal::NotFound(Kind::SpaceMembership));
+        }
+        if seats::gives_fallback(state, self.user, self.space)
+            && !state.allows(context, Permission::RoleBindingCreate, self.space)
+        {
+            return Err(Refusal::Forbidden(Forbidden::GivesFallback));
         }
         Ok(Decided {
             changes,

@@ -3,7 +3,7 @@
 use super::{Assignment, Command, Context, Counts, Decided, cascade};
 use crate::api_key::SecretHash;
 use crate::change::Change;
-use crate::credential::{Credential, Link, LinkPurpose, PasswordHash};
+use crate::credential::{Credential, KnownTo, Link, LinkPurpose, PasswordHash};
 use crate::id::{Kind, UserId};
 use crate::permission::Permission;
 use crate::refusal::{Conflict, Forbidden, Invalid, Refusal, Unprocessable};
@@ -36,11 +36,32 @@ impl State {
             self.account_role(context),
             Some(AccountRole::Member | AccountRole::MemberUiOnly)
         );
-        if is_member || self.is_account_admin(context) {
+        if self.is_account_admin(context) {
+            Ok(())
+        } else if is_member && self.is_bot(context) {
+            // A person would outlive the service key.
+            Err(Refusal::Forbidden(Forbidden::BotMakesPeople))
+        } else if is_member {
             Ok(())
         } else {
             Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive))
         }
+    }
+
+    /// Who may know an invitation that the caller sends. A link is mailed, and an account admin vouches for its address; a service
+    /// key vouches for nothing once it has expired.
+    pub(super) fn known_to_sender(&self, context: &Context, is_link: bool) -> KnownTo {
+        if is_link && self.is_account_admin(context) && !self.is_bot(context) {
+            return KnownTo::Owner;
+        }
+        let sender = context.user();
+        KnownTo::by(sender, self.credential(sender).map(|own| &own.known_to))
+    }
+
+    /// Whether the caller is a service key.
+    pub(super) fn is_bot(&self, context: &Context) -> bool {
+        self.user(context.user())
+            .is_some_and(|user| !user.is_human())
     }
 }
 
@@ -89,8 +110,9 @@ impl Command for CreateUser {
             }
             Some((user, Some(UserStatus::Expired))) => {
                 // Whoever invites may come to know the way in, so nobody invites to more than they can give.
-                let is_given =
-                    cascade::holds_anything(state, user.id) || !is_for_members(user.account_role);
+                let is_given = cascade::holds_anything(state, user.id)
+                    || !is_for_members(user.account_role)
+                    || user.is_developer != user.account_role.is_developer_by_default();
                 if is_given && !state.is_account_admin(context) {
                     return Err(Refusal::Forbidden(Forbidden::NotYourInvitation));
                 }
@@ -122,7 +144,7 @@ impl Command for CreateUser {
             cascade::holdings(state, user.id, &mut changes);
         }
         changes.push(Change::PutUser(user.clone()));
-        changes.extend(self.credential(state, user.id, until));
+        changes.extend(self.credential(state, context, user.id, until));
         Ok(Decided {
             changes,
             outcome: CreatedUser::Created(user),
@@ -132,7 +154,13 @@ impl Command for CreateUser {
 
 impl CreateUser {
     /// What the person proves themselves with at first; what an invitation that lapsed left behind goes.
-    fn credential(&self, state: &State, user: UserId, until: Timestamp) -> Option<Change> {
+    fn credential(
+        &self,
+        state: &State,
+        context: &Context,
+        user: UserId,
+        until: Timestamp,
+    ) -> Option<Change> {
         let (password, link) = match &self.invitation {
             Invitation::None => {
                 return state
@@ -151,6 +179,7 @@ impl CreateUser {
         };
         Some(Change::PutCredential(Credential {
             user,
+            known_to: state.known_to_sender(context, link.is_some()),
             password,
             link,
         }))
@@ -160,6 +189,9 @@ impl CreateUser {
     fn authorize(&self, state: &State, context: &Context) -> Result<AccountRole, Refusal> {
         state.may_create_users(context)?;
         let is_admin = state.is_account_admin(context);
+        if state.is_bot(context) && matches!(self.invitation, Invitation::TemporaryPassword(_)) {
+            return Err(Refusal::Forbidden(Forbidden::BotGetsPassword));
+        }
         if !is_admin && self.is_developer.is_some() {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
         }

@@ -5,7 +5,8 @@ use bindery_core::command::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, KeySpace, RefreshApiKey, RevokeApiKey,
 };
 use bindery_core::command::credentials::{
-    AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
+    AcceptInvitation, CompletePasswordReset, RenewTemporaryPassword, ResendInvitation,
+    ResetPassword, SignIn,
 };
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey, SetQuota};
@@ -224,6 +225,14 @@ impl World<'_> {
                 }),
                 token: secret(self.serial).hash,
             }),
+            Wish::RenewTemporaryPassword { user } => {
+                AnyCommand::RenewTemporaryPassword(RenewTemporaryPassword {
+                    user: self.user_standing(user, |standing| {
+                        matches!(standing, Standing::Invited { .. })
+                    }),
+                    password: self.password(),
+                })
+            }
             Wish::ResetPassword { user } => AnyCommand::ResetPassword(ResetPassword {
                 user: self.user_standing(user, |standing| *standing == Standing::Active),
                 token: secret(self.serial).hash,
@@ -233,21 +242,24 @@ impl World<'_> {
                 password: self.password(),
                 secret: secret(self.serial),
             }),
-            Wish::CompletePasswordReset { link } => {
+            Wish::CompletePasswordReset { link, end_keys } => {
                 AnyCommand::CompletePasswordReset(CompletePasswordReset {
                     token: self.token(link, caller),
                     password: self.password(),
+                    end_keys,
                 })
             }
             Wish::SignIn {
                 is_right,
                 has_new_password,
+                end_keys,
             } => AnyCommand::SignIn(SignIn {
                 verified: self
                     .password_of(caller)
                     .filter(|_| is_right)
                     .unwrap_or_else(|| PasswordHash::new("wrong".to_owned())),
                 new_password: has_new_password.then(|| self.password()),
+                end_keys,
                 secret: secret(self.serial),
             }),
             Wish::UpdateUser {

@@ -306,12 +306,17 @@ fn link() -> impl Strategy<Value = LinkPick> {
 fn credential_wish() -> BoxedStrategy<Wish> {
     prop_oneof![
         3 => pick().prop_map(|user| Wish::ResendInvitation { user }),
+        2 => pick().prop_map(|user| Wish::RenewTemporaryPassword { user }),
         4 => pick().prop_map(|user| Wish::ResetPassword { user }),
         5 => link().prop_map(|link| Wish::AcceptInvitation { link }),
-        5 => link().prop_map(|link| Wish::CompletePasswordReset { link }),
-        6 => (weighted(0.85), any::<bool>()).prop_map(|(is_right, has_new_password)| {
-            Wish::SignIn { is_right, has_new_password }
+        5 => (link(), weighted(0.2)).prop_map(|(link, end_keys)| {
+            Wish::CompletePasswordReset { link, end_keys }
         }),
+        6 => (weighted(0.85), any::<bool>(), weighted(0.2)).prop_map(
+            |(is_right, has_new_password, end_keys)| Wish::SignIn {
+                is_right, has_new_password, end_keys,
+            },
+        ),
     ]
     .boxed()
 }

@@ -71,6 +71,9 @@ pub enum Wish {
     ResendInvitation {
         user: Pick,
     },
+    RenewTemporaryPassword {
+        user: Pick,
+    },
     ResetPassword {
         user: Pick,
     },
@@ -79,11 +82,13 @@ pub enum Wish {
     },
     CompletePasswordReset {
         link: LinkPick,
+        end_keys: bool,
     },
     SignIn {
         /// Whether the password is the right one.
         is_right: bool,
         has_new_password: bool,
+        end_keys: bool,
     },
     CreateOrganization {
         name: NamePick,

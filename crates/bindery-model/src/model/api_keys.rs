@@ -30,7 +30,7 @@ impl Model {
             return Err(Refusal::Forbidden(Forbidden::BotMakesUserKey));
         }
         self.require_developer_access(&caller)?;
-        let expires_at = self.first_expiry(context.now, command.expires_at)?;
+        let expires_at = self.first_expiry(context.now, context.user(), command.expires_at)?;
         let id = self.next();
         self.api_keys.push(ApiKey {
             id,
@@ -87,7 +87,7 @@ impl Model {
                 self.check_key_space(context, place.organization, seat)?;
             }
         }
-        let expires_at = self.first_expiry(context.now, command.expires_at)?;
+        let expires_at = self.first_expiry(context.now, context.user(), command.expires_at)?;
         self.make_service_key(context, command, account_role, expires_at);
         Ok(())
     }
@@ -317,9 +317,12 @@ impl Model {
             (Some(_), Some(wanted)) if wanted <= context.now => {
                 return Err(unprocessable(Unprocessable::ExpiryPast));
             }
-            (Some(_), Some(wanted)) => Some(wanted),
+            (Some(_), Some(wanted)) => {
+                self.makers_end(context.now, old.created_by, Some(wanted))?;
+                Some(wanted)
+            }
             // Unbounded: as at creation.
-            (None, wanted) => self.first_expiry(context.now, wanted)?,
+            (None, wanted) => self.first_expiry(context.now, old.created_by, wanted)?,
         };
         let grace_end = later(context.now, command.grace_seconds);
         let previous = PreviousSecret {
@@ -340,7 +343,24 @@ impl Model {
                 };
             }
         }
+        if let (KeyOwner::Service(bot), Some(end)) = (old.owner, expires_at) {
+            self.shorten_made_by(bot, end);
+        }
         Ok(())
+    }
+
+    /// What a service key made ends no later than it.
+    fn shorten_made_by(&mut self, bot: UserId, end: Timestamp) {
+        for id in self.made_by(bot) {
+            let mut made = None;
+            for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
+                key.expires_at = Some(key.expires_at.map_or(end, |own| own.min(end)));
+                made = Some(key.principal());
+            }
+            if let Some(made) = made {
+                self.shorten_made_by(made, end);
+            }
+        }
     }
 
     pub(super) fn revoke_api_key(
@@ -360,14 +380,7 @@ impl Model {
             self.authorize_key(context, &key, Permission::ServiceKeyRevoke)?;
         }
         if !key.is_revoked {
-            let last_spaces = match key.owner {
-                KeyOwner::Service(bot) => self.spaces_bound_to(bot),
-                KeyOwner::User(_) => Vec::new(),
-            };
-            self.revoke(key.id);
-            for revoked in self.api_keys.iter_mut().filter(|one| one.id == key.id) {
-                revoked.last_spaces.clone_from(&last_spaces);
-            }
+            self.revoke_by_hand(key.id);
         }
         Ok(())
     }
@@ -438,18 +451,22 @@ impl Model {
         }
     }
 
-    /// Absent: the account's maximum, or never. Past → 422; beyond the maximum → 422.
+    /// Absent: the account's maximum or the end of the service key that makes it, or never. Past → 422; beyond either → 422.
     fn first_expiry(
         &self,
         now: Timestamp,
+        maker: UserId,
         wanted: Option<Timestamp>,
     ) -> Result<Option<Timestamp>, Refusal> {
+        let makers_end = self.makers_end(now, maker, wanted)?;
         let max_seconds = self.account.settings.key_lifetime_max_seconds;
         let max = max_seconds.map(|seconds| later(now, seconds));
-        match wanted {
-            None => Ok(max),
-            Some(wanted) if wanted <= now => Err(unprocessable(Unprocessable::ExpiryPast)),
-            Some(wanted) => {
+        match (wanted, max, makers_end) {
+            (None, Some(max), Some(end)) if end < max => Ok(Some(end)),
+            (None, Some(max), _) => Ok(Some(max)),
+            (None, None, end) => Ok(end),
+            (Some(wanted), ..) if wanted <= now => Err(unprocessable(Unprocessable::ExpiryPast)),
+            (Some(wanted), max, _) => {
                 if let (Some(max), Some(max_seconds)) = (max, max_seconds)
                     && wanted > max
                 {
@@ -459,6 +476,28 @@ impl Model {
                 Ok(Some(wanted))
             }
         }
+    }
+
+    /// When the service key ends that makes or made a key. It must be alive, and last as long as the key.
+    fn makers_end(
+        &self,
+        now: Timestamp,
+        maker: UserId,
+        wanted: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        for key in &self.api_keys {
+            if key.owner == KeyOwner::Service(maker) {
+                let is_shorter = match (key.expires_at, wanted) {
+                    (Some(end), Some(wanted)) => end < wanted,
+                    _ => false,
+                };
+                if is_shorter || !self.is_key_alive(key.id, now) {
+                    return Err(unprocessable(Unprocessable::ExpiryBeyondMaker));
+                }
+                return Ok(key.expires_at);
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -107,7 +107,39 @@ impl Model {
         self.role_bindings.retain(|binding| binding.user != user);
     }
 
-    /// A key, with the secret in its grace time; with a service key its bot, who is kept with nothing in its hands.
+    /// A service key that somebody revokes keeps its spaces, as do those that it made.
+    pub(super) fn revoke_by_hand(&mut self, id: ApiKeyId) {
+        let mut reached = Vec::new();
+        let mut makers = vec![id];
+        while let Some(id) = makers.pop() {
+            if let Some(KeyOwner::Service(bot)) = self.api_key(id).map(|key| key.owner) {
+                reached.push((id, self.spaces_bound_to(bot)));
+                makers.extend(self.made_by(bot));
+            }
+        }
+        self.revoke(id);
+        for key in &mut self.api_keys {
+            for (id, spaces) in &reached {
+                if key.id == *id {
+                    key.last_spaces.clone_from(spaces);
+                }
+            }
+        }
+    }
+
+    /// The service keys that a user made and that aren't revoked.
+    pub(super) fn made_by(&self, user: UserId) -> Vec<ApiKeyId> {
+        let mut made = Vec::new();
+        for key in &self.api_keys {
+            if key.created_by == user && !key.is_revoked && key.owner != KeyOwner::User(user) {
+                made.push(key.id);
+            }
+        }
+        made
+    }
+
+    /// A key, with the secret in its grace time; with a service key its bot, who is kept with nothing in its hands, and all the
+    /// service keys that the bot made.
     pub(super) fn revoke(&mut self, id: ApiKeyId) {
         for key in &mut self.api_keys {
             if key.id == id {
@@ -119,6 +151,9 @@ impl Model {
         if let Some(KeyOwner::Service(bot)) = self.api_key(id).map(|key| key.owner) {
             self.drop_holdings(bot);
             self.make_inactive(bot);
+            for made in self.made_by(bot) {
+                self.revoke(made);
+            }
         }
     }
 

@@ -2,10 +2,11 @@
 
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::command::credentials::{
-    AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword, SignIn,
+    AcceptInvitation, CompletePasswordReset, RenewTemporaryPassword, ResendInvitation,
+    ResetPassword, SignIn,
 };
 use bindery_core::command::{Caller, Context};
-use bindery_core::credential::{Credential, Link, LinkPurpose, PasswordHash};
+use bindery_core::credential::{Credential, KnownTo, Link, LinkPurpose, PasswordHash};
 use bindery_core::id::{ApiKeyId, Kind, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Forbidden, Invalid, Refusal};
@@ -50,7 +51,39 @@ impl Model {
             purpose: LinkPurpose::Invitation,
             until,
         };
-        self.send(command.user, link);
+        let known_to = self.known_to_inviter(context, true);
+        self.put_credential(Credential {
+            user: command.user,
+            password: None,
+            link: Some(link),
+            known_to,
+        });
+        Ok(())
+    }
+
+    pub(super) fn renew_temporary_password(
+        &mut self,
+        context: &Context,
+        command: &RenewTemporaryPassword,
+    ) -> Result<(), Refusal> {
+        self.require_visible(context, command.user)?;
+        self.require(context, Permission::UserCreate, Resource::Account)?;
+        if !self.user(context.user()).is_some_and(is_human) {
+            return Err(Refusal::Forbidden(Forbidden::BotGetsPassword));
+        }
+        match self.user(command.user).map(|user| user.standing) {
+            Some(Standing::Invited { until }) if context.now < until => {}
+            _ => return Err(Refusal::Invalid(Invalid::NotInvited)),
+        }
+        let until = later(context.now, SEVEN_DAYS_MS);
+        self.stand(command.user, Standing::Invited { until });
+        let known_to = self.known_to_inviter(context, false);
+        self.put_credential(Credential {
+            user: command.user,
+            password: Some(command.password.clone()),
+            link: None,
+            known_to,
+        });
         Ok(())
     }
 
@@ -83,7 +116,11 @@ impl Model {
             Standing::Invited { until } if context.now < until => {}
             _ => return Err(Refusal::NotFound(Kind::Credential)),
         }
-        self.let_in(context, &user, &command.password, &command.secret);
+        if !self.is_invitation_good(&user, context) {
+            return Err(Refusal::NotFound(Kind::Credential));
+        }
+        let known_to = KnownTo::Owner;
+        self.let_in(context, &user, &command.password, known_to, &command.secret);
         Ok(())
     }
 
@@ -96,8 +133,18 @@ impl Model {
         if user.standing != Standing::Active {
             return Err(Refusal::NotFound(Kind::Credential));
         }
-        self.choose_password(user.id, &command.password);
+        let was_known = match self.credential(user.id).map(|one| &one.known_to) {
+            Some(KnownTo::Users(_) | KnownTo::Anyone) => true,
+            Some(KnownTo::Owner | KnownTo::Unrecorded) | None => false,
+        };
+        self.choose_password(user.id, &command.password, KnownTo::Owner);
         self.put_out(context, user.id, None);
+        if was_known || command.end_keys {
+            self.end_own_keys(user.id);
+        }
+        if command.end_keys {
+            self.end_made_keys(user.id);
+        }
         Ok(())
     }
 
@@ -115,8 +162,12 @@ impl Model {
             Standing::Invited { until } if context.now >= until => Err(Refusal::Unauthenticated),
             Standing::Invited { .. } => match &command.new_password {
                 None => Err(Refusal::Invalid(Invalid::TemporaryPassword)),
+                Some(_) if !self.is_invitation_good(&user, context) => {
+                    Err(Refusal::Unauthenticated)
+                }
                 Some(password) => {
-                    self.let_in(context, &user, password, &command.secret);
+                    let known_to = self.known_to_later(user.id, context);
+                    self.let_in(context, &user, password, known_to, &command.secret);
                     Ok(())
                 }
             },
@@ -124,10 +175,15 @@ impl Model {
                 if !self.gets_a_key(&user) {
                     return Err(Refusal::Forbidden(Forbidden::NoDeveloperAccess));
                 }
+                let known_to = self.credential(user.id).map(|one| one.known_to.clone());
                 let key = self.give_short_key(context, user.id, &command.secret);
                 if let Some(password) = &command.new_password {
-                    self.choose_password(user.id, password);
+                    self.choose_password(user.id, password, known_to.unwrap_or(KnownTo::Owner));
                     self.put_out(context, user.id, key);
+                    if command.end_keys {
+                        self.end_own_keys(user.id);
+                        self.end_made_keys(user.id);
+                    }
                 }
                 Ok(())
             }
@@ -172,20 +228,58 @@ impl Model {
 
     /// The newest link replaces the one before, and leaves the password.
     fn send(&mut self, user: UserId, link: Link) {
-        let password = self.credential(user).and_then(|one| one.password.clone());
+        let old = self.credential(user);
+        let password = old.and_then(|one| one.password.clone());
+        let known_to = old.map_or(KnownTo::Owner, |one| one.known_to.clone());
         self.put_credential(Credential {
             user,
             password,
             link: Some(link),
+            known_to,
         });
     }
 
-    fn choose_password(&mut self, user: UserId, password: &PasswordHash) {
+    fn choose_password(&mut self, user: UserId, password: &PasswordHash, known_to: KnownTo) {
         self.put_credential(Credential {
             user,
             password: Some(password.clone()),
             link: None,
+            known_to,
         });
+    }
+
+    /// Who may know the password that a person chose in the place of a temporary one. Account admins are trusted with what they know.
+    fn known_to_later(&self, user: UserId, context: &Context) -> KnownTo {
+        match self.credential(user).map(|one| one.known_to.clone()) {
+            Some(KnownTo::Users(users)) => {
+                for user in &users {
+                    if !self.is_account_admin(*user, context.now) {
+                        return KnownTo::Users(users);
+                    }
+                }
+                KnownTo::Owner
+            }
+            Some(known_to) => known_to,
+            None => KnownTo::Owner,
+        }
+    }
+
+    /// The user keys of a person, but those that come from signing in: they go with the password.
+    fn end_own_keys(&mut self, user: UserId) {
+        for key in self.api_keys.clone() {
+            if key.owner == KeyOwner::User(user) && !key.is_sign_in && !key.is_revoked {
+                self.revoke(key.id);
+            }
+        }
+    }
+
+    /// The service keys that a person made.
+    fn end_made_keys(&mut self, user: UserId) {
+        for key in self.api_keys.clone() {
+            if key.created_by == user && key.owner != KeyOwner::User(user) && !key.is_revoked {
+                self.revoke_by_hand(key.id);
+            }
+        }
     }
 
     /// Nobody stays in by the old password, save with the key that was just given.
@@ -203,9 +297,16 @@ impl Model {
         }
     }
 
-    fn let_in(&mut self, context: &Context, user: &User, password: &PasswordHash, secret: &Secret) {
+    fn let_in(
+        &mut self,
+        context: &Context,
+        user: &User,
+        password: &PasswordHash,
+        known_to: KnownTo,
+        secret: &Secret,
+    ) {
         self.stand(user.id, Standing::Active);
-        self.choose_password(user.id, password);
+        self.choose_password(user.id, password, known_to);
         if self.gets_a_key(user) {
             self.give_short_key(context, user.id, secret);
         }

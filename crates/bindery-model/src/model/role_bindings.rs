@@ -8,6 +8,7 @@ use bindery_core::given::Giver;
 use bindery_core::id::{Kind, RoleBindingId, RoleId};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Conflict, Refusal};
+use bindery_core::resource::Bindable;
 use bindery_core::role_binding::RoleBinding;
 use bindery_core::time::Timestamp;
 
@@ -24,6 +25,11 @@ impl Model {
         self.find_role(command.role)?;
         if self.binding_on(command.user, command.on).is_some() {
             return Err(Refusal::Conflict(Conflict::BindingExists));
+        }
+        if let Bindable::Space(space) = command.on
+            && self.loses_fallback(command.user, space, command.role)
+        {
+            self.require_removing(context, space)?;
         }
         let id = self.next();
         self.role_bindings.push(RoleBinding {
@@ -65,6 +71,13 @@ impl Model {
             return Err(Refusal::NotFound(Kind::RoleBinding));
         };
         if !self.can(context, Permission::RoleBindingDelete, binding.resource) {
+            return Err(Refusal::NotFound(Kind::RoleBinding));
+        }
+        if let Bindable::Space(space) = binding.resource
+            && self.space_membership(binding.user, space).is_none()
+            && self.gains_fallback(binding.user, space)
+            && !self.can(context, Permission::RoleBindingCreate, space)
+        {
             return Err(Refusal::NotFound(Kind::RoleBinding));
         }
         self.role_bindings.retain(|one| one.id != binding.id);

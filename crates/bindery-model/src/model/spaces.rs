@@ -5,18 +5,19 @@ use bindery_core::command::spaces::{
 };
 use bindery_core::command::{Assignment, Context};
 use bindery_core::given::{GivenAt, Giver};
-use bindery_core::id::{Kind, OrganizationId, RoleId, SpaceId};
-use bindery_core::permission::Permission;
+use bindery_core::id::{Kind, OrganizationId, RoleId, SpaceId, UserId};
+use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::place::{Space, SpaceSettings};
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, Refusal};
-use bindery_core::resource::Bindable;
-use bindery_core::role::SpaceRole;
+use bindery_core::resource::{Bindable, Level};
+use bindery_core::role::{AccountRole, OrganizationRole, SpaceRole};
 use bindery_core::role_binding::RoleBinding;
 use bindery_core::text::Name;
 use bindery_core::user::SpaceMembership;
 
-use super::Model;
+use super::decision::named;
 use super::organizations::check_annotator;
+use super::{Model, is_human};
 
 impl Model {
     pub(super) fn create_space(
@@ -115,6 +116,15 @@ impl Model {
             }
             Assignment::Custom(role) => {
                 check_annotator(user.account_role, role == SpaceRole::Annotator.role())?;
+                let on = Bindable::Space(command.space);
+                let loses_binding =
+                    (self.binding_on(user.id, on)).is_some_and(|binding| binding.role != role);
+                if self.space_membership(user.id, command.space).is_some()
+                    || loses_binding
+                    || self.loses_fallback(user.id, command.space, role)
+                {
+                    self.require_removing(context, command.space)?;
+                }
                 self.bind(context, command, role);
             }
         }
@@ -183,11 +193,68 @@ impl Model {
         if self.space_membership(user, space).is_none() && self.binding_on(user, on).is_none() {
             return Err(Refusal::NotFound(Kind::SpaceMembership));
         }
+        if self.gains_fallback(user, space)
+            && !self.can(context, Permission::RoleBindingCreate, space)
+        {
+            return Err(Refusal::Forbidden(Forbidden::GivesFallback));
+        }
         self.space_memberships
             .retain(|one| one.user != user || one.space != space);
         self.role_bindings
             .retain(|one| one.user != user || one.resource != on);
         Ok(())
+    }
+
+    /// To take something away needs the right to remove it.
+    pub(super) fn require_removing(
+        &self,
+        context: &Context,
+        space: SpaceId,
+    ) -> Result<(), Refusal> {
+        if self.can(context, Permission::RoleBindingDelete, space) {
+            Ok(())
+        } else {
+            Err(Refusal::Forbidden(Forbidden::TakesAway))
+        }
+    }
+
+    /// What a person without a seat has in a public space (`contract/authorization.md` §3); nothing for admins above it.
+    fn fallback(&self, user: UserId, space: SpaceId) -> PermissionSet {
+        let Some(space) = self.space(space) else {
+            return PermissionSet::EMPTY;
+        };
+        let role = self.organization_membership(user, space.organization);
+        match (self.user(user), role.map(|one| one.role)) {
+            (Some(user), Some(role))
+                if !space.is_private
+                    && is_human(user)
+                    && user.account_role != AccountRole::Admin
+                    && role != OrganizationRole::Admin =>
+            {
+                named("SPACE", role.name())
+            }
+            _ => PermissionSet::EMPTY,
+        }
+    }
+
+    /// Whether someone without a seat has more than this role gives, which would replace it.
+    pub(super) fn loses_fallback(&self, user: UserId, space: SpaceId, role: RoleId) -> bool {
+        let has_seat = self.space_membership(user, space).is_some()
+            || self.binding_on(user, Bindable::Space(space)).is_some();
+        let given = self.permissions_of(role);
+        !has_seat && has_more(self.fallback(user, space), given)
+    }
+
+    /// Whether someone has more without their seat than with it.
+    pub(super) fn gains_fallback(&self, user: UserId, space: SpaceId) -> bool {
+        let mut held = PermissionSet::EMPTY;
+        if let Some(one) = self.space_membership(user, space) {
+            held = held.union(named("SPACE", one.role.name()));
+        }
+        if let Some(one) = self.binding_on(user, Bindable::Space(space)) {
+            held = held.union(self.permissions_of(one.role));
+        }
+        has_more(self.fallback(user, space), held)
     }
 
     /// Space not visible → 404.
@@ -212,6 +279,15 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Whether some permission that means something in a space is in the first set alone.
+fn has_more(first: PermissionSet, second: PermissionSet) -> bool {
+    Permission::ALL.into_iter().any(|permission| {
+        permission.lowest_level() <= Level::Space
+            && first.contains(permission)
+            && !second.contains(permission)
+    })
 }
 
 fn change_space(space: &mut Space, command: &UpdateSpace) {

@@ -70,12 +70,14 @@ impl Model {
                 (Standing::Invited { until }, Some(hash.clone()), None)
             }
         };
+        let known_to = self.known_to_inviter(context, link.is_some());
         self.credentials.retain(|one| one.user != id);
         if standing != Standing::Active {
             self.put_credential(Credential {
                 user: id,
                 password,
                 link,
+                known_to,
             });
         }
         let by_role = match role {
@@ -110,6 +112,7 @@ impl Model {
     fn was_given_something(&self, user: &User) -> bool {
         user.account_role == AccountRole::Admin
             || user.account_role == AccountRole::MemberUiOnly
+            || user.is_developer != (user.account_role == AccountRole::Member)
             || self
                 .organization_memberships
                 .iter()
@@ -133,6 +136,15 @@ impl Model {
         );
         if !is_admin && !is_member {
             return Err(Refusal::Forbidden(Forbidden::NotYourRoleToGive));
+        }
+        // What a service key makes doesn't outlive it.
+        if !self.user(context.user()).is_some_and(is_human) {
+            if !is_admin {
+                return Err(Refusal::Forbidden(Forbidden::BotMakesPeople));
+            }
+            if let Invitation::TemporaryPassword(_) = command.invitation {
+                return Err(Refusal::Forbidden(Forbidden::BotGetsPassword));
+            }
         }
         if !is_admin && command.is_developer.is_some() {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));

@@ -280,7 +280,7 @@ impl Tally {
     fn is_rich(&self) -> bool {
         self.questions >= 100_000
             && self.succeeded * 3 >= self.commands
-            && self.by_command.len() == 39
+            && self.by_command.len() == 40
             && self
                 .by_command
                 .values()

@@ -13,3 +13,4 @@ mod questions;
 mod regressions;
 mod replay;
 mod runner;
+mod walk;

@@ -3,7 +3,7 @@
 use bindery_core::api_key::{ApiKey, KeyOwner, PreviousSecret, Secret, SecretHash};
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry, OneOperation};
-use bindery_core::credential::{Credential, Link, LinkPurpose, PasswordHash};
+use bindery_core::credential::{Credential, KnownTo, Link, LinkPurpose, PasswordHash};
 use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, ApiKeyId, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
@@ -187,6 +187,7 @@ pub(super) fn credential(user: u32, password: &str, link: Option<SecretHash>) ->
             purpose: LinkPurpose::Invitation,
             until: moment(1000),
         }),
+        known_to: KnownTo::Owner,
     }
 }
 

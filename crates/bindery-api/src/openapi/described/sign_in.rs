@@ -1,7 +1,9 @@
 //! Accepting invitations, choosing passwords and signing in, described.
 
 use crate::openapi::Described;
-use crate::wire::sign_in::{PasswordChoice, SignInRequest, SignedIn};
+use crate::wire::sign_in::{
+    PasswordChanged, PasswordChoice, PasswordReset, SignInRequest, SignedIn, TemporaryPassword,
+};
 
 pub(crate) fn accept_invitation() -> Described {
     Described::new(
@@ -10,16 +12,18 @@ pub(crate) fn accept_invitation() -> Described {
     )
     .takes::<PasswordChoice>()
     .answers::<SignedIn>("They are in.")
-    .refuses(404, "The link is used up, replaced, or has ended.")
+    .refuses(404, "The link is used up, replaced, or expired, or its inviter could not give what the person holds.")
 }
 
 pub(crate) fn complete_password_reset() -> Described {
     Described::new(
         "Choose a new password",
-        "By the link of the mail, which works once, for 30 minutes. Keys that were given for signing in end; others stay as they are.",
+        "By the link of the mail, which works once, for 30 minutes. Keys from signing in with the old password end. The \
+         response counts the keys that live on; `end_keys` ends them too, with the service keys that the person made. User keys always end \
+         where somebody else may know the old password, as an inviter does.",
     )
-    .takes::<PasswordChoice>()
-    .answers_nothing("The password is the new one.")
+    .takes::<PasswordReset>()
+    .answers::<PasswordChanged>("The password is the new one.")
     .refuses(404, "The link is used up, replaced, or has ended.")
 }
 
@@ -27,10 +31,22 @@ pub(crate) fn sign_in() -> Described {
     Described::new(
         "Sign in",
         "For a key that works for 12 hours. Whoever was invited with a temporary password chooses their own in `new_password`, and is \
-         active from here on. Whoever has one may choose another: keys that were given for signing in with the one before end.",
+         active from here on. Whoever has one may choose another: keys from signing in with the one before end, the response counts \
+         the keys that live on, and `end_keys` ends them too.",
     )
     .takes::<SignInRequest>()
     .answers::<SignedIn>("They are in.")
-    .refuses(401, "The address or the password is wrong, or the invitation has ended.")
+    .refuses(401, "The address or the password is wrong, the invitation has expired, or its inviter could not give what it comes with.")
     .refuses(403, "The password is right, but the person may not use the API.")
+}
+
+pub(crate) fn renew_temporary_password() -> Described {
+    Described::new(
+        "Give an invited person a temporary password",
+        "For servers without mail. It is shown once, works for 7 days, and replaces the link or temporary password from before.",
+    )
+    .answers::<TemporaryPassword>("The person signs in with it and chooses their own.")
+    .refuses(400, "The invitation was accepted, or has expired: invite the person again.")
+    .refuses(403, "The caller isn't account admin, or is a service key.")
+    .refuses(404, "There is no such person.")
 }

@@ -1,0 +1,343 @@
+//! Rights that somebody holds are taken by those who may remove them, and nothing that is made outlives or exceeds its maker.
+
+use bindery_core::command::credentials::ResetPassword;
+use serde_json::{Value, json};
+
+use crate::people;
+use crate::personas::service_key;
+use crate::scene::{CHOSEN, OTHER, Scene, role};
+
+/// A moment as requests have it.
+fn moment(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis)
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn the_right_to_bind_roles_replaces_nothing_that_somebody_holds() {
+    let mut company = Scene::new();
+    for (name, permissions) in [
+        ("giver", json!(["SPACE_READ", "ROLE_BINDING_CREATE"])),
+        (
+            "changer",
+            json!(["SPACE_READ", "ROLE_BINDING_CREATE", "ROLE_BINDING_DELETE"]),
+        ),
+        ("small", json!(["PROJECT_READ"])),
+    ] {
+        let body = json!({"name": name, "permissions": permissions});
+        company.builder.make(name, "/v2/roles", &body);
+    }
+    let admin = company.builder.admin_key.clone();
+    let mallory = json!({"id": company.builder.id("user mallory")});
+    company.seat_in_organization(&admin, &mallory, "READ_ONLY");
+    let small = json!({"type": "CUSTOM", "id": company.builder.id("small")});
+    let mut people = Vec::new();
+    for name in [
+        "by_membership",
+        "by_binding",
+        "by_small_binding",
+        "by_fallback",
+        "by_nothing",
+    ] {
+        let id = company.builder.person(name, "MEMBER", true);
+        let person = json!({"id": id});
+        company.seat_in_organization(&admin, &person, "MEMBER");
+        people.push(person);
+    }
+    for space in ["red", "blue"] {
+        assert_eq!(
+            company.bind(&admin, &mallory, "giver", "SPACE", space).0,
+            201
+        );
+        assert_eq!(
+            company.seat_in_space(&admin, space, &people[0], &role("ADMIN")),
+            200
+        );
+        assert_eq!(
+            company.bind(&admin, &people[1], "Admin", "SPACE", space).0,
+            201
+        );
+        assert_eq!(
+            company.bind(&admin, &people[2], "small", "SPACE", space).0,
+            201
+        );
+    }
+    let give = |space: &str, person: &Value| {
+        company.seat_in_space(&company.mallory, space, person, &small)
+    };
+    let statuses: Vec<u16> = people.iter().map(|person| give("red", person)).collect();
+    // The third keeps what they have; red is private, so the last two had nothing there.
+    assert_eq!(statuses, [403, 403, 200, 200, 200]);
+    let statuses: Vec<u16> = people.iter().map(|person| give("blue", person)).collect();
+    assert_eq!(
+        statuses,
+        [403, 403, 200, 403, 403],
+        "what a public space gives is held too"
+    );
+    let (status, refused) = company.bind(&company.mallory, &people[3], "small", "SPACE", "blue");
+    assert_eq!(status, 403, "{refused}");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("ROLE_BINDING_DELETE"), "{detail}");
+    let (status, _) = company.bind(&company.mallory, &people[3], "Member", "SPACE", "blue");
+    assert_eq!(status, 201, "it takes nothing away");
+    // With the right to remove as well, it is a change like that of a binding.
+    let changer = company.builder.person("changer", "MEMBER", true);
+    let changer = json!({"id": changer});
+    let key = company.builder.issue("changer@example.com");
+    company.seat_in_organization(&admin, &changer, "READ_ONLY");
+    assert_eq!(
+        company.bind(&admin, &changer, "changer", "SPACE", "red").0,
+        201
+    );
+    assert_eq!(company.seat_in_space(&key, "red", &people[0], &small), 200);
+}
+
+fn key_in(company: &Scene, space: &str, space_role: &str) -> Value {
+    service_key(
+        &company.acme,
+        "READ_ONLY",
+        company.builder.id(space),
+        space_role,
+    )
+}
+
+#[test]
+fn what_a_service_key_makes_ends_with_it() {
+    let company = Scene::new();
+    let admin = company.builder.admin_key.clone();
+    for is_revoked in [true, false] {
+        let mut body = key_in(&company, "red", "ADMIN");
+        let now = company.builder.served.node.clock().now();
+        body["expires_at"] = json!(moment(now.as_millis() + 3_600_000));
+        let parent = company.builder.ask("POST", "/v2/api-keys", &body);
+        let mut keys = vec![parent["key"].as_str().unwrap().to_owned()];
+        // A child, and a child of the child.
+        for _ in 0..2 {
+            let body = key_in(&company, "red", "ADMIN");
+            let (status, made) = company.send(keys.last().unwrap(), "POST", "/v2/api-keys", &body);
+            assert_eq!(status, 201, "{made}");
+            assert_eq!(made["expires_at"], parent["expires_at"]);
+            keys.push(made["key"].as_str().unwrap().to_owned());
+        }
+        let mut body = key_in(&company, "red", "ADMIN");
+        body["expires_at"] = json!(moment(now.as_millis() + 3_601_000));
+        let (status, refused) = company.send(&keys[0], "POST", "/v2/api-keys", &body);
+        assert_eq!(status, 422, "{refused}");
+        if is_revoked {
+            let path = format!("/v2/api-keys/{}/revoke", parent["id"].as_str().unwrap());
+            company.builder.ask("PUT", &path, &Value::Null);
+        } else {
+            // A refresh to an earlier end.
+            let path = format!("/v2/api-keys/{}/refresh", parent["id"].as_str().unwrap());
+            let body = json!({"expires_at": moment(now.as_millis() + 60_000)});
+            let (status, answer) = company.send(&admin, "POST", &path, &body);
+            assert_eq!(status, 200, "{answer}");
+            assert!(keys[1..].iter().all(|key| company.is_let_in(key)));
+            company.builder.served.wait_seconds(61);
+        }
+        let is_out = keys.iter().all(|key| !company.is_let_in(key));
+        assert!(is_out, "revoked {is_revoked}");
+    }
+}
+
+#[test]
+fn a_service_key_that_loses_its_last_place_takes_along_what_it_made() {
+    let mut company = Scene::new();
+    let other = company
+        .builder
+        .make("other", "/v2/organizations", &json!({"name": "other"}));
+    let space = json!({"name": "green", "organization_id": other});
+    let green = company.builder.make("green", "/v2/spaces", &space);
+    let mut body = key_in(&company, "red", "ADMIN");
+    let more = service_key(&other, "READ_ONLY", &green, "ADMIN");
+    body["organizations"]
+        .as_array_mut()
+        .unwrap()
+        .push(more["organizations"][0].clone());
+    let parent = company
+        .builder
+        .ask("POST", "/v2/api-keys", &key_in(&company, "red", "ADMIN"));
+    let parent = parent["key"].as_str().unwrap();
+    let (_, child) = company.send(
+        parent,
+        "POST",
+        "/v2/api-keys",
+        &key_in(&company, "red", "ADMIN"),
+    );
+    let child = child["key"].as_str().unwrap().to_owned();
+    assert!(company.is_let_in(&child));
+    let path = format!("/v2/organizations/{}", company.acme);
+    company.builder.ask("DELETE", &path, &Value::Null);
+    assert!(!company.is_let_in(&child));
+}
+
+#[test]
+fn a_service_key_makes_people_only_as_account_admin_and_gets_no_password_of_theirs() {
+    let company = Scene::new();
+    let body = key_in(&company, "red", "ADMIN");
+    let member = company.builder.ask("POST", "/v2/api-keys", &body);
+    let mut body = key_in(&company, "red", "ADMIN");
+    body["account_role"] = role("ADMIN");
+    let admin = company.builder.ask("POST", "/v2/api-keys", &body);
+    for (mode, of_member, of_admin) in [
+        ("NONE", 403, 201),
+        ("EMAIL_LINK", 403, 201),
+        ("TEMPORARY_PASSWORD", 403, 403),
+    ] {
+        let name = mode.to_lowercase();
+        let body = json!({
+            "name": name, "email": format!("{name}@example.com"), "invite_mode": mode, "role": role("MEMBER"),
+        });
+        for (key, expected) in [(&member, of_member), (&admin, of_admin)] {
+            let (status, answer) =
+                company.send(key["key"].as_str().unwrap(), "POST", "/v2/users", &body);
+            assert_eq!(status, expected, "{mode}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_seat_that_replaces_more_is_not_left_by_who_could_not_give_that() {
+    let mut company = Scene::new();
+    let admin = company.builder.admin_key.clone();
+    for (name, permissions) in [
+        (
+            "leaver",
+            json!(["SPACE_READ", "ROLE_BINDING_READ", "ROLE_BINDING_DELETE"]),
+        ),
+        (
+            "giver",
+            json!(["SPACE_READ", "ROLE_BINDING_CREATE", "ROLE_BINDING_DELETE"]),
+        ),
+    ] {
+        let body = json!({"name": name, "permissions": permissions});
+        company.builder.make(name, "/v2/roles", &body);
+    }
+    let mallory = json!({"id": company.builder.id("user mallory")});
+    company.seat_in_organization(&admin, &mallory, "MEMBER");
+    let may = |company: &Scene| {
+        let body = json!({
+            "subject": {"type": "user", "id": mallory["id"]}, "action": {"name": "DATASET_CREATE"},
+            "resource": {"type": "space", "id": company.builder.id("blue")},
+        });
+        company.builder.ask("POST", "/access/v1/evaluation", &body)["decision"] == true
+    };
+    assert!(
+        may(&company),
+        "as a member of the organization in a public space"
+    );
+    let (_, bound) = company.bind(&admin, &mallory, "leaver", "SPACE", "blue");
+    assert!(!may(&company));
+    let seat = format!(
+        "/v2/spaces/{}/users/{}",
+        company.builder.id("blue"),
+        mallory["id"].as_str().unwrap()
+    );
+    let (status, refused) = company.send(&company.mallory, "DELETE", &seat, &Value::Null);
+    assert_eq!(status, 403, "{refused}");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("ROLE_BINDING_CREATE"), "{detail}");
+    let binding = format!("/v2/role-bindings/{}", bound["id"].as_str().unwrap());
+    let (status, refused) = company.send(&company.mallory, "DELETE", &binding, &Value::Null);
+    assert_eq!(status, 404, "{refused}");
+    assert!(!may(&company));
+    // Where it gives no more than before, and to those who could give it.
+    let role = json!({"role_id": company.builder.id("giver")});
+    company.builder.ask("PATCH", &binding, &role);
+    assert_eq!(
+        company
+            .send(&company.mallory, "DELETE", &seat, &Value::Null)
+            .0,
+        204
+    );
+    assert!(may(&company));
+}
+
+#[test]
+fn a_reset_of_the_password_shows_the_keys_that_live_on_and_ends_them_on_demand() {
+    let company = Scene::new();
+    let admin = company.builder.admin_key.clone();
+    let mallory = json!({"id": company.builder.id("user mallory")});
+    company.seat_in_organization(&admin, &mallory, "ADMIN");
+    let second = company.user_key(&company.mallory);
+    let (status, machine) = company.send(
+        &company.mallory,
+        "POST",
+        "/v2/api-keys",
+        &key_in(&company, "red", "ADMIN"),
+    );
+    assert_eq!(status, 201, "{machine}");
+    let machine = machine["key"].as_str().unwrap();
+    let (_, child) = company.send(
+        machine,
+        "POST",
+        "/v2/api-keys",
+        &key_in(&company, "red", "MEMBER"),
+    );
+    let child = child["key"].as_str().unwrap();
+    let reset = |letter: char, more: &Value| {
+        let (link, hash) = people::token(letter);
+        let user = people::user_id(&company.builder, &mallory);
+        people::send(&company.builder, ResetPassword { user, token: hash });
+        let path = format!("/bindery/v1/password-resets/{link}");
+        let mut body = json!({"password": CHOSEN});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let (status, answer) =
+            company
+                .builder
+                .served
+                .send(None, "POST", &path, Some(&body.to_string()));
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let answer = reset('a', &json!({}));
+    assert_eq!(
+        answer["living_keys"],
+        json!({"user_keys": 2, "service_keys": 1})
+    );
+    assert!(
+        [&second, machine, child]
+            .iter()
+            .all(|key| company.is_let_in(key))
+    );
+    let answer = reset('b', &json!({"end_keys": true}));
+    assert_eq!(
+        answer["living_keys"],
+        json!({"user_keys": 0, "service_keys": 0})
+    );
+    let keys = [company.mallory.as_str(), &second, machine, child];
+    assert!(keys.iter().all(|key| !company.is_let_in(key)));
+    // The same at signing in with a new password.
+    let (_, key) = company.sign_in("mallory", CHOSEN, None);
+    let own = company.user_key(&key);
+    let sign_in = |password: &str, new: &str, end_keys: bool| {
+        let body = json!({
+            "email": "mallory@example.com", "password": password, "new_password": new, "end_keys": end_keys,
+        });
+        let path = "/bindery/v1/sign-in";
+        company
+            .builder
+            .served
+            .send(None, "POST", path, Some(&body.to_string()))
+            .1
+    };
+    let answer = sign_in(CHOSEN, OTHER, false);
+    assert_eq!(
+        answer["living_keys"],
+        json!({"user_keys": 1, "service_keys": 0})
+    );
+    assert!(company.is_let_in(&own));
+    let answer = sign_in(OTHER, CHOSEN, true);
+    assert_eq!(
+        answer["living_keys"],
+        json!({"user_keys": 0, "service_keys": 0})
+    );
+    assert!(!company.is_let_in(&own));
+    assert!(
+        company.is_let_in(answer["api_key"]["key"].as_str().unwrap()),
+        "the new one"
+    );
+}

@@ -1,0 +1,314 @@
+//! Credentials that an inviter may know end once their person holds more than the inviter could give.
+//!
+//! [`State::execute`](crate::state::State::execute) runs [`end_outgrown`] after every command, so that no command can forget it. A
+//! command that gives nothing to an invited person pays one look-up for each role or seat that it gives.
+
+use std::collections::BTreeSet;
+
+use super::{Context, cascade};
+use crate::change::Change;
+use crate::credential::{Credential, KnownTo, LinkPurpose};
+use crate::decision::{Question, admin_over};
+use crate::id::{Id as _, OrganizationId, SpaceId, UserId};
+use crate::listing::under;
+use crate::permission::Permission;
+use crate::resource::{Bindable, Resource};
+use crate::role::AccountRole;
+use crate::state::State;
+use crate::time::Timestamp;
+use crate::user::{Standing, User};
+
+/// Something that a user is given.
+#[derive(Clone, Copy, Debug)]
+enum Gift {
+    /// This role in the account, with developer access or without.
+    Account(AccountRole, bool),
+    /// A role in an organization.
+    Organization(OrganizationId),
+    /// A predefined role in a space.
+    Space(SpaceId),
+    /// A role bound on a space or project.
+    Binding(Bindable),
+}
+
+/// Adds the end of each credential that somebody knows who could not give what these changes give to its person.
+///
+/// What a user gives to themselves is no gift: an inviter who acts as that user can do the same.
+pub(super) fn end_outgrown(state: &State, context: &Context, changes: &mut Vec<Change>) {
+    let mut outgrown = BTreeSet::new();
+    for change in changes.iter() {
+        let Some((user, gift)) = gift_of(state, change) else {
+            continue;
+        };
+        if user == context.user() {
+            continue;
+        }
+        if let Some((user, credential)) = state.user(user).zip(state.credential(user))
+            && !could_all_give(state, user, credential, gift, context.now)
+        {
+            outgrown.insert(user.id);
+        }
+    }
+    for user in outgrown {
+        end(state, user, changes);
+    }
+}
+
+/// What a change gives to whom; `None` for changes that give no access.
+fn gift_of(state: &State, change: &Change) -> Option<(UserId, Gift)> {
+    match change {
+        Change::PutUser(user) => {
+            let access = |user: &User| (user.account_role, user.is_developer);
+            let is_same = state
+                .user(user.id)
+                .is_some_and(|old| access(old) == access(user));
+            let gift = Gift::Account(user.account_role, user.is_developer);
+            (!is_same).then_some((user.id, gift))
+        }
+        Change::PutOrganizationMembership(seat) => {
+            Some((seat.user, Gift::Organization(seat.organization)))
+        }
+        Change::PutSpaceMembership(seat) => Some((seat.user, Gift::Space(seat.space))),
+        Change::PutRoleBinding(binding) => Some((binding.user, Gift::Binding(binding.resource))),
+        Change::PutAccount(_)
+        | Change::PutOrganization(_)
+        | Change::DeleteOrganization(_)
+        | Change::DeleteOrganizationMembership(_)
+        | Change::PutSpace(_)
+        | Change::DeleteSpace(_)
+        | Change::DeleteSpaceMembership(_)
+        | Change::PutProject(_)
+        | Change::DeleteProject(_)
+        | Change::PutRestriction(_)
+        | Change::DeleteRestriction(_)
+        | Change::PutRole(_)
+        | Change::DeleteRole(_)
+        | Change::DeleteRoleBinding(_)
+        | Change::PutApiKey(_)
+        | Change::PutCredential(_)
+        | Change::DeleteCredential(_) => None,
+    }
+}
+
+/// Whether everyone who may know the credential could give this to its person.
+fn could_all_give(
+    state: &State,
+    user: &User,
+    credential: &Credential,
+    gift: Gift,
+    now: Timestamp,
+) -> bool {
+    match &credential.known_to {
+        KnownTo::Owner => true,
+        KnownTo::Users(users) => users
+            .iter()
+            .all(|giver| could_give(state, *giver, gift, now)),
+        KnownTo::Anyone => is_for_members(gift),
+        // Only account admins give the other roles of the account, so one of them made this invitation.
+        KnownTo::Unrecorded => {
+            user.standing == Standing::Active
+                || !matches!(
+                    user.account_role,
+                    AccountRole::Member | AccountRole::Annotator
+                )
+                || is_for_members(gift)
+        }
+    }
+}
+
+/// Whether a user could give this, as of now.
+fn could_give(state: &State, giver: UserId, gift: Gift, now: Timestamp) -> bool {
+    let is_admin_over = |resource: Resource| admin_over(state, giver, resource, now).is_some();
+    match gift {
+        _ if is_admin_over(Resource::Account) => true,
+        Gift::Account(..) => {
+            let is_member = state.user(giver).is_some_and(|giver| {
+                state.principal_of(giver).acts_at(now)
+                    && matches!(
+                        giver.account_role,
+                        AccountRole::Member | AccountRole::MemberUiOnly
+                    )
+            });
+            is_member && is_for_members(gift)
+        }
+        Gift::Organization(organization) => is_admin_over(organization.into()),
+        Gift::Space(space) => is_admin_over(space.into()),
+        Gift::Binding(resource) => {
+            let question = Question {
+                principal: giver,
+                permission: Permission::RoleBindingCreate,
+                resource: resource.into(),
+            };
+            state.decide(&question, now).is_allowed()
+        }
+    }
+}
+
+/// What every member of the account may give.
+fn is_for_members(gift: Gift) -> bool {
+    match gift {
+        Gift::Account(role @ (AccountRole::Member | AccountRole::Annotator), is_developer) => {
+            role.is_developer_by_default() || !is_developer
+        }
+        Gift::Account(AccountRole::Admin | AccountRole::MemberUiOnly, _)
+        | Gift::Organization(_)
+        | Gift::Space(_)
+        | Gift::Binding(_) => false,
+    }
+}
+
+/// Whether an invited person may still come in with what they were invited with: everyone who may know it could give all that
+/// the person holds.
+pub(super) fn is_good_for(state: &State, user: &User, now: Timestamp) -> bool {
+    let Some(credential) = state.credential(user.id) else {
+        return false;
+    };
+    let could = |gift| could_all_give(state, user, credential, gift, now);
+    could(Gift::Account(user.account_role, user.is_developer))
+        && state
+            .organization_memberships_of(user.id)
+            .all(|seat| could(Gift::Organization(seat.organization)))
+        && under(&state.spaces_of_user, user.id, SpaceId::NOBODY)
+            .all(|space| could(Gift::Space(space)))
+        && state
+            .role_bindings_of(user.id)
+            .all(|binding| could(Gift::Binding(binding.resource)))
+}
+
+/// Who may know the password that replaces the one that a person came in with for the first time. That of an account admin's
+/// invitation counts as the person's own.
+pub(super) fn known_after_welcome(
+    state: &State,
+    credential: Option<&Credential>,
+    now: Timestamp,
+) -> KnownTo {
+    let known_to = credential.map_or(KnownTo::Owner, |one| one.known_to.clone());
+    if let KnownTo::Users(users) = &known_to
+        && (users.iter()).all(|user| admin_over(state, *user, Resource::Account, now).is_some())
+    {
+        return KnownTo::Owner;
+    }
+    known_to
+}
+
+/// Ends the password, the invitation and the user keys of a person. A link to choose a new password stays: an account admin had it
+/// mailed.
+fn end(state: &State, user: UserId, changes: &mut Vec<Change>) {
+    let is_put = |changes: &[Change], key| changes.iter().any(|change| change.key() == key);
+    let Some(credential) = state.credential(user) else {
+        return;
+    };
+    let mailed = credential
+        .link
+        .filter(|link| link.purpose == LinkPurpose::PasswordReset);
+    let ended = match mailed {
+        Some(_) => Change::PutCredential(Credential {
+            link: mailed,
+            ..Credential::none(user)
+        }),
+        None => Change::DeleteCredential(user),
+    };
+    // What the command itself puts is newer.
+    if !is_put(changes, ended.key()) {
+        changes.push(ended);
+    }
+    for key in state.valid_user_keys_of(user) {
+        if !is_put(changes, Change::PutApiKey(key.clone()).key()) {
+            cascade::revoke(key, changes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api_key::{Secret, SecretHash};
+    use crate::command::credentials::AcceptInvitation;
+    use crate::command::{Caller, Command as _};
+    use crate::credential::{Link, PasswordHash};
+    use crate::id::{AccountId, IdKey, Kind, OrganizationMembershipId};
+    use crate::place::{Account, AccountSettings, Organization};
+    use crate::refusal::Refusal;
+    use crate::role::OrganizationRole;
+    use crate::text::{Description, Email, Name};
+    use crate::user::{Identity, OrganizationMembership};
+
+    const TOKEN: SecretHash = SecretHash([7; 32]);
+
+    /// An account with one person, who was invited before invitations recorded who may know them.
+    fn invited(account_role: AccountRole, is_seated: bool) -> State {
+        let now = Timestamp::from_millis(1);
+        let mut state = State::new(Account {
+            id: AccountId(1),
+            name: Name::parse("old").unwrap(),
+            id_key: IdKey::new([7; 16]),
+            created_at: now,
+            settings: AccountSettings::default(),
+        });
+        let until = Timestamp::from_millis(1000);
+        let user = UserId::new(1);
+        state.apply(&Change::PutUser(User {
+            id: user,
+            name: Name::parse("Boss").unwrap(),
+            identity: Identity::Human {
+                email: Email::parse("boss@example.com").unwrap(),
+            },
+            account_role,
+            is_developer: true,
+            standing: Standing::Invited { until },
+            created_at: now,
+            address_released_at: None,
+        }));
+        let organization = OrganizationId::new(1);
+        state.apply(&Change::PutOrganization(Organization {
+            id: organization,
+            name: Name::parse("acme").unwrap(),
+            description: Description::default(),
+            created_at: now,
+        }));
+        if is_seated {
+            state.apply(&Change::PutOrganizationMembership(OrganizationMembership {
+                id: OrganizationMembershipId::new(1),
+                user,
+                organization,
+                role: OrganizationRole::Admin,
+                given_by: crate::given::Giver::UNKNOWN,
+                given_at: crate::given::GivenAt::UNKNOWN,
+            }));
+        }
+        state.apply(&Change::PutCredential(Credential {
+            link: Some(Link {
+                token: TOKEN,
+                purpose: LinkPurpose::Invitation,
+                until,
+            }),
+            known_to: KnownTo::Unrecorded,
+            ..Credential::none(user)
+        }));
+        state
+    }
+
+    fn accept(state: &State) -> Result<(), Refusal> {
+        let context = Context {
+            caller: Caller::Person(UserId::new(1)),
+            now: Timestamp::from_millis(2),
+        };
+        let accept = AcceptInvitation {
+            token: TOKEN,
+            password: PasswordHash::new("chosen".to_owned()),
+            secret: Secret {
+                hash: SecretHash([8; 32]),
+                redacted: String::new(),
+            },
+        };
+        accept.execute(state, &context).map(|_| ())
+    }
+
+    #[test]
+    fn an_old_invitation_counts_as_a_members_unless_its_role_is_an_admins_to_give() {
+        let dead = Err(Refusal::NotFound(Kind::Credential));
+        assert_eq!(accept(&invited(AccountRole::Member, false)), Ok(()));
+        assert_eq!(accept(&invited(AccountRole::Member, true)), dead);
+        assert_eq!(accept(&invited(AccountRole::Admin, true)), Ok(()));
+    }
+}
