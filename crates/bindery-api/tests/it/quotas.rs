@@ -56,7 +56,7 @@ fn a_person_can_not_hold_keys_without_end() {
     let mia = KeyText::parse(&builder.issue("mia@example.com")).unwrap();
     let node = &builder.served.node;
     let (account, caller) = node.authenticate(&mia.hash(), node.clock().now()).unwrap();
-    let make = |_| {
+    let one_more = |_| {
         let command = CreateUserKey {
             name: KeyName::parse("one more").unwrap(),
             description: Description::default(),
@@ -68,7 +68,7 @@ fn a_person_can_not_hold_keys_without_end() {
     let made = builder
         .served
         .runtime
-        .block_on(join_all((0..1001).map(make)));
+        .block_on(join_all((0..1001).map(one_more)));
     // One she had before.
     assert_eq!(made.iter().filter(|one| one.is_ok()).count(), 999);
 }
