@@ -8,6 +8,8 @@ mod connection_table;
 mod enforcement_points;
 mod framing;
 mod freshness;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod hot;
 mod json;

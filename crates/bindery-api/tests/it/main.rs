@@ -8,6 +8,7 @@
 mod authzen;
 mod contract;
 mod forgetting;
+mod fuzzing;
 mod hot;
 mod matrix;
 mod metrics;
