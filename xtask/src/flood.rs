@@ -25,7 +25,7 @@ const CHECK_PAUSE: Duration = Duration::from_millis(5);
 /// How many connections are opened in a round, and how long the attacker rests before the next: 5,000 a second at the most.
 const OPENED_AT_ONCE: usize = 250;
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What each hostile connection does.
 struct Shape {
