@@ -12,6 +12,7 @@ mod bench;
 mod book;
 mod ci;
 mod codegen;
+mod flood;
 mod instructions;
 mod postgres;
 mod repeat;
@@ -88,6 +89,18 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Hold ten thousand hostile connections of each shape against a server: its memory, and how long a normal client's check takes.
+    Flood {
+        /// How many connections.
+        #[arg(long, default_value_t = 10_000)]
+        connections: usize,
+        /// How long each shape is held once its connections are open.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+        /// Only shapes with this in their name.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Make the tables of bindery-core and the reference pages in docs/ from the tables in contract/.
     Codegen {
         /// Only say whether they are stale.
@@ -121,6 +134,11 @@ fn run_task(task: Task) -> Result<()> {
         Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),
+        Task::Flood {
+            connections,
+            seconds,
+            only,
+        } => flood::run_all(root, connections, seconds, only.as_deref()),
         Task::Codegen { check } => codegen::run(root, check),
     }
 }

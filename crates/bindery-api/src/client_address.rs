@@ -67,7 +67,7 @@ impl fmt::Display for Network {
 }
 
 impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.first.is_ipv4() == address.is_ipv4() && first_of(address, self.bits) == self.first
     }
 }

@@ -4,12 +4,17 @@
 mod authzen;
 mod call;
 mod client_address;
+mod connection_table;
 mod enforcement_points;
+mod framing;
 mod freshness;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod hot;
 mod json;
 mod mail;
+mod memory_budget;
 mod metrics;
 mod openapi;
 mod operations;
@@ -20,6 +25,7 @@ mod public_url;
 mod query;
 mod quotas;
 mod rate;
+mod request_stream;
 mod secret;
 mod server;
 mod sign_in;

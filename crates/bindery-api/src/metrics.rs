@@ -13,27 +13,33 @@ use bindery_core::id::{AccountId, Revision};
 use bindery_node::{Account, Counter, Histogram, MICROS, Node, StoreCall};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::prometheus_text::{self, CONTENT_TYPE};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 
+use crate::connection_table::{Connection, ConnectionTable};
+use crate::memory_budget::MemoryBudget;
 use crate::operations::{OPERATIONS, Operation};
+use crate::request_stream::refusal;
+use crate::server::{Timeouts, first_request, http1, new_request_id};
 
 const PATH: &str = "/metrics";
-/// How many may read at once; more wait to be accepted.
+/// How many may read at once; the longest idle one makes room for another.
 const CONNECTIONS_MAX: usize = 8;
 /// How long a reader may take for the head of a request, and between two.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a reader may take nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes for requests that are arriving.
+const MEMORY_MAX: usize = 1024 * 1024;
 /// Of how many accounts, the oldest at work first, each is told of by itself.
 const ACCOUNTS_MAX: usize = 256;
 /// The statuses that a refused command is answered with, and any other.
@@ -121,9 +127,9 @@ pub(crate) fn place_of(operation: &'static Operation) -> Option<usize> {
 pub(crate) struct Metrics {
     pub(crate) node: Arc<Node>,
     pub(crate) counts: Arc<Counts>,
-    /// A place for each connection that may be.
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) connections_max: usize,
+    pub(crate) connections: Arc<ConnectionTable>,
+    pub(crate) request_memory: Arc<MemoryBudget>,
+    pub(crate) answer_memory: Arc<MemoryBudget>,
 }
 
 /// Answers whoever reads metrics, for as long as it is polled.
@@ -131,38 +137,62 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
     let registry = Arc::new(registry);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let table = ConnectionTable::new(CONNECTIONS_MAX, CONNECTIONS_MAX);
+    let memory = MemoryBudget::new(MEMORY_MAX);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        table.room().await;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a reader of metrics can't be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let registry = Arc::clone(&registry);
-        let service = service_fn(move |request| {
-            let answer = answer(&registry, &request);
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(READ_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
+        let Some(open) = table.open(peer.ip(), false) else {
+            continue;
+        };
+        let (registry, memory) = (Arc::clone(&registry), Arc::clone(&memory));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a reader of metrics ended early");
+            tokio::select! {
+                () = serve_one(stream, &open, &memory, &registry) => {}
+                () = open.evicted() => {}
             }
-            drop(place);
         });
     }
 }
 
-fn answer(registry: &Registry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn serve_one(
+    stream: TcpStream,
+    connection: &Arc<Connection>,
+    memory: &Arc<MemoryBudget>,
+    registry: &Registry,
+) {
+    let timeouts = Timeouts {
+        header: READ_TIMEOUT,
+        write: WRITE_TIMEOUT,
+    };
+    let Some(stream) = first_request(stream, connection, memory, timeouts).await else {
+        return;
+    };
+    let service = service_fn(|request| {
+        let answer = answer(registry, &request, connection);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let serving = http1(READ_TIMEOUT).serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = serving.await {
+        tracing::debug!(%error, "a reader of metrics ended early");
+    }
+}
+
+fn answer(
+    registry: &Registry,
+    request: &Request<Incoming>,
+    connection: &Connection,
+) -> Response<Full<Bytes>> {
+    if let Some(refused) = refusal(request.method(), connection) {
+        return nosniff(refused.problem().render("/", &new_request_id()));
+    }
     let mut text = String::new();
     let status = match (request.method(), request.uri().path()) {
         (&Method::GET, PATH) => match prometheus_text::encode(&mut text, registry) {
@@ -176,6 +206,19 @@ fn answer(registry: &Registry, request: &Request<Incoming>) -> Response<Full<Byt
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if !request.body().is_end_stream() || connection.closes_after_answer() {
+        // Nobody reads what comes with it.
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    nosniff(response)
+}
+
+fn nosniff<B>(mut response: Response<B>) -> Response<B> {
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
@@ -203,11 +246,24 @@ impl Metrics {
             "When the process started, in seconds since 1970",
             started.unwrap_or_default().as_secs_f64(),
         )?;
-        let connections = self.connections_max - self.places.available_permits();
+        let connections = self.connections.len();
         page.gauge(
             "bindery_connections",
             "Connections of clients",
             float(connections),
+        )?;
+        page.counter(
+            "bindery_connections_evicted",
+            "Connections that were closed to make room for others",
+            self.connections.evictions(),
+        )?;
+        page.gauges(
+            "bindery_client_memory_bytes",
+            "Memory that is reserved for requests that are arriving, and for answers that wait to be taken",
+            [
+                ([("of", "requests")], float(self.request_memory.used())),
+                ([("of", "answers")], float(self.answer_memory.used())),
+            ],
         )?;
         page.gauge(
             "bindery_staleness_seconds",

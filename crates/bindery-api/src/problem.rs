@@ -1,6 +1,8 @@
 //! What a client sees when something is refused: RFC 9457 problem+json (`contract/README.md` §6). The one place that
 //! turns a refusal into a status and a sentence.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
@@ -13,6 +15,8 @@ use bindery_core::refusal::{Conflict, Forbidden, Invalid, QuotaReached, Refusal,
 use bindery_node::{ExecuteError, RefusedAs, Unavailable};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
+
+use crate::memory_budget::Exhausted;
 
 const TYPE_BASE: &str = "https://arize.com/docs/ax/rest-reference/errors";
 
@@ -106,11 +110,15 @@ impl Problem {
         }
     }
 
-    /// 408: the client was too slow.
-    pub(crate) fn too_slow() -> Self {
+    /// 408: a body came too slowly.
+    pub(crate) fn slow_body(timeout: Duration, rate: u32, grace: Duration) -> Self {
+        let (timeout, grace) = (timeout.as_secs(), grace.as_secs());
         Self::new(
             StatusCode::REQUEST_TIMEOUT,
-            "the request did not arrive in time; send it again",
+            format!(
+                "the body did not arrive in time: it has {timeout} s, and comes with at least {rate} bytes a second after \
+                {grace} s; send the request again"
+            ),
         )
     }
 
@@ -127,17 +135,75 @@ impl Problem {
         )
     }
 
-    /// 414: more than a URI may hold.
-    pub(crate) fn long_uri() -> Self {
-        let detail = "the path and query are longer than 65534 bytes; send less at once";
+    /// 414: the request line alone is more than a head may hold.
+    pub(crate) fn long_uri(max_bytes: usize) -> Self {
+        let detail = format!(
+            "the path and query are longer than {max_bytes} bytes, the limit for the whole head of a request; send less at once"
+        );
         Self::new(StatusCode::URI_TOO_LONG, detail)
     }
 
     /// 431: more than the head of a request may hold.
-    pub(crate) fn large_head() -> Self {
-        let detail =
-            "the request has more than 100 headers, or too much in them; send less of them";
+    pub(crate) fn large_head(max_bytes: usize) -> Self {
+        let detail = format!(
+            "the request has more than 100 headers, or more than {max_bytes} bytes before its body; send less of them"
+        );
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+    }
+
+    fn retry(status: StatusCode, detail: &str) -> Self {
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(status, detail)
+        }
+    }
+
+    /// 503: too many large heads of requests are arriving.
+    pub(crate) fn no_memory_for_heads() -> Self {
+        Self::retry(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the memory for requests that are arriving (`--request-memory-mib`) is used up; send a smaller head, or try again",
+        )
+    }
+
+    /// 429 or 503: a body needs more memory than there is for requests that are arriving.
+    pub(crate) fn no_memory_for_body(exhausted: Exhausted) -> Self {
+        match exhausted {
+            Exhausted::Key => Self::retry(
+                StatusCode::TOO_MANY_REQUESTS,
+                "this key's requests that are arriving take a quarter of the memory for requests (`--request-memory-mib`); \
+                send fewer large bodies at once",
+            ),
+            Exhausted::Account => Self::retry(
+                StatusCode::TOO_MANY_REQUESTS,
+                "this account's requests that are arriving take half of the memory for requests (`--request-memory-mib`); \
+                send fewer large bodies at once",
+            ),
+            Exhausted::Whole => Self::retry(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the memory for requests that are arriving (`--request-memory-mib`) is used up; try again",
+            ),
+        }
+    }
+
+    /// 429 or 503: an answer needs more memory than there is for answers that wait to be taken.
+    pub(crate) fn no_memory_for_answer(exhausted: Exhausted) -> Self {
+        match exhausted {
+            Exhausted::Key => Self::retry(
+                StatusCode::TOO_MANY_REQUESTS,
+                "answers to this key that wait to be taken have a quarter of the memory for answers (`--answer-memory-mib`); \
+                read them, or ask for less at once",
+            ),
+            Exhausted::Account => Self::retry(
+                StatusCode::TOO_MANY_REQUESTS,
+                "answers to this account that wait to be taken have half of the memory for answers (`--answer-memory-mib`); \
+                read them, or ask for less at once",
+            ),
+            Exhausted::Whole => Self::retry(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the memory for answers that wait to be taken (`--answer-memory-mib`) is used up; try again",
+            ),
+        }
     }
 
     /// 404 for a link that is good for nothing.

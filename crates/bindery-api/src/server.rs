@@ -36,9 +36,11 @@ use crate::call::{
     audited_variables, noted,
 };
 use crate::client_address::{self, Network};
+use crate::connection_table::{Connection, ConnectionTable};
 use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
+use crate::memory_budget::{MemoryBudget, Owner, Reserved};
 use crate::metrics::Counts;
 use crate::openapi::pages;
 use crate::operations::{OPERATIONS, Operation, Route, Router};
@@ -46,9 +48,14 @@ use crate::password::Passwords;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::rate::Rate;
+use crate::request_stream::refusal;
 use crate::secret::KeyText;
 use crate::sign_in::Attempts;
+pub(crate) use connections::{Timeouts, first_request, http1};
 pub use options::{Limits, Options};
+
+/// Bytes of an answer that count as a part of its connection, not to the memory for answers.
+const ANSWER_UNCOUNTED_BYTES: usize = 16 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -65,8 +72,11 @@ pub struct Server {
     log_retention: LogRetention,
     accounts_idle: Option<Duration>,
     metrics: Option<TcpListener>,
-    /// One for each connection that may be.
-    places: Arc<Semaphore>,
+    connections: Arc<ConnectionTable>,
+    /// For requests that are arriving.
+    request_memory: Arc<MemoryBudget>,
+    /// For answers that wait to be taken.
+    answer_memory: Arc<MemoryBudget>,
     health: Health,
     trusted_proxies: Vec<Network>,
 }
@@ -96,7 +106,12 @@ impl Server {
             log_retention: options.log_retention,
             accounts_idle: options.accounts_idle,
             metrics: options.metrics,
-            places: Arc::new(Semaphore::new(options.limits.connections_max)),
+            connections: ConnectionTable::new(
+                options.limits.connections_max,
+                options.limits.unproven_per_address_max,
+            ),
+            request_memory: MemoryBudget::new(options.limits.request_memory_max),
+            answer_memory: MemoryBudget::new(options.limits.answer_memory_max),
             health: Health {
                 staleness_max: options.staleness_max,
             },
@@ -105,24 +120,33 @@ impl Server {
     }
 
     /// Answers one request; whatever happens inside, the client gets a whole answer with a request id.
-    async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
         let uri = request.uri().clone();
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
-        let answered = AssertUnwindSafe(self.answer(request, peer, &request_id, &frame))
+        let answered = AssertUnwindSafe(self.answer(request, connection, &request_id, &frame))
             .catch_unwind()
             .await;
         let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
         let mut response =
             answered.unwrap_or_else(|problem| problem.render(&shown(uri.path()), &request_id));
-        if has_body && !frame.is_body_read() {
-            // What nobody reads would stand before the next request.
+        // What nobody reads would stand before the next request.
+        let is_body_left = has_body && !frame.is_body_read();
+        if is_body_left || connection.closes_after_answer() {
             let headers = response.headers_mut();
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.headers_mut().insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
         frame.say(self.services.node.staleness(), response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
@@ -132,7 +156,7 @@ impl Server {
         counts.answered(frame.place(), response.status(), took);
         let status = response.status().as_u16();
         let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        if status >= 500 {
+        if status >= 500 && connection.refused().is_none() {
             let (path, micros) = (shown(uri.path()), micros());
             tracing::error!(%method, path, status, micros, request_id, "request");
         } else if tracing::enabled!(tracing::Level::DEBUG) {
@@ -146,10 +170,13 @@ impl Server {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        connection: &Connection,
         request_id: &str,
         frame: &Frame,
     ) -> Result<Response<Full<Bytes>>, Problem> {
+        if let Some(refused) = refusal(request.method(), connection) {
+            return Err(refused.problem());
+        }
         let path = request.uri().path();
         if let Some(answer) = self
             .health
@@ -161,7 +188,8 @@ impl Server {
             return page;
         }
         self.health.check(&self.services.node)?;
-        let client = client_address::client(peer.ip(), request.headers(), &self.trusted_proxies);
+        let client =
+            client_address::client(connection.peer(), request.headers(), &self.trusted_proxies);
         let network = ClientNetwork::of(client);
         // Before anything else about the request: whoever isn't known learns nothing, not even which paths there are.
         let key = bearer(request.headers()).map(|key| key.hash());
@@ -178,6 +206,7 @@ impl Server {
             .as_ref()
             .map_or(now, |(account, _)| self.now_after(&account.snapshot()));
         if let Some((account, caller)) = &known {
+            connection.prove();
             let key = (account.id(), *caller);
             frame.answer_at(account.snapshot().revision());
             self.rate.take(&key).map_err(Problem::rate_limited)?;
@@ -198,7 +227,12 @@ impl Server {
             address: client.to_string(),
             request_id,
             frame,
+            connection,
+            owner: known.as_ref().map_or(Owner::Stranger, |(account, caller)| {
+                Owner::Key(account.id(), *caller)
+            }),
         };
+        let owner = asked.owner;
         let answer = match (operation.handler, known) {
             (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
             (Handler::Public(handler), _) => {
@@ -212,7 +246,46 @@ impl Server {
             }
             (_, None) => return Err(Problem::unauthenticated()),
         };
-        Ok(render(operation.success, answer))
+        self.render(operation, owner, answer)
+    }
+
+    /// The response of an answer, which takes memory until its client has taken it.
+    fn render(
+        &self,
+        operation: &Operation,
+        owner: Owner,
+        mut answer: Answer,
+    ) -> Result<Response<Full<Bytes>>, Problem> {
+        let json = answer.json.take();
+        let has_body = json.is_some();
+        let json = json.unwrap_or_default();
+        let content = if json.len() > ANSWER_UNCOUNTED_BYTES {
+            let mut reserved = Reserved::none(&self.answer_memory, owner);
+            if matches!(operation.handler, Handler::Changes(_) | Handler::Open(_)) {
+                // What was changed can't be refused any more.
+                reserved.force_to(json.capacity());
+            } else {
+                reserved
+                    .grow_to(json.capacity())
+                    .map_err(Problem::no_memory_for_answer)?;
+            }
+            reserved.attach(json)
+        } else {
+            Bytes::from(json)
+        };
+        Ok(render(
+            operation.success,
+            &answer,
+            has_body.then_some(content),
+        ))
+    }
+
+    /// Whether connections from there are those of many clients.
+    fn is_trusted_proxy(&self, peer: SocketAddr) -> bool {
+        let peer = peer.ip().to_canonical();
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(peer))
     }
 
     async fn answer_open(
@@ -442,13 +515,13 @@ fn shown(path: &str) -> String {
     }
 }
 
-fn render(success: u16, answer: Answer) -> Response<Full<Bytes>> {
+fn render(success: u16, answer: &Answer, content: Option<Bytes>) -> Response<Full<Bytes>> {
     let status = answer
         .status
         .or_else(|| StatusCode::from_u16(success).ok())
         .unwrap_or_default();
-    let has_body = answer.json.is_some();
-    let mut response = Response::new(Full::from(answer.json.unwrap_or_default()));
+    let has_body = content.is_some();
+    let mut response = Response::new(Full::new(content.unwrap_or_default()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if has_body {
@@ -484,7 +557,7 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 /// Tells requests apart, of this process and of others; nothing depends on its being hard to guess.
-fn new_request_id() -> String {
+pub(crate) fn new_request_id() -> String {
     static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -500,6 +573,8 @@ struct Asked<'a> {
     address: String,
     request_id: &'a str,
     frame: &'a Frame,
+    connection: &'a Connection,
+    owner: Owner,
 }
 
 impl Asked<'_> {

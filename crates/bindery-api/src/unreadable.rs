@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Collected};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::framing::HEAD_BYTES_MAX;
 use crate::problem::Problem;
 
 /// A stream on which hyper's own refusals are problems like any other.
@@ -44,8 +45,8 @@ fn problem(answer: &[u8]) -> Option<Problem> {
     }
     match text.get(9..12)? {
         "400" => Some(Problem::unreadable_head()),
-        "414" => Some(Problem::long_uri()),
-        "431" => Some(Problem::large_head()),
+        "414" => Some(Problem::long_uri(HEAD_BYTES_MAX)),
+        "431" => Some(Problem::large_head(HEAD_BYTES_MAX)),
         _ => None,
     }
 }
@@ -72,7 +73,7 @@ fn explained(answer: &[u8], problem: &Problem, request_id: &str) -> Vec<u8> {
         }
     }
     let rest = format!(
-        "x-request-id: {request_id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "x-content-type-options: nosniff\r\nx-request-id: {request_id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     whole.extend_from_slice(rest.as_bytes());

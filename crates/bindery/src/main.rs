@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod accounts;
 mod ask;
 mod backup;
+mod connections;
 mod demo;
 mod hold;
 mod migrate;

@@ -15,10 +15,11 @@ use bindery_api::{
 use bindery_core::id::Revision;
 use bindery_node::{LogRetention, Node};
 use clap::ValueEnum;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::connections::ConnectionArguments;
 use crate::open::{self, Founder};
 use crate::store;
 
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     /// How long the head or the body of a request may take to arrive, an answer may stay untaken, and a connection may idle.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     request_timeout: u64,
+    #[command(flatten)]
+    connections: ConnectionArguments,
     /// How the log on stderr reads.
     #[arg(long, value_enum, default_value_t = LogForm::Human)]
     log: LogForm,
@@ -201,7 +204,7 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
             header_timeout: timeout,
             body_timeout: timeout,
             write_timeout: timeout,
-            ..Limits::default()
+            ..arguments.connections.limits()?
         },
         rate_limit: arguments.rate_limit,
         audits_reads: arguments.audit_reads,
@@ -266,6 +269,10 @@ pub(crate) fn stop_signal(runtime: &Runtime) -> Result<impl Future<Output = ()> 
 }
 
 /// Listens where this option says.
+#[expect(
+    clippy::unused_async,
+    reason = "a listener is made inside of its runtime"
+)]
 pub(crate) async fn bind(option: &str, listen: &str) -> Result<TcpListener> {
     // A port alone opens nothing to other machines: they have to be meant.
     let whole = match listen.strip_prefix(':') {
@@ -278,16 +285,26 @@ pub(crate) async fn bind(option: &str, listen: &str) -> Result<TcpListener> {
              for 127.0.0.1; `{listen}` is none of them"
         )
     })?;
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                anyhow!(
-                    "{address} is taken by another program; choose another address with {option}"
-                )
-            }
-            _ => anyhow!("{address} can't be listened on: {error}"),
-        })
+    listen_on(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow!("{address} is taken by another program; choose another address with {option}")
+        }
+        _ => anyhow!("{address} can't be listened on: {error}"),
+    })
+}
+
+/// Clients that the system lets wait to be accepted; one that comes beyond them tries again a second later.
+const BACKLOG: u32 = 4096;
+
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart needn't wait for the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn admin_key_from_environment() -> Result<Option<KeyText>> {

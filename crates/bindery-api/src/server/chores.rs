@@ -65,8 +65,9 @@ impl Server {
         let metrics = Metrics {
             node: Arc::clone(&self.services.node),
             counts: Arc::clone(&self.services.counts),
-            places: Arc::clone(&self.places),
-            connections_max: self.limits.connections_max,
+            connections: Arc::clone(&self.connections),
+            request_memory: Arc::clone(&self.request_memory),
+            answer_memory: Arc::clone(&self.answer_memory),
         };
         metrics::serve(listener, metrics).await;
     }

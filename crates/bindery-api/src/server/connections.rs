@@ -2,20 +2,27 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{Server, new_request_id};
+use crate::connection_table::{Connection, Open};
+use crate::framing::HEAD_BYTES_MAX;
+use crate::memory_budget::MemoryBudget;
+use crate::request_stream::RequestStream;
 use crate::unreadable::Explained;
+
+/// After how long a connection is tried again that the system had no room for.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 impl Server {
     /// Serves connections until `stop` resolves, then lets requests under way finish.
@@ -23,7 +30,7 @@ impl Server {
         let metrics = self.metrics.take();
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();
-        let places = Arc::clone(&server.places);
+        let stopping = CancellationToken::new();
         let chores = tokio::spawn({
             let server = Arc::clone(&server);
             async move {
@@ -38,42 +45,25 @@ impl Server {
                 )
             }
         });
-        tokio::pin!(stop);
+        let mut stop = pin!(stop);
         loop {
-            let accepted = tokio::select! {
-                accepted = accept(&listener, &places) => accepted,
+            let (stream, peer) = tokio::select! {
+                accepted = server.accept(&listener) => accepted,
                 () = &mut stop => break,
             };
-            let (stream, peer, place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file handles, most often: a short rest, and the backlog is still there.
-                    tracing::warn!(%error, "a connection can't be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let one = Arc::clone(&server);
-            let service = service_fn(move |request| {
-                let server = Arc::clone(&one);
-                async move { Ok::<_, Infallible>(server.respond(request, peer).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(server.limits.header_timeout)
-                .serve_connection(
-                    TokioIo::new(bounded_writes(stream, server.limits.write_timeout)),
-                    service,
+            let is_trusted = server.is_trusted_proxy(peer);
+            let Some(open) = server.connections.open(peer.ip(), is_trusted) else {
+                tracing::warn!(
+                    "a connection is refused: requests are being worked on in all of them"
                 );
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                drop(place);
-            });
+                continue;
+            };
+            let task =
+                Arc::clone(&server).serve_one(stream, open, graceful.watcher(), stopping.clone());
+            tokio::spawn(task);
         }
         drop(listener);
+        stopping.cancel();
         if tokio::time::timeout(server.limits.drain_timeout, graceful.shutdown())
             .await
             .is_err()
@@ -91,28 +81,123 @@ impl Server {
             tracing::warn!("some letters were not sent in time");
         }
     }
+
+    /// The next connection. Where the system has no handle for it, the longest idle one makes room.
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+        loop {
+            self.connections.room().await;
+            let accepted = listener.accept().await.and_then(|(stream, peer)| {
+                // Small answers shall not wait for more to come.
+                stream.set_nodelay(true)?;
+                Ok((stream, peer))
+            });
+            match accepted {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection can't be accepted");
+                    self.connections.evict_one();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection until it ends or has to go.
+    async fn serve_one(
+        self: Arc<Self>,
+        stream: TcpStream,
+        open: Open,
+        watcher: Watcher,
+        stopping: CancellationToken,
+    ) {
+        let connection = Arc::clone(&open);
+        let timeouts = Timeouts {
+            header: self.limits.header_timeout,
+            write: self.limits.write_timeout,
+        };
+        let first = first_request(stream, &connection, &self.request_memory, timeouts);
+        let stream = tokio::select! {
+            first = first => match first {
+                Some(stream) => stream,
+                None => return,
+            },
+            () = connection.evicted() => return,
+            () = stopping.cancelled() => return,
+        };
+        let service = {
+            let (server, connection) = (self, Arc::clone(&connection));
+            service_fn(move |request| {
+                connection.begin_request();
+                let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
+                // In a box of its own: hyper keeps room for one with each connection, idle ones too.
+                Box::pin(async move {
+                    let answer = server.respond(request, &connection).await;
+                    connection.end_request();
+                    Ok::<_, Infallible>(answer)
+                })
+            })
+        };
+        let serving = http1(timeouts.header).serve_connection(TokioIo::new(stream), service);
+        let mut serving = pin!(watcher.watch(serving));
+        loop {
+            tokio::select! {
+                ended = &mut serving => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    break;
+                }
+                () = connection.evicted() => {
+                    // A request that came meanwhile is answered first.
+                    if !connection.is_working() {
+                        break;
+                    }
+                    connection.close_after_answer();
+                }
+            }
+        }
+        drop(open);
+    }
 }
 
-/// The same stream for as long as its client takes what it asked for, with a body in every refusal.
-fn bounded_writes(
+/// How hyper serves a connection whose client has so long for the head of a request, and between two.
+pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For the head of a request, and between two.
+    pub(crate) header: Duration,
+    /// For taking nothing of an answer.
+    pub(crate) write: Duration,
+}
+
+/// A stream that hyper is served.
+pub(crate) type Guarded = Explained<RequestStream<Pin<Box<TimeoutStream<TcpStream>>>>>;
+
+/// The same stream once there is a request in it, or `None` if none comes: whole heads with one reading, within this memory; for as
+/// long as its client takes what it asked for; and with a body in every refusal. hyper's buffers, of 16 KiB, are made after that, so a
+/// connection that sends no whole head costs little more than its bytes.
+pub(crate) async fn first_request(
     stream: TcpStream,
-    timeout: Duration,
-) -> Explained<Pin<Box<TimeoutStream<TcpStream>>>> {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(timeout));
-    Explained::new(Box::pin(stream), new_request_id)
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    // Small answers shall not wait for more to come.
-    stream.set_nodelay(true)?;
-    Ok((stream, peer, place))
+    connection: &Arc<Connection>,
+    budget: &Arc<MemoryBudget>,
+    timeouts: Timeouts,
+) -> Option<Guarded> {
+    let first = async {
+        stream.readable().await.ok()?;
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(timeouts.write));
+        let mut stream = RequestStream::new(Box::pin(stream), Arc::clone(connection), budget);
+        let is_there = stream.fill().await.ok()?;
+        is_there.then(|| Explained::new(stream, new_request_id))
+    };
+    tokio::time::timeout(timeouts.header, first).await.ok()?
 }

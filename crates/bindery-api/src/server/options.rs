@@ -22,8 +22,16 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a client may take nothing of an answer that it asked for.
     pub write_timeout: Duration,
-    /// Connections at once; more wait to be accepted.
+    /// Connections at once. When there are as many, the longest idle one makes room for another.
     pub connections_max: usize,
+    /// Connections at once from one client address (IPv6: from one /64) on which no request has been authenticated yet. When there
+    /// are as many, the oldest of them makes room for another. Those of trusted proxies don't count.
+    pub unproven_per_address_max: usize,
+    /// Bytes of requests that are arriving, over all connections, beyond a few kibibytes of each. A key may have a quarter, an
+    /// account half, and all connections on which no request has been authenticated a quarter.
+    pub request_memory_max: usize,
+    /// Bytes of answers that wait to be taken, over all connections, beyond the small ones. Shares as for requests.
+    pub answer_memory_max: usize,
     /// How long requests under way may take when the server stops.
     pub drain_timeout: Duration,
 }
@@ -36,6 +44,9 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             connections_max: 10_000,
+            unproven_per_address_max: 1_000,
+            request_memory_max: 128 * 1024 * 1024,
+            answer_memory_max: 128 * 1024 * 1024,
             drain_timeout: Duration::from_secs(20),
         }
     }

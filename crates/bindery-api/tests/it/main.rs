@@ -9,6 +9,7 @@ mod authzen;
 mod contract;
 mod forgetting;
 mod given_rights;
+mod fuzzing;
 mod hot;
 mod invited_people;
 mod matrix;

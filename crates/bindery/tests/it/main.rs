@@ -9,6 +9,7 @@ mod ask;
 mod audit;
 mod backup;
 mod confusing;
+mod connections;
 mod crash;
 mod data_directory;
 mod defaults;

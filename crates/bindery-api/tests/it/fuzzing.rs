@@ -1,0 +1,23 @@
+//! The corpus of the fuzz targets, as plain tests.
+
+use std::fs;
+use std::path::Path;
+
+fn run(target: &str, fuzz: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let mut count = 0;
+    for entry in fs::read_dir(corpus.join(target)).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        // A panic names no file by itself.
+        let ended = std::panic::catch_unwind(|| fuzz(&bytes));
+        assert!(ended.is_ok(), "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 0, "{target} has no corpus");
+}
+
+#[test]
+fn hyper_finds_the_requests_of_the_corpus_where_they_were_delimited() {
+    run("requests", bindery_api::fuzzing::requests);
+}

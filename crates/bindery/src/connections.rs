@@ -1,0 +1,85 @@
+//! The options of `bindery serve` that bound what clients can make it hold, and the file handles that its connections need.
+
+use anyhow::{Result, ensure};
+use bindery_api::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// File handles that are kept for everything but connections: the store (21 for PostgreSQL), its files, the log, metrics, mail, and
+/// connections that are just being closed.
+const HANDLES_KEPT: u64 = 192;
+const CONNECTIONS_MIN: u64 = 16;
+const MIB: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct ConnectionArguments {
+    /// Connections at once. When there are as many, the longest idle one is closed for the next, those without an authenticated request
+    /// first. Each needs a file handle: the soft limit (`ulimit -n`) is raised if the hard limit allows it, or else there are fewer.
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(CONNECTIONS_MIN..=1_000_000))]
+    connections: u64,
+    /// Connections at once from one client address (from one /64 for IPv6) on which no request was authenticated yet; the oldest is
+    /// closed for the next. Connections of `--trusted-proxies` don't count.
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    connections_per_address: u64,
+    /// Memory for requests that are arriving, over all connections. A key may take a quarter of it, an account half; more is answered
+    /// with 429 or 503.
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    request_memory_mib: u32,
+    /// Memory for answers that wait until their clients take them, over all connections. Shares as for requests.
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    answer_memory_mib: u32,
+}
+
+impl ConnectionArguments {
+    /// The limits that these options stand for, with no more connections than there are file handles for.
+    pub(crate) fn limits(self) -> Result<Limits> {
+        let handles = raise_handles(self.connections + HANDLES_KEPT);
+        let connections = self.connections.min(handles.saturating_sub(HANDLES_KEPT));
+        ensure!(
+            connections >= CONNECTIONS_MIN,
+            "the system allows this process {handles} file handles, and {} are needed at the least; raise the limit (`ulimit -n`)",
+            HANDLES_KEPT + CONNECTIONS_MIN
+        );
+        if connections < self.connections {
+            tracing::warn!(
+                handles,
+                connections,
+                wanted = self.connections,
+                "fewer connections than --connections: the limit of file handles (`ulimit -n`) is low"
+            );
+        }
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let bytes = |mib: u32| {
+            usize::try_from(mib)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(MIB)
+        };
+        Ok(Limits {
+            connections_max: number(connections),
+            unproven_per_address_max: number(self.connections_per_address),
+            request_memory_max: bytes(self.request_memory_mib),
+            answer_memory_max: bytes(self.answer_memory_mib),
+            ..Limits::default()
+        })
+    }
+}
+
+/// Has the system allow so many file handles if it can, and returns how many it allows.
+fn raise_handles(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let soft = limit.current.unwrap_or(u64::MAX);
+    if soft >= wanted {
+        return soft;
+    }
+    let raised = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    let new = Rlimit {
+        current: Some(raised),
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, new) {
+        Ok(()) => raised,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of file handles can't be raised");
+            soft
+        }
+    }
+}

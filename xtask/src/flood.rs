@@ -1,0 +1,434 @@
+//! `cargo xtask flood`: hostile connections of every shape against a real server, and what they cost it: resident memory, and how long
+//! a normal client's check takes beside them. Bounded in connections, bytes and time; on loopback only.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::run::{cargo, run, say};
+use crate::suites::target;
+
+/// By how much resident memory may grow beside the loaded state while nobody shows a key.
+const GROWTH_MAX_KIB: u64 = 300 * 1024;
+/// The key of the server's admin, for the normal client and for shapes that have one.
+const KEY: &str = "ak-0123456789abcdefghijABCDEFGHIJ0123456789";
+/// How long the normal client rests between two checks.
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
+
+/// How many connections are opened in a round, and how long the attacker rests before the next: 5,000 a second at the most.
+const OPENED_AT_ONCE: usize = 250;
+const ROUND_PAUSE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What each hostile connection does.
+struct Shape {
+    name: &'static str,
+    /// From how many addresses of 127.0.0.0/8.
+    addresses: u32,
+    /// What it sends at once.
+    first: Vec<u8>,
+    /// What it sends again and again, without reading.
+    again: Vec<u8>,
+    has_key: bool,
+}
+
+fn shapes() -> Vec<Shape> {
+    let head = "POST /bindery/v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    let unfinished = |length: usize| format!("{head}X: {}", "x".repeat(length - head.len() - 3));
+    let many = format!("{head}{}", "A: b\r\n".repeat(95));
+    let get = "GET /v2/roles HTTP/1.1\r\nHost: x\r\n\r\n";
+    let known = format!("Authorization: Bearer {KEY}\r\n");
+    let list = format!("GET /v2/predefined-roles HTTP/1.1\r\nHost: x\r\n{known}\r\n");
+    let body = "POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n";
+    let shape = |name, first: String| Shape {
+        name,
+        addresses: 200,
+        first: first.into_bytes(),
+        again: Vec::new(),
+        has_key: false,
+    };
+    vec![
+        Shape {
+            addresses: 1,
+            ..shape("idle, one address", String::new())
+        },
+        shape("idle", String::new()),
+        shape("unfinished head, 1 B", "G".to_owned()),
+        shape("unfinished head, 1 KiB", unfinished(1024)),
+        shape("unfinished head, 4 KiB", unfinished(4096)),
+        shape("unfinished head, 8 KiB", unfinished(8192)),
+        shape("unfinished head, 16 KiB", unfinished(16 * 1024)),
+        shape("unfinished head, 32 KiB", unfinished(32 * 1024 - 1)),
+        shape("head of 380 KiB", unfinished(380 * 1024)),
+        Shape {
+            again: b"x".to_vec(),
+            ..shape("head byte by byte", unfinished(3000))
+        },
+        shape("answered, then idle", get.to_owned()),
+        shape("95 headers, then idle", format!("{many}\r\n")),
+        shape(
+            "unfinished body, 95 headers",
+            format!("{many}Content-Length: 4096\r\n\r\n{}", " ".repeat(4000)),
+        ),
+        Shape {
+            again: b" ".to_vec(),
+            ..shape(
+                "body byte by byte",
+                format!("{head}Content-Length: 4096\r\n\r\n"),
+            )
+        },
+        shape(
+            "unfinished body behind 30 KiB",
+            format!("{}\r\nContent-Length: 4096\r\n\r\n ", unfinished(30 * 1024)),
+        ),
+        Shape {
+            again: get.repeat(200).into_bytes(),
+            ..shape("pipelined, answers unread", String::new())
+        },
+        Shape {
+            again: "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+                .repeat(100)
+                .into_bytes(),
+            ..shape("documents, answers unread", String::new())
+        },
+        shape("TLS greeting", "\u{16}\u{3}\u{1}\u{2}\u{0}".to_owned()),
+        Shape {
+            has_key: true,
+            ..shape(
+                "one key, unfinished bodies of 1 MiB",
+                format!("{body}{known}\r\n{}", " ".repeat(1024 * 1024 - 1)),
+            )
+        },
+        Shape {
+            has_key: true,
+            again: list.repeat(50).into_bytes(),
+            ..shape("one key, lists, answers unread", String::new())
+        },
+    ]
+}
+
+/// What became of one shape.
+struct Outcome {
+    open: usize,
+    loaded_kib: u64,
+    worst_kib: u64,
+    median: Duration,
+    p99: Duration,
+    checks: usize,
+}
+
+/// Runs every shape against a server of its own, and fails if one without a key makes it grow too much.
+pub(crate) fn run_all(
+    root: &Path,
+    connections: usize,
+    seconds: u64,
+    only: Option<&str>,
+) -> Result<()> {
+    let binary = if let Some(binary) = std::env::var_os("BINDERY_BIN") {
+        binary.into()
+    } else {
+        run(&mut cargo(
+            root,
+            &[
+                "build",
+                "--quiet",
+                "--release",
+                "--locked",
+                "--package",
+                "bindery",
+            ],
+        ))?;
+        target(root).join("release/bindery")
+    };
+    raise_handles(connections)?;
+    say(
+        "| connections | open at the end | loaded MiB | worst MiB | growth MiB | check p50 ms | check p99 ms | checks |",
+    );
+    say("|---|---:|---:|---:|---:|---:|---:|---:|");
+    let mut failed = Vec::new();
+    for shape in shapes() {
+        if only.is_some_and(|only| !shape.name.contains(only)) {
+            continue;
+        }
+        let server = Server::start(&binary)?;
+        let outcome = attack(&server, &shape, connections, Duration::from_secs(seconds))?;
+        let growth = outcome.worst_kib.saturating_sub(outcome.loaded_kib);
+        say(&format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            shape.name,
+            outcome.open,
+            outcome.loaded_kib / 1024,
+            outcome.worst_kib / 1024,
+            growth / 1024,
+            millis(outcome.median),
+            millis(outcome.p99),
+            outcome.checks,
+        ));
+        if growth > GROWTH_MAX_KIB && !shape.has_key {
+            failed.push(shape.name);
+        }
+    }
+    ensure!(
+        failed.is_empty(),
+        "memory grew by more than {} MiB: {failed:?}",
+        GROWTH_MAX_KIB / 1024
+    );
+    Ok(())
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{:.2}", duration.as_secs_f64() * 1000.0)
+}
+
+fn raise_handles(connections: usize) -> Result<()> {
+    let wanted = u64::try_from(connections)? + 256;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|soft| soft < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        setrlimit(Resource::Nofile, raised)
+            .context("`ulimit -n` is too low for so many connections")?;
+    }
+    Ok(())
+}
+
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(binary: &Path) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut child = Command::new(binary)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(directory.path())
+            .env("BINDERY_ADMIN_KEY", KEY)
+            .env("RUST_LOG", "off")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the server can't be started")?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("stdout is piped")?).read_line(&mut line)?;
+        let address = line
+            .trim_end()
+            .strip_prefix("listening on http://")
+            .context("no address")?;
+        Ok(Self {
+            address: address.parse()?,
+            child,
+            _directory: directory,
+        })
+    }
+
+    fn resident_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.context("no VmRSS")?.parse()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn attack(server: &Server, shape: &Shape, connections: usize, time: Duration) -> Result<Outcome> {
+    let address = server.address;
+    let mut client = Checks::connect(address)?;
+    for _ in 0..500 {
+        client.check()?;
+    }
+    client.took.clear();
+    let loaded_kib = server.resident_kib()?;
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let checking = scope.spawn(|| -> Result<Checks> {
+            while !is_over.load(Ordering::Relaxed) {
+                client.check()?;
+                std::thread::sleep(CHECK_PAUSE);
+            }
+            Ok(client)
+        });
+        let hostile = scope.spawn(|| hold(address, shape, connections, time));
+        let mut worst_kib = loaded_kib;
+        while !hostile.is_finished() {
+            worst_kib = worst_kib.max(server.resident_kib()?);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let open = hostile
+            .join()
+            .map_err(|_| anyhow::anyhow!("the attacker broke"))?;
+        let client = checking
+            .join()
+            .map_err(|_| anyhow::anyhow!("the client broke"))??;
+        let mut took = client.took;
+        took.sort_unstable();
+        let at = |percent: usize| {
+            took.get(took.len() * percent / 100)
+                .copied()
+                .unwrap_or_default()
+        };
+        Ok(Outcome {
+            open,
+            loaded_kib,
+            worst_kib,
+            median: at(50),
+            p99: at(99),
+            checks: took.len(),
+        })
+    })
+}
+
+/// Opens the connections and holds them for so long: those that are closed are opened again. Returns how many were open at the end.
+fn hold(address: SocketAddr, shape: &Shape, connections: usize, time: Duration) -> usize {
+    let mut held: Vec<Hostile> = Vec::with_capacity(connections);
+    let (mut number, mut all_opened) = (0, None);
+    // However slow the machine is.
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        for _ in held.len()..connections.min(held.len() + OPENED_AT_ONCE) {
+            number += 1;
+            if let Some(mut hostile) = Hostile::open(address, number % shape.addresses) {
+                hostile.go_on(shape);
+                held.push(hostile);
+            }
+        }
+        let is_first_round = usize::try_from(number).is_ok_and(|number| number < connections);
+        if !is_first_round || !shape.again.is_empty() {
+            for hostile in &mut held {
+                hostile.go_on(shape);
+            }
+            held.retain(|hostile| hostile.is_open);
+        }
+        let now = Instant::now();
+        if !is_first_round && all_opened.is_none() {
+            all_opened = Some(now);
+        }
+        if now > patience || all_opened.is_some_and(|opened| now > opened + time) {
+            return held.len();
+        }
+        std::thread::sleep(ROUND_PAUSE);
+    }
+}
+
+struct Hostile {
+    stream: TcpStream,
+    sent: usize,
+    is_open: bool,
+}
+
+impl Hostile {
+    fn open(address: SocketAddr, from: u32) -> Option<Self> {
+        let [_, _, high, low] = from.to_be_bytes();
+        let own = SocketAddrV4::new(Ipv4Addr::new(127, 1 + high, low, 1), 0);
+        let socket = socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .ok()?;
+        bind(&socket, &own).ok()?;
+        connect(&socket, &address).ok()?;
+        let stream = TcpStream::from(socket);
+        stream.set_nonblocking(true).ok()?;
+        Some(Self {
+            stream,
+            sent: 0,
+            is_open: true,
+        })
+    }
+
+    /// Sends what can be sent, and looks whether the server has closed. Answers stay unread but for a byte.
+    fn go_on(&mut self, shape: &Shape) {
+        loop {
+            let rest = shape.first.get(self.sent..).unwrap_or_default();
+            let is_again = rest.is_empty();
+            let rest = if is_again { &shape.again } else { rest };
+            if rest.is_empty() {
+                break;
+            }
+            match self.stream.write(rest) {
+                Ok(count) if !is_again => self.sent += count,
+                Ok(_) => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.is_open = false;
+                    return;
+                }
+            }
+        }
+        let mut byte = [0];
+        match self.stream.peek(&mut byte) {
+            Ok(0) => self.is_open = false,
+            Ok(_) => {}
+            Err(error) => self.is_open = error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// A normal client, which keeps its connection.
+struct Checks {
+    stream: TcpStream,
+    took: Vec<Duration>,
+}
+
+impl Checks {
+    fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(Self {
+            stream,
+            took: Vec::new(),
+        })
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let body = r#"{"subject":{"type":"user","id":"admin@bindery.localhost"},"action":{"name":"ORGANIZATION_READ"},"resource":{"type":"organization","id":"x"}}"#;
+        let request = format!(
+            "POST /access/v1/evaluation HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let began = Instant::now();
+        self.stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let count = self.stream.read(&mut piece)?;
+            ensure!(count > 0, "the connection of the normal client was closed");
+            answer.extend_from_slice(&piece[..count]);
+            let text = String::from_utf8_lossy(&answer);
+            if let Some((head, rest)) = text.split_once("\r\n\r\n") {
+                ensure!(
+                    head.starts_with("HTTP/1.1 200"),
+                    "a check was answered with {text}"
+                );
+                let length = head.split("content-length: ").nth(1).context("no length")?;
+                let length: usize = length.split("\r\n").next().unwrap_or_default().parse()?;
+                if rest.len() >= length {
+                    break;
+                }
+            }
+        }
+        self.took.push(began.elapsed());
+        Ok(())
+    }
+}
