@@ -109,7 +109,12 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
             let node = open::node_to_change(store.open()?)?;
             let key = KeyText::generate().map_err(|error| anyhow!("no random numbers: {error}"))?;
             let founder = Founder::parse(name, "Admin", admin_email, key.clone())?;
-            let account = open::found(&node, &open::runtime()?, founder)?;
+            let account = open::found(
+                &node,
+                &open::runtime()?,
+                open::next_account(&node)?,
+                founder,
+            )?;
             let AccountId(number) = account.id();
             say(&format!(
                 "account {number}\nadmin key, shown this once and never again: {}",

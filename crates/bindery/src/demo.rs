@@ -86,7 +86,7 @@ impl Company {
     fn found(node: &bindery_node::Node, runtime: &Runtime) -> Result<Self> {
         let admin_key = new_key()?;
         let founder = Founder::parse("demo", "Ada Park", "ada@acme.example", admin_key.clone())?;
-        let account = open::found(node, runtime, founder)?;
+        let account = open::found(node, runtime, open::next_account(node)?, founder)?;
         let caller = account
             .snapshot()
             .authenticate(&admin_key.hash(), node.clock().now())

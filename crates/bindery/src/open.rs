@@ -58,14 +58,24 @@ impl Founder {
     }
 }
 
-/// Makes an account with its admin.
-pub(crate) fn found(node: &Node, runtime: &Runtime, founder: Founder) -> Result<Arc<Account>> {
+/// The number of the next account.
+pub(crate) fn next_account(node: &Node) -> Result<AccountId> {
     let heads = node.store().heads()?;
     let AccountId(last) = heads.last().map_or(AccountId(0), |(id, _)| *id);
+    Ok(AccountId(last + 1))
+}
+
+/// Makes the account with this number, and its admin. Fails if another process has made it.
+pub(crate) fn found(
+    node: &Node,
+    runtime: &Runtime,
+    id: AccountId,
+    founder: Founder,
+) -> Result<Arc<Account>> {
     let mut id_key = [0; 16];
     getrandom::fill(&mut id_key).map_err(|error| anyhow!("no random numbers: {error}"))?;
     let account = node.create_account(&AccountRecord {
-        id: AccountId(last + 1),
+        id,
         name: founder.account.clone(),
         id_key: IdKey::new(id_key),
         created_at: node.clock().now(),

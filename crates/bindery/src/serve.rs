@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use bindery_api::{
     Aliases, KeyText, Limits, MailSettings, Mailer, Network, Options, PublicUrl, Server,
 };
-use bindery_core::id::Revision;
+use bindery_core::id::{AccountId, Revision};
 use bindery_node::{LogRetention, Node};
 use clap::ValueEnum;
 use tokio::net::{TcpListener, TcpSocket};
@@ -352,7 +352,8 @@ fn make_first_account(
     match unfinished {
         Some(account) => open::admit_founder(&account, runtime, founder)?,
         None => {
-            open::found(node, runtime, founder)?;
+            // The first one, not the next: another server may have made it since the store was found empty.
+            open::found(node, runtime, AccountId(1), founder)?;
         }
     }
     if is_made {

@@ -79,7 +79,9 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
 
 /// A second lock, on the database itself: without it, a second server gets in once the lock file is deleted.
 fn lock_database(path: &Path, data_dir: &Path) -> Result<File, StoreError> {
-    let file = File::open(path).map_err(|error| unavailable(path, &error))?;
+    // For writing as well, as SQLite opens it: on an overlay file system, a file opened for reading may be another one.
+    let file = private().open(path);
+    let file = file.map_err(|error| unavailable(path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(data_dir.display().to_string())),
