@@ -10,7 +10,9 @@ use bindery_core::id::{Kind, Revision};
 use bindery_core::quota::QuotaScope;
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, QuotaReached, Refusal, Unprocessable};
 
-use bindery_node::{ExecuteError, RefusedAs, Unavailable};
+use bindery_node::{
+    ExecuteError, KEY_COMMANDS_MAX, PERSON_COMMANDS_MAX, RefusedAs, Unavailable,
+};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
@@ -225,6 +227,18 @@ impl Problem {
         }
     }
 
+    /// 429: too many changes of the same key or person wait for a commit.
+    pub(crate) fn too_many_changes() -> Self {
+        let detail = format!(
+            "too many changes of this key or person wait to be stored, and nothing was changed; wait for answers before you send \
+            more: at most {KEY_COMMANDS_MAX} of a key and {PERSON_COMMANDS_MAX} of a person may wait at once"
+        );
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
+    }
+
     /// 503: the commit takes longer than anyone waits, and may still succeed.
     pub(crate) fn outcome_unknown() -> Self {
         Self {
@@ -356,6 +370,7 @@ impl From<ExecuteError> for Problem {
                 ..refusal.into()
             },
             ExecuteError::Unavailable => Self::unavailable(),
+            ExecuteError::Crowded => Self::too_many_changes(),
             ExecuteError::Unknown => Self::outcome_unknown(),
             ExecuteError::Contradiction => Self::internal(),
         }
