@@ -27,7 +27,9 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::call::Services;
 use crate::operations::{OPERATIONS, Operation};
+use crate::rate::Bucket;
 
 const PATH: &str = "/metrics";
 /// How many may read at once; more wait to be accepted.
@@ -54,6 +56,7 @@ pub(crate) struct Counts {
     allowed: Counter,
     denied: Counter,
     refused: [Counter; REFUSED.len()],
+    limited: [Counter; Bucket::ALL.len()],
     started: SystemTime,
 }
 
@@ -77,6 +80,7 @@ impl Counts {
             allowed: Counter::default(),
             denied: Counter::default(),
             refused: Default::default(),
+            limited: Default::default(),
             started: SystemTime::now(),
         }
     }
@@ -102,6 +106,14 @@ impl Counts {
         }
     }
 
+    /// A request was refused because this bucket was empty.
+    pub(crate) fn limited(&self, bucket: Bucket) {
+        let place = Bucket::ALL.iter().position(|one| *one == bucket);
+        if let Some(place) = place {
+            self.limited[place].count();
+        }
+    }
+
     /// A command was decided, and refused with this status.
     pub(crate) fn refused(&self, status: u16) {
         let place = REFUSED.iter().position(|(known, _)| *known == status);
@@ -121,6 +133,7 @@ pub(crate) fn place_of(operation: &'static Operation) -> Option<usize> {
 pub(crate) struct Metrics {
     pub(crate) node: Arc<Node>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) services: Arc<Services>,
     /// A place for each connection that may be.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) connections_max: usize,
@@ -184,6 +197,7 @@ impl Collector for Metrics {
         let mut page = Page(encoder);
         self.tell_of_process(&mut page)?;
         self.tell_of_requests(&mut page)?;
+        self.tell_of_turns(&mut page)?;
         self.tell_of_commits(&mut page)?;
         self.tell_of_accounts(&mut page)
     }
@@ -254,11 +268,46 @@ impl Metrics {
                 ([("answer", "denied")], self.counts.denied.get()),
             ],
         )?;
+        let limited = Bucket::ALL.into_iter().zip(&self.counts.limited);
+        page.counters(
+            "bindery_requests_limited",
+            "Requests that a rate limit refused, by its bucket",
+            limited.map(|(bucket, count)| ([("bucket", bucket.name())], count.get())),
+        )?;
         let refused = REFUSED.into_iter().zip(&self.counts.refused);
         page.counters(
             "bindery_commands_refused",
             "Changes that were decided and refused, by the status of the answer",
             refused.map(|((_, status), count)| ([("status", status)], count.get())),
+        )
+    }
+
+    fn tell_of_turns(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Services {
+            workers,
+            bodies,
+            passwords,
+            ..
+        } = &*self.services;
+        let of = [
+            ("requests", workers.waiting(), workers.running()),
+            ("bodies", bodies.waiting(), bodies.running()),
+            ("passwords", passwords.waiting(), passwords.running()),
+        ];
+        page.gauges(
+            "bindery_turns_waiting",
+            "Requests that wait for a worker, large bodies that wait to be read, and passwords that wait to be hashed",
+            of.map(|(what, waiting, _)| ([("of", what)], float(waiting))),
+        )?;
+        page.gauges(
+            "bindery_turns_running",
+            "The same that have their turn",
+            of.map(|(what, _, running)| ([("of", what)], float(running))),
+        )?;
+        page.counters(
+            "bindery_password_hashes",
+            "Password hashes that were computed",
+            [([("operation", "all")], passwords.computed())],
         )
     }
 

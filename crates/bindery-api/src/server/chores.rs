@@ -30,7 +30,7 @@ impl Server {
         let mut interval = tokio::time::interval(TIDY_INTERVAL);
         loop {
             interval.tick().await;
-            self.rate.tidy();
+            self.rates.tidy();
             self.services.attempts.tidy();
             self.services
                 .searches
@@ -65,6 +65,7 @@ impl Server {
         let metrics = Metrics {
             node: Arc::clone(&self.services.node),
             counts: Arc::clone(&self.services.counts),
+            services: Arc::clone(&self.services),
             places: Arc::clone(&self.places),
             connections_max: self.limits.connections_max,
         };

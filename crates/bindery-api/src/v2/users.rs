@@ -45,7 +45,7 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
             let hash = call
                 .services
                 .passwords
-                .hash_for_known(password.clone())
+                .hash_in(call.lane, password.clone())
                 .await?;
             Invitation::TemporaryPassword(hash)
         }

@@ -9,6 +9,7 @@ mod authzen;
 mod contract;
 mod forgetting;
 mod hot;
+mod limits;
 mod matrix;
 mod metrics;
 mod people;
