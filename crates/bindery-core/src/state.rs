@@ -33,9 +33,6 @@ pub(crate) use bindings::Bindings;
 pub use difference::Difference;
 pub use loading::{Loading, RecordError};
 
-/// How many service keys that made one another are followed to the person behind them.
-pub const CREATORS_MAX: usize = 32;
-
 /// One account, whole. Made by [`Loading`]; only [`State::apply`] and [`State::advance`] change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
@@ -599,25 +596,6 @@ impl State {
     /// The user with this id, human or bot, whatever their standing.
     pub fn user(&self, id: UserId) -> Option<&Arc<User>> {
         self.users.get(&id)
-    }
-
-    /// The person who answers for a user: a human for itself, a bot's creator for the bot, and so on up to a human.
-    ///
-    /// Limits and fairness count by this person, so that making service keys multiplies nothing. All bots below more than
-    /// [`CREATORS_MAX`] others of one account share [`UserId::NOBODY`]: the walk is short for every request.
-    pub fn person_behind(&self, user: UserId) -> UserId {
-        let mut person = user;
-        for _ in 0..CREATORS_MAX {
-            let Some(Identity::Bot { key }) = self.users.get(&person).map(|user| &user.identity)
-            else {
-                return person;
-            };
-            let Some(key) = self.api_keys.get(key) else {
-                return person;
-            };
-            person = key.created_by;
-        }
-        UserId::NOBODY
     }
 
     /// The organization with this id.

@@ -184,7 +184,8 @@ fn load_first(node: &Node, count: usize) -> Result<()> {
 fn rate_limit(text: &str) -> Result<NonZeroU32, String> {
     let limit = text.parse::<NonZeroU32>();
     limit.map_err(|_| {
-        "it takes a whole number from 1 to 4294967295; leave the option out for the default".to_owned()
+        "it takes a whole number from 1 to 4294967295; leave the option out for the default"
+            .to_owned()
     })
 }
 

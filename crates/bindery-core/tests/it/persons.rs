@@ -1,7 +1,7 @@
 //! Who is behind a user, for limits.
 
 use bindery_core::id::{Id as _, UserId};
-use bindery_core::state::CREATORS_MAX;
+use bindery_core::quota::CREATORS_MAX;
 
 use crate::world::World;
 
