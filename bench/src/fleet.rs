@@ -26,6 +26,8 @@ mod restart;
 use deaf::Deaf;
 use load::Lane;
 
+/// Clients change as fast as they can, with one key, which no honest client does.
+const SERVE: [&str; 3] = ["serve", "--rate-limit-changes", "1000000"];
 const ADMIN_KEY: &str = "ak-0123456789abcdefghijABCDEFGHIJ0123456789";
 /// Where `cargo xtask bench` has its PostgreSQL.
 const POSTGRES: &str = "BINDERY_TEST_POSTGRES";
@@ -62,7 +64,7 @@ fn on_a_file(binary: &Path) -> Result<Vec<Row>> {
     let directory = tempfile::tempdir()?;
     let server = serve(
         Command::new(binary)
-            .arg("serve")
+            .args(SERVE)
             .arg("--data-dir")
             .arg(directory.path()),
     )?;
@@ -115,7 +117,7 @@ fn slowest(what: &str, latencies: &mut Latencies) -> Row {
 fn on_a_database(binary: &Path) -> Result<Vec<Row>> {
     let url = new_database()?;
     let servers = (0..SERVERS)
-        .map(|_| serve(Command::new(binary).arg("serve").env("BINDERY_STORE", &url)))
+        .map(|_| serve(Command::new(binary).args(SERVE).env("BINDERY_STORE", &url)))
         .collect::<Result<Vec<_>>>()?;
     let addresses: Vec<&str> = servers.iter().map(|one| one.address.as_str()).collect();
     let connections = SERVERS * CONNECTIONS_EACH;
@@ -159,7 +161,7 @@ fn on_a_database(binary: &Path) -> Result<Vec<Row>> {
     let deaf = Deaf::to(&url)?;
     let other = serve(
         Command::new(binary)
-            .arg("serve")
+            .args(SERVE)
             .env("BINDERY_STORE", &deaf.url),
     )?;
     rows.push(seen(

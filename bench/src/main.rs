@@ -12,6 +12,7 @@ use clap::Parser;
 
 mod changes;
 mod check;
+mod fairness;
 mod fleet;
 mod floor;
 mod http;
@@ -61,6 +62,15 @@ struct Arguments {
     /// Serves the endpoint that HTTP is compared with, until it is ended.
     #[arg(long, hide = true)]
     raw_endpoint: bool,
+    /// Sends the requests of a file to this address, on many connections.
+    #[arg(long, hide = true, requires_all = ["requests", "seconds"])]
+    hostile: Option<String>,
+    /// The file with the requests.
+    #[arg(long, hide = true)]
+    requests: Option<PathBuf>,
+    /// For so long.
+    #[arg(long, hide = true)]
+    seconds: Option<f64>,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +86,11 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     if arguments.raw_endpoint {
         return http::serve_raw();
+    }
+    if let (Some(address), Some(requests), Some(seconds)) =
+        (&arguments.hostile, &arguments.requests, arguments.seconds)
+    {
+        return fairness::attack(address, requests, seconds);
     }
     match (arguments.size, &arguments.make_store, arguments.group) {
         (Some(size), Some(directory), _) => load::make_store(size, directory),

@@ -7,7 +7,7 @@ use crate::row::Row;
 use crate::setting::Setting;
 use crate::size::Size;
 use crate::world::World;
-use crate::{check, fleet, http, load, memory, say, search, write};
+use crate::{check, fairness, fleet, http, load, memory, say, search, write};
 
 /// A part of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,6 +27,7 @@ pub(crate) enum Part {
     Load,
     Http,
     Fleet,
+    Fairness,
 }
 
 /// Parts that share a process.
@@ -38,6 +39,7 @@ pub(crate) enum Group {
     Load,
     Http,
     Fleet,
+    Fairness,
 }
 
 impl Part {
@@ -53,6 +55,7 @@ impl Part {
             Self::Load => Group::Load,
             Self::Http => Group::Http,
             Self::Fleet => Group::Fleet,
+            Self::Fairness => Group::Fairness,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Group {
         Self::Load,
         Self::Http,
         Self::Fleet,
+        Self::Fairness,
     ];
 
     pub(crate) fn name(self) -> String {
@@ -83,6 +87,7 @@ impl Group {
             Self::Load => load::rows(size),
             Self::Http => http::rows(size),
             Self::Fleet => fleet::rows(size),
+            Self::Fairness => fairness::rows(size),
         }
     }
 }

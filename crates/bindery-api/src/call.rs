@@ -1,7 +1,9 @@
 //! One request to one operation, authenticated: what a handler parses from, asks with, and answers through.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,10 +19,10 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 
+use crate::attempts::Attempts;
 use crate::authzen::{Aliases, Kept, Names};
-use crate::hot::Form;
+use crate::hot::{Asking, Form};
 use crate::json;
 use crate::mail::{Letter, Mailer};
 use crate::metrics::Counts;
@@ -30,8 +32,9 @@ use crate::password::Passwords;
 use crate::problem::{self, Problem};
 use crate::public_url::PublicUrl;
 use crate::query::Query;
-use crate::secret::{LinkToken, redact};
-use crate::sign_in::Attempts;
+use crate::secret::{self, LinkToken, redact};
+use crate::turns::{Lane, Turnstile};
+use crate::workers::Workers;
 
 /// How long anyone waits for a commit.
 pub(crate) const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,7 +44,7 @@ pub(crate) const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Handler {
     /// Answers from the snapshot at once.
     Reads(fn(&Call) -> Result<Answer, Problem>),
-    /// Answers from the snapshot, after looking at much of it.
+    /// Answers from the snapshot on a worker: lists, searches and explanations, which look at much of it.
     Searches(fn(&Call) -> Result<Answer, Problem>),
     /// Decides: on the hot path where it can, and from the snapshot where not. What is allowed and what not stands in no audit
     /// log; that someone asked who may not, or asked for reasons, does.
@@ -89,9 +92,16 @@ pub(crate) struct Services {
     pub(crate) aliases: Aliases,
     pub(crate) searches: Kept,
     pub(crate) counts: Arc<Counts>,
-    /// As many searches and explanations at once as there is anything to run them on; more wait.
-    pub(crate) searching: Arc<Semaphore>,
+    /// What takes long runs here, apart from connections.
+    pub(crate) workers: Workers,
+    /// Turns to send a large body.
+    pub(crate) bodies: Turnstile,
 }
+
+/// Bytes of a body that is read into a command or query on the thread of its connection.
+const INLINE_BODY_MAX: usize = 8 * 1024;
+/// Bytes of a body of plain questions that is answered there: some 150 of them.
+pub(crate) const INLINE_QUESTIONS_MAX: usize = 32 * 1024;
 
 impl Services {
     /// What a client sees of a failed command, which is counted.
@@ -118,6 +128,7 @@ pub(crate) struct OpenCall {
     pub(crate) operation: &'static Operation,
     pub(crate) services: Arc<Services>,
     pub(crate) now: Timestamp,
+    pub(crate) client: IpAddr,
     pub(crate) address: String,
     pub(crate) request: Option<RequestId>,
     /// Where it comes from, for its share of lookups.
@@ -165,6 +176,8 @@ pub(crate) struct Call {
     pub(crate) services: Arc<Services>,
     pub(crate) account: Arc<Account>,
     pub(crate) caller: Caller,
+    /// Where it waits if it takes long.
+    pub(crate) lane: Lane,
     pub(crate) state: Arc<State>,
     pub(crate) now: Timestamp,
     pub(crate) address: String,
@@ -203,6 +216,17 @@ impl Answer {
         })
     }
 
+    /// Decisions of the hot path.
+    pub(crate) fn decisions(form: Form, json: Vec<u8>, revision: Revision) -> Self {
+        Self {
+            status: None,
+            json: Some(json),
+            of: Some(form.answer_type()),
+            revision: Some(revision),
+            noted: Noted::Nothing,
+        }
+    }
+
     /// The operation's success without a body.
     pub(crate) const fn empty() -> Self {
         Self {
@@ -237,46 +261,82 @@ impl Answer {
 }
 
 impl Call {
-    /// Has the operation's handler answer.
+    /// Has the operation's handler answer. What takes long runs on workers, in the call's lane.
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
         let operation = self.operation;
+        let is_large = self.body.len() > INLINE_BODY_MAX;
         let answer = match operation.handler {
             Handler::Reads(handler) => handler(&self),
+            Handler::Decides(form, handler) if is_large => {
+                self.on_worker(move |call| call.decide(form, handler)).await
+            }
             Handler::Decides(_, handler) => match handler(&self)? {
                 Decided::Told(answer) => Ok(answer),
-                Decided::Explains(handler) => self.search(handler).await,
+                Decided::Explains(handler) => self.on_worker(handler).await,
             },
-            Handler::Searches(handler) => self.search(handler).await,
-            Handler::Waits(handler) => handler(self).await,
+            Handler::Searches(handler) => self.on_worker(handler).await,
+            Handler::Waits(handler) => {
+                let (services, lane) = (Arc::clone(&self.services), self.lane);
+                services.workers.drive(lane, handler(self)).await?
+            }
             // By itself: what is begun is brought to its end, letters included, also when the client hangs up.
-            Handler::Changes(handler) => tokio::spawn(handler(self)).await.map_err(|error| {
-                tracing::error!(%error, "a handler did not come to its end");
-                Problem::internal()
-            })?,
+            Handler::Changes(handler) => {
+                let (services, lane) = (Arc::clone(&self.services), self.lane);
+                let changing = async move {
+                    if is_large {
+                        services.workers.drive(lane, handler(self)).await?
+                    } else {
+                        handler(self).await
+                    }
+                };
+                tokio::spawn(changing).await.map_err(|error| {
+                    tracing::error!(%error, "a handler did not come to its end");
+                    Problem::internal()
+                })?
+            }
             Handler::Open(_) | Handler::Public(_) => Err(Problem::internal()),
         }?;
         operation.check_answer(&answer);
         Ok(answer)
     }
 
-    /// Apart from the threads that connections are served on, and not more at once than there is anything to run them on: nobody
-    /// who asks for less waits for it.
-    async fn search(
+    /// Runs a handler on a worker, on the newest state when its turn comes: the turn may be long in coming, and the caller may no
+    /// longer ask by then.
+    async fn on_worker(
         mut self,
-        handler: fn(&Self) -> Result<Answer, Problem>,
+        handler: impl FnOnce(&Self) -> Result<Answer, Problem> + Send + 'static,
     ) -> Result<Answer, Problem> {
-        let turn = Arc::clone(&self.services.searching).acquire_owned().await;
-        // It may have been long in coming, and whoever waited for it may no longer ask.
-        self.state = self.account.snapshot();
-        self.now = self.services.node.clock().now().max(self.state.latest());
-        let searching = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+        let (services, lane) = (Arc::clone(&self.services), self.lane);
+        let work = move || {
+            self.state = self.account.snapshot();
+            self.now = self.services.node.clock().now().max(self.state.latest());
             handler(&self)
-        });
-        searching.await.map_err(|error| {
-            tracing::error!(%error, "a search did not come to its end");
-            Problem::internal()
-        })?
+        };
+        services.workers.run(lane, work).await?
+    }
+
+    /// Decides a large batch: as on the hot path if its items are plain, else as `handler` does, reasons included.
+    fn decide(
+        &self,
+        form: Form,
+        handler: fn(&Self) -> Result<Decided, Problem>,
+    ) -> Result<Answer, Problem> {
+        let asking = Asking {
+            account: &self.account,
+            state: &self.state,
+            aliases: &self.services.aliases,
+            counts: &self.services.counts,
+            context: self.context(),
+        };
+        if self.query.pairs().next().is_none()
+            && let Some(json) = asking.answer(form, &self.body)
+        {
+            return Ok(Answer::decisions(form, json, self.state.revision()));
+        }
+        match handler(self)? {
+            Decided::Told(answer) => Ok(answer),
+            Decided::Explains(handler) => handler(self),
+        }
     }
 
     /// On whose behalf, and when.
@@ -390,21 +450,63 @@ impl Call {
 
 /// Bytes of a body that the audit log keeps.
 const AUDITED_TEXT_MAX: usize = 16 * 1024;
+/// Bytes of a body that are looked at for that: escapes may take six times the room.
+const AUDITED_BYTES_READ: usize = 8 * AUDITED_TEXT_MAX;
 
-/// A body as the audit log keeps it: cut to a bound, and without anything that looks like a key.
+/// A body as the audit log keeps it: cut to a bound, and without anything that looks like a key. Costs the same for a body of any
+/// size: only its beginning is looked at.
 pub(crate) fn audited_text(body: &[u8]) -> Option<String> {
     if body.is_empty() {
         return None;
     }
-    let text = String::from_utf8_lossy(body);
-    // An escape could spell a key so that it isn't seen for one.
-    let plain = if text.contains("\\u") {
-        serde_json::from_str::<serde_json::Value>(&text)
-            .map_or(text, |value| value.to_string().into())
-    } else {
-        text
-    };
-    Some(cut(redact(&plain).into_owned(), AUDITED_TEXT_MAX))
+    let is_whole = body.len() <= AUDITED_BYTES_READ;
+    let text = String::from_utf8_lossy(&body[..body.len().min(AUDITED_BYTES_READ)]);
+    // An escape could spell a key so that it isn't recognised.
+    let plain = unescape_letters(&text);
+    let mut kept = redact(&plain).into_owned();
+    if !is_whole {
+        // The cut may have gone through a key.
+        let end = kept
+            .trim_end_matches(|c: char| c.is_ascii_alphanumeric())
+            .len();
+        if kept[..end].ends_with(secret::PREFIX) {
+            kept.truncate(end);
+        }
+        kept.truncate(kept.floor_char_boundary(AUDITED_TEXT_MAX));
+        kept.push('…');
+        return Some(kept);
+    }
+    Some(cut(kept, AUDITED_TEXT_MAX))
+}
+
+/// The text with letters, digits and dashes as themselves where JSON escapes spell them, which are all that a key has.
+fn unescape_letters(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\u00") {
+        return text.into();
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(place) = rest.find('\\') {
+        let (before, escape) = rest.split_at(place);
+        plain.push_str(before);
+        let digits = escape.strip_prefix("\\u00").and_then(|rest| rest.get(..2));
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let letter = code
+            .map(char::from)
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-');
+        let taken = if let Some(letter) = letter {
+            plain.push(letter);
+            "\\u0000".len()
+        } else {
+            // The backslash and what it escapes, which may be a backslash.
+            let end = escape.chars().take(2).map(char::len_utf8).sum();
+            plain.push_str(&escape[..end]);
+            end
+        };
+        rest = &escape[taken..];
+    }
+    plain.push_str(rest);
+    plain.into()
 }
 
 /// What a note keeps of a text.
@@ -454,8 +556,9 @@ mod tests {
     use super::*;
     use crate::operations::OPERATIONS;
     use crate::secret::KeyText;
+    use crate::turns::{Bound, Bounds};
 
-    /// Else whoever asks for many reasons at once takes every processor from those who ask for none.
+    /// Otherwise a client that asks for many of them at once takes every processor from those who ask for none.
     #[tokio::test]
     async fn reasons_wait_for_their_turn_as_searches_do_and_decisions_do_not() {
         let directory = tempfile::tempdir().unwrap();
@@ -469,7 +572,12 @@ mod tests {
             settings: AccountSettings::default(),
         };
         let account = node.create_account(&account).unwrap();
-        let searching = Arc::new(Semaphore::new(1));
+        let one_at_a_time = Bounds(
+            [Bound {
+                running: 1,
+                waiting: 100,
+            }; 4],
+        );
         let services = Arc::new(Services {
             node: Arc::clone(&node),
             mailer: Mailer::new(None, "http://127.0.0.1").unwrap(),
@@ -478,7 +586,8 @@ mod tests {
             aliases: Aliases::default(),
             searches: Kept::default(),
             counts: Arc::new(Counts::new()),
-            searching: Arc::clone(&searching),
+            workers: Workers::new("test", 1, one_at_a_time),
+            bodies: Turnstile::new(one_at_a_time),
         });
         let call = |operation: &str, options: &str| {
             let mut operations = OPERATIONS.iter();
@@ -493,6 +602,7 @@ mod tests {
                     user: UserId::new(1),
                     key: ApiKeyId::new(1),
                 },
+                lane: Lane([1, 1, 1]),
                 state: account.snapshot(),
                 now: node.clock().now(),
                 address: String::new(),
@@ -502,18 +612,23 @@ mod tests {
                 body: Bytes::from(body),
             }
         };
-        let turn = searching.try_acquire().unwrap();
+        let turn = services.workers.occupy(Lane([2, 2, 2])).await;
         let explains = r#","options":{"explain":true}"#;
+        let large = format!(r#","context":{{"x":"{}"}}"#, "x".repeat(INLINE_BODY_MAX));
         let waiting = [
             call("access_evaluation", explains),
             call("access_evaluations", explains),
             call("explain_access", ""),
             call("search_action", ""),
+            call("access_evaluation", &large),
+            call("access_evaluations", &large),
         ];
         let mut waiting = waiting.map(|call| Box::pin(call.answer()));
         for answer in &mut waiting {
             assert!(answer.now_or_never().is_none());
         }
+        let mut list = Box::pin(call("list_spaces", "").answer());
+        assert!((&mut list).now_or_never().is_none());
         for decides in ["access_evaluation", "access_evaluations"] {
             let answered = call(decides, "").answer().now_or_never();
             assert_eq!(answered.unwrap().unwrap_err().status(), 401);
@@ -531,6 +646,36 @@ mod tests {
         for answer in waiting {
             assert_eq!(answer.await.unwrap().revision, Some(Revision(1)));
         }
+        assert!(list.await.is_ok());
+    }
+
+    /// The text of a body is looked at on the thread of its connection.
+    #[test]
+    fn what_the_audit_log_keeps_of_a_large_body_is_its_beginning() {
+        let large = format!(r#"{{"context":[{}0]}}"#, "[0],".repeat(250_000));
+        let kept = audited_text(large.as_bytes()).unwrap();
+        assert_eq!(kept.len(), AUDITED_TEXT_MAX + "…".len());
+        let key = format!("ak-{}", "x".repeat(40));
+        for before in AUDITED_BYTES_READ - 50..AUDITED_BYTES_READ {
+            // Keys shrink, so that even the end of what is read can come into what is kept.
+            let many = key.repeat(before / key.len());
+            let text = format!(
+                "{many}{}{key}{}",
+                ".".repeat(before - many.len()),
+                "y".repeat(99)
+            );
+            let kept = audited_text(text.as_bytes()).unwrap();
+            assert!(
+                !kept.contains("ak-x"),
+                "{before}: {}",
+                &kept[kept.len() - 60..]
+            );
+        }
+        let escaped = r#"{"a":"\\u0061k-","b":"\u0022\u0061\u006B\u002dx"}"#;
+        assert_eq!(
+            audited_text(escaped.as_bytes()).as_deref(),
+            Some(r#"{"a":"\\u0061k-","b":"\u0022ak-x"}"#)
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! anywhere) is left to the handlers in `authzen.rs`, so that what is wrong with a request is said in one place, and what a
 //! right one is answered is the same on both ways.
 
+use std::any::TypeId;
 use std::borrow::Cow;
 
 use bindery_core::attribute::Attributes;
@@ -17,7 +18,9 @@ use serde::Deserialize;
 use crate::authzen::{Aliases, Names};
 use crate::json::{self, Object};
 use crate::metrics::Counts;
-use crate::wire::authzen::{Asked, EVALUATIONS_MAX, Named, NamedAction};
+use crate::wire::authzen::{
+    Asked, EVALUATIONS_MAX, Evaluated, EvaluationsAnswer, Named, NamedAction,
+};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,16 @@ pub(crate) enum Form {
     Evaluation,
     /// Many at once.
     Evaluations,
+}
+
+impl Form {
+    /// The type that its answer is described as.
+    pub(crate) fn answer_type(self) -> TypeId {
+        match self {
+            Self::Evaluation => TypeId::of::<Evaluated>(),
+            Self::Evaluations => TypeId::of::<EvaluationsAnswer>(),
+        }
+    }
 }
 
 const ALLOWED: &[u8] = br#"{"decision":true}"#;

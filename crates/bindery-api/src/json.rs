@@ -14,6 +14,41 @@ use serde_json::Number;
 
 use crate::problem::Problem;
 
+/// Counts the values of a JSON text piece by piece, before anything is parsed: every scalar, array and object.
+///
+/// An empty array or object counts twice. A text that is not JSON has at most as many values as counted before its first error.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ValueCount {
+    separators: usize,
+    is_in_string: bool,
+    is_escaped: bool,
+}
+
+impl ValueCount {
+    /// Reads the next piece.
+    pub(crate) fn read(&mut self, piece: &[u8]) {
+        for byte in piece {
+            if self.is_in_string {
+                match byte {
+                    _ if self.is_escaped => self.is_escaped = false,
+                    b'\\' => self.is_escaped = true,
+                    b'"' => self.is_in_string = false,
+                    _ => {}
+                }
+            } else {
+                self.is_in_string = *byte == b'"';
+                self.separators += usize::from(matches!(byte, b',' | b'[' | b'{'));
+            }
+        }
+    }
+
+    /// How many values there are so far.
+    pub(crate) const fn values(&self) -> usize {
+        // One at the top, and one after each separator.
+        self.separators + 1
+    }
+}
+
 /// Reads a body of one JSON object.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if std::str::from_utf8(bytes).is_err() {
@@ -319,6 +354,35 @@ mod tests {
 
     fn refused(body: impl AsRef<[u8]>) -> String {
         format!("{:?}", parse::<Sample>(body.as_ref()).unwrap_err())
+    }
+
+    #[test]
+    fn values_are_counted_in_pieces_and_never_below_what_is_parsed() {
+        fn values(value: &serde_json::Value) -> usize {
+            1 + match value {
+                serde_json::Value::Array(items) => items.iter().map(values).sum(),
+                serde_json::Value::Object(members) => members.values().map(values).sum(),
+                _ => 0,
+            }
+        }
+        for (text, expected) in [
+            ("7", 1),
+            (r#""a,[{\\\",""#, 1),
+            (r#"{"a":1,"b":[1,2,{"c":null}]}"#, 7),
+            (r#"{"a":[[0],[0],[0]]}"#, 8),
+            (r#"{"a\",":"]","b,":"\\"}"#, 3),
+            ("[[],{}]", 5),
+        ] {
+            for split in 0..text.len() {
+                let (first, second) = text.as_bytes().split_at(split);
+                let mut count = ValueCount::default();
+                count.read(first);
+                count.read(second);
+                assert_eq!(count.values(), expected, "{text} in two at {split}");
+            }
+            let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert!(values(&parsed) <= expected, "{text}");
+        }
     }
 
     #[test]

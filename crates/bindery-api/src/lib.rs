@@ -1,6 +1,7 @@
 //! Bindery over HTTP: parse, ask, render. Every operation is a row of one table; no rule about who may do what lives here,
 //! and no SQL.
 
+mod attempts;
 mod authzen;
 mod call;
 mod client_address;
@@ -29,9 +30,11 @@ mod request_stream;
 mod secret;
 mod server;
 mod sign_in;
+mod turns;
 mod unreadable;
 mod v2;
 mod wire;
+mod workers;
 
 pub use authzen::{Aliases, AliasesError};
 pub use client_address::{Network, NetworkError};
@@ -40,4 +43,4 @@ pub use openapi::openapi_json;
 pub use operations::operation_ids;
 pub use public_url::{PublicUrl, PublicUrlError};
 pub use secret::{KeyText, KeyTextError};
-pub use server::{Limits, Options, Server};
+pub use server::{Limits, Options, RateLimits, Server};

@@ -25,9 +25,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::call::Services;
 use crate::connection_table::{Connection, ConnectionTable};
 use crate::memory_budget::MemoryBudget;
 use crate::operations::{OPERATIONS, Operation};
+use crate::rate::Bucket;
 use crate::request_stream::refusal;
 use crate::server::{Timeouts, first_request, http1, new_request_id};
 
@@ -60,6 +62,7 @@ pub(crate) struct Counts {
     allowed: Counter,
     denied: Counter,
     refused: [Counter; REFUSED.len()],
+    limited: [Counter; Bucket::ALL.len()],
     started: SystemTime,
 }
 
@@ -83,6 +86,7 @@ impl Counts {
             allowed: Counter::default(),
             denied: Counter::default(),
             refused: Default::default(),
+            limited: Default::default(),
             started: SystemTime::now(),
         }
     }
@@ -108,6 +112,14 @@ impl Counts {
         }
     }
 
+    /// A request was refused because this bucket was empty.
+    pub(crate) fn limited(&self, bucket: Bucket) {
+        let place = Bucket::ALL.iter().position(|one| *one == bucket);
+        if let Some(place) = place {
+            self.limited[place].count();
+        }
+    }
+
     /// A command was decided, and refused with this status.
     pub(crate) fn refused(&self, status: u16) {
         let place = REFUSED.iter().position(|(known, _)| *known == status);
@@ -130,6 +142,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Arc<ConnectionTable>,
     pub(crate) request_memory: Arc<MemoryBudget>,
     pub(crate) answer_memory: Arc<MemoryBudget>,
+    pub(crate) services: Arc<Services>,
 }
 
 /// Answers whoever reads metrics, for as long as it is polled.
@@ -227,6 +240,7 @@ impl Collector for Metrics {
         let mut page = Page(encoder);
         self.tell_of_process(&mut page)?;
         self.tell_of_requests(&mut page)?;
+        self.tell_of_turns(&mut page)?;
         self.tell_of_commits(&mut page)?;
         self.tell_of_accounts(&mut page)
     }
@@ -310,11 +324,46 @@ impl Metrics {
                 ([("answer", "denied")], self.counts.denied.get()),
             ],
         )?;
+        let limited = Bucket::ALL.into_iter().zip(&self.counts.limited);
+        page.counters(
+            "bindery_requests_limited",
+            "Requests that a rate limit refused, by its bucket",
+            limited.map(|(bucket, count)| ([("bucket", bucket.name())], count.get())),
+        )?;
         let refused = REFUSED.into_iter().zip(&self.counts.refused);
         page.counters(
             "bindery_commands_refused",
             "Changes that were decided and refused, by the status of the answer",
             refused.map(|((_, status), count)| ([("status", status)], count.get())),
+        )
+    }
+
+    fn tell_of_turns(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Services {
+            workers,
+            bodies,
+            passwords,
+            ..
+        } = &*self.services;
+        let of = [
+            ("requests", workers.waiting(), workers.running()),
+            ("bodies", bodies.waiting(), bodies.running()),
+            ("passwords", passwords.waiting(), passwords.running()),
+        ];
+        page.gauges(
+            "bindery_turns_waiting",
+            "Requests that wait for a worker, large bodies that wait to be read, and passwords that wait to be hashed",
+            of.map(|(what, waiting, _)| ([("of", what)], float(waiting))),
+        )?;
+        page.gauges(
+            "bindery_turns_running",
+            "The same that have their turn",
+            of.map(|(what, _, running)| ([("of", what)], float(running))),
+        )?;
+        page.counters(
+            "bindery_password_hashes",
+            "Password hashes that were computed",
+            [([("operation", "all")], passwords.computed())],
         )
     }
 

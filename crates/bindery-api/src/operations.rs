@@ -43,7 +43,29 @@ pub(crate) enum Body {
     Optional,
 }
 
+/// JSON values that a body may have, where nothing says otherwise.
+const VALUES_MAX: usize = 4_096;
+/// The same of one question or search, whose context and properties are the client's own.
+const QUESTION_VALUES_MAX: usize = 8_192;
+/// The same of 1,000 questions, and of a service key for 100 organizations with 100 spaces each, which has about 51,000.
+const MANY_VALUES_MAX: usize = 65_536;
+
 impl Operation {
+    /// Whether it changes something for a caller with a key.
+    pub(crate) const fn is_change(&self) -> bool {
+        matches!(self.handler, Handler::Changes(_))
+    }
+
+    /// How many JSON values its body may have.
+    pub(crate) fn values_max(&self) -> usize {
+        match self.id {
+            "access_evaluations" | "create_api_key" => MANY_VALUES_MAX,
+            "access_evaluation" | "explain_access" | "search_subject" | "search_resource"
+            | "search_action" => QUESTION_VALUES_MAX,
+            _ => VALUES_MAX,
+        }
+    }
+
     /// What a handler reads its body as must be what is described.
     pub(crate) fn check_body<T: 'static>(&self) {
         debug_assert!(
@@ -76,6 +98,9 @@ impl fmt::Debug for Operation {
 macro_rules! operation {
     ($method:ident $path:literal $id:ident: reads $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Reads($family::$handler))
+    };
+    ($method:ident $path:literal $id:ident: lists $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
+        operation!(@ $method $path $id, $success, $query, $body, Handler::Searches($family::$handler))
     };
     ($method:ident $path:literal $id:ident: decides $form:ident $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
         operation!(@ $method $path $id, $success, $query, $body, Handler::Decides(Form::$form, $family::$handler))
@@ -112,46 +137,46 @@ macro_rules! operation {
 /// Every operation of `/v2`, of `/access/v1` with its metadata, and of `/bindery/v1`.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: [Operation; 60] = [
-    operation!(GET "/v2/role-bindings" list_role_bindings: reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/role-bindings" list_role_bindings: lists role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
     operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body Json),
     operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body Empty),
     operation!(PATCH "/v2/role-bindings/{binding_id}" update_role_binding: role_bindings::update, 200, query [], body Json),
     operation!(DELETE "/v2/role-bindings/{binding_id}" delete_role_binding: role_bindings::delete, 204, query [], body Empty),
-    operation!(GET "/v2/roles" list_roles: reads roles::list, 200, query ["is_predefined", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/roles" list_roles: lists roles::list, 200, query ["is_predefined", "limit", "cursor"], body Empty),
     operation!(POST "/v2/roles" create_role: roles::create, 201, query [], body Json),
     operation!(GET "/v2/roles/{role_id}" get_role: reads roles::get, 200, query [], body Empty),
     operation!(PATCH "/v2/roles/{role_id}" update_role: roles::update, 200, query [], body Json),
     operation!(DELETE "/v2/roles/{role_id}" delete_role: roles::delete, 204, query [], body Empty),
-    operation!(GET "/v2/resource-restrictions" list_resource_restrictions: reads resource_restrictions::list, 200, query ["resource_type", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/resource-restrictions" list_resource_restrictions: lists resource_restrictions::list, 200, query ["resource_type", "limit", "cursor"], body Empty),
     operation!(POST "/v2/resource-restrictions" create_resource_restriction: resource_restrictions::create, 200, query [], body Json),
     operation!(DELETE "/v2/resource-restrictions/{resource_id}" delete_resource_restriction: resource_restrictions::delete, 204, query [], body Empty),
-    operation!(GET "/v2/users" list_users: reads users::list, 200, query ["email", "status", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/users" list_users: lists users::list, 200, query ["email", "status", "limit", "cursor"], body Empty),
     operation!(POST "/v2/users" create_user: users::create, 201, query [], body Json),
     operation!(GET "/v2/users/{user_id}" get_user: reads users::get, 200, query [], body Empty),
     operation!(PATCH "/v2/users/{user_id}" update_user: users::update, 200, query [], body Json),
     operation!(DELETE "/v2/users/{user_id}" delete_user: users::delete, 204, query [], body Empty),
     operation!(POST "/v2/users/{user_id}/resend-invitation" resend_user_invitation: users::resend_invitation, 204, query [], body Empty),
     operation!(POST "/v2/users/{user_id}/reset-password" reset_user_password: users::reset_password, 204, query [], body Empty),
-    operation!(GET "/v2/organizations" list_organizations: reads organizations::list, 200, query ["name", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/organizations" list_organizations: lists organizations::list, 200, query ["name", "limit", "cursor"], body Empty),
     operation!(POST "/v2/organizations" create_organization: organizations::create, 201, query [], body Json),
     operation!(GET "/v2/organizations/{org_id}" get_organization: reads organizations::get, 200, query [], body Empty),
     operation!(PATCH "/v2/organizations/{org_id}" update_organization: organizations::update, 200, query [], body Json),
     operation!(DELETE "/v2/organizations/{org_id}" delete_organization: organizations::delete, 204, query [], body Empty),
     operation!(POST "/v2/organizations/{org_id}/users" add_organization_user: organizations::add_user, 200, query [], body Json),
     operation!(DELETE "/v2/organizations/{org_id}/users/{user_id}" remove_organization_user: organizations::remove_user, 204, query [], body Empty),
-    operation!(GET "/v2/spaces" list_spaces: reads spaces::list, 200, query ["org_id", "name", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/spaces" list_spaces: lists spaces::list, 200, query ["org_id", "name", "limit", "cursor"], body Empty),
     operation!(POST "/v2/spaces" create_space: spaces::create, 201, query [], body Json),
     operation!(GET "/v2/spaces/{space_id}" get_space: reads spaces::get, 200, query [], body Empty),
     operation!(PATCH "/v2/spaces/{space_id}" update_space: spaces::update, 200, query [], body Json),
     operation!(DELETE "/v2/spaces/{space_id}" delete_space: spaces::delete, 204, query [], body Empty),
     operation!(POST "/v2/spaces/{space_id}/users" add_space_user: spaces::add_user, 200, query [], body Json),
     operation!(DELETE "/v2/spaces/{space_id}/users/{user_id}" remove_space_user: spaces::remove_user, 204, query [], body Empty),
-    operation!(GET "/v2/projects" list_projects: reads projects::list, 200, query ["space_id", "space_name", "name", "project_type", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/projects" list_projects: lists projects::list, 200, query ["space_id", "space_name", "name", "project_type", "limit", "cursor"], body Empty),
     operation!(POST "/v2/projects" create_project: projects::create, 201, query [], body Json),
     operation!(GET "/v2/projects/{project_id}" get_project: reads projects::get, 200, query [], body Empty),
     operation!(PATCH "/v2/projects/{project_id}" update_project: projects::update, 200, query [], body Json),
     operation!(DELETE "/v2/projects/{project_id}" delete_project: projects::delete, 204, query [], body Empty),
-    operation!(GET "/v2/api-keys" list_api_keys: reads api_keys::list, 200, query ["key_type", "status", "space_id", "user_id", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/api-keys" list_api_keys: lists api_keys::list, 200, query ["key_type", "status", "space_id", "user_id", "limit", "cursor"], body Empty),
     operation!(POST "/v2/api-keys" create_api_key: api_keys::create, 201, query [], body Json),
     operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: api_keys::refresh, 200, query [], body Optional),
     operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: api_keys::revoke, 204, query [], body Empty),
@@ -160,7 +185,7 @@ pub(crate) static OPERATIONS: [Operation; 60] = [
     operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: open sign_in::complete_password_reset, 200, query [], body Json),
     operation!(POST "/bindery/v1/sign-in" sign_in: open sign_in::sign_in, 200, query [], body Json),
     operation!(POST "/bindery/v1/users/{user_id}/temporary-password" renew_temporary_password: users::renew_temporary_password, 200, query [], body Empty),
-    operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: reads enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
+    operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: lists enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
     operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: enforcement_points::mark, 204, query [], body Empty),
     operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: enforcement_points::unmark, 204, query [], body Empty),
     operation!(GET "/bindery/v1/quotas" list_quotas: reads quotas::list, 200, query ["user_id"], body Empty),

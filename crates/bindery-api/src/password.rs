@@ -1,21 +1,31 @@
 //! Passwords: argon2id, never more than a few at once, each with a salt of its own. A password is never printed, logged or kept.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use bindery_core::credential::PasswordHash;
-use tokio::sync::Semaphore;
+use bindery_core::id::{AccountId, Id as _, UserId};
 
+use crate::client_address::household;
 use crate::problem::Problem;
 use crate::secret::random_letters;
+use crate::turns::{Bound, Bounds, Lane};
+use crate::workers::Workers;
 
 /// One hash takes 19 MiB and some tens of milliseconds of one core.
 const AT_ONCE_MAX: usize = 2;
-/// How many may wait for their turn; more are told to come back.
-const WAITING_MAX: usize = 64;
+/// How many may wait for their turn; more get 429.
+const WAITING_MAX: usize = 512;
+/// The same of one account, of all strangers, and of all who return.
+const GROUP_WAITING_MAX: usize = 64;
+/// The same of one person or address.
+const PERSON_WAITING_MAX: usize = 8;
 /// Letters of a temporary password: 119 random bits.
 const TEMPORARY_LETTERS: usize = 20;
 
@@ -67,48 +77,72 @@ impl Password {
     }
 }
 
-/// Hashes and verifies away from the threads that serve.
+/// Hashes and verifies on threads of its own, in fair turns. A turn is one sign-in or one new password, so a member who makes many
+/// temporary passwords delays an admin's by one.
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    turns: Arc<Semaphore>,
-    /// Places of those who have no key, and of those who have one: the former can't take all there are.
-    places: Semaphore,
-    places_of_known: Semaphore,
-    /// What is verified where there is nobody, so that it takes as long.
-    nobody: PasswordHash,
+    workers: Workers,
+    /// Gives addresses numbers that nobody else can choose.
+    hasher: RandomState,
+    /// How many hashes were computed since the start.
+    computed: Arc<AtomicU64>,
+    /// What is verified where there is no hash, so that it takes as long.
+    placeholder: PasswordHash,
+}
+
+/// Who waits for a password to be hashed or verified, without a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// Anyone at this address.
+    Stranger(IpAddr),
+    /// Somebody who has signed in from this address before.
+    Returning(IpAddr),
+    /// A person with a link or password that was right.
+    Person(AccountId, UserId),
 }
 
 impl Passwords {
     pub(crate) fn new() -> Self {
-        // Not the hash of anything anyone knows; a fixed one will do, since its answer is thrown away.
-        let nobody = "$argon2id$v=19$m=19456,t=2,p=1$YmluZGVyeS1ub2JvZHk$\
-                      s7gJQm0tT5TkC2o0x0Z0m3m3mV0o0mHjQv0yqkq5g6Q";
+        // Not the hash of a password that is known; a fixed one will do, since its answer is thrown away.
+        let placeholder = "$argon2id$v=19$m=19456,t=2,p=1$YmluZGVyeS1ub2JvZHk$\
+                           s7gJQm0tT5TkC2o0x0Z0m3m3mV0o0mHjQv0yqkq5g6Q";
+        let bound = |running, waiting| Bound { running, waiting };
+        let bounds = Bounds([
+            bound(AT_ONCE_MAX, WAITING_MAX),
+            // One turn always stays for another group.
+            bound(AT_ONCE_MAX - 1, GROUP_WAITING_MAX),
+            bound(1, PERSON_WAITING_MAX),
+            bound(1, PERSON_WAITING_MAX),
+        ]);
         Self {
-            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
-            places: Semaphore::new(AT_ONCE_MAX + WAITING_MAX),
-            places_of_known: Semaphore::new(AT_ONCE_MAX + WAITING_MAX),
-            nobody: PasswordHash::new(nobody.to_owned()),
+            workers: Workers::new("password", AT_ONCE_MAX, bounds),
+            hasher: RandomState::new(),
+            computed: Arc::default(),
+            placeholder: PasswordHash::new(placeholder.to_owned()),
         }
     }
 
-    /// Hashes a password with a new salt, for whoever has no key.
-    pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash, Problem> {
-        self.hash_at(&self.places, password).await
-    }
-
-    /// The same for whoever has one.
-    pub(crate) async fn hash_for_known(&self, password: Password) -> Result<PasswordHash, Problem> {
-        self.hash_at(&self.places_of_known, password).await
-    }
-
-    async fn hash_at(
+    /// Hashes a password with a new salt, for a person without a key.
+    pub(crate) async fn hash(
         &self,
-        places: &Semaphore,
+        waiting: Waiting,
         password: Password,
     ) -> Result<PasswordHash, Problem> {
-        let work = move || Argon2::default().hash_password(password.0.as_bytes());
-        let hashed = self.run(places, work).await?;
-        match hashed {
+        self.hash_in(self.lane(waiting), password).await
+    }
+
+    /// The same for a caller with a key.
+    pub(crate) async fn hash_in(
+        &self,
+        lane: Lane,
+        password: Password,
+    ) -> Result<PasswordHash, Problem> {
+        let computed = Arc::clone(&self.computed);
+        let work = move || {
+            computed.fetch_add(1, Ordering::Relaxed);
+            Argon2::default().hash_password(password.0.as_bytes())
+        };
+        match self.run(lane, work).await? {
             Ok(phc) => Ok(PasswordHash::new(phc.to_string())),
             Err(error) => {
                 tracing::error!(%error, "a password can't be hashed");
@@ -117,46 +151,79 @@ impl Passwords {
         }
     }
 
-    /// Whether the password is the one behind the hash; takes as long, and says no, where there is none.
-    pub(crate) async fn verify(
+    /// The place of the first hash that the password is behind. Computes exactly `count` hashes, however many there are and
+    /// whichever is right: neither tells anything by its time.
+    pub(crate) async fn find(
         &self,
+        waiting: Waiting,
         password: Password,
-        hash: Option<&PasswordHash>,
-    ) -> Result<bool, Problem> {
-        let is_somebody = hash.is_some();
-        let hash = hash.unwrap_or(&self.nobody).clone();
-        let is_right = self
-            .run(&self.places, move || {
-                let parsed = Phc::new(hash.as_str());
-                parsed.is_ok_and(|parsed| {
+        hashes: Vec<PasswordHash>,
+        count: usize,
+    ) -> Result<Option<usize>, Problem> {
+        let computed = Arc::clone(&self.computed);
+        let placeholder = self.placeholder.clone();
+        let work = move || {
+            let mut found = None;
+            for place in 0..count {
+                let hash = hashes.get(place);
+                let parsed = Phc::new(hash.unwrap_or(&placeholder).as_str());
+                computed.fetch_add(1, Ordering::Relaxed);
+                let is_right = parsed.is_ok_and(|parsed| {
                     Argon2::default()
                         .verify_password(password.0.as_bytes(), &parsed)
                         .is_ok()
-                })
-            })
-            .await?;
-        Ok(is_right && is_somebody)
+                });
+                if is_right && hash.is_some() && found.is_none() {
+                    found = Some(place);
+                }
+            }
+            found
+        };
+        self.run(self.lane(waiting), work).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        places: &Semaphore,
+        lane: Lane,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _place = places
-            .try_acquire()
-            .map_err(|_| Problem::too_many_sign_ins(1))?;
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(|_| Problem::internal())?;
-        let worked = tokio::task::spawn_blocking(move || {
-            let worked = work();
-            drop(turn);
-            worked
-        });
-        worked.await.map_err(|error| {
-            tracing::error!(%error, "a password could not be worked on");
-            Problem::internal()
+        let worked = self.workers.run(lane, work).await;
+        worked.map_err(|problem| match problem.status() {
+            429 | 503 => Problem::too_many_sign_ins(1),
+            _ => problem,
         })
+    }
+
+    /// Strangers share a group, in which each address has its turn; so do those who return, and each account has its own.
+    fn lane(&self, waiting: Waiting) -> Lane {
+        let number = |address| self.hasher.hash_one(household(address));
+        match waiting {
+            Waiting::Stranger(address) => Lane([u64::MAX, number(address), 0]),
+            Waiting::Returning(address) => Lane([u64::MAX - 1, number(address), 0]),
+            Waiting::Person(AccountId(account), user) => {
+                Lane([account.into(), user.number().into(), 0])
+            }
+        }
+    }
+
+    /// How many hashes were computed since the start.
+    pub(crate) fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
+    }
+
+    /// How many passwords wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.workers.waiting()
+    }
+
+    /// How many are worked on.
+    pub(crate) fn running(&self) -> usize {
+        self.workers.running()
+    }
+
+    /// Ends its threads. Blocks.
+    pub(crate) fn close(&self) {
+        self.workers.close();
     }
 }
 
@@ -164,46 +231,56 @@ impl Passwords {
 mod tests {
     use super::*;
 
+    const HERE: Waiting = Waiting::Stranger(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
     #[tokio::test]
     async fn a_password_is_verified_against_its_own_salted_hash_only() {
         let passwords = Passwords::new();
         let password = Password::choose("password", "correct horse battery").unwrap();
-        let hash = passwords.hash(password.clone()).await.unwrap();
-        let other = passwords.hash(password.clone()).await.unwrap();
+        let hash = passwords.hash(HERE, password.clone()).await.unwrap();
+        let other = passwords.hash(HERE, password.clone()).await.unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_ne!(hash, other);
         assert_eq!(
             format!("{hash:?} {password:?}"),
             "PasswordHash(..) Password(..)"
         );
-        assert!(
-            passwords
-                .verify(password.clone(), Some(&hash))
-                .await
-                .unwrap()
-        );
         let wrong = Password::offered("correct horse batterz").unwrap();
-        assert!(!passwords.verify(wrong, Some(&hash)).await.unwrap());
-        assert!(!passwords.verify(password, None).await.unwrap());
+        let other = passwords.hash(HERE, wrong.clone()).await.unwrap();
+        for (offered, hashes, expected) in [
+            (&password, vec![hash.clone()], Some(0)),
+            (&password, vec![other.clone(), hash.clone()], Some(1)),
+            (&wrong, vec![hash.clone()], None),
+            (&password, vec![other], None),
+            (&password, Vec::new(), None),
+        ] {
+            let before = passwords.computed();
+            let found = passwords.find(HERE, offered.clone(), hashes, 2).await;
+            assert_eq!(found.unwrap(), expected);
+            assert_eq!(passwords.computed() - before, 2, "always as many");
+        }
     }
 
-    #[tokio::test]
-    async fn however_many_try_to_get_in_whoever_is_in_has_a_turn() {
+    #[test]
+    fn each_address_person_and_group_waits_in_a_lane_of_its_own() {
         let passwords = Passwords::new();
-        let password = || Password::choose("password", "correct horse battery").unwrap();
-        let all = u32::try_from(AT_ONCE_MAX + WAITING_MAX).unwrap();
-        let _crowd = passwords.places.try_acquire_many(all).unwrap();
-        let refused = passwords.hash(password()).await.unwrap_err();
-        assert_eq!(refused.status(), 429);
-        let refused = passwords.verify(password(), None).await.unwrap_err();
-        assert_eq!(refused.status(), 429);
-        assert!(passwords.hash_for_known(password()).await.is_ok());
+        let lane = |waiting| passwords.lane(waiting);
+        let [one, other] = ["2001:db8::1", "2001:db8:0:1::1"].map(|text| text.parse().unwrap());
+        let neighbour = "2001:db8::2".parse().unwrap();
+        let Lane([strangers, ..]) = lane(Waiting::Stranger(one));
+        let Lane([returning, ..]) = lane(Waiting::Returning(one));
+        assert_ne!(strangers, returning);
+        assert_ne!(lane(Waiting::Stranger(one)), lane(Waiting::Stranger(other)));
+        let near = lane(Waiting::Stranger(neighbour));
+        assert_eq!(lane(Waiting::Stranger(one)), near);
+        let person = lane(Waiting::Person(AccountId(7), UserId::new(3)));
+        assert_eq!(person, Lane([7, 3, 0]));
     }
 
     #[test]
     fn the_hash_of_nobody_costs_as_much_as_a_real_one() {
-        let nobody = Passwords::new().nobody;
-        let parsed = Phc::new(nobody.as_str()).unwrap();
+        let placeholder = Passwords::new().placeholder;
+        let parsed = Phc::new(placeholder.as_str()).unwrap();
         let params = argon2::Params::try_from(&parsed).unwrap();
         assert_eq!(params.m_cost(), argon2::Params::DEFAULT.m_cost());
         assert_eq!(params.t_cost(), argon2::Params::DEFAULT.t_cost());

@@ -12,11 +12,13 @@ use bindery_core::id::{Kind, Revision};
 use bindery_core::quota::QuotaScope;
 use bindery_core::refusal::{Conflict, Forbidden, Invalid, QuotaReached, Refusal, Unprocessable};
 
-use bindery_node::{ExecuteError, RefusedAs, Unavailable};
+use bindery_node::{ExecuteError, KEY_COMMANDS_MAX, PERSON_COMMANDS_MAX, RefusedAs, Unavailable};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::memory_budget::Exhausted;
+use crate::rate::{Bucket, Limited};
+use crate::turns::{Level, QueueFull};
 
 const TYPE_BASE: &str = "https://arize.com/docs/ax/rest-reference/errors";
 
@@ -246,13 +248,56 @@ impl Problem {
         }
     }
 
-    /// 429: this key asks more often than it may.
-    pub(crate) fn rate_limited(seconds: u64) -> Self {
-        let detail = format!("this key asks too often; try again in {seconds} s");
+    /// 429: more requests than a bucket allows.
+    pub(crate) fn rate_limited(limited: Limited) -> Self {
+        let Limited {
+            bucket,
+            per_second,
+            seconds,
+        } = limited;
+        let whose = match bucket {
+            Bucket::Person => {
+                "requests by one person, with all their keys and service keys together"
+            }
+            Bucket::Changes => {
+                "changes by one person, with all their keys and service keys together"
+            }
+            Bucket::Account => "requests to one account",
+            Bucket::Address => "requests without a good key from one client address",
+        };
+        let detail = format!(
+            "rate limit `{}`: at most {per_second} {whose} are answered a second; try again in {seconds} s",
+            bucket.name()
+        );
         Self {
             retry_after_seconds: Some(seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
+    }
+
+    /// 429 or 503: too many requests wait for a worker. 429 if the caller's own fill the queue.
+    pub(crate) fn queue_full(full: QueueFull) -> Self {
+        let (status, whose) = match full.level {
+            Level::Key => (StatusCode::TOO_MANY_REQUESTS, "of this key"),
+            Level::Person => (StatusCode::TOO_MANY_REQUESTS, "of this person"),
+            Level::Account => (StatusCode::SERVICE_UNAVAILABLE, "of this account"),
+            Level::All => (StatusCode::SERVICE_UNAVAILABLE, "to this server"),
+        };
+        let detail = format!(
+            "too many large requests {whose} wait for their turn; send fewer at once, or try again in \
+            {RETRY_AFTER_SECONDS} s"
+        );
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(status, detail)
+        }
+    }
+
+    /// 400: more JSON values than the operation takes.
+    pub(crate) fn too_many_values(max: usize) -> Self {
+        Self::invalid(format!(
+            "the body has more than {max} JSON values, and this operation takes at most {max}; send less at once"
+        ))
     }
 
     /// 429: too many attempts to sign in.
@@ -288,6 +333,18 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the change could not be stored now, and nothing was changed; try again",
             )
+        }
+    }
+
+    /// 429: too many changes of the same key or person wait for a commit.
+    pub(crate) fn too_many_changes() -> Self {
+        let detail = format!(
+            "too many changes of this key or person wait to be stored, and nothing was changed; wait for answers before you send \
+            more: at most {KEY_COMMANDS_MAX} of a key and {PERSON_COMMANDS_MAX} of a person may wait at once"
+        );
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 
@@ -422,6 +479,7 @@ impl From<ExecuteError> for Problem {
                 ..refusal.into()
             },
             ExecuteError::Unavailable => Self::unavailable(),
+            ExecuteError::Crowded => Self::too_many_changes(),
             ExecuteError::Unknown => Self::outcome_unknown(),
             ExecuteError::Contradiction => Self::internal(),
         }

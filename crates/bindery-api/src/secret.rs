@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::problem::Problem;
 
-const PREFIX: &str = "ak-";
+pub(crate) const PREFIX: &str = "ak-";
 /// Letters after the prefix of a key made here: 238 random bits.
 const LETTERS: usize = 40;
 /// The fewest that a given key may have: 190 bits.

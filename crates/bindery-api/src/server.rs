@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
+use bindery_core::api_key::SecretHash;
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::command::{Caller, Context};
-use bindery_core::id::AccountId;
+use bindery_core::id::UserId;
 use bindery_core::state::State;
 use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
@@ -28,12 +29,12 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
+use crate::attempts::Attempts;
 use crate::authzen::Kept;
 use crate::call::{
-    Answer, Answering, Call, Handler, Noted, OpenCall, PublicCall, Services, audited_text,
-    audited_variables, noted,
+    Answer, Answering, Call, Handler, INLINE_QUESTIONS_MAX, Noted, OpenCall, PublicCall, Services,
+    audited_text, audited_variables, noted,
 };
 use crate::client_address::{self, Network};
 use crate::connection_table::{Connection, ConnectionTable};
@@ -47,12 +48,13 @@ use crate::operations::{OPERATIONS, Operation, Route, Router};
 use crate::password::Passwords;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::rate::Rate;
+use crate::rate::{Limited, Rates};
 use crate::request_stream::refusal;
 use crate::secret::KeyText;
-use crate::sign_in::Attempts;
+use crate::turns::{Lane, Turnstile};
+use crate::workers::Workers;
 pub(crate) use connections::{Timeouts, first_request, http1};
-pub use options::{Limits, Options};
+pub use options::{Limits, Options, RateLimits};
 
 /// Bytes of an answer that count as a part of its connection, not to the memory for answers.
 const ANSWER_UNCOUNTED_BYTES: usize = 16 * 1024;
@@ -65,7 +67,7 @@ pub struct Server {
     services: Arc<Services>,
     router: Router,
     limits: Limits,
-    rate: Rate<(AccountId, Caller)>,
+    rates: Rates,
     public: PublicCall,
     audits_reads: bool,
     audit_retention: Option<Duration>,
@@ -93,14 +95,15 @@ impl Server {
                 aliases: options.aliases,
                 searches: Kept::default(),
                 counts: Arc::new(Counts::new()),
-                searching: Arc::new(Semaphore::new(searches_at_once())),
+                workers: Workers::for_requests(),
+                bodies: Turnstile::new(body::turns()),
             }),
             public: PublicCall {
                 public_url: options.public_url,
             },
             router: Router::new(),
             limits: options.limits,
-            rate: Rate::per_second(options.rate_limit),
+            rates: Rates::new(options.rate_limits),
             audits_reads: options.audits_reads,
             audit_retention: options.audit_retention,
             log_retention: options.log_retention,
@@ -188,31 +191,20 @@ impl Server {
             return page;
         }
         self.health.check(&self.services.node)?;
-        let client =
-            client_address::client(connection.peer(), request.headers(), &self.trusted_proxies);
-        let network = ClientNetwork::of(client);
-        // Before anything else about the request: whoever isn't known learns nothing, not even which paths there are.
+        // Before anything else about the request: a caller that isn't known learns nothing, not even which paths there are.
         let key = bearer(request.headers()).map(|key| key.hash());
-        let wanted = freshness::wanted(request.headers());
-        if let Ok(Some(revision)) = wanted {
-            freshness::wait(&self.services.node, key.as_ref(), revision, network).await?;
+        let route = self.router.find(request.method(), path);
+        let client = client_address::client(connection.peer(), request.headers(), &self.trusted_proxies);
+        let known = self.identify(key.as_ref(), client, &route, request.headers(), frame);
+        let known = known.await?;
+        if known.is_some() {
+            connection.prove();
         }
         let now = self.services.node.clock().now();
-        let known = match key {
-            Some(key) => self.services.node.admit(&key, now, network).await?,
-            None => None,
-        };
         let now = known
             .as_ref()
-            .map_or(now, |(account, _)| self.now_after(&account.snapshot()));
-        if let Some((account, caller)) = &known {
-            connection.prove();
-            let key = (account.id(), *caller);
-            frame.answer_at(account.snapshot().revision());
-            self.rate.take(&key).map_err(Problem::rate_limited)?;
-            wanted?;
-        }
-        let (operation, parameters) = match self.router.find(request.method(), path) {
+            .map_or(now, |known| self.now_after(&known.account.snapshot()));
+        let (operation, parameters) = match route {
             _ if known.is_none() && is_walled(path) => return Err(Problem::unauthenticated()),
             Route::Found(operation, parameters) => (operation, parameters),
             Route::OtherMethods(methods) => return Err(Problem::method_not_allowed(&methods)),
@@ -228,8 +220,8 @@ impl Server {
             request_id,
             frame,
             connection,
-            owner: known.as_ref().map_or(Owner::Stranger, |(account, caller)| {
-                Owner::Key(account.id(), *caller)
+            owner: known.as_ref().map_or(Owner::Stranger, |known| {
+                Owner::Key(known.account.id(), known.caller)
             }),
         };
         let owner = asked.owner;
@@ -241,9 +233,7 @@ impl Server {
                 operation.check_answer(&answer);
                 answer
             }
-            (_, Some((account, caller))) => {
-                self.answer_known(asked, account, caller, request).await?
-            }
+            (_, Some(known)) => self.answer_known(asked, known, request).await?,
             (_, None) => return Err(Problem::unauthenticated()),
         };
         self.render(operation, owner, answer)
@@ -288,6 +278,72 @@ impl Server {
             .any(|network| network.contains(peer))
     }
 
+    /// Who asks, if the key is good. Rate limits are taken first, before anything waits: those of a person and account as soon as
+    /// they are known, and without a good key that of the client address.
+    async fn identify(
+        &self,
+        key: Option<&SecretHash>,
+        client: IpAddr,
+        route: &Route,
+        headers: &HeaderMap,
+        frame: &Frame,
+    ) -> Result<Option<Known>, Problem> {
+        let node = &self.services.node;
+        let is_change = matches!(route, Route::Found(operation, _) if operation.is_change());
+        let took = |account: &Account, caller| {
+            let state = account.snapshot();
+            frame.answer_at(state.revision());
+            let context = Context {
+                caller,
+                now: Timestamp::from_millis(0),
+            };
+            let person = state.person_behind(context.user());
+            let taken = self
+                .rates
+                .take(account.id(), person, is_change, Instant::now());
+            taken.map(|()| person)
+        };
+        let limited = |limited: Limited| {
+            self.services.counts.limited(limited.bucket);
+            Problem::rate_limited(limited)
+        };
+        let network = ClientNetwork::of(client);
+        let here = key.and_then(|key| node.authenticate(key, node.clock().now()));
+        let mut person = None;
+        match &here {
+            Some((account, caller)) => person = Some(took(account, *caller).map_err(limited)?),
+            None => self
+                .rates
+                .allow_lookup(client, Instant::now())
+                .map_err(limited)?,
+        }
+        let wanted = freshness::wanted(headers);
+        let mut known = here;
+        if let Ok(Some(revision)) = wanted {
+            freshness::wait(node, key, revision, network).await?;
+            // What has come with that revision may have ended the key.
+            known = None;
+        }
+        if let (Some(key), None) = (key, &known) {
+            known = node.admit(key, node.clock().now(), network).await?;
+        }
+        let Some((account, caller)) = known else {
+            let taken = self.rates.take_address(client, Instant::now());
+            taken.map_err(limited)?;
+            return Ok(None);
+        };
+        let person = match person {
+            Some(person) => person,
+            None => took(&account, caller).map_err(limited)?,
+        };
+        wanted?;
+        Ok(Some(Known {
+            account,
+            caller,
+            person,
+        }))
+    }
+
     async fn answer_open(
         &self,
         asked: Asked<'_>,
@@ -299,7 +355,6 @@ impl Server {
             asked.operation.query,
         )?;
         let path = decode_all(&asked.parameters)?;
-        self.services.attempts.take_from(asked.client)?;
         let body = self.read_body(&asked, request).await?;
         let operation = asked.operation;
         let answered_at = Arc::new(OnceLock::new());
@@ -307,6 +362,7 @@ impl Server {
             operation,
             services: Arc::clone(&self.services),
             now: asked.now,
+            client: asked.client,
             address: asked.address,
             request: RequestId::parse(asked.request_id),
             network: ClientNetwork::of(asked.client),
@@ -327,16 +383,23 @@ impl Server {
     async fn answer_known(
         &self,
         asked: Asked<'_>,
-        account: Arc<Account>,
-        caller: Caller,
+        known: Known,
         request: Request<Incoming>,
     ) -> Result<Answer, Problem> {
+        let Known {
+            account,
+            caller,
+            person,
+        } = known;
+        let lane = Lane::of(account.id(), person, caller);
+        let _turn = self.turn_for(request.body(), lane).await?;
         let sent = request.uri().query().unwrap_or_default().to_owned();
         let body = self.read_body(&asked, request);
         let body =
             if let (Handler::Decides(form, _), true) = (asked.operation.handler, sent.is_empty()) {
                 let body = body.await;
                 if let Ok(body) = &body
+                    && body.len() <= INLINE_QUESTIONS_MAX
                     && let Some(answer) = self.decide(&asked, form, &account, caller, body)
                 {
                     return Ok(answer);
@@ -376,7 +439,14 @@ impl Server {
         };
         let (operation, frame) = (asked.operation, asked.frame);
         let answered = self
-            .perform(&asked, Arc::clone(&account), caller, &sent, body, &mut note)
+            .perform(
+                &asked,
+                Arc::clone(&account),
+                (caller, lane),
+                &sent,
+                body,
+                &mut note,
+            )
             .await;
         if matches!(operation.handler, Handler::Changes(_)) {
             // The one at which it was made, or a later one.
@@ -439,13 +509,7 @@ impl Server {
         };
         let json = asking.answer(form, body)?;
         asked.frame.answer_at(state.revision());
-        Some(Answer {
-            status: None,
-            json: Some(json),
-            of: None,
-            revision: Some(state.revision()),
-            noted: Noted::Nothing,
-        })
+        Some(Answer::decisions(form, json, state.revision()))
     }
 
     /// Reads the request and has it answered; tells `note` what it said, as far as it was read.
@@ -453,7 +517,7 @@ impl Server {
         &self,
         asked: &Asked<'_>,
         account: Arc<Account>,
-        caller: Caller,
+        (caller, lane): (Caller, Lane),
         sent: &str,
         body: impl Future<Output = Result<Bytes, Problem>>,
         note: &mut AuditEntry,
@@ -474,6 +538,7 @@ impl Server {
             state,
             account,
             caller,
+            lane,
             now,
             address: asked.address.clone(),
             request: RequestId::parse(asked.request_id),
@@ -487,10 +552,6 @@ impl Server {
         }
         Ok(answer)
     }
-}
-
-fn searches_at_once() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Whether nothing below the path is for those without a key, so that they don't even learn what is there.
@@ -562,6 +623,14 @@ pub(crate) fn new_request_id() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{:08x}{number:08x}", *PROCESS)
+}
+
+/// Who asks, with a good key.
+struct Known {
+    account: Arc<Account>,
+    caller: Caller,
+    /// The person behind the caller, whose limits count.
+    person: UserId,
 }
 
 /// A request whose operation is known.

@@ -1,10 +1,7 @@
 //! `/bindery/v1/invitations`, `/password-resets` and `/sign-in`: for people who have no key. What they prove themselves with is
 //! checked here, and again by the command, at the revision of the change.
 
-use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::command::credentials::{AcceptInvitation, CompletePasswordReset, SignIn};
@@ -12,67 +9,26 @@ use bindery_core::command::{Caller, Command};
 use bindery_core::credential::PasswordHash;
 use bindery_core::id::{AccountId, UserId};
 use bindery_core::text::Email;
-use bindery_node::{Account, Node, StoreCall};
+use bindery_node::{Account, StoreCall};
 
 use crate::call::{Answer, EXECUTE_TIMEOUT, OpenCall};
-use crate::client_address::household;
-use crate::password::Password;
+use crate::password::{Password, Waiting};
 use crate::problem::Problem;
-use crate::rate::Rate;
 use crate::secret::LinkToken;
 use crate::v2::api_keys::new_text;
 use crate::wire::sign_in::{
     PasswordChanged, PasswordChoice, PasswordReset, SignInRequest, SignedIn,
 };
 
-/// How many accounts are tried for one address; someone who is in more of them signs in by link.
+/// How many accounts are tried for one address; a person in more of them signs in by link.
 const ACCOUNTS_MAX: usize = 4;
 /// In how many an address is looked for: not everyone in them has a password.
 const ACCOUNTS_SEEN_MAX: usize = 64;
 
-/// How often anyone may try to get in. Each attempt costs a password's hash.
-#[derive(Debug)]
-pub(crate) struct Attempts {
-    by_email: Rate<String>,
-    by_address: Rate<IpAddr>,
-}
-
-impl Attempts {
-    /// Ten at once for an e-mail address, then one in 30 s; a hundred from an IP address (of IPv6, from all with the same first half:
-    /// so many a customer has), then one a second.
-    pub(crate) fn new() -> Self {
-        let burst = |attempts| NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN);
-        Self {
-            by_email: Rate::refilling(burst(10), Duration::from_secs(30)),
-            by_address: Rate::refilling(burst(100), Duration::from_secs(1)),
-        }
-    }
-
-    /// An attempt from this IP address; taken before anything is read.
-    pub(crate) fn take_from(&self, address: IpAddr) -> Result<(), Problem> {
-        self.by_address
-            .take(&household(address))
-            .map_err(Problem::too_many_sign_ins)
-    }
-
-    /// An attempt on behalf of this e-mail address.
-    fn take_for(&self, email: &Email) -> Result<(), Problem> {
-        self.by_email
-            .take(&email.folded())
-            .map_err(Problem::too_many_sign_ins)
-    }
-
-    /// Forgets whoever hasn't tried for a while.
-    pub(crate) fn tidy(&self) {
-        self.by_email.tidy();
-        self.by_address.tidy();
-    }
-}
-
 pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem> {
     let (account, user, token) = linked(&call).await?;
     let body: PasswordChoice = call.body()?;
-    let password = chosen(&call, &body.password).await?;
+    let password = chosen(&call, &account, user, &body.password).await?;
     let text = new_text()?;
     let command = AcceptInvitation {
         token,
@@ -80,6 +36,9 @@ pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem>
         secret: text.secret(),
     };
     let (user, key) = execute(&call, &account, user, command).await?;
+    if let Some(email) = user.email() {
+        call.services.attempts.remember(email, call.client);
+    }
     let state = account.snapshot();
     let answer = SignedIn::new(&user, key.as_ref(), None, &text, state.ids(), call.now);
     Answer::json(&answer)
@@ -90,10 +49,14 @@ pub(crate) async fn complete_password_reset(call: OpenCall) -> Result<Answer, Pr
     let body: PasswordReset = call.body()?;
     let command = CompletePasswordReset {
         token,
-        password: chosen(&call, &body.password).await?,
+        password: chosen(&call, &account, user, &body.password).await?,
         end_keys: body.end_keys,
     };
     let living = execute(&call, &account, user, command).await?;
+    let state = account.snapshot();
+    if let Some(email) = state.user(user).and_then(|user| user.email()) {
+        call.services.attempts.remember(email, call.client);
+    }
     Answer::json(&PasswordChanged {
         living_keys: living.into(),
     })
@@ -115,14 +78,17 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
         return Err(Problem::field("end_keys", why));
     }
     let offered = Password::offered(&body.password).ok_or_else(Problem::sign_in_refused)?;
-    call.services.attempts.take_for(&email)?;
-    let verified = verify(&call, &email, offered).await;
+    let waiting = call.services.attempts.take_for(&email, call.client)?;
+    let verified = verify(&call, &email, offered, waiting).await;
     let (account, user, verified) = verified.inspect_err(|problem| {
         let status = problem.status();
         tracing::warn!(address = call.address, status, "a sign-in was refused");
     })?;
     let new_password = match new_password {
-        Some(password) => Some(call.services.passwords.hash(password).await?),
+        Some(password) => {
+            let waiting = Waiting::Person(account.id(), user);
+            Some(call.services.passwords.hash(waiting, password).await?)
+        }
         None => None,
     };
     let text = new_text()?;
@@ -133,6 +99,9 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
         secret: text.secret(),
     };
     let (user, key, living) = execute(&call, &account, user, command).await?;
+    if let Some(email) = user.email() {
+        call.services.attempts.remember(email, call.client);
+    }
     let state = account.snapshot();
     let answer = SignedIn::new(&user, key.as_ref(), living, &text, state.ids(), call.now);
     Answer::json(&answer)
@@ -140,6 +109,7 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
 
 /// The account and person of the link in the path. A link that nobody has costs no hash.
 async fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), Problem> {
+    call.services.attempts.take_from(call.client)?;
     let token = LinkToken::hash_of(call.path_text("token")).ok_or_else(Problem::dead_link)?;
     let node = &call.services.node;
     let account = node
@@ -152,60 +122,74 @@ async fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), P
 }
 
 /// The password of a body, hashed.
-async fn chosen(call: &OpenCall, password: &str) -> Result<PasswordHash, Problem> {
+async fn chosen(
+    call: &OpenCall,
+    account: &Account,
+    user: UserId,
+    password: &str,
+) -> Result<PasswordHash, Problem> {
     let password = Password::choose("password", password)?;
-    call.services.passwords.hash(password).await
+    let waiting = Waiting::Person(account.id(), user);
+    call.services.passwords.hash(waiting, password).await
 }
 
-/// Whose password this is. One verification at the least, so that an unknown address takes as long as a known one; for the same
-/// reason the store is asked what people prove themselves with, and only whoever has is worth loading an account.
+/// Whose password this is. The work is the same for every address, known or not and in however many accounts, and whichever
+/// password is right. The store is asked what people prove themselves with; an account is loaded for a right password only.
 async fn verify(
     call: &OpenCall,
     email: &Email,
     offered: Password,
+    waiting: Waiting,
 ) -> Result<(Arc<Account>, UserId, PasswordHash), Problem> {
-    let node = &call.services.node;
-    let candidates = candidates(node, email.clone()).await?;
-    if candidates.is_empty() {
-        call.services.passwords.verify(offered, None).await?;
-        return Err(Problem::sign_in_refused());
-    }
-    for (account, user, hash) in candidates.into_iter().take(ACCOUNTS_MAX) {
-        if call
-            .services
-            .passwords
-            .verify(offered.clone(), Some(&hash))
-            .await?
-        {
-            let account = node.wake(account, call.now).await?;
-            return Ok((account, user, hash));
-        }
-    }
-    Err(Problem::sign_in_refused())
+    let (node, attempts) = (&call.services.node, &call.services.attempts);
+    let (mut candidates, accounts) = candidates(call, email.clone()).await?;
+    // Not waited for.
+    drop(attempts.recall(node, email, &candidates));
+    candidates.truncate(ACCOUNTS_MAX);
+    let hashes = candidates.iter().map(|(.., hash)| hash.clone()).collect();
+    let count = accounts.clamp(1, ACCOUNTS_MAX);
+    let passwords = &call.services.passwords;
+    let found = passwords.find(waiting, offered, hashes, count).await?;
+    let found = found.map(|place| candidates.swap_remove(place));
+    let (account, user, hash) = found.ok_or_else(Problem::sign_in_refused)?;
+    let account = node.wake(account, call.now).await?;
+    Ok((account, user, hash))
 }
 
-/// Everyone with this address who has a password.
-async fn candidates(
-    node: &Arc<Node>,
-    email: Email,
-) -> Result<Vec<(AccountId, UserId, PasswordHash)>, Problem> {
-    let asked = Arc::clone(node);
+/// A person with this address who has a password.
+pub(crate) type Candidate = (AccountId, UserId, PasswordHash);
+
+/// Everyone with this address who has a password, and in how many accounts they could be.
+async fn candidates(call: &OpenCall, email: Email) -> Result<(Vec<Candidate>, usize), Problem> {
+    let services = Arc::clone(&call.services);
     let known = tokio::task::spawn_blocking(move || {
-        let known = asked.store().credentials(&email, ACCOUNTS_SEEN_MAX);
-        asked.meters().watch(StoreCall::Lookup, known)
+        let (node, attempts) = (&services.node, &services.attempts);
+        let known = node.store().credentials(&email, ACCOUNTS_SEEN_MAX);
+        let known = node.meters().watch(StoreCall::Lookup, known)?;
+        // Accounts are only added: once there are enough of them, their number is not asked for any more.
+        let accounts = match attempts.accounts() {
+            enough if enough >= ACCOUNTS_MAX => enough,
+            _ => {
+                let heads = node
+                    .meters()
+                    .watch(StoreCall::Heads, node.store().heads())?;
+                attempts.have_accounts(heads.len())
+            }
+        };
+        Ok::<_, bindery_store::StoreError>((known, accounts))
     });
     let known = known.await.map_err(|error| {
         tracing::error!(%error, "a look for a person did not come to its end");
         Problem::internal()
     })?;
-    let known = known.map_err(|error| {
+    let (known, accounts) = known.map_err(|error| {
         tracing::error!(%error, "who has an address can't be read");
         Problem::unreadable()
     })?;
     let with_password = known
         .into_iter()
         .filter_map(|(account, known)| Some((account, known.user, known.password?)));
-    Ok(with_password.collect())
+    Ok((with_password.collect(), accounts))
 }
 
 async fn execute<C>(

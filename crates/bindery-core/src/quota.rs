@@ -255,6 +255,9 @@ pub struct DailyUse {
     pub bytes: u64,
 }
 
+/// How many service keys that made one another are followed to the person behind them. No honest chain is as long.
+pub const CREATORS_MAX: usize = 64;
+
 /// On whose account something is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountedFor {
@@ -324,12 +327,12 @@ impl State {
         }
     }
 
-    /// The person at the beginning of the chain of who created the key of whom; the user, if that can't be told.
+    /// The person at the beginning of the chain of who created the key of whom; the user, if that can't be told. Rate limits and
+    /// fair turns count by this person too. All bots below more than [`CREATORS_MAX`] others of an account share
+    /// [`UserId::NOBODY`], so that a long chain makes no new person.
     pub fn person_behind(&self, user: UserId) -> UserId {
-        /// No honest chain of bots that make bots is as long.
-        const CHAIN_MAX: usize = 64;
         let mut found = user;
-        for _ in 0..CHAIN_MAX {
+        for _ in 0..CREATORS_MAX {
             match self.user(found).map(|user| &user.identity) {
                 Some(Identity::Bot { key }) => match self.api_key(*key) {
                     Some(key) => found = key.created_by,
@@ -338,7 +341,7 @@ impl State {
                 Some(Identity::Human { .. }) | None => return found,
             }
         }
-        found
+        UserId::NOBODY
     }
 
     /// Refuses what would take the account, or a person in it, above a total. What adds nothing is never refused, also where a

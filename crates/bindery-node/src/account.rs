@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::ClockGuard;
 use crate::desk::Desk;
 use crate::directory::Directory;
+use crate::in_flight::InFlight;
 use crate::meters::Meters;
 use crate::notes::Notes;
 use crate::random::Random;
@@ -50,6 +51,7 @@ pub struct Account {
     is_called: Arc<AtomicBool>,
     /// When somebody used it last, in milliseconds.
     touched: AtomicI64,
+    in_flight: Arc<InFlight>,
     queue: Option<mpsc::Sender<Errand>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -91,6 +93,9 @@ pub enum ExecuteError {
     /// Nothing was changed, and a repeat may succeed.
     #[error("the store can't be reached, or too many changes are waiting; nothing was changed")]
     Unavailable,
+    /// Nothing was changed: too many commands of the same key or person wait already.
+    #[error("too many changes of this key or person are waiting; nothing was changed")]
+    Crowded,
     /// The answer of the store was lost, and what the log says about it was forgotten before it could be read again.
     #[error("whether it was changed can't be told any more; look before you repeat it")]
     Unknown,
@@ -150,6 +155,7 @@ impl Account {
             takes_writes,
             is_called,
             touched: AtomicI64::new(i64::MIN),
+            in_flight: Arc::default(),
             queue: Some(queue),
             thread: None,
         };
@@ -435,7 +441,16 @@ impl Account {
         C: Command + Send + 'static,
         C::Outcome: Send,
     {
-        let (pending, answer) = Pending::new(command, caller, audit, Arc::clone(&self.usage));
+        let waits = match caller {
+            Caller::Key { user, key } => {
+                let person = self.snapshot().person_behind(user);
+                let waits = self.in_flight.enter(person, key);
+                Some(waits.ok_or(ExecuteError::Crowded)?)
+            }
+            Caller::Operator | Caller::Person(_) => None,
+        };
+        let usage = Arc::clone(&self.usage);
+        let (pending, answer) = Pending::new(command, caller, audit, waits, usage);
         let queue = self.queue.as_ref().ok_or(ExecuteError::Unavailable)?;
         queue
             .try_send(Errand::Commit(Box::new(pending)))

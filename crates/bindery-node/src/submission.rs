@@ -15,6 +15,7 @@ use bindery_core::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::account::ExecuteError;
+use crate::in_flight::Waits;
 use crate::usage::Usage;
 
 /// Bytes of each text that the audit log keeps of a request that changed nothing: there may be many of them.
@@ -90,6 +91,8 @@ pub(crate) struct Pending<C: Command> {
     caller: Caller,
     audit: Option<Audit>,
     outcome: Option<Result<C::Outcome, Refusal>>,
+    /// Counts it until the writer has answered, also if the caller has gone away.
+    waits: Option<Waits>,
     usage: Arc<Usage>,
     /// Whether it is counted already: a batch may be decided again.
     is_charged: bool,
@@ -103,6 +106,7 @@ impl<C: Command> Pending<C> {
         command: C,
         caller: Caller,
         audit: Option<Audit>,
+        waits: Option<Waits>,
         usage: Arc<Usage>,
     ) -> (Self, oneshot::Receiver<Result<C::Outcome, ExecuteError>>) {
         let (reply, answer) = oneshot::channel();
@@ -112,6 +116,7 @@ impl<C: Command> Pending<C> {
                 caller,
                 audit,
                 outcome: None,
+                waits,
                 usage,
                 is_charged: false,
                 is_noted: false,
@@ -242,6 +247,8 @@ where
             (Ok(()), Some(outcome)) => outcome.map_err(ExecuteError::Refused),
             (Ok(()), None) => Err(ExecuteError::Unavailable),
         };
+        // Before the caller may send the next.
+        drop(self.waits);
         // Whoever asked may have gone away; the change stands all the same.
         let _ = self.reply.send(answer);
     }

@@ -307,7 +307,9 @@ impl World {
         let (event, fate) = match answer {
             Ok(told) => (Event::Acknowledged, Fate::Acknowledged(told)),
             Err(ExecuteError::Refused(refusal)) => (Event::Refused, Fate::Refused(refusal)),
-            Err(ExecuteError::Unavailable) => (Event::Unavailable, Fate::Unavailable),
+            Err(ExecuteError::Unavailable | ExecuteError::Crowded) => {
+                (Event::Unavailable, Fate::Unavailable)
+            }
             Err(ExecuteError::Contradiction) => (Event::Contradicted, Fate::Contradicted),
             Err(ExecuteError::Unknown) => (Event::Unknown, Fate::Unknown),
         };

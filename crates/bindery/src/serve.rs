@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use bindery_api::{
-    Aliases, KeyText, Limits, MailSettings, Mailer, Network, Options, PublicUrl, Server,
+    Aliases, KeyText, Limits, MailSettings, Mailer, Network, Options, PublicUrl, RateLimits, Server,
 };
 use bindery_core::id::{AccountId, Revision};
 use bindery_node::{LogRetention, Node};
@@ -41,9 +41,19 @@ pub(crate) struct Arguments {
     /// How the log on stderr reads.
     #[arg(long, value_enum, default_value_t = LogForm::Human)]
     log: LogForm,
-    /// How many requests a second one key may make, and as many at once; more are answered with 429. No limit by default.
-    #[arg(long, value_name = "REQUESTS", value_parser = rate_limit)]
-    rate_limit: Option<NonZeroU32>,
+    /// Requests a second that one person may send, with all their keys and service keys together; as many may come at once. More get
+    /// 429. The default is above what an honest client sends, decisions of a busy enforcement point included.
+    #[arg(long, value_name = "REQUESTS", default_value_t = RateLimits::PERSON, value_parser = rate_limit)]
+    rate_limit: NonZeroU32,
+    /// Changes a second among them.
+    #[arg(long, value_name = "REQUESTS", default_value_t = RateLimits::CHANGES, value_parser = rate_limit)]
+    rate_limit_changes: NonZeroU32,
+    /// Requests a second to one account.
+    #[arg(long, value_name = "REQUESTS", default_value_t = RateLimits::ACCOUNT, value_parser = rate_limit)]
+    rate_limit_account: NonZeroU32,
+    /// Requests a second without a good key from one client address (IPv6: from one /64 network).
+    #[arg(long, value_name = "REQUESTS", default_value_t = RateLimits::ADDRESS, value_parser = rate_limit)]
+    rate_limit_address: NonZeroU32,
     /// Whether the audit log has what only reads, too; refused requests and changes are always in it.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     audit_reads: bool,
@@ -177,7 +187,8 @@ fn load_first(node: &Node, count: usize) -> Result<()> {
 fn rate_limit(text: &str) -> Result<NonZeroU32, String> {
     let limit = text.parse::<NonZeroU32>();
     limit.map_err(|_| {
-        "it takes a whole number from 1 to 4294967295; leave the option out for no limit".to_owned()
+        "it takes a whole number from 1 to 4294967295; leave the option out for the default"
+            .to_owned()
     })
 }
 
@@ -206,7 +217,12 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
             write_timeout: timeout,
             ..arguments.connections.limits()?
         },
-        rate_limit: arguments.rate_limit,
+        rate_limits: RateLimits {
+            person: arguments.rate_limit,
+            changes: arguments.rate_limit_changes,
+            account: arguments.rate_limit_account,
+            address: arguments.rate_limit_address,
+        },
         audits_reads: arguments.audit_reads,
         audit_retention: (arguments.audit_retention_days > 0)
             .then(|| Duration::from_secs(arguments.audit_retention_days * 86_400)),

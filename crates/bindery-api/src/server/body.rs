@@ -1,12 +1,14 @@
 //! Reading the body of a request: as much as it may have, as fast as it has to come, within the memory for requests.
 
 use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap};
 use tokio::time::{Instant, timeout_at};
 
@@ -14,8 +16,10 @@ use super::{Asked, Server};
 use crate::call::Handler;
 use crate::connection_table::Stage;
 use crate::memory_budget::{Exhausted, Reserved};
+use crate::json::ValueCount;
 use crate::operations::Body;
 use crate::problem::Problem;
+use crate::turns::{Bound, Bounds, Lane, Turn};
 
 /// Bytes of a body that comes without a key.
 const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
@@ -31,12 +35,45 @@ const RATE_GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, PartialEq, Eq)]
 enum Failed {
     TooLarge,
+    TooManyValues,
     TooSlow,
     NoMemory(Exhausted),
     BrokeOff,
 }
 
+/// A body from here on needs a turn of its key before it is read, as does one that doesn't say how large it is.
+const LARGE_BODY_BYTES: u64 = 64 * 1024;
+/// How many large bodies of all clients, of an account, of a person and of a key are received or worked on at once.
+const LARGE_BODIES_AT_ONCE: [usize; 4] = [64, 16, 8, 4];
+/// How many of each wait to be received.
+const LARGE_BODIES_WAITING: [usize; 4] = [4096, 1024, 256, 128];
+
+/// The turns of large bodies. They are not read before it is their turn, so a flood of them waits in its clients.
+pub(super) fn turns() -> Bounds {
+    Bounds(std::array::from_fn(|level| Bound {
+        running: LARGE_BODIES_AT_ONCE[level],
+        waiting: LARGE_BODIES_WAITING[level],
+    }))
+}
+
 impl Server {
+    /// The turn that this body needs to be read, held until it is answered.
+    pub(super) async fn turn_for(
+        &self,
+        body: &Incoming,
+        lane: Lane,
+    ) -> Result<Option<Turn>, Problem> {
+        let is_large = body
+            .size_hint()
+            .upper()
+            .is_none_or(|bytes| bytes > LARGE_BODY_BYTES);
+        if !is_large {
+            return Ok(None);
+        }
+        let turn = self.services.bodies.enter(lane).await;
+        turn.map(Some).map_err(Problem::queue_full)
+    }
+
     pub(super) async fn read_body(
         &self,
         asked: &Asked<'_>,
@@ -54,10 +91,12 @@ impl Server {
         };
         let reserved = Reserved::none(&self.request_memory, asked.owner);
         asked.connection.enter(Stage::Receiving);
-        let body = collect(request.into_body(), max, self.limits.body_timeout, reserved).await;
+        let body = Counted::new(request.into_body(), operation.values_max(), max);
+        let body = collect(body, max, self.limits.body_timeout, reserved).await;
         asked.connection.enter(Stage::Working);
         match body {
             Err(Failed::TooLarge) => Err(Problem::too_large(max)),
+            Err(Failed::TooManyValues) => Err(Problem::too_many_values(operation.values_max())),
             Err(Failed::TooSlow) => Err(Problem::slow_body(
                 self.limits.body_timeout,
                 BYTES_PER_SECOND_MIN,
@@ -102,7 +141,10 @@ where
         let piece = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Failed::TooSlow),
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Failed::BrokeOff),
+            Ok(Some(Err(error))) => {
+                let is_too_many = is_too_many_values(error.into().as_ref());
+                return Err(if is_too_many { Failed::TooManyValues } else { Failed::BrokeOff });
+            }
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
         let length = content.len() + piece.remaining();
@@ -133,6 +175,87 @@ fn deadline(began: Instant, received: usize, timeout: Duration) -> Instant {
     let received = u32::try_from(received).unwrap_or(u32::MAX);
     let by_rate = RATE_GRACE + Duration::from_secs(1) * received / BYTES_PER_SECOND_MIN;
     began + by_rate.min(timeout)
+}
+
+/// A body that ends with an error if it has too many JSON values. What comes after them is thrown away as it arrives, so that the
+/// client can read why.
+struct Counted {
+    body: Incoming,
+    count: ValueCount,
+    values_max: usize,
+    /// Whether there are enough bytes for too many values.
+    is_long: bool,
+    /// Bytes that may still be thrown away.
+    thrown_away_max: usize,
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("the body has too many JSON values")]
+    TooManyValues,
+    #[error(transparent)]
+    Connection(#[from] hyper::Error),
+}
+
+fn is_too_many_values(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<BodyError>();
+    error.is_some_and(|error| matches!(error, BodyError::TooManyValues))
+}
+
+impl Counted {
+    fn new(body: Incoming, values_max: usize, thrown_away_max: usize) -> Self {
+        let bytes_max = body.size_hint().upper().unwrap_or(u64::MAX);
+        Self {
+            // A value takes a byte at least.
+            is_long: bytes_max > u64::try_from(values_max).unwrap_or(u64::MAX),
+            body,
+            count: ValueCount::default(),
+            values_max,
+            thrown_away_max,
+        }
+    }
+}
+
+impl hyper::body::Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let polled = ready!(Pin::new(&mut self.body).poll_frame(context));
+            let is_over = self.count.values() > self.values_max;
+            let piece = match &polled {
+                Some(Ok(frame)) if self.is_long => frame.data_ref(),
+                None if is_over => return Poll::Ready(Some(Err(BodyError::TooManyValues))),
+                _ => None,
+            };
+            let Some(piece) = piece else {
+                return Poll::Ready(polled.map(|frame| frame.map_err(BodyError::from)));
+            };
+            if !is_over {
+                self.count.read(piece);
+                if self.count.values() <= self.values_max {
+                    return Poll::Ready(polled.map(|frame| frame.map_err(BodyError::from)));
+                }
+            }
+            match self.thrown_away_max.checked_sub(piece.len()) {
+                Some(left) => self.thrown_away_max = left,
+                None => return Poll::Ready(Some(Err(BodyError::TooManyValues))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Whether the body is said to be JSON, once and in UTF-8.

@@ -30,7 +30,7 @@ impl Server {
         let mut interval = tokio::time::interval(TIDY_INTERVAL);
         loop {
             interval.tick().await;
-            self.rate.tidy();
+            self.rates.tidy();
             self.services.attempts.tidy();
             self.services
                 .searches
@@ -68,6 +68,7 @@ impl Server {
             connections: Arc::clone(&self.connections),
             request_memory: Arc::clone(&self.request_memory),
             answer_memory: Arc::clone(&self.answer_memory),
+            services: Arc::clone(&self.services),
         };
         metrics::serve(listener, metrics).await;
     }

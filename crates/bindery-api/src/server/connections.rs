@@ -70,6 +70,13 @@ impl Server {
         {
             tracing::warn!("some connections did not finish in time and are cut");
         }
+        // What workers still run may hold the last of an account, whose pending audit entries are written when it is let go.
+        let services = Arc::clone(&server.services);
+        let _ = tokio::task::spawn_blocking(move || {
+            services.workers.close();
+            services.passwords.close();
+        })
+        .await;
         chores.abort();
         // It holds accounts too, and whoever lets go of one last waits for its writer.
         let _ = chores.await;

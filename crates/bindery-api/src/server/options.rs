@@ -52,13 +52,49 @@ impl Default for Limits {
     }
 }
 
+/// How many requests a second are answered; as many may come at once. The defaults are above what an honest client sends, and are
+/// there so that no client is without a limit (`docs/operations.md`).
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimits {
+    /// All requests by one person, with all their keys and the service keys that they or those made.
+    pub person: NonZeroU32,
+    /// The changes among them.
+    pub changes: NonZeroU32,
+    /// All requests to one account.
+    pub account: NonZeroU32,
+    /// Requests without a good key from one client address.
+    pub address: NonZeroU32,
+}
+
+impl RateLimits {
+    /// The default of [`Self::person`].
+    pub const PERSON: NonZeroU32 = NonZeroU32::new(200_000).expect("not zero");
+    /// The default of [`Self::changes`].
+    pub const CHANGES: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
+    /// The default of [`Self::account`].
+    pub const ACCOUNT: NonZeroU32 = NonZeroU32::new(500_000).expect("not zero");
+    /// The default of [`Self::address`].
+    pub const ADDRESS: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            person: Self::PERSON,
+            changes: Self::CHANGES,
+            account: Self::ACCOUNT,
+            address: Self::ADDRESS,
+        }
+    }
+}
+
 /// How a server behaves.
 #[derive(Debug)]
 pub struct Options {
     /// What a client may use up.
     pub limits: Limits,
-    /// Requests a second that one key may make, and as many at once; no limit if absent.
-    pub rate_limit: Option<NonZeroU32>,
+    /// How many requests a second are answered.
+    pub rate_limits: RateLimits,
     /// Whether the audit log has what only reads, too.
     pub audits_reads: bool,
     /// How long audit entries are kept; for good, if absent.
@@ -87,7 +123,7 @@ impl Options {
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),
-            rate_limit: None,
+            rate_limits: RateLimits::default(),
             audits_reads: true,
             audit_retention: None,
             log_retention: LogRetention::default(),

@@ -99,20 +99,13 @@ async fn find(call: &Call, query: AuditQuery) -> Result<Vec<(u64, AuditEntry)>, 
     // What was noted up to here is part of the answer.
     call.account.flush().await?;
     let (node, account) = (Arc::clone(&call.services.node), call.account.id());
-    let found = tokio::task::spawn_blocking(move || {
+    let read = move || {
         let found = node.store().audit(account, &query);
         node.meters().watch(StoreCall::Audit, found)
+    };
+    let found = call.services.workers.run_on_store(call.lane, read).await?;
+    found.map_err(|error| {
+        tracing::error!(%error, "the audit log can't be read");
+        Problem::unreadable()
     })
-    .await;
-    match found {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the audit log can't be read");
-            Err(Problem::unreadable())
-        }
-        Err(error) => {
-            tracing::error!(%error, "the audit log was not read");
-            Err(Problem::internal())
-        }
-    }
 }

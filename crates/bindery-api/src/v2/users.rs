@@ -46,7 +46,7 @@ pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
             let hash = call
                 .services
                 .passwords
-                .hash_for_known(password.clone())
+                .hash_in(call.lane, password.clone())
                 .await?;
             Invitation::TemporaryPassword(hash)
         }
@@ -107,7 +107,7 @@ pub(crate) async fn renew_temporary_password(call: Call) -> Result<Answer, Probl
     let hash = call
         .services
         .passwords
-        .hash_for_known(password.clone())
+        .hash_in(call.lane, password.clone())
         .await?;
     let command = RenewTemporaryPassword {
         user,

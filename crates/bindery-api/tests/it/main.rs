@@ -12,6 +12,7 @@ mod given_rights;
 mod fuzzing;
 mod hot;
 mod invited_people;
+mod limits;
 mod matrix;
 mod metrics;
 mod people;

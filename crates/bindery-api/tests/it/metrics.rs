@@ -10,7 +10,7 @@ use crate::personas::Builder;
 use crate::served::Served;
 
 /// A server with metrics, and where they are.
-fn watched(served: Served) -> (Served, SocketAddr) {
+pub(crate) fn watched(served: Served) -> (Served, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -30,7 +30,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// Every line with its number. Panics on a line that is none.
-fn read(address: SocketAddr) -> (String, BTreeMap<String, f64>) {
+pub(crate) fn read(address: SocketAddr) -> (String, BTreeMap<String, f64>) {
     let answer = get(address, "/metrics");
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");

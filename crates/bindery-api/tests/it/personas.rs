@@ -173,6 +173,11 @@ impl Builder {
         }
     }
 
+    /// A key of the admin of the other account.
+    pub(crate) fn other_account(&self) -> String {
+        issue(&self.served, 2, "stranger@example.com", false)
+    }
+
     /// Asks as the founder, who may do everything.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = body.to_string();

@@ -6,5 +6,6 @@ mod entries;
 mod example;
 mod explanations;
 mod one_revision;
+mod persons;
 mod searches;
 mod world;

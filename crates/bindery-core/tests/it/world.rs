@@ -19,6 +19,7 @@
 //! | `ada has Auditor on acme/red` | a role binding on a space or project, of a custom or listed predefined role |
 //! | `ada has nothing on acme/red` | neither membership nor binding there; the same for an organization or project |
 //! | `bot crawler` | a bot user with a live service key; the lines about users hold for it too |
+//! | `bot crawler by ada` | the same, made by ada or by another bot |
 //! | `crawler key revoked`, `crawler key ends at 100` | the bot's key |
 //!
 //! So *is* tells standing, account role and memberships, and *has* tells role bindings; answers keep the two apart as
@@ -114,6 +115,11 @@ impl World {
             ["role", role @ .., "deleted"] => self.delete_role(&role.join(" ")),
             ["role", ..] => self.put_role(line),
             ["bot", name] => self.put_bot(name),
+            ["bot", name, "by", creator] => {
+                let creator = self.told_user(creator);
+                self.put_bot(name);
+                self.change_key(name, |key| key.created_by = creator);
+            }
             [bot, "key", "revoked"] => self.change_key(bot, |key| key.is_revoked = true),
             [bot, "key", "ends", "at", end] => {
                 self.change_key(bot, |key| key.expires_at = Some(moment(end)));

@@ -24,9 +24,13 @@ use bindery_core::rules::RulesVersion;
 use bindery_core::state::State;
 use bindery_core::text::{Description, Email, KeyName, Name, RequestId};
 use bindery_core::time::Timestamp;
-use bindery_node::{Account, Audit, Clock, ExecuteError, Node, RefusedAs};
+use bindery_node::drive::{Desk, Random, Turn};
+use bindery_node::{
+    Account, Audit, Clock, ExecuteError, KEY_COMMANDS_MAX, Node, PERSON_COMMANDS_MAX, RefusedAs,
+};
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, Store as _};
+use futures_util::FutureExt as _;
 
 use crate::faulty::{Fault, FaultyStore, REFUSED};
 use crate::follow::client;
@@ -507,4 +511,57 @@ async fn a_process_ends_though_the_store_that_lost_an_answer_never_comes_back() 
         let _ = say.send(());
     });
     ended.recv_timeout(Duration::from_mins(2)).expect("it ends");
+}
+
+/// Desks whose turns the test takes.
+type Desks = Arc<std::sync::Mutex<Vec<Desk>>>;
+
+#[tokio::test]
+async fn a_flood_of_commands_of_one_key_leaves_room_for_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(directory.path()).unwrap());
+    let desks = Desks::default();
+    let (taken, number) = (Arc::clone(&desks), AtomicI64::new(1));
+    let random = Random::new(move || Ok(number.fetch_add(1, Ordering::SeqCst).unsigned_abs()));
+    let take = move |desk| taken.lock().unwrap().push(desk);
+    let node = Node::by_hand(store, Clock::system(), random, take).unwrap();
+    let account = node
+        .create_account(&AccountRecord {
+            id: ACCOUNT,
+            name: Name::parse("main").unwrap(),
+            id_key: IdKey::new([3; 16]),
+            created_at: Timestamp::from_millis(500),
+            settings: AccountSettings::default(),
+        })
+        .unwrap();
+    let send = |user, key| {
+        let caller = Caller::Key {
+            user: UserId::new(user),
+            key: ApiKeyId::new(key),
+        };
+        Box::pin(account.execute(create("acme"), caller, None))
+    };
+    let mut flood: Vec<_> = (0..KEY_COMMANDS_MAX).map(|_| send(1, 1)).collect();
+    for one in &mut flood {
+        assert!(one.now_or_never().is_none());
+    }
+    assert_eq!(send(1, 1).now_or_never(), Some(Err(ExecuteError::Crowded)));
+    let mut other = send(2, 2);
+    assert!((&mut other).now_or_never().is_none());
+    // The same person has room for some of their other keys, and not for any number of them.
+    let mut more: Vec<_> = (0..PERSON_COMMANDS_MAX)
+        .map(|key| send(1, 3 + u32::try_from(key).unwrap()))
+        .collect();
+    let refused = more
+        .iter_mut()
+        .filter_map(futures_util::FutureExt::now_or_never)
+        .count();
+    assert_eq!(refused, KEY_COMMANDS_MAX);
+    assert_eq!(desks.lock().unwrap()[0].turn(), Turn::Done);
+    let answered = Some(Err(ExecuteError::Refused(Refusal::Unauthenticated)));
+    assert_eq!(other.now_or_never(), answered);
+    for one in flood {
+        assert_eq!(one.now_or_never(), answered);
+    }
+    assert!(send(1, 1).now_or_never().is_none(), "there is room again");
 }

@@ -65,7 +65,7 @@ fn a_rate_limit_of_nothing_is_refused_in_plain_words() {
     let (code, _, error) = bindery(&["serve", "--rate-limit", "0"], None, None);
     assert_eq!(code, 2);
     assert!(
-        error.contains("leave the option out for no limit"),
+        error.contains("leave the option out for the default"),
         "{error}"
     );
 }

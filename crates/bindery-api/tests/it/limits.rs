@@ -1,0 +1,296 @@
+//! What one client may use up: rate limits by person, account and address, JSON values of a body, attempts to sign in.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use bindery_api::RateLimits;
+use serde_json::{Value, json};
+
+use crate::metrics::{read, watched};
+use crate::personas::Builder;
+use crate::served::{Answered, Served};
+
+fn limited(set: impl FnOnce(&mut RateLimits)) -> impl FnOnce(&mut bindery_api::Options) {
+    |options| set(&mut options.rate_limits)
+}
+
+fn few(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).unwrap()
+}
+
+fn roles(served: &Served, key: &str) -> Answered {
+    ask_for_roles(served, key, &[])
+}
+
+fn ask_for_roles(served: &Served, key: &str, headers: &[(&str, &str)]) -> Answered {
+    let mut request = served
+        .request("GET", "/v2/roles")
+        .header("Authorization", format!("Bearer {key}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    served.run(request.body("").unwrap())
+}
+
+fn detail(answer: &Answered) -> &str {
+    answer.body["detail"].as_str().unwrap_or_default()
+}
+
+/// So many more requests than a bucket holds that no machine is so slow that they all pass.
+const FLOOD: usize = 200;
+
+fn first_refused(mut ask: impl FnMut() -> Answered) -> Answered {
+    let refused = (0..FLOOD)
+        .map(|_| ask())
+        .find(|answer| answer.status == 429);
+    refused.expect("more than the limit")
+}
+
+/// Keys of the admin, of a service key of theirs, and of a service key that this one made.
+fn family(builder: &mut Builder) -> [String; 4] {
+    let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
+    let red = json!({"name": "red", "organization_id": acme});
+    let red = builder.make("red", "/v2/spaces", &red);
+    let role = json!({"type": "PREDEFINED", "name": "ADMIN"});
+    let service = json!({
+        "key_type": "SERVICE", "name": "bot", "account_role": {"type": "PREDEFINED", "name": "ADMIN"},
+        "organizations": [{"org_id": acme, "role": role, "spaces": [{"space_id": red, "role": role}]}],
+    });
+    let user = json!({"key_type": "USER", "name": "second"});
+    let make = |key: &str, body: &Value| {
+        let body = body.to_string();
+        let (status, made) = builder
+            .served
+            .send(Some(key), "POST", "/v2/api-keys", Some(&body));
+        assert_eq!(status, 201, "{made}");
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let admin = builder.admin_key.clone();
+    let second = make(&admin, &user);
+    let bot = make(&second, &service);
+    let bots_bot = make(&bot, &service);
+    [admin, second, bot, bots_bot]
+}
+
+#[test]
+fn all_keys_of_a_person_and_of_bots_down_the_line_share_one_rate_limit() {
+    let mut builder = Builder::new();
+    let keys = family(&mut builder);
+    let served = builder
+        .served
+        .again(limited(|limits| limits.person = few(2)));
+    let mut turn = 0;
+    let refused = first_refused(|| {
+        turn += 1;
+        roles(&served, &keys[turn % keys.len()])
+    });
+    assert!(turn <= FLOOD / 2, "four keys are not four limits: {turn}");
+    assert!(
+        detail(&refused).contains("`person`"),
+        "{}",
+        detail(&refused)
+    );
+    assert!(refused.headers.contains_key("retry-after"));
+}
+
+#[test]
+fn a_rate_limit_is_taken_before_a_request_waits_for_a_revision() {
+    let builder = Builder::new();
+    let key = builder.admin_key.clone();
+    let served = builder
+        .served
+        .again(limited(|limits| limits.person = few(1)));
+    first_refused(|| roles(&served, &key));
+    // It would wait five seconds for this revision, in which the bucket refills.
+    let refused = first_refused(|| ask_for_roles(&served, &key, &[("Bindery-At-Least", "999999")]));
+    assert!(
+        detail(&refused).contains("`person`"),
+        "{}",
+        detail(&refused)
+    );
+}
+
+#[test]
+fn changes_have_a_limit_apart_from_reads_and_an_account_has_one_for_all() {
+    let builder = Builder::new();
+    let key = builder.admin_key.clone();
+    let served = builder
+        .served
+        .again(limited(|limits| limits.changes = few(1)));
+    let change = || {
+        let request = served
+            .request("POST", "/v2/organizations")
+            .header("Authorization", format!("Bearer {key}"))
+            .header("Content-Type", "application/json");
+        served.run(request.body("{}").unwrap())
+    };
+    let refused = first_refused(change);
+    assert!(
+        detail(&refused).contains("`changes`"),
+        "{}",
+        detail(&refused)
+    );
+    assert_eq!(roles(&served, &key).status, 200);
+    let served = served.again(limited(|limits| limits.account = few(1)));
+    let refused = first_refused(|| roles(&served, &key));
+    assert!(
+        detail(&refused).contains("`account`"),
+        "{}",
+        detail(&refused)
+    );
+}
+
+#[test]
+fn requests_without_a_good_key_are_limited_by_address_and_good_keys_are_not() {
+    let builder = Builder::new();
+    let key = builder.admin_key.clone();
+    let served = builder
+        .served
+        .again(limited(|limits| limits.address = few(2)));
+    let unknown = format!("ak-{}", "x".repeat(40));
+    let mut statuses = Vec::new();
+    let refused = first_refused(|| {
+        let answer = roles(&served, &unknown);
+        statuses.push(answer.status);
+        answer
+    });
+    assert_eq!(statuses[..2], [401, 401]);
+    assert!(
+        detail(&refused).contains("`address`"),
+        "{}",
+        detail(&refused)
+    );
+    for _ in 0..10 {
+        assert_eq!(roles(&served, &key).status, 200);
+    }
+}
+
+#[test]
+fn a_body_has_no_more_values_than_its_operation_takes() {
+    let mut builder = Builder::new();
+    let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
+    let key = builder.admin_key.clone();
+    let send = |path: &str, body: &str| builder.served.send(Some(&key), "POST", path, Some(body));
+    let numbers = |count: usize| "0,".repeat(count - 1) + "0";
+    let question = |count: usize| {
+        format!(
+            r#"{{"subject":{{"type":"user","id":"root@example.com"}},"action":{{"name":"ORGANIZATION_READ"}},
+            "resource":{{"type":"organization","id":"{acme}"}},"context":{{"x":[{}]}}}}"#,
+            numbers(count)
+        )
+    };
+    assert_eq!(send("/access/v1/evaluation", &question(8_000)).0, 200);
+    for path in ["/access/v1/evaluation", "/bindery/v1/explain"] {
+        let (status, problem) = send(path, &question(8_192));
+        assert_eq!(status, 400, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("at most 8192"), "{detail}");
+    }
+    // Nested, with each value as short as can be.
+    let nested = question(1).replace("[0]", &format!("[{}[0]]", "[0],".repeat(240_000)));
+    assert_eq!(send("/access/v1/evaluation", &nested).0, 400);
+    let batch = |count: usize| {
+        let item = question(1);
+        format!(
+            r#"{{"evaluations":[{item}],"context":{{"x":[{}]}}}}"#,
+            numbers(count)
+        )
+    };
+    assert_eq!(send("/access/v1/evaluations", &batch(60_000)).0, 200);
+    assert_eq!(send("/access/v1/evaluations", &batch(66_000)).0, 400);
+    let (status, problem) = send("/v2/roles", &format!(r#"{{"name":[{}]}}"#, numbers(5_000)));
+    assert_eq!(status, 400);
+    assert!(
+        problem["detail"].as_str().unwrap().contains("at most 4096"),
+        "{problem}"
+    );
+    // The largest service key that there can be: 100 organizations with 100 spaces each.
+    let role = json!({"type": "PREDEFINED", "name": "MEMBER"});
+    let spaces = vec![json!({"space_id": acme, "role": role}); 100];
+    let organizations = vec![json!({"org_id": acme, "role": role, "spaces": spaces}); 100];
+    let service = json!({"key_type": "SERVICE", "name": "bot", "organizations": organizations});
+    let (status, problem) = send("/v2/api-keys", &service.to_string());
+    assert!((400..500).contains(&status), "{problem}");
+    assert!(!problem.to_string().contains("JSON values"), "{problem}");
+}
+
+#[test]
+fn signing_in_computes_as_many_hashes_whatever_there_is_and_whatever_is_right() {
+    let builder = Builder::new();
+    let person = |builder: &Builder, key: &str, name: &str| {
+        let body = json!({
+            "name": name, "email": format!("{name}@example.com"), "invite_mode": "TEMPORARY_PASSWORD",
+            "role": {"type": "PREDEFINED", "name": "MEMBER"},
+        });
+        let (status, made) =
+            builder
+                .served
+                .send(Some(key), "POST", "/v2/users", Some(&body.to_string()));
+        assert_eq!(status, 201, "{made}");
+        made["temporary_password"].as_str().unwrap().to_owned()
+    };
+    let other_key = builder.other_account();
+    let key = builder.admin_key.clone();
+    let once = person(&builder, &key, "once");
+    let first = person(&builder, &key, "twice");
+    let second = person(&builder, &other_key, "twice");
+    let (served, address) = watched(builder.served);
+    let computed = || {
+        let (_, numbers) = read(address);
+        numbers[r#"bindery_password_hashes_total{operation="all"}"#]
+    };
+    for (name, password) in [
+        ("nobody", "a wrong guess"),
+        ("once", "a wrong guess"),
+        ("twice", "a wrong guess"),
+        // Right, and still to be replaced by one of their own: refused without another hash.
+        ("once", &once),
+        ("twice", &first),
+        ("twice", &second),
+    ] {
+        let before = computed();
+        let body = json!({"email": format!("{name}@example.com"), "password": password});
+        let path = "/bindery/v1/sign-in";
+        let (status, answer) = served.send(None, "POST", path, Some(&body.to_string()));
+        assert!((400..500).contains(&status), "{answer}");
+        let of_two_accounts = 2.0;
+        assert!(
+            (computed() - before - of_two_accounts).abs() < 0.5,
+            "{name} {password}: {}",
+            computed() - before
+        );
+    }
+}
+
+#[test]
+fn a_person_who_returns_signs_in_while_strangers_try_their_address() {
+    let builder = Builder::new();
+    let body = json!({
+        "name": "ada", "email": "ada@example.com", "invite_mode": "TEMPORARY_PASSWORD",
+        "role": {"type": "PREDEFINED", "name": "MEMBER"},
+    });
+    let made = builder.ask("POST", "/v2/users", &body);
+    let served = builder
+        .served
+        .again(|options| options.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]);
+    let sign_in = |from: &str, body: &Value| {
+        let request = served
+            .request("POST", "/bindery/v1/sign-in")
+            .header("Content-Type", "application/json")
+            .header("X-Forwarded-For", from);
+        served.run(request.body(body.to_string()).unwrap()).status
+    };
+    let chosen = "correct horse battery";
+    let first = json!({
+        "email": "ada@example.com", "password": made["temporary_password"], "new_password": chosen,
+    });
+    assert_eq!(sign_in("198.51.100.7", &first), 200);
+    let began = Instant::now();
+    let guess = json!({"email": "ada@example.com", "password": "a wrong guess"});
+    let statuses = (0..200).map(|number| sign_in(&format!("203.0.113.{number}"), &guess));
+    let refused = statuses.filter(|status| *status == 429).count();
+    let refilled = usize::try_from(began.elapsed().as_secs() / 30).unwrap();
+    assert!(refused >= 190 - refilled, "{refused}");
+    let right = json!({"email": "ada@example.com", "password": chosen});
+    assert_eq!(sign_in("198.51.100.7", &right), 200);
+}
