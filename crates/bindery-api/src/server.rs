@@ -194,7 +194,8 @@ impl Server {
         // Before anything else about the request: a caller that isn't known learns nothing, not even which paths there are.
         let key = bearer(request.headers()).map(|key| key.hash());
         let route = self.router.find(request.method(), path);
-        let client = client_address::client(connection.peer(), request.headers(), &self.trusted_proxies);
+        let client =
+            client_address::client(connection.peer(), request.headers(), &self.trusted_proxies);
         let known = self.identify(key.as_ref(), client, &route, request.headers(), frame);
         let known = known.await?;
         if known.is_some() {

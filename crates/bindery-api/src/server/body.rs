@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{Asked, Server};
 use crate::call::Handler;
 use crate::connection_table::Stage;
-use crate::memory_budget::{Exhausted, Reserved};
 use crate::json::ValueCount;
+use crate::memory_budget::{Exhausted, Reserved};
 use crate::operations::Body;
 use crate::problem::Problem;
 use crate::turns::{Bound, Bounds, Lane, Turn};
@@ -143,7 +143,11 @@ where
             Ok(None) => break,
             Ok(Some(Err(error))) => {
                 let is_too_many = is_too_many_values(error.into().as_ref());
-                return Err(if is_too_many { Failed::TooManyValues } else { Failed::BrokeOff });
+                return Err(if is_too_many {
+                    Failed::TooManyValues
+                } else {
+                    Failed::BrokeOff
+                });
             }
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };

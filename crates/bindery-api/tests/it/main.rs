@@ -8,8 +8,8 @@
 mod authzen;
 mod contract;
 mod forgetting;
-mod given_rights;
 mod fuzzing;
+mod given_rights;
 mod hot;
 mod invited_people;
 mod limits;
