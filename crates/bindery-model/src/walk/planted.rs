@@ -23,18 +23,15 @@ pub enum Planted {
     MadeKeysOutlive,
     /// Revoking a service key leaves what it made.
     MadeKeysSurvive,
-    /// A seat is left in a public space by someone who has more without it.
-    LeavingGives,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 4] = [
         Self::KnownPasswordsStay,
         Self::AddingReplaces,
         Self::MadeKeysOutlive,
         Self::MadeKeysSurvive,
-        Self::LeavingGives,
     ];
 
     /// What a server with this mistake decides.
@@ -58,9 +55,6 @@ impl Planted {
                 Ok(changes.into_iter().map(without_end).collect())
             }
             (Self::MadeKeysSurvive, Ok(changes)) => Ok(revoke_alone(state, command, changes)),
-            (Self::LeavingGives, Err(Refusal::Forbidden(Forbidden::GivesFallback))) => {
-                Ok(leave(state, command))
-            }
             (_, decided) => decided,
         }
     }
@@ -132,15 +126,4 @@ fn replace(state: &State, context: &Context, command: &AnyCommand) -> Vec<Change
         changes.push(Change::DeleteSpaceMembership(seat.id));
     }
     changes
-}
-
-fn leave(state: &State, command: &AnyCommand) -> Vec<Change> {
-    let AnyCommand::RemoveSpaceUser(command) = command else {
-        return Vec::new();
-    };
-    let seat = state.space_membership(command.space, command.user);
-    let binding = state.role_binding_on(Bindable::Space(command.space), command.user);
-    let seat = seat.map(|seat| Change::DeleteSpaceMembership(seat.id));
-    let binding = binding.map(|binding| Change::DeleteRoleBinding(binding.id));
-    seat.into_iter().chain(binding).collect()
 }

@@ -56,11 +56,6 @@ fn a_walk_finds_a_key_that_survives_the_revocation_of_its_maker() {
 }
 
 #[test]
-fn a_walk_finds_a_seat_that_is_left_for_more() {
-    assert_found(Planted::LeavingGives);
-}
-
-#[test]
 fn a_seed_is_a_walk() {
     let one = run(7, 500, None);
     let again = run(7, 500, None);
