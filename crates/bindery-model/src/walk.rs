@@ -401,12 +401,24 @@ impl Walk {
                     rights(&as_active(&self.state, *user), *user, on, self.now),
                 );
                 let lost = then.difference(now);
-                let removes = Question {
-                    principal: context.user(),
-                    permission: Permission::RoleBindingDelete,
-                    resource: on,
+                let removes_on = |resource| {
+                    let removes = Question {
+                        principal: context.user(),
+                        permission: Permission::RoleBindingDelete,
+                        resource,
+                    };
+                    before.decide(&removes, self.now).is_allowed()
                 };
-                if !lost.is_empty() && !before.decide(&removes, self.now).is_allowed() {
+                // A seat in a space may reach a restricted project that its remover does not.
+                let space = match on {
+                    Resource::Project(project) => {
+                        before.project(project).map(|project| project.space)
+                    }
+                    Resource::Account | Resource::Organization(_) | Resource::Space(_) => None,
+                };
+                let removes =
+                    removes_on(on) || space.is_some_and(|space| removes_on(Resource::Space(space)));
+                if !lost.is_empty() && !removes {
                     return Some(format!("{user:?} loses {lost:?} on {on:?}"));
                 }
             }
