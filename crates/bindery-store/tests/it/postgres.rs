@@ -16,7 +16,7 @@ use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use crate::copy::everything;
-use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key, with};
+use crate::entries::{ACCOUNT, TO_FORMAT_5, account, append_key, entry, owner_of_key, with};
 
 mod tls;
 
@@ -64,11 +64,21 @@ impl Database {
         self.client().batch_execute(sql).expect("SQL");
     }
 
+    /// Whether the database can make anything of a statement.
+    pub(crate) fn accepts(&self, sql: &str) -> bool {
+        self.client().prepare(sql).is_ok()
+    }
+
     /// Ends the connections of everyone else to this database.
     fn cut(&self) {
+        self.cut_but(0);
+    }
+
+    /// The same, but for one of them.
+    fn cut_but(&self, pid: i32) {
         let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
-        let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-        client.execute(sql, &[&self.name]).expect("SQL");
+        let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1 AND pid <> $2";
+        client.execute(sql, &[&self.name, &pid]).expect("SQL");
     }
 
     /// Every table of the database with its rows, as text.
@@ -236,13 +246,17 @@ fn a_commit_that_is_cut_off_is_unknown_until_the_log_has_told() {
         CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON log DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION wait();",
     );
+    let pid = holder.query_one("SELECT pg_backend_pid()", &[]);
+    let pid: i32 = pid.unwrap().get(0);
     let cut_off = thread::scope(|scope| {
         scope.spawn(|| {
             wait_for_activity(&database, "COMMIT");
-            database.cut();
+            // Were the holder gone first, the commit would be through.
+            database.cut_but(pid);
         });
         append(&store, 2)
     });
+    drop(holder);
     assert!(
         matches!(cut_off, Err(AppendError::Unknown(_))),
         "{cut_off:?}"
@@ -353,7 +367,7 @@ fn nodes_that_start_at_once_make_the_tables_once() {
     assert!(
         database
             .contents()
-            .contains(&"bindery_format: [\"(5)\"]".to_owned()),
+            .contains(&"bindery_format: [\"(6)\"]".to_owned()),
         "{:?}",
         database.contents()
     );
@@ -383,7 +397,7 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
         ),
     ] {
         database.run(&format!(
-            "{undone}; {batches}; UPDATE bindery_format SET format = {format}"
+            "{TO_FORMAT_5} {undone}; {batches}; UPDATE bindery_format SET format = {format}"
         ));
         // Several servers of the new version may start on it at once.
         thread::scope(|scope| {
