@@ -269,6 +269,7 @@ fn verified(path: &Path) -> Vec<String> {
         Ok::<_, StoreError>(())
     });
     found.extend(told.err().map(|error| error.to_string()));
+    let replayed = replayed.or_else(|| verifier.finish().err());
     found.extend(replayed.map(|error| error.to_string()));
     match snapshot.mislead() {
         Ok(misled) => found.extend(misled.map(|one| one.to_string())),
