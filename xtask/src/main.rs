@@ -72,6 +72,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Damage a SQLite store by seed, in rows and in bytes, and hold every answer and `verify` against the undamaged store.
+    Damage {
+        /// How many damages of each sort.
+        #[arg(long, default_value_t = 2000)]
+        count: u32,
+    },
     /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
     Instructions {
         /// Store what was counted.
@@ -131,6 +137,7 @@ fn run_task(task: Task) -> Result<()> {
         Task::Torture { minutes, seed } => torture::long(root, minutes, seed),
         Task::Simulate { arguments } => suites::simulate(root, &arguments),
         Task::Walk { arguments } => suites::walk(root, &arguments),
+        Task::Damage { count } => suites::damage(root, count),
         Task::Instructions { update } => instructions::run(root, update),
         Task::Ci => ci::run_all(root),
         Task::Bench { size, only } => bench::run_all(root, &size, only.as_deref()),

@@ -97,6 +97,14 @@ pub(crate) fn walk(root: &Path, arguments: &[String]) -> Result<()> {
     run(command.args(arguments))
 }
 
+/// Runs the damage tests of the store, each with so many seeds.
+pub(crate) fn damage(root: &Path, count: u32) -> Result<()> {
+    let arguments = ["test", "--package", "bindery-store", "--test", "it"];
+    let mut command = cargo(root, &arguments);
+    command.args(["--", "damage::"]);
+    run(command.env("BINDERY_DAMAGE", count.to_string()))
+}
+
 /// Runs every suite and closes with the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
     let began = Instant::now();

@@ -16,7 +16,8 @@ mod verify;
 pub use self::file::{Backup, BackupError, BackupWriter};
 pub use self::import::Import;
 pub(crate) use self::import::Target;
-pub use self::snapshot::Snapshot;
+pub(crate) use self::snapshot::each_page;
+pub use self::snapshot::{DAMAGED_MAX, Snapshot};
 pub use self::verify::{Discrepancy, Verified, Verifier};
 
 /// How many rows a part has at the most.
@@ -30,6 +31,8 @@ pub struct Part {
     pub(crate) account: AccountId,
     pub(crate) table: &'static Table,
     pub(crate) rows: Vec<Vec<Cell>>,
+    /// Whether it is of a backup of version 1: its records don't say who gave a role, where the log does.
+    pub(crate) is_of_older_format: bool,
 }
 
 impl Part {
@@ -84,6 +87,8 @@ pub(crate) const RECORD: u8 = 6;
 pub(crate) const ISSUED: u8 = 7;
 pub(crate) const AUDIT: u8 = 8;
 pub(crate) const KEY_USE: u8 = 9;
+/// Follows from the records, and is no table of a copy.
+pub(crate) const SECRET: u8 = 10;
 
 /// Every table but the one with the format, in the order in which an account is told: what the log begins at, the log, what
 /// came of it, what stands beside. Whoever changes the tables changes this, and the version of the file.
@@ -99,7 +104,7 @@ pub(crate) static TABLES: [Table; 9] = {
                 ("revision", Integer),
                 ("latest", Integer),
                 ("audit_head", Integer),
-                ("latest_audit", Integer),
+                ("newest_audit", Integer),
                 ("body", Bytes),
             ],
         },
@@ -110,7 +115,7 @@ pub(crate) static TABLES: [Table; 9] = {
             key: 0,
             columns: &[
                 ("revision", Integer),
-                ("latest_change", Integer),
+                ("newest_change", Integer),
                 ("body", Bytes),
             ],
         },
@@ -170,6 +175,11 @@ pub(crate) static TABLES: [Table; 9] = {
                 ("address", Text),
                 ("text", Text),
                 ("variables", Text),
+                // Not in a backup of version 1.
+                ("problem", Text),
+                ("key_number", Integer),
+                ("request", Text),
+                ("revision", Integer),
             ],
         },
         Table {
@@ -196,6 +206,15 @@ mod tests {
     use super::*;
     use crate::tables::schema::STEPS;
 
+    const DERIVED: [&str; 6] = [
+        "batch",
+        "content",
+        "uses",
+        "base_checksum",
+        "oldest_audit",
+        "checksum",
+    ];
+
     #[test]
     fn every_column_of_every_table_is_copied() {
         let connection = Connection::open_in_memory().unwrap();
@@ -210,12 +229,16 @@ mod tests {
             .unwrap();
         let made: BTreeSet<(String, String, bool)> = made
             .query_map([], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? > 0))
+                Ok((
+                    row.get(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)? > 0,
+                ))
             })
             .unwrap()
             .map(Result::unwrap)
-            // Follows from the records, or from the log, and is made of them.
-            .filter(|(table, column, _)| table != "secret" && column != "batch")
+            // Follows from the other columns, the records or the log, and is made of them.
+            .filter(|(table, column, _)| table != "secret" && !DERIVED.contains(&column.as_str()))
             .collect();
         let copied = TABLES.iter().flat_map(|table| {
             let account = (table.account, true);

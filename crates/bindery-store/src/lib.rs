@@ -276,6 +276,21 @@ pub enum StoreError {
         /// Whose it is, as a clause, if that can be told.
         owner: String,
     },
+    /// It has lost what was committed: an older copy is in its place, or the end of its write-ahead log was damaged.
+    #[error(
+        "`{path}` has account {} at revision {found}, and it was at revision {known} already; restore the newest backup, or \
+        delete `bindery.positions` beside it to accept the store as it is", (.account).0
+    )]
+    RolledBack {
+        /// The file.
+        path: String,
+        /// Which account.
+        account: AccountId,
+        /// Where it was.
+        known: Revision,
+        /// Where it is.
+        found: Revision,
+    },
     /// The account isn't there.
     #[error("there is no account {}", (.0).0)]
     NoAccount(AccountId),

@@ -144,16 +144,25 @@ impl PostgresStore {
     /// Reads an account at one moment.
     fn load_at_once(
         &self,
-        mut load: impl FnMut(&mut Connection) -> Result<State, Failure>,
+        load: impl FnMut(&mut Connection) -> Result<State, Failure>,
     ) -> Result<State, StoreError> {
-        self.read_from(&self.loaders, |connection| {
+        self.read_at_once(&self.loaders, load)
+    }
+
+    /// Reads several statements at one moment.
+    fn read_at_once<T>(
+        &self,
+        pool: &Pool,
+        mut read: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.read_from(pool, |connection| {
             connection.begin(BEGIN_AT_ONCE, "SELECT 1", &[], &mut |_| Ok(()))?;
             // The database is silent while it seeks, not for as long as all of it takes.
             connection.wait_for_statements_of(ROWS_TIMEOUT);
-            let state = load(connection)?;
+            let found = read(connection)?;
             // What was read is right, even if it took so long to make a state of it that the database has ended the transaction.
             let _ = connection.end("ROLLBACK");
-            Ok(state)
+            Ok(found)
         })
     }
 
@@ -269,7 +278,7 @@ impl Store for PostgresStore {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        self.read_from(&self.auditors, |connection| {
+        self.read_at_once(&self.auditors, |connection| {
             audit::find(connection, account, query)
         })
     }

@@ -24,6 +24,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::copy::{Import, Snapshot};
 use crate::tables::append::create_account;
+use crate::tables::read::Head;
 use crate::tables::{Database, Failure, audit, base, read, secrets};
 use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
@@ -31,7 +32,10 @@ mod append;
 mod connection;
 mod copy;
 mod file;
+mod positions;
 mod schema;
+
+use self::positions::Positions;
 
 /// An open data directory. Whoever else opens it meanwhile is told [`StoreError::InUse`].
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct SqliteStore {
     reader: Mutex<Connection>,
     loader: Mutex<Connection>,
     auditor: Mutex<Connection>,
+    /// How far each account has come; written by whoever has the writer.
+    positions: Positions,
     /// Whether the last commit failed in a way that may have left all of it in the WAL.
     is_unsettled: AtomicBool,
     files: file::Place,
@@ -106,7 +112,10 @@ impl Store for SqliteStore {
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
         let writer = self.writer();
         self.files.check()?;
-        create_account(&mut &*writer, account).map_err(|failure| failure.at(&self.place))?;
+        create_account(&mut &*writer, account)
+            .and_then(|()| read::head(&mut &*writer, account.id))
+            .map(|head| self.positions.note(account.id, &head))
+            .map_err(|failure| failure.at(&self.place))?;
         self.files.check()
     }
 
@@ -127,7 +136,8 @@ impl Store for SqliteStore {
         self.files
             .check()
             .map_err(|error| AppendError::Unavailable(error.into()))?;
-        let appended = append::append(&mut writer, &self.place, account, known, decide);
+        let committed = |head: &Head| self.positions.note(account, head);
+        let appended = append::append(&mut writer, &self.place, account, known, decide, &committed);
         // What was committed while the files were moved is on a disk, but maybe on one that nobody reads again. Whether it
         // counts shows once the files are back: until then the log isn't read.
         if appended.is_ok()
@@ -177,8 +187,10 @@ impl Store for SqliteStore {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        audit::find(&mut &*lock(&self.auditor), account, query)
-            .map_err(|failure| failure.at(&self.place))
+        at_once(&mut lock(&self.auditor), |database| {
+            audit::find(database, account, query)
+        })
+        .map_err(|failure| failure.at(&self.place))
     }
 
     fn forget_audit(

@@ -15,9 +15,11 @@ use crate::{Cause, StoreError};
 pub(crate) mod append;
 pub(crate) mod audit;
 pub(crate) mod base;
+pub(crate) mod checksum;
 pub(crate) mod fold;
 pub(crate) mod read;
 pub(crate) mod schema;
+pub(crate) mod seal;
 pub(crate) mod secrets;
 
 /// A connection that runs statements.
@@ -27,6 +29,11 @@ pub(crate) trait Database {
 
     /// Runs a statement, and tells how many rows it touched.
     fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure>;
+
+    /// Looks for damage in the database's own structure, indexes included, as far as it can say; in words.
+    fn inspect(&mut self) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
 }
 
 /// What is done with each row of a query.

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bindery_core::id::AccountId;
-use bindery_store::copy::{Backup, Verified, Verifier};
+use bindery_store::copy::{Backup, DAMAGED_MAX, Verified, Verifier};
 
 use crate::progress::Progress;
 use crate::store::{self, Place};
@@ -41,6 +41,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn of_store(place: &Place) -> Result<Vec<Verified>> {
     let mut snapshot = place.snapshot()?;
+    let damaged = snapshot.damaged()?;
+    if !damaged.is_empty() {
+        let more = if damaged.len() < DAMAGED_MAX {
+            ""
+        } else {
+            "; there may be more"
+        };
+        bail!("damaged{more}:\n  {}", damaged.join("\n  "));
+    }
     let progress = Progress::of_rows("verify", snapshot.rows_about(None)?);
     let mut verifier = Verifier::default();
     snapshot.each(None, &mut |part| {

@@ -15,12 +15,15 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 use sha2::{Digest as _, Sha256};
 
-use super::{Cell, Column, Part, table_of};
+use super::{AUDIT, Cell, Column, Part, table_of};
 use crate::StoreError;
+use crate::tables::checksum::NO_REVISION;
 
 const MAGIC: &[u8; 16] = b"bindery backup\r\n";
 /// The version that this writes, and the newest that it reads. A backup of version 1 has tables of format 4.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest that it reads.
+const VERSION_MIN: u32 = 1;
 /// The frame after the last one; it holds how many there were.
 const END: u8 = 0;
 /// What a frame may hold at the most: longer than any row that a database takes.
@@ -258,6 +261,7 @@ pub struct Backup {
     hash: Sha256,
     /// How many bytes have been read.
     at: u64,
+    version: u32,
 }
 
 impl Backup {
@@ -272,6 +276,7 @@ impl Backup {
             file: BufReader::with_capacity(128 * 1024, file),
             hash: Sha256::new(),
             at: 0,
+            version: VERSION,
         };
         let mut magic = Vec::new();
         let beginning = backup.file.by_ref().take(16).read_to_end(&mut magic);
@@ -282,7 +287,10 @@ impl Backup {
         backup.hash.update(&magic);
         backup.at = 16;
         match u32::from_be_bytes(backup.array()?) {
-            VERSION => Ok(backup),
+            version @ VERSION_MIN..=VERSION => {
+                backup.version = version;
+                Ok(backup)
+            }
             0 => Err(BackupError::NotABackup(backup.path)),
             found => Err(BackupError::Newer {
                 path: backup.path,
@@ -310,7 +318,8 @@ impl Backup {
                 return Ok(self.end(&payload, frames)?);
             }
             frames += 1;
-            let part = decode(code, &payload).ok_or_else(|| self.damaged("what no backup has"))?;
+            let part = decode(code, &payload, self.version)
+                .ok_or_else(|| self.damaged("what no backup has"))?;
             take(&part, self.at)?;
         }
     }
@@ -405,24 +414,42 @@ fn encode(part: &Part, into: &mut Vec<u8>) -> Result<(), EncodeError> {
 }
 
 /// Reads [`encode`]; `None` if it can't have written that.
-fn decode(code: u8, payload: &[u8]) -> Option<Part> {
+fn decode(code: u8, payload: &[u8], version: u32) -> Option<Part> {
     let table = table_of(code)?;
     let mut decoder = Decoder::new(payload);
     let account = AccountId(decoder.u32().ok()?);
     let count = decoder.u64().ok()?;
     let mut rows = Vec::new();
     for _ in 0..count {
-        let columns = table.columns.iter();
+        let added = added_after(code, version);
+        let columns = table.columns.iter().take(table.columns.len() - added.len());
         let row: Option<Vec<Cell>> = columns
             .map(|(_, column)| cell(*column, &mut decoder))
             .collect();
-        rows.push(row?);
+        let mut row = row?;
+        row.extend_from_slice(&added);
+        rows.push(row);
     }
     (decoder.position() == payload.len()).then_some(Part {
         account,
         table,
         rows,
+        is_of_older_format: version < VERSION,
     })
+}
+
+/// What stands in the columns that a table got after this version.
+fn added_after(code: u8, version: u32) -> Vec<Cell> {
+    if code == AUDIT && version < 2 {
+        vec![
+            Cell::Text(None),
+            Cell::Integer(0),
+            Cell::Text(None),
+            Cell::Integer(NO_REVISION),
+        ]
+    } else {
+        Vec::new()
+    }
 }
 
 fn cell(column: Column, decoder: &mut Decoder<'_>) -> Option<Cell> {

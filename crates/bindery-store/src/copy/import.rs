@@ -9,8 +9,9 @@ use bindery_core::id::Revision;
 
 use super::{Cell, LOG, Part, RECORD};
 use crate::StoreError;
+use crate::tables::checksum::of_cells;
 use crate::tables::read::{decode_entry, put_batch};
-use crate::tables::{Database, Failure, Rows, Value, bounded, kept, secrets};
+use crate::tables::{Database, Failure, Rows, Value, bounded, kept, seal, secrets};
 
 /// How many rows go into one transaction.
 const COMMIT_ROWS: usize = 16 * 1024;
@@ -30,6 +31,8 @@ pub struct Import {
     accounts: Vec<Held>,
     /// Rows since the last commit.
     rows: usize,
+    /// Whether records may not say who gave a role.
+    is_of_older_format: bool,
 }
 
 /// The row of an account, which is written when everything else is there.
@@ -56,6 +59,7 @@ impl Import {
             target,
             accounts: Vec::new(),
             rows: 0,
+            is_of_older_format: false,
         })
     }
 
@@ -65,6 +69,7 @@ impl Import {
     }
 
     fn write(&mut self, part: &Part) -> Result<(), Failure> {
+        self.is_of_older_format |= part.is_of_older_format;
         if part.table.begins_account() {
             self.accounts.push(Held {
                 part: part.clone(),
@@ -87,12 +92,16 @@ impl Import {
     fn insert(&mut self, part: &Part) -> Result<(), Failure> {
         let table = part.table;
         let names = table.columns.iter().map(|(name, _)| *name);
-        let names: Vec<&str> = [table.account].into_iter().chain(names).collect();
+        let first = [table.account].into_iter();
+        let names: Vec<&str> = first.chain(names).chain(["checksum"]).collect();
         let into = format!("{} ({})", table.name, names.join(", "));
         let rows = kept_rows(&part.rows);
-        let rows = rows
-            .iter()
-            .map(|row| row.iter().map(value).collect::<Vec<_>>());
+        let rows = rows.iter().map(|row| {
+            let checksum = of_cells(table, part.account, row).stored();
+            let mut row: Vec<_> = row.iter().map(value).collect();
+            row.push(Value::Integer(checksum));
+            row
+        });
         Rows {
             into: &into,
             or: "",
@@ -152,6 +161,10 @@ impl Import {
             if let Some(end) = end {
                 put_batch(&mut *self.target, part.account, *end)?;
             }
+            if self.is_of_older_format {
+                seal::note_givers(&mut *self.target, part.account)?;
+            }
+            seal::seal(&mut *self.target, part.account)?;
         }
         self.target.finish(bounded(accounts.len()))
     }

@@ -5,9 +5,12 @@ use std::fmt;
 use bindery_core::id::AccountId;
 use bindery_core::place::Account;
 
-use super::{BYTES_MAX, Cell, Column, Discrepancy, Part, ROWS_MAX, TABLES, Table};
+use super::{
+    ACCOUNT, BASE, BASE_ISSUED, BASE_RECORD, BYTES_MAX, Cell, Column, Discrepancy, ISSUED, Part,
+    RECORD, ROWS_MAX, SECRET, TABLES, Table,
+};
 use crate::StoreError;
-use crate::tables::{Database, Failure, Row, Value, bounded, read, secrets};
+use crate::tables::{Database, Failure, Row, Value, audit, base, bounded, checksum, read, secrets};
 
 /// A store at one moment, beside whoever uses it. Nothing is changed by it, and nobody waits for it.
 pub struct Snapshot {
@@ -69,11 +72,13 @@ impl Snapshot {
             .chosen(only)
             .map_err(|failure| at(failure, &self.place))?;
         for account in accounts {
+            let mut sums = Sums::default();
             for table in &TABLES {
                 let mut after = vec![-1; table.key];
                 loop {
-                    let (part, is_last) = page(&mut *self.database, account, table, &after)
-                        .map_err(|failure| at(failure, &self.place))?;
+                    let (part, is_last) =
+                        page(&mut *self.database, account, table, &after, Some(&mut sums))
+                            .map_err(|failure| at(failure, &self.place))?;
                     if let Some(last) = part.rows.last() {
                         after = key_of(last, table);
                         take(&part)?;
@@ -83,6 +88,61 @@ impl Snapshot {
                     }
                 }
             }
+            sums.check(&mut *self.database, account)
+                .map_err(|failure| at(failure, &self.place))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at every row of every table by itself, and at the database's own structure, and says in words what is damaged:
+    /// [`DAMAGED_MAX`] rows at the most. What only the log can tell, a [`Verifier`](super::Verifier) finds.
+    pub fn damaged(&mut self) -> Result<Vec<String>, StoreError> {
+        let mut found = Found(Vec::new());
+        self.look(&mut found)
+            .map_err(|failure| failure.at(&self.place))?;
+        Ok(found.0)
+    }
+
+    fn look(&mut self, found: &mut Found) -> Result<(), Failure> {
+        found.0.extend(self.database.inspect()?);
+        let accounts = self.chosen(None)?;
+        for account in accounts {
+            found.note(read::head(&mut *self.database, account))?;
+            found.note(base::content(&mut *self.database, account))?;
+            let mut is_readable = true;
+            for table in TABLES.iter().chain([&SECRETS]) {
+                let rows = altered(&mut *self.database, account, table, found);
+                is_readable &= rows.is_ok();
+                found.note(rows)?;
+            }
+            if is_readable {
+                found.note(read::load(&mut *self.database, account))?;
+                found.note(base::load(&mut *self.database, account))?;
+            }
+            found.note(read::key_uses(&mut *self.database, account))?;
+            found.note(audit::verify_ends(&mut *self.database, account))?;
+        }
+        self.orphans(found)
+    }
+
+    /// Rows of accounts that aren't there.
+    fn orphans(&mut self, found: &mut Found) -> Result<(), Failure> {
+        for table in TABLES
+            .iter()
+            .filter(|table| !table.begins_account())
+            .chain([&SECRETS])
+        {
+            let name = table.name;
+            let sql = format!(
+                "SELECT DISTINCT account FROM {name} WHERE account NOT IN (SELECT id FROM account)"
+            );
+            self.database.query(&sql, &[], &mut |row| {
+                let account = row.integer(0)?;
+                found.say(format!(
+                    "table `{name}` has rows of account {account}, which isn't there"
+                ));
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -115,6 +175,75 @@ impl Snapshot {
     }
 }
 
+/// How many damaged rows [`Snapshot::damaged`] names at the most.
+pub const DAMAGED_MAX: usize = 100;
+
+/// What was found to be damaged.
+struct Found(Vec<String>);
+
+impl Found {
+    fn say(&mut self, what: String) {
+        if self.0.len() < DAMAGED_MAX && !self.0.contains(&what) {
+            self.0.push(what);
+        }
+    }
+
+    /// Notes damage and goes on; whatever else fails ends the look.
+    fn note<T>(&mut self, looked: Result<T, Failure>) -> Result<(), Failure> {
+        match looked {
+            Ok(_) => Ok(()),
+            Err(Failure::Damaged(what)) => {
+                self.say(what);
+                Ok(())
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// Where secrets lead, which is no table of a copy: looked at, and never handed over.
+static SECRETS: Table = Table {
+    code: SECRET,
+    name: "secret",
+    account: "account",
+    key: 2,
+    columns: &[
+        ("kind", Column::Integer),
+        ("number", Column::Integer),
+        ("hash", Column::Bytes),
+    ],
+};
+
+/// Looks for rows of a table whose checksum isn't theirs.
+fn altered(
+    database: &mut dyn Database,
+    account: AccountId,
+    table: &'static Table,
+    found: &mut Found,
+) -> Result<(), Failure> {
+    if table.key == 0 {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT {}, checksum FROM {} WHERE {} = $1",
+        names(table.columns),
+        table.name,
+        table.account
+    );
+    database.query(&sql, &[account.into()], &mut |row| {
+        let checked = checksum::of_row(table, account, row).and_then(|expected| {
+            let stored = row.integer(table.columns.len())?;
+            checksum::check(expected, stored, || name_of(table, account, row))
+        });
+        found.note(checked)
+    })
+}
+
+fn names(columns: &[(&str, Column)]) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
 fn key_of(row: &[Cell], table: &Table) -> Vec<i64> {
     let key = row.iter().take(table.key);
     key.map(|cell| match cell {
@@ -125,6 +254,60 @@ fn key_of(row: &[Cell], table: &Table) -> Vec<i64> {
     .collect()
 }
 
+/// What is done with some rows of a table.
+type TakePage<'a> = &'a mut dyn FnMut(&mut dyn Database, &[Vec<Cell>]) -> Result<(), Failure>;
+
+/// Hands over all rows of a table of an account, some at a time. They may have no checksums yet.
+pub(crate) fn each_page(
+    database: &mut dyn Database,
+    account: AccountId,
+    table: &'static Table,
+    take: TakePage<'_>,
+) -> Result<(), Failure> {
+    let mut after = vec![-1; table.key];
+    loop {
+        let (part, is_last) = page(database, account, table, &after, None)?;
+        if let Some(last) = part.rows.last() {
+            after = key_of(last, table);
+            take(database, &part.rows)?;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// The checksums of the rows that were read, combined: of an account's and of its base's.
+#[derive(Debug, Default)]
+struct Sums {
+    account: i64,
+    base: i64,
+}
+
+impl Sums {
+    fn add(&mut self, table: &Table, checksum: i64) {
+        match table.code {
+            RECORD | ISSUED => self.account ^= checksum,
+            BASE_RECORD | BASE_ISSUED => self.base ^= checksum,
+            _ => {}
+        }
+    }
+
+    /// Refuses an account of which a row is missing, out of date, or should not be there.
+    fn check(&self, database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+        let base = base::content(database, account)?;
+        if self.base != base.unwrap_or_default() {
+            return Err(base::stray(account));
+        }
+        let head = read::head(database, account)?;
+        if self.account ^ secrets::content(database, account)? != head.content {
+            // Tells which row it is.
+            read::load(database, account)?;
+        }
+        Ok(())
+    }
+}
+
 /// The rows after this key, as many as a part may have, and whether they are the last ones. Every statement is short: a
 /// database need not go on for as long as the whole copy takes.
 fn page(
@@ -132,16 +315,32 @@ fn page(
     account: AccountId,
     table: &'static Table,
     after: &[i64],
+    mut sums: Option<&mut Sums>,
 ) -> Result<(Part, bool), Failure> {
+    if sums.is_some() {
+        // Their checksums cover more than is copied.
+        match table.code {
+            ACCOUNT => drop(read::head(database, account)?),
+            BASE => drop(base::content(database, account)?),
+            _ => {}
+        }
+    }
+    let has_checksum = sums.is_some() && table.key > 0;
     let mut values = vec![account.into()];
     values.extend(after.iter().map(|number| Value::Integer(*number)));
     values.push(Value::Integer(bounded(ROWS_MAX)));
     let mut rows = Vec::new();
     let (mut bytes, mut seen) = (0, 0);
-    database.query(&statement(table), &values, &mut |row| {
+    database.query(&statement(table, has_checksum), &values, &mut |row| {
         seen += 1;
         // What is too much for this part is read again for the next.
         if bytes < BYTES_MAX {
+            if has_checksum && let Some(sums) = &mut sums {
+                let found = row.integer(table.columns.len())?;
+                let expected = checksum::of_row(table, account, row)?;
+                checksum::check(expected, found, || name_of(table, account, row))?;
+                sums.add(table, found);
+            }
             let cells = cells(row, table)?;
             bytes += cells.iter().map(size).sum::<usize>();
             rows.push(cells);
@@ -153,19 +352,33 @@ fn page(
         account,
         table,
         rows,
+        is_of_older_format: false,
     };
     Ok((part, is_last))
 }
 
-fn statement(table: &Table) -> String {
-    let names = |columns: &[(&str, Column)]| {
-        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-        names.join(", ")
-    };
+/// A row in words.
+fn name_of(table: &Table, account: AccountId, row: &dyn Row) -> String {
+    let key = |place| row.integer(place).unwrap_or_default();
+    match table.code {
+        RECORD | BASE_RECORD | SECRET => checksum::name_of(table.name, account, key(0), key(1)),
+        _ => {
+            let column = table.columns.first().map_or("", |(name, _)| *name);
+            let (AccountId(account), name) = (account, table.name);
+            format!(
+                "the row with {column} {} of account {account} in table `{name}`",
+                key(0)
+            )
+        }
+    }
+}
+
+fn statement(table: &Table, has_checksum: bool) -> String {
     let key = names(&table.columns[..table.key]);
     let of_account = format!(
-        "SELECT {} FROM {} WHERE {} = $1",
+        "SELECT {}{} FROM {} WHERE {} = $1",
         names(table.columns),
+        if has_checksum { ", checksum" } else { "" },
         table.name,
         table.account
     );

@@ -5,12 +5,14 @@ use bindery_core::access::{AccessWriter, Touched};
 use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::place::Account;
-use bindery_core::state::{Difference, Loading, State};
+use bindery_core::state::{Loading, State};
 use bindery_core::time::Timestamp;
 
 use super::{ACCOUNT, AUDIT, BASE, BASE_ISSUED, BASE_RECORD, Cell, ISSUED, LOG, Part, RECORD};
 use crate::record::kind_of;
-use crate::tables::read::{decode_account, decode_entry, decode_record, not_the_record};
+use crate::tables::read::{
+    decode_account, decode_entry, decode_record, difference_in_words, not_the_record,
+};
 use crate::tables::{Failure, Row};
 
 /// The first thing that isn't as it should be.
@@ -188,7 +190,7 @@ impl Checked {
                 self.base()?.issued.push(issued);
                 Ok(())
             }
-            LOG => self.replay().advance(row),
+            LOG => self.replay().advance(row, part.is_of_older_format),
             RECORD => self.put(row),
             ISSUED => {
                 self.issued.push(key(row)?);
@@ -312,10 +314,15 @@ impl Checked {
 }
 
 impl Replay {
-    fn advance(&mut self, row: &CopiedRow<'_>) -> Result<(), Failure> {
+    fn advance(&mut self, row: &CopiedRow<'_>, is_as_written: bool) -> Result<(), Failure> {
         let found = Revision(count(row.integer(0)?)?);
         let expected = self.state.revision().next();
-        let entry: Entry = decode_entry(expected, found, row.bytes(1)?)?;
+        let mut entry: Entry = decode_entry(expected, found, row.bytes(1)?)?;
+        if is_as_written {
+            // The records beside it don't say who gave a role either.
+            let written = Entry::decode_as_written(row.bytes(1)?);
+            entry = written.map_err(|error| Failure::Damaged(error.to_string()))?;
+        }
         if entry.at < self.state.latest() {
             return wrong(format!(
                 "revision {found} is earlier than the one before it"
@@ -340,36 +347,6 @@ impl Replay {
     fn tell(&mut self) {
         self.access.advance(&self.state, &self.touched, || {});
         self.touched.clear();
-    }
-}
-
-fn difference_in_words(difference: Difference) -> String {
-    let named = |kind: Kind, number: u32| format!("{} {number}", kind.noun());
-    match difference {
-        Difference::Revision { expected, found } => {
-            format!("it is at revision {found}, and its log ends at {expected}")
-        }
-        Difference::Latest => "its last change was at another moment than its log says".to_owned(),
-        Difference::Batch => "its last change came in another batch than its log says".to_owned(),
-        Difference::Missing(kind, number) => format!(
-            "the log makes {}, and the records don't have it",
-            named(kind, number)
-        ),
-        Difference::Unexpected(kind, number) => format!(
-            "the records have {}, which the log doesn't make, or deletes",
-            named(kind, number)
-        ),
-        Difference::Other(kind, number) => format!(
-            "the records have {} otherwise than the log makes it",
-            named(kind, number)
-        ),
-        Difference::Issued(kind) => format!(
-            "another number than the log gives is kept as the last of kind {}",
-            kind.noun()
-        ),
-        Difference::Derived => {
-            "the records are as the log makes them, and what is derived from them is not".to_owned()
-        }
     }
 }
 

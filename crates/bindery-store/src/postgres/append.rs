@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::change::{Change, Entry, LogPosition};
-use bindery_core::id::{AccountId, Id as _, Kind, Revision};
+use bindery_core::id::{AccountId, ApiKeyId, Id as _, Kind, Revision};
+use bindery_core::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{CommitError, Connection, Write};
 use super::pool::Pool;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
+use crate::tables::checksum::{self, NO_REVISION};
 use crate::tables::read::{HEAD, Head};
 use crate::tables::{Failure, batch_of, bounded, kept, secrets};
 use crate::{AppendError, Batch};
@@ -79,7 +81,7 @@ pub(super) fn take_row(connection: &mut Connection, account: AccountId) -> Resul
     let mut head = None;
     let sql = format!("{HEAD} FOR UPDATE");
     connection.begin(BEGIN_DURABLE, &sql, &[account.into()], &mut |row| {
-        head = Some(Head::read(row)?);
+        head = Some(Head::read(account, row)?);
         Ok(())
     })?;
     if head.is_none() {
@@ -100,18 +102,39 @@ const FREE_KEYS: &str = "
         AND record.natural_key <> new.natural_key";
 
 const PUT_RECORDS: &str = "
-    INSERT INTO record (account, kind, number, natural_key, body)
-    SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::BYTEA[]) AS new
+    INSERT INTO record (account, kind, number, natural_key, body, checksum)
+    SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::BYTEA[], $6::BIGINT[]) AS new
     ON CONFLICT (account, kind, number)
-    DO UPDATE SET natural_key = excluded.natural_key, body = excluded.body";
+    DO UPDATE SET natural_key = excluded.natural_key, body = excluded.body,
+        checksum = excluded.checksum";
+
+/// Before the rows themselves are written: takes those that are replaced or deleted out of the content, and the new ones in.
+const CHANGE_CONTENT: &str = "
+    UPDATE account SET content = content # $2 # COALESCE((
+        SELECT BIT_XOR(record.checksum) FROM record
+        JOIN UNNEST($3::BIGINT[], $4::BIGINT[]) AS changed (kind, number)
+            ON record.kind = changed.kind AND record.number = changed.number
+        WHERE record.account = $1
+    ), 0) # COALESCE((
+        SELECT BIT_XOR(secret.checksum) FROM secret
+        JOIN UNNEST($5::BIGINT[], $6::BIGINT[]) AS changed (kind, number)
+            ON secret.kind = changed.kind AND secret.number = changed.number
+        WHERE secret.account = $1
+    ), 0) # COALESCE((
+        SELECT BIT_XOR(new.checksum # COALESCE(issued.checksum, 0))
+        FROM UNNEST($7::BIGINT[], $8::BIGINT[], $9::BIGINT[]) AS new (kind, number, checksum)
+        LEFT JOIN issued ON issued.account = $1 AND issued.kind = new.kind
+        WHERE issued.number IS NULL OR issued.number < new.number
+    ), 0)
+    WHERE id = $1";
 
 const DELETE_SECRETS: &str = "
     DELETE FROM secret USING UNNEST($2::BIGINT[], $3::BIGINT[]) AS old (kind, number)
     WHERE secret.account = $1 AND secret.kind = old.kind AND secret.number = old.number";
 
 const PUT_SECRETS: &str = "
-    INSERT INTO secret (account, kind, number, hash)
-    SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BYTEA[]) AS new";
+    INSERT INTO secret (account, kind, number, hash, checksum)
+    SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BYTEA[], $5::BIGINT[]) AS new";
 
 type Values = Vec<Box<dyn ToSql + Sync + Send>>;
 
@@ -128,37 +151,105 @@ fn writes(
         values.extend(columns);
         writes.push(Write { sql, values });
     };
-    let entries = &batch.entries;
-    if !entries.is_empty() {
-        write(
-            "INSERT INTO log (account, revision, body)
-            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BYTEA[]) AS new",
-            vec![
-                column(entries, |entry| bounded(entry.revision.0)),
-                column(entries, Entry::encode),
-            ],
-        );
-        let issued = issued(entries)?;
-        write(
-            "INSERT INTO issued (account, kind, number)
-            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[]) AS new
-            ON CONFLICT (account, kind)
-            DO UPDATE SET number = excluded.number WHERE issued.number < excluded.number",
-            vec![
-                column(&issued, |(kind, _)| i64::from(*kind)),
-                column(&issued, |(_, number)| i64::from(*number)),
-            ],
-        );
+    write_entries(account, &batch.entries, records, &mut write)?;
+    records.write(account, &mut write);
+    write_audit(account, batch, old, &mut write);
+    write_uses(account, batch, &mut write);
+    let new = old.after(batch);
+    // The commit is sent along, so a row that isn't where it was must be an error: no revision is not allowed.
+    write(
+        "UPDATE account SET revision = CASE WHEN revision = $2 THEN $3::BIGINT END, batch = $4,
+            latest = $5, audit_head = $6, newest_audit = $7, body = $8, checksum = $9
+        WHERE id = $1",
+        vec![
+            Box::new(bounded(old.position.revision.0)),
+            Box::new(bounded(new.position.revision.0)),
+            Box::new(batch_of(new.position)),
+            Box::new(new.latest.as_millis()),
+            Box::new(bounded(new.audit)),
+            Box::new(new.audit_latest.as_millis()),
+            Box::new(new.body.clone()),
+            Box::new(new.checksum(account).stored()),
+        ],
+    );
+    Ok(writes)
+}
+
+/// Adds one statement with its columns.
+type WriteTo<'a> = &'a mut dyn FnMut(&'static str, Values);
+
+/// The log, what it makes of the account's content, and the last issued numbers.
+fn write_entries(
+    account: AccountId,
+    entries: &[Entry],
+    records: &Records,
+    write: WriteTo<'_>,
+) -> Result<(), AppendError> {
+    if entries.is_empty() {
+        return Ok(());
     }
-    records.write(&mut write);
-    if !batch.audit.is_empty() {
-        let audited: Vec<_> = old.audited(&batch.audit).collect();
-        let owned = |text: Option<&str>| text.map(|text| kept(text).into_owned());
-        write(
+    let logged: Vec<_> = entries
+        .iter()
+        .map(|entry| (bounded(entry.revision.0), entry.encode()))
+        .collect();
+    write(
+        "INSERT INTO log (account, revision, body, checksum)
+            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BYTEA[], $4::BIGINT[]) AS new",
+        vec![
+            column(&logged, |(revision, _)| *revision),
+            column(&logged, |(_, body)| body.clone()),
+            column(&logged, |(revision, body)| {
+                checksum::of_log(account, *revision, body).stored()
+            }),
+        ],
+    );
+    let issued: Vec<_> = issued(entries)?
+        .into_iter()
+        .map(|(kind, number)| (i64::from(kind), i64::from(number)))
+        .collect();
+    let of_issued =
+        |(kind, number): &(i64, i64)| checksum::of_issued(account, *kind, *number).stored();
+    write(
+        CHANGE_CONTENT,
+        vec![
+            Box::new(records.content(account)),
+            column(records.keys(), |(kind, _)| i64::from(*kind)),
+            column(records.keys(), |(_, number)| i64::from(*number)),
+            column(records.secrets.keys(), |(kind, _)| i64::from(*kind)),
+            column(records.secrets.keys(), |(_, number)| i64::from(*number)),
+            column(&issued, |(kind, _)| *kind),
+            column(&issued, |(_, number)| *number),
+            column(&issued, of_issued),
+        ],
+    );
+    write(
+        "INSERT INTO issued (account, kind, number, checksum)
+            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[]) AS new
+            ON CONFLICT (account, kind)
+            DO UPDATE SET number = excluded.number, checksum = excluded.checksum
+                WHERE issued.number < excluded.number",
+        vec![
+            column(&issued, |(kind, _)| *kind),
+            column(&issued, |(_, number)| *number),
+            column(&issued, of_issued),
+        ],
+    );
+
+    Ok(())
+}
+
+fn write_audit(account: AccountId, batch: &Batch, old: &Head, write: WriteTo<'_>) {
+    if batch.audit.is_empty() {
+        return;
+    }
+    let audited: Vec<_> = old.audited(&batch.audit).collect();
+    let owned = |text: Option<&str>| text.map(|text| kept(text).into_owned());
+    write(
             "INSERT INTO audit (account, number, user_number, at, latest, status, kind, operation,
-                address, text, variables)
+                address, text, variables, problem, key_number, request, revision, checksum)
             SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
-                $6::BIGINT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[]) AS new",
+                $6::BIGINT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::TEXT[],
+                $13::BIGINT[], $14::TEXT[], $15::BIGINT[], $16::BIGINT[]) AS new",
             vec![
                 column(&audited, |(number, ..)| *number),
                 column(&audited, |(.., entry)| i64::from(entry.user.number())),
@@ -170,39 +261,56 @@ fn writes(
                 column(&audited, |(.., entry)| kept(&entry.address).into_owned()),
                 column(&audited, |(.., entry)| owned(entry.text.as_deref())),
                 column(&audited, |(.., entry)| owned(entry.variables.as_deref())),
+                column(&audited, |(.., entry)| owned(entry.problem.as_deref())),
+                column(&audited, |(.., entry)| {
+                    entry.key.map_or(0, |key| i64::from(key.number()))
+                }),
+                column(&audited, |(.., entry)| {
+                    entry.request.as_ref().map(|request| request.as_str().to_owned())
+                }),
+                column(&audited, |(.., entry)| {
+                    entry.revision.map_or(NO_REVISION, |revision| bounded(revision.0))
+                }),
+                column(&audited, |(number, latest, entry)| {
+                    checksum::of_audit(account, (*number, *latest), entry).stored()
+                }),
             ],
         );
+}
+
+fn write_uses(account: AccountId, batch: &Batch, write: WriteTo<'_>) {
+    if batch.uses.is_empty() {
+        return;
     }
-    if !batch.uses.is_empty() {
-        let uses = last_uses(&batch.uses);
-        write(
-            "INSERT INTO key_use (account, key_number, at)
-            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[]) AS new
-            ON CONFLICT (account, key_number)
-            DO UPDATE SET at = excluded.at WHERE key_use.at < excluded.at",
+    let uses = last_uses(&batch.uses);
+    let of_use = |(key, at): (&ApiKeyId, &Timestamp)| {
+        checksum::of_key_use(account, key.number().into(), at.as_millis()).stored()
+    };
+    write(
+            "UPDATE account SET uses = uses # COALESCE((
+                SELECT BIT_XOR(new.checksum # COALESCE(key_use.checksum, 0))
+                FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[]) AS new (key_number, at, checksum)
+                LEFT JOIN key_use ON key_use.account = $1 AND key_use.key_number = new.key_number
+                WHERE key_use.at IS NULL OR key_use.at < new.at
+            ), 0)
+            WHERE id = $1",
             vec![
                 column(&uses, |(key, _)| i64::from(key.number())),
                 column(&uses, |(_, at)| at.as_millis()),
+                column(&uses, of_use),
             ],
         );
-    }
-    let new = old.after(batch);
-    // The commit is sent along, so a row that isn't where it was must be an error: no revision is not allowed.
     write(
-        "UPDATE account SET revision = CASE WHEN revision = $2 THEN $3::BIGINT END, batch = $4,
-            latest = $5, audit_head = $6, latest_audit = $7, body = COALESCE($8, body)
-        WHERE id = $1",
-        vec![
-            Box::new(bounded(old.position.revision.0)),
-            Box::new(bounded(new.position.revision.0)),
-            Box::new(batch_of(new.position)),
-            Box::new(new.latest.as_millis()),
-            Box::new(bounded(new.audit)),
-            Box::new(new.audit_latest.as_millis()),
-            Box::new(records.account.clone()),
-        ],
-    );
-    Ok(writes)
+            "INSERT INTO key_use (account, key_number, at, checksum)
+            SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[]) AS new
+            ON CONFLICT (account, key_number)
+            DO UPDATE SET at = excluded.at, checksum = excluded.checksum WHERE key_use.at < excluded.at",
+            vec![
+                column(&uses, |(key, _)| i64::from(key.number())),
+                column(&uses, |(_, at)| at.as_millis()),
+                column(&uses, of_use),
+            ],
+        );
 }
 
 /// A parameter with a value of each row.
@@ -220,8 +328,6 @@ where
 /// and another takes is never in two places.
 #[derive(Default)]
 struct Records {
-    /// The account itself, if it changed.
-    account: Option<Vec<u8>>,
     puts: BTreeMap<(u8, u32), Put>,
     deletes: Vec<(u8, u32)>,
     /// The secrets of each record that can have any.
@@ -234,13 +340,28 @@ struct Put {
     body: Vec<u8>,
 }
 
+impl Put {
+    fn checksum(&self, account: AccountId, (kind, number): (u8, u32)) -> i64 {
+        let key = (kind.into(), number.into());
+        checksum::of_record(account, key, self.natural_key.as_deref(), &self.body).stored()
+    }
+}
+
+fn checksum_of_secret(
+    account: AccountId,
+    (kind, number): (u8, u32),
+    SecretHash(hash): &SecretHash,
+) -> i64 {
+    checksum::of_secret(account, (kind.into(), number.into()), hash).stored()
+}
+
 impl Records {
     fn of(batch: &Batch) -> Result<Self, AppendError> {
         let mut last: BTreeMap<(u8, u32), &Change> = BTreeMap::new();
         let mut records = Self::default();
         for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
             if let Change::PutAccount(_) = change {
-                records.account = Some(change.encode());
+                // Stands in the account's row.
                 continue;
             }
             let (kind, number) = change.key();
@@ -265,7 +386,26 @@ impl Records {
         Ok(records)
     }
 
-    fn write(&self, write: &mut impl FnMut(&'static str, Values)) {
+    /// Every record that is put or deleted.
+    fn keys(&self) -> impl Iterator<Item = &(u8, u32)> {
+        self.puts.keys().chain(&self.deletes)
+    }
+
+    /// The checksums of the records and secrets that are written, combined.
+    fn content(&self, account: AccountId) -> i64 {
+        let records = self.puts.iter();
+        let records = records.map(|(key, put)| put.checksum(account, *key));
+        let secrets = self.each_secret();
+        let secrets = secrets.map(|(key, secret)| checksum_of_secret(account, *key, secret));
+        records.chain(secrets).fold(0, |content, one| content ^ one)
+    }
+
+    fn each_secret(&self) -> impl Iterator<Item = (&(u8, u32), &SecretHash)> {
+        let of = self.secrets.iter();
+        of.flat_map(|(key, secrets)| secrets.iter().map(move |secret| (key, secret)))
+    }
+
+    fn write(&self, account: AccountId, write: &mut impl FnMut(&'static str, Values)) {
         if !self.deletes.is_empty() {
             let numbers = vec![
                 column(&self.deletes, |(kind, _)| i64::from(*kind)),
@@ -273,7 +413,7 @@ impl Records {
             ];
             write(DELETE_RECORDS, numbers);
         }
-        self.write_secrets(write);
+        self.write_secrets(account, write);
         if self.puts.is_empty() {
             return;
         }
@@ -283,10 +423,11 @@ impl Records {
         }
         let mut columns = self.columns();
         columns.push(column(self.puts.values(), |put| put.body.clone()));
+        columns.push(column(&self.puts, |(key, put)| put.checksum(account, *key)));
         write(PUT_RECORDS, columns);
     }
 
-    fn write_secrets(&self, write: &mut impl FnMut(&'static str, Values)) {
+    fn write_secrets(&self, account: AccountId, write: &mut impl FnMut(&'static str, Values)) {
         if self.secrets.is_empty() {
             return;
         }
@@ -295,15 +436,15 @@ impl Records {
             column(self.secrets.keys(), |(_, number)| i64::from(*number)),
         ];
         write(DELETE_SECRETS, numbers);
-        let each = || {
-            let of = self.secrets.iter();
-            of.flat_map(|(key, secrets)| secrets.iter().map(move |secret| (key, secret)))
-        };
+        let each = || self.each_secret();
         if each().next().is_some() {
             let columns = vec![
                 column(each(), |((kind, _), _)| i64::from(*kind)),
                 column(each(), |((_, number), _)| i64::from(*number)),
                 column(each(), |(_, SecretHash(hash))| hash.to_vec()),
+                column(each(), |(key, secret)| {
+                    checksum_of_secret(account, *key, secret)
+                }),
             ];
             write(PUT_SECRETS, columns);
         }

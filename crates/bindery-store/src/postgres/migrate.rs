@@ -183,7 +183,18 @@ mod tests {
         migrate(&mut first, "here").expect("nobody else is there");
         first
             .batch(
-                "ALTER TABLE account DROP COLUMN batch; ALTER TABLE base DROP COLUMN batch;
+                "ALTER TABLE account RENAME COLUMN newest_audit TO latest_audit;
+                ALTER TABLE base RENAME COLUMN newest_change TO latest_change;
+                ALTER TABLE audit DROP COLUMN problem, DROP COLUMN key_number, DROP COLUMN request,
+                    DROP COLUMN revision, DROP COLUMN checksum;
+                ALTER TABLE account DROP COLUMN content, DROP COLUMN uses, DROP COLUMN base_checksum,
+                    DROP COLUMN oldest_audit, DROP COLUMN checksum;
+                ALTER TABLE base DROP COLUMN content, DROP COLUMN checksum;
+                ALTER TABLE base_record DROP COLUMN checksum; ALTER TABLE base_issued DROP COLUMN checksum;
+                ALTER TABLE log DROP COLUMN checksum; ALTER TABLE record DROP COLUMN checksum;
+                ALTER TABLE issued DROP COLUMN checksum; ALTER TABLE key_use DROP COLUMN checksum;
+                ALTER TABLE secret DROP COLUMN checksum;
+                ALTER TABLE account DROP COLUMN batch; ALTER TABLE base DROP COLUMN batch;
                 ALTER TABLE account RENAME COLUMN latest_audit TO audit_latest;
                 ALTER TABLE base RENAME COLUMN latest_change TO latest;
                 UPDATE bindery_format SET format = 4",

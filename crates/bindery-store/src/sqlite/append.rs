@@ -3,22 +3,25 @@
 use bindery_core::api_key::SecretHash;
 use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, ApiKeyId, Id as _, Revision};
+use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Params, Transaction, TransactionBehavior, params};
 
 use super::connection::is_taken;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
+use crate::tables::checksum::{self, NO_REVISION};
 use crate::tables::read::{Head, head};
 use crate::tables::{batch_of, bounded, kept, secrets};
 use crate::{AppendError, Batch};
 
-/// [`crate::Store::append`]. Whatever returns before the commit drops the transaction, which rolls it back.
+/// [`crate::Store::append`]; tells `committed` where the account stands then. Whatever returns before the commit drops the transaction, which rolls it back.
 pub(super) fn append(
     connection: &mut Connection,
     place: &str,
     account: AccountId,
     known: LogPosition,
     decide: &mut dyn FnMut(&[Entry]) -> Batch,
+    committed: &dyn Fn(&Head),
 ) -> Result<Revision, AppendError> {
     // Takes the place of the account's row lock: one writer in the whole file, from here on.
     let transaction = connection
@@ -32,11 +35,12 @@ pub(super) fn append(
         return Ok(old.position.revision);
     }
     let revision = batch.check(account, old.position.revision)?;
-    write(&transaction, account, &batch, &old).map_err(|error| match error {
+    let new = write(&transaction, account, &batch, &old).map_err(|error| match error {
         WriteError::Refused(error) => error,
         WriteError::Sqlite(error) => refuse(error.into(), place),
     })?;
     commit(&transaction)?;
+    committed(&new);
     Ok(revision)
 }
 
@@ -78,16 +82,22 @@ fn write(
     account: AccountId,
     batch: &Batch,
     old: &Head,
-) -> Result<(), WriteError> {
+) -> Result<Head, WriteError> {
     write_log(transaction, account, &batch.entries)?;
+    let mut content = old.content;
     // One by one and in order: a name that one change gives up is free for the next.
     for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
-        write_record(transaction, account, change)?;
+        content ^= write_record(transaction, account, change)?;
     }
-    write_issued(transaction, account, &batch.entries)?;
+    content ^= write_issued(transaction, account, &batch.entries)?;
     write_audit(transaction, account, batch, old)?;
     write_uses(transaction, account, &batch.uses)?;
-    write_head(transaction, account, batch, old)
+    let new = Head {
+        content,
+        ..old.after(batch)
+    };
+    write_head(transaction, account, &new, old)?;
+    Ok(new)
 }
 
 fn write_log(
@@ -95,83 +105,127 @@ fn write_log(
     account: AccountId,
     entries: &[Entry],
 ) -> rusqlite::Result<()> {
-    let mut insert = transaction
-        .prepare_cached("INSERT INTO log (account, revision, body) VALUES ($1, $2, $3)")?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO log (account, revision, body, checksum) VALUES ($1, $2, $3, $4)",
+    )?;
     for entry in entries {
-        insert.execute((account.0, bounded(entry.revision.0), entry.encode()))?;
+        let (revision, body) = (bounded(entry.revision.0), entry.encode());
+        let checksum = checksum::of_log(account, revision, &body).stored();
+        insert.execute((account.0, revision, body, checksum))?;
     }
     Ok(())
 }
 
+/// Writes the record, and tells by what that changes the content of the account.
 fn write_record(
     transaction: &Transaction<'_>,
     account: AccountId,
     change: &Change,
-) -> Result<(), WriteError> {
+) -> Result<i64, WriteError> {
     if let Change::PutAccount(_) = change {
-        let mut update =
-            transaction.prepare_cached("UPDATE account SET body = $1 WHERE id = $2")?;
-        update.execute((change.encode(), account.0))?;
-        return Ok(());
+        // Stands in the account's row, which is written last.
+        return Ok(0);
     }
     let (kind, number) = change.key();
     let stored = stored(kind)?;
+    let mut content = checksum_at(
+        transaction,
+        "SELECT checksum FROM record WHERE account = $1 AND kind = $2 AND number = $3",
+        (account.0, stored, number),
+    )?;
     if let Some(secrets) = secrets::of(change) {
-        write_secrets(transaction, account, (stored, number), &secrets)?;
+        content ^= write_secrets(transaction, account, (stored, number), &secrets)?;
     }
     if change.is_delete() {
         let mut delete = transaction.prepare_cached(
             "DELETE FROM record WHERE account = $1 AND kind = $2 AND number = $3",
         )?;
         delete.execute((account.0, stored, number))?;
-        return Ok(());
+        return Ok(content);
     }
     let mut put = transaction.prepare_cached(
-        "INSERT INTO record (account, kind, number, natural_key, body) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO record (account, kind, number, natural_key, body, checksum)
+        VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (account, kind, number)
-        DO UPDATE SET natural_key = excluded.natural_key, body = excluded.body",
+        DO UPDATE SET natural_key = excluded.natural_key, body = excluded.body,
+            checksum = excluded.checksum",
     )?;
-    let key = change.natural_key();
-    match put.execute((account.0, stored, number, &key, change.encode())) {
-        Ok(_) => Ok(()),
+    let (key, body) = (change.natural_key(), change.encode());
+    let place = (i64::from(stored), i64::from(number));
+    let checksum = checksum::of_record(account, place, key.as_deref(), &body).stored();
+    match put.execute((account.0, stored, number, &key, body, checksum)) {
+        Ok(_) => Ok(content ^ checksum),
         Err(error) if is_taken(&error) => Err(taken(kind, &key.unwrap_or_default()).into()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Writes down where the secrets of a record lead, instead of those it had.
+/// The checksums of the rows that a statement finds, combined.
+fn checksum_at(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    key: impl Params,
+) -> rusqlite::Result<i64> {
+    let mut select = transaction.prepare_cached(sql)?;
+    let mut rows = select.query(key)?;
+    let mut found = 0;
+    while let Some(row) = rows.next()? {
+        found ^= row.get::<_, i64>(0)?;
+    }
+    Ok(found)
+}
+
+/// Writes down where the secrets of a record lead, instead of those it had. Tells by what that changes the content.
 fn write_secrets(
     transaction: &Transaction<'_>,
     account: AccountId,
     (stored, number): (u8, u32),
     secrets: &[&SecretHash],
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<i64> {
+    let mut content = checksum_at(
+        transaction,
+        "SELECT checksum FROM secret WHERE account = $1 AND kind = $2 AND number = $3",
+        (account.0, stored, number),
+    )?;
     let mut delete = transaction
         .prepare_cached("DELETE FROM secret WHERE account = $1 AND kind = $2 AND number = $3")?;
     delete.execute((account.0, stored, number))?;
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO secret (account, kind, number, hash) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO secret (account, kind, number, hash, checksum) VALUES ($1, $2, $3, $4, $5)",
     )?;
     for SecretHash(hash) in secrets {
-        insert.execute((account.0, stored, number, hash))?;
+        let place = (i64::from(stored), i64::from(number));
+        let checksum = checksum::of_secret(account, place, hash).stored();
+        insert.execute((account.0, stored, number, hash, checksum))?;
+        content ^= checksum;
     }
-    Ok(())
+    Ok(content)
 }
 
 fn write_issued(
     transaction: &Transaction<'_>,
     account: AccountId,
     entries: &[Entry],
-) -> Result<(), WriteError> {
+) -> Result<i64, WriteError> {
     let mut put = transaction.prepare_cached(
-        "INSERT INTO issued (account, kind, number) VALUES ($1, $2, $3)
+        "INSERT INTO issued (account, kind, number, checksum) VALUES ($1, $2, $3, $4)
         ON CONFLICT (account, kind)
-        DO UPDATE SET number = excluded.number WHERE issued.number < excluded.number",
+        DO UPDATE SET number = excluded.number, checksum = excluded.checksum
+            WHERE issued.number < excluded.number",
     )?;
+    let mut content = 0;
     for (stored, number) in issued(entries)? {
-        put.execute((account.0, stored, number))?;
+        let old = checksum_at(
+            transaction,
+            "SELECT checksum FROM issued WHERE account = $1 AND kind = $2",
+            (account.0, stored),
+        )?;
+        let checksum = checksum::of_issued(account, stored.into(), number.into()).stored();
+        if put.execute((account.0, stored, number, checksum))? > 0 {
+            content ^= old ^ checksum;
+        }
     }
-    Ok(())
+    Ok(content)
 }
 
 /// Writes audit entries with the numbers after the last one.
@@ -183,11 +237,11 @@ fn write_audit(
 ) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT INTO audit (account, number, user_number, at, latest, status, kind, operation,
-            address, text, variables)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            address, text, variables, problem, key_number, request, revision, checksum)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )?;
     for (number, latest, entry) in old.audited(&batch.audit) {
-        insert.execute((
+        insert.execute(params![
             account.0,
             number,
             entry.user.number(),
@@ -199,7 +253,14 @@ fn write_audit(
             kept(&entry.address),
             entry.text.as_deref().map(kept),
             entry.variables.as_deref().map(kept),
-        ))?;
+            entry.problem.as_deref().map(kept),
+            entry.key.map_or(0, ApiKeyId::number),
+            entry.request.as_ref().map(RequestId::as_str),
+            entry
+                .revision
+                .map_or(NO_REVISION, |revision| bounded(revision.0)),
+            checksum::of_audit(account, (number, latest), entry).stored(),
+        ])?;
     }
     Ok(())
 }
@@ -210,13 +271,26 @@ fn write_uses(
     uses: &[(ApiKeyId, Timestamp)],
 ) -> rusqlite::Result<()> {
     let mut put = transaction.prepare_cached(
-        "INSERT INTO key_use (account, key_number, at) VALUES ($1, $2, $3)
+        "INSERT INTO key_use (account, key_number, at, checksum) VALUES ($1, $2, $3, $4)
         ON CONFLICT (account, key_number)
-        DO UPDATE SET at = excluded.at WHERE key_use.at < excluded.at",
+        DO UPDATE SET at = excluded.at, checksum = excluded.checksum WHERE key_use.at < excluded.at",
     )?;
+    let mut content = 0;
     for (key, at) in last_uses(uses) {
-        put.execute((account.0, key.number(), at.as_millis()))?;
+        let old = checksum_at(
+            transaction,
+            "SELECT checksum FROM key_use WHERE account = $1 AND key_number = $2",
+            (account.0, key.number()),
+        )?;
+        let checksum = checksum::of_key_use(account, key.number().into(), at.as_millis()).stored();
+        if put.execute((account.0, key.number(), at.as_millis(), checksum))? > 0 {
+            content ^= old ^ checksum;
+        }
     }
+    // SQLite has no operator for exclusive or.
+    let mut change = transaction
+        .prepare_cached("UPDATE account SET uses = (uses | $1) - (uses & $1) WHERE id = $2")?;
+    change.execute((content, account.0))?;
     Ok(())
 }
 
@@ -224,13 +298,13 @@ fn write_uses(
 fn write_head(
     transaction: &Transaction<'_>,
     account: AccountId,
-    batch: &Batch,
+    new: &Head,
     old: &Head,
 ) -> Result<(), WriteError> {
-    let new = old.after(batch);
     let mut update = transaction.prepare_cached(
-        "UPDATE account SET revision = $1, batch = $2, latest = $3, audit_head = $4, latest_audit = $5
-        WHERE id = $6 AND revision = $7",
+        "UPDATE account SET revision = $1, batch = $2, latest = $3, audit_head = $4, newest_audit = $5,
+            body = $6, content = $7, checksum = $8
+        WHERE id = $9 AND revision = $10",
     )?;
     let moved = update.execute((
         bounded(new.position.revision.0),
@@ -238,6 +312,9 @@ fn write_head(
         new.latest.as_millis(),
         bounded(new.audit),
         new.audit_latest.as_millis(),
+        &new.body,
+        new.content,
+        new.checksum(account).stored(),
         account.0,
         bounded(old.position.revision.0),
     ))?;

@@ -24,6 +24,15 @@ impl Database for &Connection {
 
 /// One that nobody else has.
 impl Database for Connection {
+    fn inspect(&mut self) -> Result<Vec<String>, Failure> {
+        let mut found = Vec::new();
+        Database::query(self, "PRAGMA integrity_check", &[], &mut |row| {
+            found.extend(row.text(0)?.filter(|said| *said != "ok").map(str::to_owned));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure> {
         Database::query(&mut &*self, sql, values, take)
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteStore;
+use super::positions::{POSITIONS, Positions};
 use super::schema::{APPLICATION_ID, format_of, migrate};
 use crate::tables::Failure;
 use crate::tables::schema::FORMAT;
@@ -63,6 +64,9 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
     let read =
         || open_reader(&path).map_err(|error| Failure::from(error).at(&path.display().to_string()));
     let (reader, loader, auditor) = (read()?, read()?, read()?);
+    let positions = Positions::open(data_dir, &private())
+        .map_err(|error| unavailable(&data_dir.join(POSITIONS), &error))?;
+    positions.check(&mut &reader, &path.display().to_string())?;
     let place = Place::of(&path, &held)?;
     Ok(SqliteStore {
         files: place,
@@ -71,6 +75,7 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
         reader: Mutex::new(reader),
         loader: Mutex::new(loader),
         auditor: Mutex::new(auditor),
+        positions,
         is_unsettled: AtomicBool::new(false),
         _held: held,
         _lock: lock,
@@ -285,7 +290,8 @@ impl Draft {
     pub(super) fn finish(self) -> Result<(), Failure> {
         let closed = self.connection.close();
         closed.map_err(|(_, error)| Failure::from(error))?;
-        keep(&self.path, &self.data_dir.join(DATABASE))
+        Positions::remove(&self.data_dir)
+            .and_then(|()| keep(&self.path, &self.data_dir.join(DATABASE)))
             .map_err(|error| Failure::Database(error.into()))
     }
 }

@@ -7,6 +7,7 @@ use bindery_core::id::{AccountId, ApiKeyId, Kind};
 use bindery_core::place::Account;
 use bindery_core::time::Timestamp;
 
+use super::checksum::of_account;
 use super::read::{Head, changes_since};
 use super::{Database, Failure, Value};
 use crate::AppendError;
@@ -17,13 +18,17 @@ pub(crate) fn create_account(
     database: &mut dyn Database,
     account: &Account,
 ) -> Result<(), Failure> {
+    let latest = account.created_at.as_millis();
+    let body = Change::PutAccount(account.clone()).encode();
+    let checksum = of_account(account.id, (0, 0), latest, (0, 0), &body);
     let inserted = database.execute(
-        "INSERT INTO account (id, revision, latest, audit_head, latest_audit, body)
-        VALUES ($1, 0, $2, 0, 0, $3)",
+        "INSERT INTO account (id, revision, batch, latest, audit_head, newest_audit, body, content, checksum)
+        VALUES ($1, 0, 0, $2, 0, 0, $3, 0, $4)",
         &[
             account.id.into(),
-            Value::Integer(account.created_at.as_millis()),
-            Value::Bytes(&Change::PutAccount(account.clone()).encode()),
+            Value::Integer(latest),
+            Value::Bytes(&body),
+            Value::Integer(checksum.stored()),
         ],
     );
     match inserted {

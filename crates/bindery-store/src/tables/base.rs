@@ -11,46 +11,109 @@ use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
 use super::append::{issued, stored};
-use super::fold::fold;
+use super::checksum::{self, Checksum};
+use super::fold::{Source, fold};
 use super::read::{account_entity, changes_since, decode_account};
 use super::{Database, Failure, Rows, Value, batch_of, bounded, position};
 use crate::AppendError;
 
 /// Where the log begins. An account that has none begins at revision 0, as it was made.
-const BASE: &str = "SELECT revision, latest_change, body, batch FROM base WHERE account = $1";
+const BASE: &str =
+    "SELECT revision, newest_change, body, batch, content, checksum FROM base WHERE account = $1";
 
 struct Base {
     position: LogPosition,
     latest: Timestamp,
     body: Vec<u8>,
+    /// The checksums of its records and issued numbers, combined.
+    content: i64,
+}
+
+impl Base {
+    fn checksum(&self, account: AccountId) -> Checksum {
+        checksum::of_base(
+            account,
+            (bounded(self.position.revision.0), batch_of(self.position)),
+            self.latest.as_millis(),
+            self.content,
+            &self.body,
+        )
+    }
+}
+
+/// The base, compared with what the account's row says of it: one that is missing is no log that is whole. The caller holds a
+/// transaction that sees one moment.
+fn find_checked(database: &mut dyn Database, account: AccountId) -> Result<Option<Base>, Failure> {
+    let base = find(database, account)?;
+    let found = base
+        .as_ref()
+        .map_or(0, |base| base.checksum(account).stored());
+    let sql = "SELECT base_checksum FROM account WHERE id = $1";
+    database.query(sql, &[account.into()], &mut |row| match row.integer(0)? {
+        expected if expected == found => Ok(()),
+        _ => Err(Failure::Damaged(format!(
+            "the row of account {} in table `base` is missing, out of date, or should not be there",
+            account.0
+        ))),
+    })?;
+    Ok(base)
 }
 
 fn find(database: &mut dyn Database, account: AccountId) -> Result<Option<Base>, Failure> {
     let mut base = None;
     database.query(BASE, &[account.into()], &mut |row| {
-        base = Some(Base {
+        let found = Base {
             position: position(row, 0, 3)?,
             latest: Timestamp::from_millis(row.integer(1)?),
             body: row.bytes(2)?.to_vec(),
-        });
+            content: row.integer(4)?,
+        };
+        checksum::check(found.checksum(account), row.integer(5)?, || {
+            format!("the row of account {} in table `base`", account.0)
+        })?;
+        base = Some(found);
         Ok(())
     })?;
     Ok(base)
 }
 
+/// Where the records of bases are.
+const RECORDS: Source = Source {
+    records: "SELECT number, body, checksum FROM base_record
+        WHERE account = $1 AND kind = $2 ORDER BY number",
+    record: |account, key, row| Ok(checksum::of_base_record(account, key, row.bytes(1)?)),
+    numbers: "SELECT kind, number, checksum FROM base_issued WHERE account = $1",
+    issued: checksum::of_base_issued,
+    tables: ["base_record", "base_issued"],
+};
+
+/// What the checksums of the rows of the base come to, if there is one.
+pub(crate) fn content(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<Option<i64>, Failure> {
+    Ok(find_checked(database, account)?.map(|base| base.content))
+}
+
+/// Each row of the base is as it was written, and together they are not what belongs to it.
+pub(crate) fn stray(AccountId(account): AccountId) -> Failure {
+    Failure::Damaged(format!(
+        "a row of table `base_record` or `base_issued` of account {account} is missing, out of date, or should not be there; \
+        which one can't be told, since the log that made them is truncated"
+    ))
+}
+
 /// The state that the log goes on from. The caller holds a transaction that sees one moment.
 pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
-    match find(database, account)? {
+    match find_checked(database, account)? {
         None => Ok(State::new(account_entity(database, account)?)),
         Some(base) => {
             let entity = decode_account(account.0, &base.body)?;
-            fold(
-                database,
-                entity,
-                (base.position, base.latest),
-                "SELECT number, body FROM base_record WHERE account = $1 AND kind = $2 ORDER BY number",
-                "SELECT kind, number FROM base_issued WHERE account = $1",
-            )
+            let (state, content) = fold(database, entity, (base.position, base.latest), &RECORDS)?;
+            if content != base.content {
+                return Err(stray(account));
+            }
+            Ok(state)
         }
     }
 }
@@ -80,21 +143,31 @@ pub(crate) fn forget(
         return Ok(0);
     };
     let folded = Folded::of(&entries);
+    let content = base.as_ref().map_or(0, |base| base.content);
+    let content =
+        content ^ folded.change(database, account)? ^ change_issued(database, account, &entries)?;
     let body = match (&folded.account, &base) {
         (Some(body), _) => body.clone(),
         (None, Some(base)) => base.body.clone(),
         (None, None) => Change::PutAccount(account_entity(database, account)?).encode(),
     };
+    let new = Base {
+        position: last.position(),
+        latest: last.at,
+        body,
+        content,
+    };
     // First of all, since it is also what keeps two nodes from doing this at once.
-    if !advance(
-        database,
-        account,
-        base.is_some().then_some(begin),
-        last,
-        &body,
-    )? {
+    if !advance(database, account, base.is_some().then_some(begin), &new)? {
         return Ok(0);
     }
+    database.execute(
+        "UPDATE account SET base_checksum = $1 WHERE id = $2",
+        &[
+            Value::Integer(new.checksum(account).stored()),
+            account.into(),
+        ],
+    )?;
     folded.write(database, account)?;
     write_issued(database, account, &entries)?;
     database.execute(
@@ -108,27 +181,37 @@ fn advance(
     database: &mut dyn Database,
     account: AccountId,
     old: Option<Revision>,
-    last: &Entry,
-    body: &[u8],
+    new: &Base,
 ) -> Result<bool, Failure> {
-    let [revision, latest, body, batch] = [
-        Value::Integer(bounded(last.revision.0)),
-        Value::Integer(last.at.as_millis()),
-        Value::Bytes(body),
-        Value::Integer(batch_of(last.position())),
+    let [revision, latest, body, batch, content, checksum] = [
+        Value::Integer(bounded(new.position.revision.0)),
+        Value::Integer(new.latest.as_millis()),
+        Value::Bytes(&new.body),
+        Value::Integer(batch_of(new.position)),
+        Value::Integer(new.content),
+        Value::Integer(new.checksum(account).stored()),
     ];
     let Some(Revision(old)) = old else {
         database.execute(
-            "INSERT INTO base (account, revision, latest_change, body, batch) VALUES ($1, $2, $3, $4, $5)",
-            &[account.into(), revision, latest, body, batch],
+            "INSERT INTO base (account, revision, newest_change, body, batch, content, checksum)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            &[
+                account.into(),
+                revision,
+                latest,
+                body,
+                batch,
+                content,
+                checksum,
+            ],
         )?;
         return Ok(true);
     };
     let old = Value::Integer(bounded(old));
     let moved = database.execute(
-        "UPDATE base SET revision = $1, latest_change = $2, body = $3, batch = $4
-        WHERE account = $5 AND revision = $6",
-        &[revision, latest, body, batch, account.into(), old],
+        "UPDATE base SET revision = $1, newest_change = $2, body = $3, batch = $4, content = $5, checksum = $6
+        WHERE account = $7 AND revision = $8",
+        &[revision, latest, body, batch, content, checksum, account.into(), old],
     )?;
     Ok(moved == 1)
 }
@@ -158,6 +241,26 @@ impl<'a> Folded<'a> {
         folded
     }
 
+    /// By what writing it changes the content of the base.
+    fn change(&self, database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
+        let mut content = 0;
+        for ((kind, number), change) in &self.last {
+            let key = (i64::from(*kind), i64::from(*number));
+            database.query(
+                "SELECT checksum FROM base_record WHERE account = $1 AND kind = $2 AND number = $3",
+                &[account.into(), Value::Integer(key.0), Value::Integer(key.1)],
+                &mut |row| {
+                    content ^= row.integer(0)?;
+                    Ok(())
+                },
+            )?;
+            if !change.is_delete() {
+                content ^= checksum::of_base_record(account, key, &change.encode()).stored();
+            }
+        }
+        Ok(content)
+    }
+
     fn write(&self, database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
         let mut puts = Vec::new();
         for ((kind, number), change) in &self.last {
@@ -175,18 +278,51 @@ impl<'a> Folded<'a> {
             }
         }
         let rows = puts.iter().map(|(kind, number, body)| {
+            let key = ((*kind).into(), (*number).into());
             [
-                Value::Integer((*kind).into()),
-                Value::Integer((*number).into()),
+                Value::Integer(key.0),
+                Value::Integer(key.1),
                 Value::Bytes(body),
+                Value::Integer(checksum::of_base_record(account, key, body).stored()),
             ]
         });
         Rows {
-            into: "base_record (account, kind, number, body)",
-            or: " ON CONFLICT (account, kind, number) DO UPDATE SET body = excluded.body",
+            into: "base_record (account, kind, number, body, checksum)",
+            or: " ON CONFLICT (account, kind, number)
+            DO UPDATE SET body = excluded.body, checksum = excluded.checksum",
         }
         .insert(database, account, rows)
     }
+}
+
+/// By what [`write_issued`] changes the content of the base.
+fn change_issued(
+    database: &mut dyn Database,
+    account: AccountId,
+    entries: &[Entry],
+) -> Result<i64, Failure> {
+    let issued =
+        issued(entries).map_err(|error: AppendError| Failure::Damaged(error.to_string()))?;
+    let mut content = 0;
+    for (kind, number) in issued {
+        let (kind, number) = (i64::from(kind), i64::from(number));
+        let mut old = None;
+        database.query(
+            "SELECT number, checksum FROM base_issued WHERE account = $1 AND kind = $2",
+            &[account.into(), Value::Integer(kind)],
+            &mut |row| {
+                old = Some((row.integer(0)?, row.integer(1)?));
+                Ok(())
+            },
+        )?;
+        let new = checksum::of_base_issued(account, kind, number).stored();
+        match old {
+            None => content ^= new,
+            Some((known, checksum)) if known < number => content ^= checksum ^ new,
+            Some(_) => {}
+        }
+    }
+    Ok(content)
 }
 
 fn write_issued(
@@ -197,15 +333,18 @@ fn write_issued(
     let issued =
         issued(entries).map_err(|error: AppendError| Failure::Damaged(error.to_string()))?;
     let rows = issued.iter().map(|(kind, number)| {
+        let (kind, number) = (i64::from(*kind), i64::from(*number));
         [
-            Value::Integer((*kind).into()),
-            Value::Integer((*number).into()),
+            Value::Integer(kind),
+            Value::Integer(number),
+            Value::Integer(checksum::of_base_issued(account, kind, number).stored()),
         ]
     });
     Rows {
-        into: "base_issued (account, kind, number)",
+        into: "base_issued (account, kind, number, checksum)",
         or: " ON CONFLICT (account, kind)
-        DO UPDATE SET number = excluded.number WHERE base_issued.number < excluded.number",
+        DO UPDATE SET number = excluded.number, checksum = excluded.checksum
+            WHERE base_issued.number < excluded.number",
     }
     .insert(database, account, rows)
 }

@@ -12,8 +12,9 @@ use bindery_core::place::Account;
 use bindery_core::state::{Loading, State};
 use bindery_core::time::Timestamp;
 
+use super::checksum::{self, Checksum};
 use super::read::{decode_kind, not_the_record};
-use super::{Database, Failure, Value, number};
+use super::{Database, Failure, Row, Value, number};
 use crate::record::KINDS;
 
 /// So many octets of records go from one thread to the other at once; an account that has fewer is filed by the one that reads.
@@ -25,52 +26,89 @@ const PARTS_MAX: usize = 64;
 /// What is found about a record, about.
 const RECORD_OCTETS: usize = 32;
 
-/// The state of this position and moment from the records that one statement finds, and the numbers that another does.
+/// The checksum that the row of a record should have: of its account, kind and number, and what was read.
+type OfRecord = fn(AccountId, (i64, i64), &dyn Row) -> Result<Checksum, Failure>;
+
+/// Where records and issued numbers are read.
+pub(crate) struct Source {
+    /// Finds the number, body and checksum of each record of a kind, and what else its checksum takes.
+    pub(crate) records: &'static str,
+    /// The checksum that such a row should have.
+    pub(crate) record: OfRecord,
+    /// Finds the kind, number and checksum of each last issued number.
+    pub(crate) numbers: &'static str,
+    /// The checksum that such a row should have.
+    pub(crate) issued: fn(AccountId, i64, i64) -> Checksum,
+    /// The tables of both, for messages.
+    pub(crate) tables: [&'static str; 2],
+}
+
+/// The state of this position and moment from what is read there, and the checksums of all its rows combined.
 pub(crate) fn fold(
     database: &mut dyn Database,
     entity: Account,
     (position, latest): (LogPosition, Timestamp),
-    records: &str,
-    numbers: &str,
-) -> Result<State, Failure> {
+    source: &Source,
+) -> Result<(State, i64), Failure> {
     let account = entity.id;
-    let loading = thread::scope(|scope| {
+    let (loading, records) = thread::scope(|scope| {
         let mut filing = Filing::new(scope, entity);
-        let read = read_all(database, account, records, &mut filing);
+        let read = read_all(database, account, source, &mut filing);
         // What was read before a failure comes before it: if that is damaged, it is what is wrong.
         let loading = filing.finish()?;
-        read.map(|()| loading)
+        read.map(|content| (loading, content))
     })?;
-    Ok(loading.finish(position, latest, issued(database, account, numbers)?))
+    let (issued, numbers) = issued(database, account, source)?;
+    let state = loading.finish(position, latest, issued);
+    Ok((state, records ^ numbers))
 }
 
 fn read_all(
     database: &mut dyn Database,
     account: AccountId,
-    records: &str,
+    source: &Source,
     filing: &mut Filing<'_, '_>,
-) -> Result<(), Failure> {
+) -> Result<i64, Failure> {
+    let mut content = 0;
     for (kind, stored) in KINDS {
         database.query(
-            records,
+            source.records,
             &[account.into(), Value::Integer(stored.into())],
-            &mut |row| filing.take(kind, number(row, 0)?, row.bytes(1)?),
+            &mut |row| {
+                let (kind_stored, number_stored) = (stored.into(), row.integer(0)?);
+                let expected = (source.record)(account, (kind_stored, number_stored), row)?;
+                let found = row.integer(2)?;
+                checksum::check(expected, found, || {
+                    checksum::name_of(source.tables[0], account, kind_stored, number_stored)
+                })?;
+                content ^= found;
+                filing.take(kind, number(row, 0)?, row.bytes(1)?)
+            },
         )?;
     }
-    Ok(())
+    Ok(content)
 }
 
 fn issued(
     database: &mut dyn Database,
     account: AccountId,
-    sql: &str,
-) -> Result<Vec<(Kind, u32)>, Failure> {
+    source: &Source,
+) -> Result<(Vec<(Kind, u32)>, i64), Failure> {
     let mut issued = Vec::new();
-    database.query(sql, &[account.into()], &mut |row| {
-        issued.push((decode_kind(row.integer(0)?)?, number(row, 1)?));
+    let mut content = 0;
+    database.query(source.numbers, &[account.into()], &mut |row| {
+        let (kind, last) = (row.integer(0)?, row.integer(1)?);
+        let found = row.integer(2)?;
+        checksum::check((source.issued)(account, kind, last), found, || {
+            let AccountId(account) = account;
+            let table = source.tables[1];
+            format!("the row of kind {kind} of account {account} in table `{table}`")
+        })?;
+        content ^= found;
+        issued.push((decode_kind(kind)?, number(row, 1)?));
         Ok(())
     })?;
-    Ok(issued)
+    Ok((issued, content))
 }
 
 /// Records as they are stored, in the order of loading.
@@ -191,7 +229,7 @@ mod tests {
     use bindery_core::role_binding::RoleBinding;
     use bindery_core::text::Name;
 
-    use super::super::{Row, TakeRow};
+    use super::super::TakeRow;
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1);
@@ -230,8 +268,13 @@ mod tests {
     }
 
     impl Row for Record<'_> {
-        fn integer(&self, _: usize) -> Result<i64, Failure> {
-            Ok(self.0.into())
+        fn integer(&self, column: usize) -> Result<i64, Failure> {
+            let number = i64::from(self.0);
+            Ok(if column == 2 {
+                checksum::of_issued(AccountId(1), 2, number).stored()
+            } else {
+                number
+            })
         }
 
         fn text(&self, _: usize) -> Result<Option<&str>, Failure> {
@@ -276,14 +319,17 @@ mod tests {
     }
 
     fn folded(stored: &mut Stored) -> Result<State, Failure> {
-        fold(
-            stored,
-            account(),
-            (Revision(9).into(), NOW),
-            "records",
-            "numbers",
-        )
+        fold(stored, account(), (Revision(9).into(), NOW), &SOURCE).map(|(state, _)| state)
     }
+
+    /// What isn't checked here: the fake rows have no checksums.
+    const SOURCE: Source = Source {
+        records: "records",
+        record: |account, (kind, number), _| Ok(checksum::of_issued(account, kind, number)),
+        numbers: "numbers",
+        issued: checksum::of_issued,
+        tables: ["record", "issued"],
+    };
 
     #[test]
     fn many_records_are_the_state_that_they_are_one_by_one() {

@@ -4,18 +4,18 @@ use bindery_core::audit::AuditEntry;
 use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
 use bindery_core::place::Account;
-use bindery_core::state::{RecordError, State};
+use bindery_core::state::{Difference, RecordError, State};
 use bindery_core::time::Timestamp;
 
 use super::base::explain_gap;
-use super::fold::fold;
-use super::{Database, Failure, Row, Value, batch_of, bounded, number, position};
+use super::checksum::{self, Checksum};
+use super::fold::{Source, fold};
+use super::{Database, Failure, Row, Value, batch_of, bounded, number, position, secrets};
 use crate::Batch;
 use crate::record::kind_of;
 
 /// Where an account stands.
-pub(crate) const HEAD: &str =
-    "SELECT revision, latest, audit_head, latest_audit, batch FROM account WHERE id = $1";
+pub(crate) const HEAD: &str = "SELECT revision, latest, audit_head, newest_audit, batch, content, checksum, body FROM account WHERE id = $1";
 
 /// How far an account has come.
 #[derive(Debug)]
@@ -27,17 +27,44 @@ pub(crate) struct Head {
     pub(crate) audit: u64,
     /// The latest time in its audit log.
     pub(crate) audit_latest: Timestamp,
+    /// The checksums of its records, issued numbers and secrets, combined.
+    pub(crate) content: i64,
+    /// The account itself, as it is stored.
+    pub(crate) body: Vec<u8>,
 }
 
 impl Head {
     /// Reads a row of [`HEAD`].
-    pub(crate) fn read(row: &dyn Row) -> Result<Self, Failure> {
+    pub(crate) fn read(account: AccountId, row: &dyn Row) -> Result<Self, Failure> {
+        let expected = checksum::of_account(
+            account,
+            (row.integer(0)?, row.integer(4)?),
+            row.integer(1)?,
+            (row.integer(2)?, row.integer(3)?),
+            row.bytes(7)?,
+        );
+        checksum::check(expected, row.integer(6)?, || {
+            format!("the row of account {} in table `account`", account.0)
+        })?;
         Ok(Self {
             position: position(row, 0, 4)?,
             latest: Timestamp::from_millis(row.integer(1)?),
             audit: number(row, 2)?,
             audit_latest: Timestamp::from_millis(row.integer(3)?),
+            content: row.integer(5)?,
+            body: row.bytes(7)?.to_vec(),
         })
+    }
+
+    /// The checksum of the row that says this.
+    pub(crate) fn checksum(&self, account: AccountId) -> Checksum {
+        checksum::of_account(
+            account,
+            (bounded(self.position.revision.0), batch_of(self.position)),
+            self.latest.as_millis(),
+            (bounded(self.audit), self.audit_latest.as_millis()),
+            &self.body,
+        )
     }
 
     /// The numbers that new audit entries get, and the latest time up to each.
@@ -59,12 +86,18 @@ impl Head {
         let last = batch.entries.last();
         let audit_latest = batch.audit.iter().map(|entry| entry.at).max();
         let audited = u64::try_from(batch.audit.len()).expect("a length fits into 64 bits");
+        let mut changes = batch.entries.iter().flat_map(|entry| &entry.changes);
+        let is_account = |change: &&Change| matches!(change, Change::PutAccount(_));
+        let body = changes.rfind(is_account);
         Self {
             position: last.map_or(self.position, Entry::position),
             latest: last.map_or(self.latest, |entry| entry.at),
             audit: self.audit.saturating_add(audited),
             audit_latest: audit_latest
                 .map_or(self.audit_latest, |latest| latest.max(self.audit_latest)),
+            // What the batch makes of it, the store finds out as it writes.
+            content: self.content,
+            body: body.map_or_else(|| self.body.clone(), Change::encode),
         }
     }
 }
@@ -72,12 +105,13 @@ impl Head {
 pub(crate) fn head(database: &mut dyn Database, account: AccountId) -> Result<Head, Failure> {
     let mut head = None;
     database.query(HEAD, &[account.into()], &mut |row| {
-        head = Some(Head::read(row)?);
+        head = Some(Head::read(account, row)?);
         Ok(())
     })?;
     head.ok_or(Failure::NoAccount(account))
 }
 
+/// A hint where to look: whatever is answered is read from rows that are checked.
 pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, LogPosition)>, Failure> {
     let mut heads = Vec::new();
     let sql = "SELECT id, revision, batch FROM account ORDER BY id";
@@ -92,10 +126,13 @@ pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, LogPo
 pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Failure> {
     let mut accounts = Vec::new();
     database.query(
-        "SELECT id, body FROM account ORDER BY id",
+        "SELECT revision, latest, audit_head, newest_audit, batch, content, checksum, body, id
+        FROM account ORDER BY id",
         &[],
         &mut |row| {
-            accounts.push(decode_account(number(row, 0)?, row.bytes(1)?)?);
+            let account = AccountId(number(row, 8)?);
+            let head = Head::read(account, row)?;
+            accounts.push(decode_account(account.0, &head.body)?);
             Ok(())
         },
     )?;
@@ -105,30 +142,111 @@ pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Fail
 /// The state from the current records. The caller holds a transaction that sees one moment, so it is the state of one
 /// revision.
 pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
-    let Head {
-        position, latest, ..
-    } = head(database, account)?;
-    let entity = account_entity(database, account)?;
-    fold(
-        database,
-        entity,
-        (position, latest),
-        "SELECT number, body FROM record WHERE account = $1 AND kind = $2 ORDER BY number",
-        "SELECT kind, number FROM issued WHERE account = $1",
-    )
+    let head = head(database, account)?;
+    let entity = decode_account(account.0, &head.body)?;
+    let (state, content) = fold(database, entity, (head.position, head.latest), &RECORDS)?;
+    if content ^ secrets::content(database, account)? != head.content {
+        return Err(stray(database, account, &state)?);
+    }
+    Ok(state)
+}
+
+/// Every row of the account is as it was written, and still they are not what belongs to it. Which one is missing, out of date, or
+/// should not be there, the log tells.
+fn stray(
+    database: &mut dyn Database,
+    account: AccountId,
+    state: &State,
+) -> Result<Failure, Failure> {
+    let AccountId(number) = account;
+    let mut made = match super::base::load(database, account) {
+        Ok(base) => base,
+        Err(Failure::Damaged(why)) => {
+            return Ok(Failure::Damaged(format!(
+                "the records of account {number} are not those that belong to it, and which of them can't be told: {why}"
+            )));
+        }
+        Err(other) => return Err(other),
+    };
+    while made.revision() < state.revision() {
+        let entries = changes_since(database, account, made.position(), LOG_PAGE)?;
+        if entries.is_empty() {
+            let missing = made.revision().next();
+            return Ok(Failure::Damaged(format!(
+                "account {number} is at revision {}, and revision {missing} is missing from its log",
+                state.revision()
+            )));
+        }
+        for entry in &entries {
+            made.advance(entry);
+        }
+    }
+    let what = match state.difference(&made) {
+        Some(difference) => difference_in_words(difference),
+        None => secrets::misleading(database, account)?.unwrap_or_else(|| {
+            "the sum of its rows in table `account` is not the one that they have".to_owned()
+        }),
+    };
+    Ok(Failure::Damaged(format!("account {number}: {what}")))
+}
+
+/// How much of the log is read at once to find a row.
+const LOG_PAGE: usize = 1000;
+
+/// Where the current records are.
+const RECORDS: Source = Source {
+    records: "SELECT number, body, checksum, natural_key FROM record
+        WHERE account = $1 AND kind = $2 ORDER BY number",
+    record: |account, key, row| {
+        Ok(checksum::of_record(
+            account,
+            key,
+            row.text(3)?,
+            row.bytes(1)?,
+        ))
+    },
+    numbers: "SELECT kind, number, checksum FROM issued WHERE account = $1",
+    issued: checksum::of_issued,
+    tables: ["record", "issued"],
+};
+
+/// What is not as the log makes it.
+pub(crate) fn difference_in_words(difference: Difference) -> String {
+    let named = |kind: Kind, number: u32| format!("{} {number}", kind.noun());
+    match difference {
+        Difference::Revision { expected, found } => {
+            format!("it is at revision {found}, and its log ends at {expected}")
+        }
+        Difference::Latest => "its last change was at another moment than its log says".to_owned(),
+        Difference::Batch => "its last change came in another batch than its log says".to_owned(),
+        Difference::Missing(kind, number) => format!(
+            "the log makes {}, and the records don't have it",
+            named(kind, number)
+        ),
+        Difference::Unexpected(kind, number) => format!(
+            "the records have {}, which the log doesn't make, or deletes",
+            named(kind, number)
+        ),
+        Difference::Other(kind, number) => format!(
+            "the records have {} otherwise than the log makes it",
+            named(kind, number)
+        ),
+        Difference::Issued(kind) => format!(
+            "another number than the log gives is kept as the last of kind {}",
+            kind.noun()
+        ),
+        Difference::Derived => {
+            "the records are as the log makes them, and what is derived from them is not".to_owned()
+        }
+    }
 }
 
 pub(crate) fn account_entity(
     database: &mut dyn Database,
     account: AccountId,
 ) -> Result<Account, Failure> {
-    let mut entity = None;
-    let sql = "SELECT body FROM account WHERE id = $1";
-    database.query(sql, &[account.into()], &mut |row| {
-        entity = Some(decode_account(account.0, row.bytes(0)?)?);
-        Ok(())
-    })?;
-    entity.ok_or(Failure::NoAccount(account))
+    let head = head(database, account)?;
+    decode_account(account.0, &head.body)
 }
 
 pub(crate) fn decode_kind(stored: i64) -> Result<Kind, Failure> {
@@ -142,15 +260,31 @@ pub(crate) fn key_uses(
 ) -> Result<Vec<(ApiKeyId, Timestamp)>, Failure> {
     head(database, account)?;
     let mut uses = Vec::new();
+    let mut content = 0;
     database.query(
-        "SELECT key_number, at FROM key_use WHERE account = $1 ORDER BY key_number",
+        "SELECT key_number, at, checksum FROM key_use WHERE account = $1 ORDER BY key_number",
         &[account.into()],
         &mut |row| {
+            let key = row.integer(0)?;
+            let expected = checksum::of_key_use(account, key, row.integer(1)?);
+            checksum::check(expected, row.integer(2)?, || {
+                let AccountId(account) = account;
+                format!("the row of API key {key} of account {account} in table `key_use`")
+            })?;
+            content ^= row.integer(2)?;
             let at = Timestamp::from_millis(row.integer(1)?);
             uses.push((ApiKeyId::new(number(row, 0)?), at));
             Ok(())
         },
     )?;
+    let sql = "SELECT uses FROM account WHERE id = $1";
+    database.query(sql, &[account.into()], &mut |row| match row.integer(0)? {
+        uses if uses == content => Ok(()),
+        _ => Err(Failure::Damaged(format!(
+            "a row of table `key_use` of account {} is missing, out of date, or should not be there",
+            account.0
+        ))),
+    })?;
     Ok(uses)
 }
 
@@ -161,11 +295,13 @@ pub(crate) fn changes_since(
     known: LogPosition,
     limit: usize,
 ) -> Result<Vec<Entry>, Failure> {
+    // Before the log, which only grows: an entry that is missing at its end is noticed as well.
+    let newest = head(database, account)?.position.revision;
     let mut entries = Vec::new();
     let mut is_met = false;
     let mut expected = known.revision;
     let read = database.query(
-        "SELECT revision, body FROM log WHERE account = $1 AND revision >= $2
+        "SELECT revision, body, checksum FROM log WHERE account = $1 AND revision >= $2
         ORDER BY revision LIMIT $3",
         &[
             account.into(),
@@ -174,6 +310,7 @@ pub(crate) fn changes_since(
         ],
         &mut |row| {
             let found = Revision(number(row, 0)?);
+            check_log(account, row)?;
             if found == known.revision {
                 let entry = decode_entry(found, found, row.bytes(1)?)?;
                 if !known.is_met_by(entry.position()) {
@@ -193,8 +330,24 @@ pub(crate) fn changes_since(
         explain_gap(database, account, known)?;
     }
     read?;
+    let is_last = entries.len() + usize::from(is_met) <= limit;
+    if is_last && expected < newest {
+        return Err(Failure::Damaged(format!(
+            "revision {newest} is missing from the log of account {}, or one before it",
+            account.0
+        )));
+    }
     entries.truncate(limit);
     Ok(entries)
+}
+
+fn check_log(account: AccountId, row: &dyn Row) -> Result<(), Failure> {
+    let revision = row.integer(0)?;
+    let expected = checksum::of_log(account, revision, row.bytes(1)?);
+    checksum::check(expected, row.integer(2)?, || {
+        let AccountId(account) = account;
+        format!("the row of revision {revision} of account {account} in table `log`")
+    })
 }
 
 /// Writes down the last batch of each account whose log has it. Of a base, nobody knows it any more.

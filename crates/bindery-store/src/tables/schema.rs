@@ -1,11 +1,11 @@
 //! The tables, and the steps from each format to the next. Forward only: a step that was ever released stays as it is, and
 //! a change of the tables is one more step.
 
-use super::{Database, Failure, read, secrets};
+use super::{Database, Failure, read, seal, secrets};
 
 /// The format of stores that this version writes, and the newest that it reads. Older ones are brought to it when a server starts on
 /// them; there is no way back.
-pub const FORMAT: i32 = 5;
+pub const FORMAT: i32 = 6;
 
 /// Each format with what makes it from the one before.
 pub(crate) const STEPS: &[(i32, &str)] = &[
@@ -14,11 +14,13 @@ pub(crate) const STEPS: &[(i32, &str)] = &[
     (3, FORMAT_3),
     (4, FORMAT_4),
     (5, FORMAT_5),
+    (6, FORMAT_6),
 ];
 
 /// What of a step takes more than SQL: run after the step with its number, or after all steps, in the same transaction. It may ask
 /// for nothing that the tables didn't have by then.
-pub(crate) const FILLS: &[(i32, Fill)] = &[(3, secrets::fill), (5, read::fill_batches)];
+pub(crate) const FILLS: &[(i32, Fill)] =
+    &[(3, secrets::fill), (5, read::fill_batches), (6, seal::fill)];
 
 pub(crate) type Fill = fn(&mut dyn Database) -> Result<(), Failure>;
 
@@ -137,6 +139,39 @@ const FORMAT_5: &str = "
     ALTER TABLE base RENAME COLUMN latest TO latest_change;
     ALTER TABLE account ADD COLUMN batch BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE base ADD COLUMN batch BIGINT NOT NULL DEFAULT 0;
+";
+
+/// - `checksum`: of the whole row; of an account's row without the next four, which are compared with what they tell of. See
+///   `checksum.rs`.
+/// - `content`: the checksums of what belongs to the account, or to its base, combined; `uses`: of its rows in `key_use`.
+/// - `base_checksum`: of the row of its base; 0 while there is none.
+/// - `oldest_audit`: every audit entry from this number on is there.
+/// - `newest_audit` is what was `latest_audit`, and `newest_change` what was `latest_change`: a server of an older version that still
+///   runs doesn't know them, and is kept from writing rows without their checksums.
+/// - `audit`: `problem` is what the type of the answer's problem ends with, `key_number` is 0 without a key, and `revision` is -1 where
+///   nobody wrote it down.
+const FORMAT_6: &str = "
+    ALTER TABLE account RENAME COLUMN latest_audit TO newest_audit;
+    ALTER TABLE base RENAME COLUMN latest_change TO newest_change;
+    ALTER TABLE audit ADD COLUMN problem TEXT;
+    ALTER TABLE audit ADD COLUMN key_number BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE audit ADD COLUMN request TEXT;
+    ALTER TABLE audit ADD COLUMN revision BIGINT NOT NULL DEFAULT -1;
+    ALTER TABLE account ADD COLUMN content BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE account ADD COLUMN uses BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE account ADD COLUMN base_checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE account ADD COLUMN oldest_audit BIGINT NOT NULL DEFAULT 1;
+    ALTER TABLE account ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE base ADD COLUMN content BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE base ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE base_record ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE base_issued ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE log ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE record ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE issued ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE audit ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE key_use ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE secret ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
 ";
 
 #[cfg(test)]

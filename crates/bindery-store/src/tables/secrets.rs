@@ -10,6 +10,7 @@ use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::text::Email;
 
+use super::checksum;
 use super::read::{decode_kind, decode_record};
 use super::{Database, Failure, Rows, Value, bounded, number};
 use crate::Owner;
@@ -25,7 +26,7 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
         .map(|place| format!("${place}"))
         .collect();
     format!(
-        "SELECT secret.hash, account.id, account.revision
+        "SELECT secret.hash, account.id, account.revision, secret.kind, secret.number, secret.checksum
         FROM secret JOIN account ON account.id = secret.account
         WHERE secret.hash IN ({}) ORDER BY account.id DESC",
         places.join(", ")
@@ -63,12 +64,18 @@ pub(crate) fn owners(
             .map(|SecretHash(hash)| Value::Bytes(hash))
             .collect();
         database.query(&FIND, &values, &mut |row| {
+            let account = AccountId(number(row, 1)?);
+            let key = (row.integer(3)?, row.integer(4)?);
+            if checksum::of_secret(account, key, row.bytes(0)?).stored() != row.integer(5)? {
+                // Leads nowhere: others are looked for at the same time. Loading its account says what is wrong.
+                return Ok(());
+            }
             let hash: [u8; 32] = row
                 .bytes(0)?
                 .try_into()
                 .map_err(|_| Failure::Damaged(WRONG_LENGTH.into()))?;
             let owner = Owner {
-                account: AccountId(number(row, 1)?),
+                account,
                 revision: Revision(number(row, 2)?),
             };
             found.insert(SecretHash(hash), owner);
@@ -86,7 +93,8 @@ pub(crate) fn credentials(
 ) -> Result<Vec<(AccountId, Credential)>, Failure> {
     let mut found = Vec::new();
     database.query(
-        "SELECT credential.account, credential.number, credential.body
+        "SELECT credential.account, credential.number, credential.body, credential.natural_key,
+            credential.checksum, person.body, person.natural_key, person.checksum
         FROM record AS person JOIN record AS credential
             ON credential.account = person.account AND credential.kind = 14
                 AND credential.number = person.number
@@ -97,9 +105,17 @@ pub(crate) fn credentials(
             Value::Integer(bounded(limit)),
         ],
         &mut |row| {
+            let account = AccountId(number(row, 0)?);
+            let person = row.integer(1)?;
+            let proof = checksum::of_record(account, (14, person), row.text(3)?, row.bytes(2)?);
+            let address = checksum::of_record(account, (0, person), row.text(6)?, row.bytes(5)?);
+            if (proof.stored(), address.stored()) != (row.integer(4)?, row.integer(7)?) {
+                // Nobody signs in with it; in other accounts they may. Loading this one says what is wrong.
+                return Ok(());
+            }
             let change = decode_record(Kind::Credential, number(row, 1)?, row.bytes(2)?)?;
             if let Change::PutCredential(credential) = change {
-                found.push((AccountId(number(row, 0)?), credential));
+                found.push((account, credential));
             }
             Ok(())
         },
@@ -117,9 +133,48 @@ pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     })?;
     for account in accounts {
         let found = of_records(database, account)?;
-        put(database, account, &found)?;
+        let rows = found.iter().map(|(kind, number, SecretHash(hash))| {
+            [
+                Value::Integer(*kind),
+                Value::Integer(*number),
+                Value::Bytes(hash),
+            ]
+        });
+        // As the table was in format 3.
+        Rows {
+            into: "secret (account, kind, number, hash)",
+            or: "",
+        }
+        .insert(database, account, rows)?;
     }
     Ok(())
+}
+
+/// Writes down where the secrets of an account's records lead, in place of what was written down.
+pub(crate) fn write_anew(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+    database.execute("DELETE FROM secret WHERE account = $1", &[account.into()])?;
+    let found = of_records(database, account)?;
+    put(database, account, &found)
+}
+
+/// The checksums of an account's secrets, combined. Each is checked.
+pub(crate) fn content(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
+    let mut content = 0;
+    database.query(
+        "SELECT kind, number, hash, checksum FROM secret WHERE account = $1",
+        &[account.into()],
+        &mut |row| {
+            let key = (row.integer(0)?, row.integer(1)?);
+            let expected = checksum::of_secret(account, key, row.bytes(2)?);
+            let found = row.integer(3)?;
+            checksum::check(expected, found, || {
+                checksum::name_of("secret", account, key.0, key.1)
+            })?;
+            content ^= found;
+            Ok(())
+        },
+    )?;
+    Ok(content)
 }
 
 /// The first record of an account whose secrets lead elsewhere than it says, in words.
@@ -192,14 +247,16 @@ pub(crate) fn put(
     secrets: &[Secret],
 ) -> Result<(), Failure> {
     let rows = secrets.iter().map(|(kind, number, SecretHash(hash))| {
+        let checksum = checksum::of_secret(account, (*kind, *number), hash);
         [
             Value::Integer(*kind),
             Value::Integer(*number),
             Value::Bytes(hash),
+            Value::Integer(checksum.stored()),
         ]
     });
     Rows {
-        into: "secret (account, kind, number, hash)",
+        into: "secret (account, kind, number, hash, checksum)",
         or: "",
     }
     .insert(database, account, rows)

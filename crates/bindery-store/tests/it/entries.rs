@@ -47,6 +47,31 @@ pub(crate) fn with(entry: Entry, changes: Vec<Change>) -> Entry {
     }
 }
 
+/// Takes a store of format 6 to the tables of format 5, on either database.
+pub(crate) const TO_FORMAT_5: &str = "
+    ALTER TABLE account RENAME COLUMN newest_audit TO latest_audit;
+    ALTER TABLE base RENAME COLUMN newest_change TO latest_change;
+    ALTER TABLE audit DROP COLUMN problem;
+    ALTER TABLE audit DROP COLUMN key_number;
+    ALTER TABLE audit DROP COLUMN request;
+    ALTER TABLE audit DROP COLUMN revision;
+    ALTER TABLE account DROP COLUMN content;
+    ALTER TABLE account DROP COLUMN uses;
+    ALTER TABLE account DROP COLUMN base_checksum;
+    ALTER TABLE account DROP COLUMN oldest_audit;
+    ALTER TABLE account DROP COLUMN checksum;
+    ALTER TABLE base DROP COLUMN content;
+    ALTER TABLE base DROP COLUMN checksum;
+    ALTER TABLE base_record DROP COLUMN checksum;
+    ALTER TABLE base_issued DROP COLUMN checksum;
+    ALTER TABLE log DROP COLUMN checksum;
+    ALTER TABLE record DROP COLUMN checksum;
+    ALTER TABLE issued DROP COLUMN checksum;
+    ALTER TABLE audit DROP COLUMN checksum;
+    ALTER TABLE key_use DROP COLUMN checksum;
+    ALTER TABLE secret DROP COLUMN checksum;
+";
+
 const SECRET: SecretHash = SecretHash([9; 32]);
 
 /// Appends a key at this revision, the next one.

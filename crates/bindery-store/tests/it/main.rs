@@ -2,7 +2,11 @@
 
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod copy;
+#[cfg(feature = "sqlite")]
+mod damage;
 mod entries;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod format;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]

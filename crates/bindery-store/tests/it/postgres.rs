@@ -16,7 +16,7 @@ use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use crate::copy::everything;
-use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key, with};
+use crate::entries::{ACCOUNT, TO_FORMAT_5, account, append_key, entry, owner_of_key, with};
 
 mod tls;
 
@@ -62,6 +62,11 @@ impl Database {
 
     pub(crate) fn run(&self, sql: &str) {
         self.client().batch_execute(sql).expect("SQL");
+    }
+
+    /// Whether the database can make anything of a statement.
+    pub(crate) fn accepts(&self, sql: &str) -> bool {
+        self.client().prepare(sql).is_ok()
     }
 
     /// Ends the connections of everyone else to this database.
@@ -252,6 +257,7 @@ fn a_commit_that_is_cut_off_is_unknown_until_the_log_has_told() {
         });
         append(&store, 2)
     });
+    drop(holder);
     assert!(
         matches!(cut_off, Err(AppendError::Unknown(_))),
         "{cut_off:?}"
@@ -362,7 +368,7 @@ fn nodes_that_start_at_once_make_the_tables_once() {
     assert!(
         database
             .contents()
-            .contains(&"bindery_format: [\"(5)\"]".to_owned()),
+            .contains(&"bindery_format: [\"(6)\"]".to_owned()),
         "{:?}",
         database.contents()
     );
@@ -392,7 +398,7 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
         ),
     ] {
         database.run(&format!(
-            "{undone}; {batches}; UPDATE bindery_format SET format = {format}"
+            "{TO_FORMAT_5} {undone}; {batches}; UPDATE bindery_format SET format = {format}"
         ));
         // Several servers of the new version may start on it at once.
         thread::scope(|scope| {

@@ -14,7 +14,7 @@ use bindery_store::{Batch, Store as _, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::entries::{ACCOUNT, account, append_key, entry, owner_of_key};
+use crate::entries::{ACCOUNT, TO_FORMAT_5, account, append_key, entry, owner_of_key};
 
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory for the test")
@@ -94,6 +94,7 @@ fn sqlite_forgets_as_every_store_that_forgets() {
 fn a_format_without_bases_is_brought_up_to_date_with_what_is_in_it() {
     let dir = directory();
     let state = filled(dir.path());
+    meddle(dir.path(), TO_FORMAT_5);
     meddle(
         dir.path(),
         "DROP TABLE base; DROP TABLE base_record; DROP TABLE base_issued;
@@ -163,6 +164,7 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     let dir = directory();
     filled(dir.path());
     append_key(&SqliteStore::open(dir.path()).unwrap(), 101);
+    meddle(dir.path(), TO_FORMAT_5);
     meddle(
         dir.path(),
         "DROP TABLE secret; DROP INDEX record_of_person; DROP TABLE base; DROP TABLE base_record;
@@ -233,7 +235,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 5,
+                known: 6,
                 ..
             }
         ),
@@ -242,7 +244,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
     assert_eq!(contents(dir.path()), before);
     assert_eq!(
         before.keys().collect::<Vec<_>>(),
-        ["bindery.db", "bindery.lock"]
+        ["bindery.db", "bindery.lock", "bindery.positions"]
     );
 }
 
@@ -262,7 +264,7 @@ fn a_newer_format_is_noticed_while_it_is_in_the_wal() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 5,
+                known: 6,
                 ..
             }
         ),
@@ -351,7 +353,7 @@ fn a_store_that_was_never_finished_is_made_again() {
     filled(dir.path());
     assert_eq!(
         contents(dir.path()).keys().collect::<Vec<_>>(),
-        ["bindery.db", "bindery.lock"]
+        ["bindery.db", "bindery.lock", "bindery.positions"]
     );
 }
 
@@ -360,19 +362,28 @@ fn damage_inside_is_refused_with_its_place() {
     for (sql, expected) in [
         (
             "UPDATE record SET body = x'ff' WHERE number = 64",
-            "organization 64: ",
+            "the row of organization 64 of account 1 in table `record` was altered",
         ),
         (
             "UPDATE record SET number = 640 WHERE number = 64",
-            "organization 640 holds something",
+            "the row of organization 640 of account 1 in table `record` was altered",
         ),
         (
             "UPDATE record SET body = 'text' WHERE number = 64",
             "Invalid type",
         ),
-        ("UPDATE account SET body = x''", "account 1: "),
-        ("UPDATE account SET revision = -1", "out of range"),
-        ("UPDATE issued SET kind = 99", "unknown kind 99"),
+        (
+            "UPDATE account SET body = x''",
+            "the row of account 1 in table `account`",
+        ),
+        (
+            "UPDATE account SET revision = -1",
+            "the row of account 1 in table `account`",
+        ),
+        (
+            "UPDATE issued SET kind = 99",
+            "the row of kind 99 of account 1",
+        ),
     ] {
         let dir = directory();
         filled(dir.path());
@@ -393,7 +404,7 @@ fn damage_inside_is_refused_with_its_place() {
         ),
         (
             "UPDATE log SET body = x'00' WHERE revision = 64",
-            "revision 64: ",
+            "the row of revision 64 of account 1 in table `log` was altered",
         ),
     ] {
         let dir = directory();

@@ -1,0 +1,276 @@
+//! What makes the checksums of rows that are already there: on the way to format 6, and at the end of an import.
+
+use std::fmt::Write as _;
+
+use bindery_core::change::{Change, Entry};
+use bindery_core::id::{AccountId, Revision};
+
+use super::checksum::{Checksum, of_account, of_base, of_cells};
+use super::read::decode_entry;
+use super::{Database, Failure, Value, number, secrets};
+use crate::copy::{self, ACCOUNT, BASE, Cell, TABLES, Table};
+use crate::record::number_of;
+
+/// How many rows get their checksums in one statement.
+const ROWS_AT_ONCE: usize = 64;
+/// How much of a log is read at once.
+const LOG_PAGE: i64 = 1000;
+
+/// Gives every row its checksum, and every account and base the sum of its rows: for a store of format 5. Before that it notes in
+/// records who gave each role and when, as far as the log tells.
+pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
+    for account in accounts(database)? {
+        note_givers(database, account)?;
+        for table in &TABLES {
+            if table.code != ACCOUNT && table.code != BASE {
+                add_checksums(database, account, table)?;
+            }
+        }
+        secrets::write_anew(database, account)?;
+        seal(database, account)?;
+    }
+    Ok(())
+}
+
+fn accounts(database: &mut dyn Database) -> Result<Vec<AccountId>, Failure> {
+    let mut accounts = Vec::new();
+    database.query("SELECT id FROM account ORDER BY id", &[], &mut |row| {
+        accounts.push(AccountId(number(row, 0)?));
+        Ok(())
+    })?;
+    Ok(accounts)
+}
+
+/// Writes the sums and checksums of an account's row and of its base's, by what is stored.
+pub(crate) fn seal(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+    let of_base = content(database, account, &["base_record", "base_issued"])?;
+    seal_base(database, account, of_base)?;
+    let of_account = content(database, account, &["record", "issued", "secret"])?;
+    seal_account(database, account, of_account)?;
+    let uses = content(database, account, &["key_use"])?;
+    database.execute(
+        "UPDATE account SET uses = $1, oldest_audit = COALESCE(
+            (SELECT MIN(number) FROM audit WHERE account = $2), audit_head + 1)
+        WHERE id = $2",
+        &[Value::Integer(uses), account.into()],
+    )?;
+    Ok(())
+}
+
+/// The checksums of all rows of these tables, combined.
+fn content(
+    database: &mut dyn Database,
+    account: AccountId,
+    tables: &[&str],
+) -> Result<i64, Failure> {
+    let mut content = 0;
+    for table in tables {
+        let sql = format!("SELECT checksum FROM {table} WHERE account = $1");
+        database.query(&sql, &[account.into()], &mut |row| {
+            content ^= row.integer(0)?;
+            Ok(())
+        })?;
+    }
+    Ok(content)
+}
+
+fn seal_account(
+    database: &mut dyn Database,
+    account: AccountId,
+    content: i64,
+) -> Result<(), Failure> {
+    let mut checksum = None;
+    database.query(
+        "SELECT revision, batch, latest, audit_head, newest_audit, body FROM account WHERE id = $1",
+        &[account.into()],
+        &mut |row| {
+            checksum = Some(of_account(
+                account,
+                (row.integer(0)?, row.integer(1)?),
+                row.integer(2)?,
+                (row.integer(3)?, row.integer(4)?),
+                row.bytes(5)?,
+            ));
+            Ok(())
+        },
+    )?;
+    let checksum = checksum.ok_or(Failure::NoAccount(account))?;
+    database.execute(
+        "UPDATE account SET content = $1, checksum = $2 WHERE id = $3",
+        &[
+            Value::Integer(content),
+            Value::Integer(checksum.stored()),
+            account.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn seal_base(database: &mut dyn Database, account: AccountId, content: i64) -> Result<(), Failure> {
+    let mut checksum = None;
+    database.query(
+        "SELECT revision, batch, newest_change, body FROM base WHERE account = $1",
+        &[account.into()],
+        &mut |row| {
+            checksum = Some(of_base(
+                account,
+                (row.integer(0)?, row.integer(1)?),
+                row.integer(2)?,
+                content,
+                row.bytes(3)?,
+            ));
+            Ok(())
+        },
+    )?;
+    if let Some(checksum) = checksum {
+        database.execute(
+            "UPDATE base SET content = $1, checksum = $2 WHERE account = $3",
+            &[
+                Value::Integer(content),
+                Value::Integer(checksum.stored()),
+                account.into(),
+            ],
+        )?;
+        database.execute(
+            "UPDATE account SET base_checksum = $1 WHERE id = $2",
+            &[Value::Integer(checksum.stored()), account.into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// Gives the rows of one table their checksums.
+fn add_checksums(
+    database: &mut dyn Database,
+    account: AccountId,
+    table: &'static Table,
+) -> Result<(), Failure> {
+    copy::each_page(database, account, table, &mut |database, rows| {
+        for some in rows.chunks(ROWS_AT_ONCE) {
+            let mut values = Vec::new();
+            for row in some {
+                for cell in &row[..table.key] {
+                    if let Cell::Integer(number) = cell {
+                        values.push(Value::Integer(*number));
+                    }
+                }
+                let checksum = of_cells(table, account, row);
+                values.push(Value::Integer(checksum.stored()));
+            }
+            values.push(account.into());
+            database.execute(&statement(table, some.len()), &values)?;
+        }
+        Ok(())
+    })
+}
+
+fn statement(table: &Table, rows: usize) -> String {
+    let mut sql = format!(
+        "UPDATE {} SET checksum = new.column{} FROM (VALUES ",
+        table.name,
+        table.key + 1
+    );
+    let mut place = 1;
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..=table.key {
+            let comma = if column == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}CAST(${place} AS BIGINT)");
+            place += 1;
+        }
+        sql.push(')');
+    }
+    let _ = write!(sql, ") AS new WHERE {}.account = ${place}", table.name);
+    for (place, (key, _)) in table.columns[..table.key].iter().enumerate() {
+        let _ = write!(sql, " AND {}.{key} = new.column{}", table.name, place + 1);
+    }
+    sql
+}
+
+/// Notes in the current records who gave each role and when. A record is what the last entry that puts it has put, so one that
+/// isn't what this entry has put belongs to a later one, or was changed before the log began.
+pub(crate) fn note_givers(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+    let mut after = -1;
+    loop {
+        let (entries, last) = page_of_log(database, account, after)?;
+        for (written, entry) in &entries {
+            let pairs = written.changes.iter().zip(&entry.changes);
+            for (old, new) in pairs.filter(|(old, new)| old != new) {
+                let (kind, number) = new.key();
+                let kind = number_of(kind).map_or(-1, i64::from);
+                let key = (kind, i64::from(number));
+                let (old, body) = (old.encode(), new.encode());
+                let checksum = checksum_of(account, key, new, &body);
+                database.execute(
+                    "UPDATE record SET body = $1, checksum = $2
+                    WHERE account = $3 AND kind = $4 AND number = $5 AND body = $6",
+                    &[
+                        Value::Bytes(&body),
+                        Value::Integer(checksum.stored()),
+                        account.into(),
+                        Value::Integer(key.0),
+                        Value::Integer(key.1),
+                        Value::Bytes(&old),
+                    ],
+                )?;
+            }
+        }
+        match last {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn checksum_of(account: AccountId, key: (i64, i64), record: &Change, body: &[u8]) -> Checksum {
+    super::checksum::of_record(account, key, record.natural_key().as_deref(), body)
+}
+
+/// Entries of formats before 6 with and without what follows from them, and the last revision of the page.
+#[expect(clippy::type_complexity, reason = "said once")]
+fn page_of_log(
+    database: &mut dyn Database,
+    account: AccountId,
+    after: i64,
+) -> Result<(Vec<(Entry, Entry)>, Option<i64>), Failure> {
+    let mut entries = Vec::new();
+    let mut last = None;
+    database.query(
+        "SELECT revision, body FROM log WHERE account = $1 AND revision > $2 ORDER BY revision LIMIT $3",
+        &[account.into(), Value::Integer(after), Value::Integer(LOG_PAGE)],
+        &mut |row| {
+            let revision = row.integer(0)?;
+            last = Some(revision);
+            let found = Revision(u64::try_from(revision).unwrap_or_default());
+            let entry = decode_entry(found, found, row.bytes(1)?)?;
+            let written = Entry::decode_as_written(row.bytes(1)?);
+            let written = written.map_err(|error| Failure::Damaged(error.to_string()))?;
+            entries.push((written, entry));
+            Ok(())
+        },
+    )?;
+    Ok((entries, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_whose_rows_are_told_apart_by_numbers_get_their_checksums_by_them() {
+        for table in &TABLES {
+            let key = &table.columns[..table.key];
+            assert!(
+                key.iter()
+                    .all(|(_, column)| *column == copy::Column::Integer)
+            );
+        }
+        let log = copy::table_of(copy::LOG).unwrap();
+        assert_eq!(
+            statement(log, 2),
+            "UPDATE log SET checksum = new.column2 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT)), \
+            (CAST($3 AS BIGINT), CAST($4 AS BIGINT))) AS new WHERE log.account = $5 AND log.revision = new.column1"
+        );
+        assert!(copy::table_of(copy::RECORD).is_some());
+    }
+}

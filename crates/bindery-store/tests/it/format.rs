@@ -1,0 +1,147 @@
+//! A store of format 5, as the code of commit f7a5747 made it, is brought to format 6 and says the same.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose setting can't be made has failed"
+)]
+
+use std::fs;
+
+use bindery_core::change::{Change, Entry};
+use bindery_core::given::Giver;
+use bindery_core::id::{AccountId, Revision, UserId};
+use bindery_store::Store;
+use bindery_store::copy::{Snapshot, Verifier};
+use bindery_store::postgres::PostgresStore;
+use bindery_store::sqlite::SqliteStore;
+
+use crate::copy::everything;
+use crate::postgres::Database;
+
+/// The entries of its first account; the second has the first ten of them, with other keys.
+const ENTRIES: &str = include_str!("../../../bindery-core/tests/golden/format-5.hex");
+const SQLITE: &[u8] = include_bytes!("../fixtures/format-5.db");
+const POSTGRES: &str = include_str!("../fixtures/format-5.sql");
+
+fn entries() -> Vec<Entry> {
+    let bytes = |line: &str| -> Vec<u8> {
+        let digits = line.as_bytes().chunks(2);
+        let digit = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.map(digit).collect()
+    };
+    let lines = ENTRIES.lines();
+    lines
+        .map(|line| Entry::decode(&bytes(line)).unwrap())
+        .collect()
+}
+
+/// Everything that is read of the fixture, and that the store goes on from there.
+fn assert_same(store: &dyn Store, snapshot: impl Fn() -> Snapshot) {
+    let entries = entries();
+    let account = AccountId(1);
+    let base = store.base(account).unwrap();
+    assert_eq!(base.revision(), Revision(9));
+    let log = store
+        .changes_since(account, base.position(), usize::MAX)
+        .unwrap();
+    assert_eq!(log, entries[9..]);
+    let state = store.load(account).unwrap();
+    let mut made = base;
+    for entry in &log {
+        made.advance(entry);
+    }
+    assert!(state == made, "{:?}", state.difference(&made));
+    // Given before the log begins: nobody knows by whom. Given in it: by whom the entry is of.
+    let record = |change: &Change| state.record(change.key()).unwrap();
+    let early = &entries[7].changes[0];
+    let late = &entries[17].changes[2];
+    let giver = |change: Change| match change {
+        Change::PutRoleBinding(binding) => binding.given_by,
+        Change::PutOrganizationMembership(membership) => membership.given_by,
+        other => unreachable!("{other:?}"),
+    };
+    assert_eq!(giver(record(early)), Giver::UNKNOWN);
+    assert_eq!(giver(record(late)), Giver::by(Some(UserId::new(1))));
+    assert_eq!(giver(record(&entries[18].changes[0])), Giver::OPERATOR);
+
+    let audit = store.audit(account, &everything()).unwrap();
+    let numbers: Vec<u64> = audit.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (2..=19).rev().collect::<Vec<_>>());
+    assert!(
+        audit
+            .iter()
+            .all(|(_, one)| one.request.is_none() && one.revision.is_none())
+    );
+    assert_eq!(store.key_uses(account).unwrap().len(), 1);
+    let Change::PutApiKey(key) = &entries[0].changes[1] else {
+        unreachable!("the first entry puts a key");
+    };
+    let owner = store.owners(&[key.secret.hash]).unwrap()[0].unwrap();
+    assert_eq!((owner.account, owner.revision), (account, Revision(19)));
+
+    assert_clean(snapshot());
+    let mut next = entries[18].clone();
+    next.revision = Revision(20);
+    let batch = || bindery_store::Batch {
+        entries: vec![next.clone()],
+        ..Default::default()
+    };
+    let appended = store.append(account, state.position(), &mut |_| batch());
+    assert_eq!(appended.unwrap(), Revision(20));
+    let forgotten = store.forget_log(account, Revision(18), next.at.just_after(), usize::MAX);
+    assert_eq!(forgotten.unwrap(), 9);
+    store.load(account).unwrap();
+    store.base(account).unwrap();
+    assert_clean(snapshot());
+}
+
+fn assert_clean(mut snapshot: Snapshot) {
+    assert_eq!(snapshot.damaged().unwrap(), Vec::<String>::new());
+    let mut verifier = Verifier::default();
+    let told = snapshot.each(None, &mut |part| {
+        verifier.take(part).unwrap();
+        Ok::<_, bindery_store::StoreError>(())
+    });
+    told.unwrap();
+    assert_eq!(verifier.finish().unwrap().len(), 2);
+    assert_eq!(snapshot.mislead().unwrap(), None);
+}
+
+#[test]
+fn a_file_of_format_5_says_the_same_in_format_6() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("bindery.db"), SQLITE).unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_same(&store, || SqliteStore::snapshot(directory.path()).unwrap());
+    drop(store);
+    let again = SqliteStore::open(directory.path()).unwrap();
+    again.load(AccountId(1)).unwrap();
+    again.load(AccountId(2)).unwrap();
+}
+
+#[test]
+fn a_database_of_format_5_says_the_same_in_format_6() {
+    let database = Database::new();
+    database.run(POSTGRES);
+    let store = PostgresStore::open(&database.url).unwrap();
+    assert_same(&store, || PostgresStore::snapshot(&database.url).unwrap());
+}
+
+#[test]
+fn a_server_of_format_5_can_not_write_into_format_6() {
+    // The statements of the code of commit f7a5747 that begin each of its writes.
+    let statements = [
+        "SELECT revision, latest, audit_head, latest_audit, batch FROM account WHERE id = 1",
+        "INSERT INTO account (id, revision, latest, audit_head, latest_audit, body) VALUES (9, 0, 0, 0, 0, '')",
+        "SELECT revision, latest_change, body, batch FROM base WHERE account = 1",
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    drop(SqliteStore::open(directory.path()).unwrap());
+    let file = rusqlite::Connection::open(directory.path().join("bindery.db")).unwrap();
+    let database = Database::new();
+    drop(PostgresStore::open(&database.url).unwrap());
+    for sql in statements {
+        assert!(file.prepare(sql).is_err(), "{sql}");
+        assert!(!database.accepts(sql), "{sql}");
+    }
+}
