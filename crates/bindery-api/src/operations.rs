@@ -15,7 +15,7 @@ use crate::v2::{
 };
 use crate::{authzen, enforcement_points, quotas, sign_in};
 
-/// One operation of the API (`contract/operations.md`).
+/// One operation of the API (`docs/rules/operations.md`).
 pub(crate) struct Operation {
     /// Its operation id.
     pub(crate) id: &'static str,

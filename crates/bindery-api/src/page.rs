@@ -1,4 +1,4 @@
-//! Pages: `limit`, opaque cursors, and the `pagination` member (`contract/README.md` §5).
+//! Pages: `limit`, opaque cursors, and the `pagination` member (`docs/rules/api.md` §5).
 //!
 //! A cursor is the last id of its page with a check keyed by the account over operation, filters and id: one that was forged, cut,
 //! made by another account or for another query is refused, and never reaches the lists.

@@ -1,4 +1,4 @@
-//! What a client sees when something is refused: RFC 9457 problem+json (`contract/README.md` §6). The one place that
+//! What a client sees when something is refused: RFC 9457 problem+json (`docs/rules/api.md` §6). The one place that
 //! turns a refusal into a status and a sentence.
 
 use std::time::Duration;

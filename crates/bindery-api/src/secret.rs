@@ -1,4 +1,4 @@
-//! Key texts: made from random letters, shown once, and kept as a hash (`contract/README.md` §2).
+//! Key texts: made from random letters, shown once, and kept as a hash (`docs/rules/api.md` §2).
 
 use std::borrow::Cow;
 use std::fmt;

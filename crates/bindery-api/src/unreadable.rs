@@ -1,5 +1,5 @@
 //! Heads of requests that can't be read. hyper answers them by itself, with a status and no body, before anything here hears of them;
-//! some clients take an error without a body for a success (`contract/README.md` §2). So the answer is given its body on its way out.
+//! some clients take an error without a body for a success (`docs/rules/api.md` §2). So the answer is given its body on its way out.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -39,7 +39,7 @@ impl Serialize for Moment {
     }
 }
 
-/// Reads a moment: with `Z` or an offset, or with no zone at all, which means UTC (`contract/README.md` §4).
+/// Reads a moment: with `Z` or an offset, or with no zone at all, which means UTC (`docs/rules/api.md` §4).
 pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
     let civil = || {
         let text = text.strip_suffix('Z').unwrap_or(text);

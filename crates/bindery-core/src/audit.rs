@@ -5,7 +5,7 @@ use crate::id::{ApiKeyId, Revision, UserId};
 use crate::text::RequestId;
 use crate::time::Timestamp;
 
-/// One request, as the audit log keeps it (`contract/operations.md`, audit logs).
+/// One request, as the audit log keeps it (`docs/rules/operations.md`, audit logs).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
     /// Who asked.

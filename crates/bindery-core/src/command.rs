@@ -1,7 +1,7 @@
 //! Commands: wishes that become changes or refusals.
 //!
 //! Every command authorizes, looks up, checks and returns changes, in that order and visible in one place
-//! (`contract/authorization.md` §9). Authorization happens here, at the same revision as the change, so there is no gap
+//! (`docs/rules/authorization.md` §9). Authorization happens here, at the same revision as the change, so there is no gap
 //! between checking and acting.
 
 use crate::change::Change;
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// Whether a caller with a key may use the API at all: the key is alive and theirs, its user active, and a human has developer
-    /// access (`contract/authorization.md` §2).
+    /// access (`docs/rules/authorization.md` §2).
     pub fn admit(&self, context: &Context) -> Result<(), Refusal> {
         let Caller::Key { user, key } = context.caller else {
             return Err(Refusal::Unauthenticated);
@@ -204,7 +204,7 @@ impl State {
         )))
     }
 
-    /// The grant that makes the caller an admin over the resource, if they are one (`contract/authorization.md` §7).
+    /// The grant that makes the caller an admin over the resource, if they are one (`docs/rules/authorization.md` §7).
     pub(crate) fn admin_grant(
         &self,
         context: &Context,

@@ -1,6 +1,6 @@
 //! The decision: may this principal use this permission on this resource, and by which grant?
 //!
-//! Written once (`contract/authorization.md` §7) over a few facts, and asked of the access index for the present, or of
+//! Written once (`docs/rules/authorization.md` §7) over a few facts, and asked of the access index for the present, or of
 //! any state for the past and for changes that were never made. There is no second rule book.
 //!
 //! It looks at every way to the resource at once and takes the first that is open, instead of trying one after the other:

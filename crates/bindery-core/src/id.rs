@@ -1,4 +1,4 @@
-//! Ids: dense numbers inside, `base64("Kind:number:check")` outside (`contract/README.md` §3).
+//! Ids: dense numbers inside, `base64("Kind:number:check")` outside (`docs/rules/api.md` §3).
 //!
 //! A check value keyed by the account makes ids impossible to count through and needs no storage. Text that
 //! has the right form but the wrong check parses to number 0, which no thing ever has: every lookup then

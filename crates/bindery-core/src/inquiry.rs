@@ -4,7 +4,7 @@
 //!
 //! 1. Everyone may ask about themselves: a person by their own keys, a service key about its own bot.
 //! 2. Account admins and enforcement points ([`crate::command::enforcement_points`]) may ask about everybody and everything.
-//! 3. Whoever may read the subject (a person: `USER_READ` on the account; a bot: its key, `contract/authorization.md` §8) and
+//! 3. Whoever may read the subject (a person: `USER_READ` on the account; a bot: its key, `docs/rules/authorization.md` §8) and
 //!    the role bindings of the resource (`ROLE_BINDING_READ` on it) may ask about the two.
 //!
 //! Everything else is refused alike, whether subject and resource are there, hidden or absent.
@@ -98,7 +98,7 @@ impl State {
     }
 
     /// Whether the caller may read this service key: account admins, who made it, and whoever holds `SERVICE_KEY_READ` in a
-    /// space that it is bound to (`contract/authorization.md` §10).
+    /// space that it is bound to (`docs/rules/authorization.md` §10).
     pub(crate) fn reads_service_key(&self, context: &Context, key: &ApiKey) -> bool {
         if let KeyOwner::User(_) = key.owner {
             return false;

@@ -19,7 +19,7 @@ impl Permission {
     }
 
     /// Whether a restriction keeps it from whoever holds it above the project. Who may manage a restriction from the space
-    /// keeps that right, and no other (`contract/authorization.md` §6).
+    /// keeps that right, and no other (`docs/rules/authorization.md` §6).
     #[inline]
     pub const fn is_cut_by_restrictions(self) -> bool {
         !matches!(self, Self::ProjectRestrict)

@@ -146,7 +146,7 @@ pub struct Project {
     pub created_at: Timestamp,
 }
 
-/// A mark on a project that cuts what would be inherited (`contract/authorization.md` §6).
+/// A mark on a project that cuts what would be inherited (`docs/rules/authorization.md` §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Restriction {
     /// The project.

@@ -65,7 +65,7 @@ impl<I: Id> Slice<I> {
 /// Who it is that shows a key.
 impl State {
     /// The caller behind a key's hash at `now`: an unknown, revoked or ended key, or one whose user is not active, is nobody
-    /// (`contract/README.md` §2).
+    /// (`docs/rules/api.md` §2).
     pub fn authenticate(&self, hash: &SecretHash, now: Timestamp) -> Option<Caller> {
         let key = self.api_key(*self.keys_by_secret.get(hash)?)?;
         let user = self.user(key.principal())?;
@@ -77,7 +77,7 @@ impl State {
     }
 }
 
-/// Visibility of one thing (`contract/authorization.md` §7, derived words).
+/// Visibility of one thing (`docs/rules/authorization.md` §7, derived words).
 impl State {
     /// Whether the caller may act at all: a membership outlives the key of a bot, and shows nothing then.
     fn acts(&self, context: &Context) -> bool {
@@ -193,7 +193,7 @@ pub struct ProjectFilter {
     pub name: Substring,
 }
 
-/// A filter on names: a part of them, ignoring case; the empty one matches all (`contract/README.md` §5).
+/// A filter on names: a part of them, ignoring case; the empty one matches all (`docs/rules/api.md` §5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Substring(String);
 

@@ -15,7 +15,7 @@ pub enum Refusal {
     Forbidden(Forbidden),
     /// Absent, deleted, not readable or in another account: never told apart.
     NotFound(Kind),
-    /// The request breaks a rule that its sender could have known (`contract/README.md` §6, 400).
+    /// The request breaks a rule that its sender could have known (`docs/rules/api.md` §6, 400).
     Invalid(Invalid),
     /// Uniqueness, or the state of things, forbids it.
     Conflict(Conflict),

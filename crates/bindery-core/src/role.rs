@@ -143,7 +143,7 @@ macro_rules! assignable {
 }
 
 assignable! {
-    /// What a user may do in the account as a whole (`contract/authorization.md` §2).
+    /// What a user may do in the account as a whole (`docs/rules/authorization.md` §2).
     AccountRole {
         /// Everything.
         Admin "ADMIN" 1 0,
@@ -157,7 +157,7 @@ assignable! {
 }
 
 assignable! {
-    /// A user's role in an organization (`contract/authorization.md` §3).
+    /// A user's role in an organization (`docs/rules/authorization.md` §3).
     OrganizationRole {
         /// Everything in the organization.
         Admin "ADMIN" 5 0,
@@ -171,7 +171,7 @@ assignable! {
 }
 
 assignable! {
-    /// A user's predefined role in a space (`contract/authorization.md` §4).
+    /// A user's predefined role in a space (`docs/rules/authorization.md` §4).
     SpaceRole {
         /// Everything in the space.
         Admin "ADMIN" 9 0,

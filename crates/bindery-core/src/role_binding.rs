@@ -7,7 +7,7 @@ use crate::id::{RoleBindingId, RoleId, UserId};
 use crate::resource::Bindable;
 use crate::time::Timestamp;
 
-/// A role given to a user on a space or project (`contract/operations.md`, role bindings).
+/// A role given to a user on a space or project (`docs/rules/operations.md`, role bindings).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RoleBinding {
     /// Its id; stays when the role changes.

@@ -1,6 +1,6 @@
 //! Texts that people give: names, descriptions, e-mail addresses. Parsed once, at the edge.
 //!
-//! Lengths count Unicode code points (`contract/README.md` §4). Control characters, and characters that can't be seen, are refused
+//! Lengths count Unicode code points (`docs/rules/api.md` §4). Control characters, and characters that can't be seen, are refused
 //! in names and addresses: each is a way to write two that look like one.
 
 use std::fmt;
@@ -144,7 +144,7 @@ text_type! {
 impl RoleName {
     /// Code points, after trimming.
     pub const LENGTH_MAX: usize = 255;
-    /// What a role name may be made of (`contract/operations.md`, `create_role`).
+    /// What a role name may be made of (`docs/rules/operations.md`, `create_role`).
     pub const PATTERN: &str = r#"^[a-zA-Z0-9 \-_.,()[\]'"/:\\&@#$%!?+=]+$"#;
     /// The same for what may be sent: one of the characters isn't a space, since trimming would leave nothing.
     pub const SENT_PATTERN: &str = concat!(

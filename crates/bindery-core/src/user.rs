@@ -29,7 +29,7 @@ pub struct User {
     /// Their role in the account.
     #[n(3)]
     pub account_role: AccountRole,
-    /// Whether they may use the API and make keys (`contract/authorization.md` §2).
+    /// Whether they may use the API and make keys (`docs/rules/authorization.md` §2).
     #[n(4)]
     pub is_developer: bool,
     /// Whether they may act at all.

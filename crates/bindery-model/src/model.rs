@@ -1,6 +1,6 @@
 //! The naive model: one account as plain vectors, read and changed by linear scans.
 //!
-//! It is the plainest possible reading of `contract/authorization.md` and `contract/operations.md`, slow and obvious. It shares
+//! It is the plainest possible reading of `docs/rules/authorization.md` and `docs/rules/operations.md`, slow and obvious. It shares
 //! types with the core and no logic: even what the core's entities can tell of themselves is said again here. A command is
 //! a function that checks in the order of §9 and then changes the vectors.
 //!
@@ -214,8 +214,8 @@ impl Model {
         }
     }
 
-    /// 401 for a key that is unknown, revoked or expired, or whose owner is not active (`contract/README.md` §2); 403 for a person
-    /// without developer access (`contract/authorization.md` §2).
+    /// 401 for a key that is unknown, revoked or expired, or whose owner is not active (`docs/rules/api.md` §2); 403 for a person
+    /// without developer access (`docs/rules/authorization.md` §2).
     fn admit(&self, context: &Context) -> Result<(), Refusal> {
         let Caller::Key { user, key } = context.caller else {
             return Err(Refusal::Unauthenticated);

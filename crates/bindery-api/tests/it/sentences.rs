@@ -254,7 +254,7 @@ fn an_old_secret_lives_through_its_grace_time_and_not_a_moment_longer() {
     assert_eq!(status(&builder, &admin, "POST", &path, &body), 422);
 }
 
-/// authorization.md §2: "When it is switched off for a whole account, creating and refreshing any key answers 403 and existing
+/// docs/rules/authorization.md §2: "When it is switched off for a whole account, creating and refreshing any key answers 403 and existing
 /// service keys keep working with their roles."
 #[test]
 fn without_developer_access_in_the_account_no_secret_is_handed_out_and_keys_go_on() {
@@ -288,7 +288,7 @@ fn without_developer_access_in_the_account_no_secret_is_handed_out_and_keys_go_o
     );
 }
 
-/// authorization.md §4: one slot for the membership and one for the binding.
+/// docs/rules/authorization.md §4: one slot for the membership and one for the binding.
 #[test]
 fn a_role_given_in_a_space_is_what_the_answer_says_and_a_binding_only_adds() {
     let mut builder = furnished();
@@ -331,7 +331,7 @@ fn a_role_given_in_a_space_is_what_the_answer_says_and_a_binding_only_adds() {
     assert_eq!(status(&builder, &key, "DELETE", &path, &Value::Null), 404);
 }
 
-/// authorization.md §11, `remove_space_user` and `remove_organization_user`.
+/// docs/rules/authorization.md §11, `remove_space_user` and `remove_organization_user`.
 #[test]
 fn leaving_a_space_leaves_project_bindings_and_leaving_the_organization_leaves_nothing() {
     let mut builder = furnished();
@@ -393,7 +393,7 @@ fn whoever_has_access_without_a_seat_can_not_be_taken_out_of_a_space() {
     }
 }
 
-/// authorization.md §11, `delete_organization`; operations.md, `list_api_keys`.
+/// docs/rules/authorization.md §11, `delete_organization`; operations.md, `list_api_keys`.
 #[test]
 fn a_service_key_ends_with_its_last_space_and_lives_on_in_another_organization() {
     let mut builder = furnished();
@@ -439,7 +439,7 @@ fn a_service_key_ends_with_its_last_space_and_lives_on_in_another_organization()
 }
 
 /// operations.md, `create_space`: "The creator becomes space member with role `ADMIN`, unless account or org admin", and
-/// authorization.md §11: "service keys they created live on".
+/// docs/rules/authorization.md §11: "service keys they created live on".
 #[test]
 fn a_maker_is_admin_of_their_space_and_what_they_made_stays_when_they_go() {
     let mut builder = furnished();
@@ -534,7 +534,7 @@ fn whoever_has_revoked_a_service_key_still_finds_it_and_may_ask_for_it_once_more
     );
 }
 
-/// authorization.md §8: "The defaults (`MEMBER` / `READ_ONLY` / `MEMBER`) are tested like explicit values."
+/// docs/rules/authorization.md §8: "The defaults (`MEMBER` / `READ_ONLY` / `MEMBER`) are tested like explicit values."
 #[test]
 fn what_a_service_key_is_given_by_default_is_within_the_ceiling_too() {
     let mut builder = furnished();
@@ -579,7 +579,7 @@ fn what_a_service_key_is_given_by_default_is_within_the_ceiling_too() {
     );
 }
 
-/// authorization.md §6 and §10, restrictions: who may switch on, confirm and switch off.
+/// docs/rules/authorization.md §6 and §10, restrictions: who may switch on, confirm and switch off.
 #[test]
 fn a_project_admin_confirms_and_lifts_a_restriction_but_can_not_switch_it_on() {
     let mut builder = furnished();
@@ -642,7 +642,7 @@ fn a_project_admin_confirms_and_lifts_a_restriction_but_can_not_switch_it_on() {
     assert_eq!(lift(&gate), 404);
 }
 
-/// README.md §5 and operations.md, filters: case is ignored, an empty one is none, and they combine.
+/// docs/rules/api.md §5 and docs/rules/operations.md, filters: case is ignored, an empty one is none, and they combine.
 #[test]
 fn a_filter_by_name_ignores_case_and_an_empty_one_leaves_nothing_out() {
     let mut builder = furnished();

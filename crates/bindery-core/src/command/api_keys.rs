@@ -1,4 +1,4 @@
-//! API keys: create, refresh, revoke (`contract/operations.md`, API keys; `contract/authorization.md` §8).
+//! API keys: create, refresh, revoke (`docs/rules/operations.md`, API keys; `docs/rules/authorization.md` §8).
 
 use std::collections::BTreeSet;
 
@@ -551,7 +551,7 @@ impl Command for RevokeApiKey {
 }
 
 /// Who may refresh or revoke a key: of a user key its creator; of a service key whoever is admin of all spaces it is bound to,
-/// or its creator with `permission` in every one; account admins both (`contract/authorization.md` §10).
+/// or its creator with `permission` in every one; account admins both (`docs/rules/authorization.md` §10).
 fn authorize_key(
     state: &State,
     context: &Context,

@@ -1,4 +1,4 @@
-//! What goes with a thing that is deleted (`contract/authorization.md` §11). Each change is written out, so that applying them
+//! What goes with a thing that is deleted (`docs/rules/authorization.md` §11). Each change is written out, so that applying them
 //! needs no rule of its own.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
 //! Invitations, passwords and signing in: links are sent on behalf of an admin, and used by whoever they were sent to
-//! (`contract/operations.md`, users).
+//! (`docs/rules/operations.md`, users).
 
 use super::operator::user_key;
 use super::{Caller, Command, Context, Counts, Decided, cascade, proofs};
@@ -362,7 +362,7 @@ fn welcome(
     }
 }
 
-/// A key for a person who has just proved to be there, if they may use the API (`contract/authorization.md` §2).
+/// A key for a person who has just proved to be there, if they may use the API (`docs/rules/authorization.md` §2).
 fn first_key(state: &State, context: &Context, user: &User, secret: &Secret) -> Option<ApiKey> {
     let settings = &state.account().settings;
     if !user.is_developer || !settings.developer_access {

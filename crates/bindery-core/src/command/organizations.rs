@@ -1,4 +1,4 @@
-//! Organizations and their members (`contract/operations.md`, organizations).
+//! Organizations and their members (`docs/rules/operations.md`, organizations).
 
 use super::{Assignment, Command, Context, Decided, cascade};
 use crate::change::Change;
@@ -189,7 +189,7 @@ fn authorize_members(
     }
 }
 
-/// Account annotators hold the role `ANNOTATOR` below, and nobody else does (`contract/authorization.md` §4).
+/// Account annotators hold the role `ANNOTATOR` below, and nobody else does (`docs/rules/authorization.md` §4).
 pub(super) fn match_annotators(
     of_user: AccountRole,
     is_annotator_role: bool,

@@ -1,4 +1,4 @@
-//! Projects: create, rename, delete (`contract/operations.md`, projects).
+//! Projects: create, rename, delete (`docs/rules/operations.md`, projects).
 
 use super::{Command, Context, Decided, cascade};
 use crate::change::Change;

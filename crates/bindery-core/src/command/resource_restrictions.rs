@@ -1,4 +1,4 @@
-//! Restrictions of projects: switch on, switch off (`contract/authorization.md` §6, §10).
+//! Restrictions of projects: switch on, switch off (`docs/rules/authorization.md` §6, §10).
 
 use super::{Command, Context, Decided};
 use crate::change::Change;

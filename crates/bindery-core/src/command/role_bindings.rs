@@ -1,4 +1,4 @@
-//! Role bindings: create, update, delete (`contract/operations.md`, role bindings).
+//! Role bindings: create, update, delete (`docs/rules/operations.md`, role bindings).
 
 use super::{Command, Context, Decided, seats};
 use crate::change::Change;

@@ -1,4 +1,4 @@
-//! Custom roles: create, update, delete (`contract/operations.md`, roles).
+//! Custom roles: create, update, delete (`docs/rules/operations.md`, roles).
 
 use super::{Command, Context, Decided};
 use crate::change::Change;

@@ -1,6 +1,6 @@
 //! What a change of a seat in a space takes from its user, or gives to them.
 //!
-//! A seat replaces what a member of the organization has in a public space by default (`contract/authorization.md` §3). So a new seat
+//! A seat replaces what a member of the organization has in a public space by default (`docs/rules/authorization.md` §3). So a new seat
 //! may take something away, and the end of a seat may give something. Either needs the right to do that too.
 
 use super::Context;

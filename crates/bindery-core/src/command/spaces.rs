@@ -1,7 +1,7 @@
-//! Spaces and their members (`contract/operations.md`, spaces).
+//! Spaces and their members (`docs/rules/operations.md`, spaces).
 //!
 //! A user's place in a space is two slots side by side: a predefined membership, and a role binding. A custom space role *is* the
-//! binding (`contract/authorization.md` §4).
+//! binding (`docs/rules/authorization.md` §4).
 
 use super::organizations::match_annotators;
 use super::{Assignment, Command, Context, Decided, cascade, seats};

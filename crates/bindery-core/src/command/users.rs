@@ -1,4 +1,4 @@
-//! Users: create, update, delete (`contract/operations.md`, users).
+//! Users: create, update, delete (`docs/rules/operations.md`, users).
 
 use super::{Assignment, Command, Context, Counts, Decided, cascade};
 use crate::api_key::SecretHash;
@@ -185,7 +185,7 @@ impl CreateUser {
         }))
     }
 
-    /// Admins give any role, members only `MEMBER` and `ANNOTATOR`, others none (`contract/authorization.md` §10).
+    /// Admins give any role, members only `MEMBER` and `ANNOTATOR`, others none (`docs/rules/authorization.md` §10).
     fn authorize(&self, state: &State, context: &Context) -> Result<AccountRole, Refusal> {
         state.may_create_users(context)?;
         let is_admin = state.is_account_admin(context);

@@ -263,7 +263,7 @@ impl State {
         });
     }
 
-    /// API keys, oldest first (`contract/authorization.md` §10, `list_api_keys`).
+    /// API keys, oldest first (`docs/rules/authorization.md` §10, `list_api_keys`).
     ///
     /// User keys are their owner's, and account admins'. Service keys are listed by the space they have a place in, for
     /// whoever may read service keys there, or without a space by who made them. Of a space, a page looks at the keys

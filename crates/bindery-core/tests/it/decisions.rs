@@ -1,4 +1,4 @@
-//! Who may do what, sentence by sentence of `contract/authorization.md` §2 to §7. Every expectation was written from
+//! Who may do what, sentence by sentence of `docs/rules/authorization.md` §2 to §7. Every expectation was written from
 //! the contract; where one fails, the contract is right.
 
 use bindery_core::permission::{Permission, PermissionSet};

@@ -1,4 +1,4 @@
-//! API keys (`contract/operations.md`; `contract/authorization.md` §8, §10).
+//! API keys (`docs/rules/operations.md`; `docs/rules/authorization.md` §8, §10).
 
 use bindery_core::api_key::{ApiKey, KeyOwner, PreviousSecret};
 use bindery_core::command::api_keys::{

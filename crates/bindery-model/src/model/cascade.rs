@@ -1,4 +1,4 @@
-//! What ends with what (`contract/authorization.md` §11).
+//! What ends with what (`docs/rules/authorization.md` §11).
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::id::{ApiKeyId, OrganizationId, ProjectId, SpaceId, UserId};

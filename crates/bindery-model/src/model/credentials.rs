@@ -1,4 +1,4 @@
-//! Invitations, passwords and signing in (`contract/operations.md`, users; what it leaves open is said at the commands).
+//! Invitations, passwords and signing in (`docs/rules/operations.md`, users; what it leaves open is said at the commands).
 
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::command::credentials::{

@@ -1,4 +1,4 @@
-//! The decision, step by step as `contract/authorization.md` §7 numbers it, and the derived words below it.
+//! The decision, step by step as `docs/rules/authorization.md` §7 numbers it, and the derived words below it.
 
 use bindery_core::decision::Question;
 use bindery_core::id::{Id as _, OrganizationId, ProjectId, RoleId, SpaceId, UserId};

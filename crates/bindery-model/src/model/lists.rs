@@ -1,5 +1,5 @@
 //! What a caller may see, as lists of ids in the order that is promised: oldest first. A filter on texts asks for a part of
-//! them, ignoring case; the empty one leaves nothing out (`contract/README.md` §5).
+//! them, ignoring case; the empty one leaves nothing out (`docs/rules/api.md` §5).
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::command::Context;

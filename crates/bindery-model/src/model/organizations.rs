@@ -1,4 +1,4 @@
-//! Organizations and their members (`contract/operations.md`).
+//! Organizations and their members (`docs/rules/operations.md`).
 
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,

@@ -1,4 +1,4 @@
-//! Projects (`contract/operations.md`).
+//! Projects (`docs/rules/operations.md`).
 
 use bindery_core::command::Context;
 use bindery_core::command::projects::{CreateProject, DeleteProject, UpdateProject};

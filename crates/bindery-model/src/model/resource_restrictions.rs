@@ -1,4 +1,4 @@
-//! Restrictions (`contract/operations.md`, `contract/authorization.md` §6).
+//! Restrictions (`docs/rules/operations.md`, `docs/rules/authorization.md` §6).
 
 use bindery_core::command::Context;
 use bindery_core::command::resource_restrictions::{

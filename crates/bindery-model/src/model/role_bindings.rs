@@ -1,4 +1,4 @@
-//! Role bindings (`contract/operations.md`).
+//! Role bindings (`docs/rules/operations.md`).
 
 use bindery_core::command::Context;
 use bindery_core::command::role_bindings::{

@@ -1,4 +1,4 @@
-//! Custom roles (`contract/operations.md`).
+//! Custom roles (`docs/rules/operations.md`).
 
 use bindery_core::command::Context;
 use bindery_core::command::roles::{CreateRole, DeleteRole, UpdateRole};

@@ -1,4 +1,4 @@
-//! Spaces and their members (`contract/operations.md`, `contract/authorization.md` §4).
+//! Spaces and their members (`docs/rules/operations.md`, `docs/rules/authorization.md` §4).
 
 use bindery_core::command::spaces::{
     AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
@@ -218,7 +218,7 @@ impl Model {
         }
     }
 
-    /// What a person without a seat has in a public space (`contract/authorization.md` §3); nothing for admins above it.
+    /// What a person without a seat has in a public space (`docs/rules/authorization.md` §3); nothing for admins above it.
     fn fallback(&self, user: UserId, space: SpaceId) -> PermissionSet {
         let Some(space) = self.space(space) else {
             return PermissionSet::EMPTY;

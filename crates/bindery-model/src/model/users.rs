@@ -1,4 +1,4 @@
-//! Users (`contract/operations.md`).
+//! Users (`docs/rules/operations.md`).
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::command::users::{

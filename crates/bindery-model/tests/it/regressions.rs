@@ -9,7 +9,7 @@ use bindery_model::history::{
 use crate::agreement::check_turn;
 use crate::play::Play;
 
-/// `contract/authorization.md` §10: of the target, only *unknown or inactive* is not found. A bot's role in an organization would
+/// `docs/rules/authorization.md` §10: of the target, only *unknown or inactive* is not found. A bot's role in an organization would
 /// otherwise outlive every wish of the organization's admins, who need not be able to revoke its key.
 #[test]
 fn a_bot_can_be_taken_out_of_an_organization() {
