@@ -743,8 +743,8 @@ fn unprocessable(reason: Unprocessable) -> String {
             "`expires_at`: keys of this account live at most {max_seconds} seconds; choose an earlier end"
         ),
         Unprocessable::ExpiryBeyondMaker => {
-            "`expires_at`: a key that a service key makes ends no later than that one, which must be valid itself; choose an \
-             earlier end"
+            "`expires_at`: a key that a service key makes or refreshes ends no later than that one, which must be valid itself; \
+             choose an earlier end"
                 .to_owned()
         }
         Unprocessable::ExpiryExtended => {

@@ -142,6 +142,30 @@ fn what_a_service_key_makes_ends_with_it() {
 }
 
 #[test]
+fn a_service_key_refreshes_no_key_to_a_later_end_than_its_own() {
+    let company = Scene::new();
+    let now = company.builder.served.node.clock().now();
+    let endless = company
+        .builder
+        .ask("POST", "/v2/api-keys", &key_in(&company, "red", "MEMBER"));
+    let path = format!("/v2/api-keys/{}/refresh", endless["id"].as_str().unwrap());
+    let mut body = key_in(&company, "red", "ADMIN");
+    body["expires_at"] = json!(moment(now.as_millis() + 60_000));
+    let short = company.builder.ask("POST", "/v2/api-keys", &body);
+    let short = short["key"].as_str().unwrap();
+    for body in [
+        json!({}),
+        json!({"expires_at": moment(now.as_millis() + 61_000)}),
+    ] {
+        let (status, refused) = company.send(short, "POST", &path, &body);
+        assert_eq!(status, 422, "{refused}");
+    }
+    let body = json!({"expires_at": moment(now.as_millis() + 60_000)});
+    let (status, answer) = company.send(short, "POST", &path, &body);
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[test]
 fn a_service_key_that_loses_its_last_place_takes_along_what_it_made() {
     let mut company = Scene::new();
     let other = company

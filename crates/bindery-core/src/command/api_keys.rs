@@ -433,6 +433,19 @@ fn check_maker(
     Ok(key.expires_at)
 }
 
+/// A service key that refreshes a key learns its secret, so the secret ends no later than that service key does.
+fn check_refresher(
+    state: &State,
+    context: &Context,
+    expires_at: Option<Timestamp>,
+) -> Result<(), Refusal> {
+    let own_end = check_maker(state, context, context.user(), expires_at)?;
+    if own_end.is_some() && expires_at.is_none() {
+        return Err(Refusal::Unprocessable(Unprocessable::ExpiryBeyondMaker));
+    }
+    Ok(())
+}
+
 /// Gives a key a new secret, in one step; the old one may live on for a grace time.
 #[derive(Clone, Debug)]
 pub struct RefreshApiKey {
@@ -493,6 +506,7 @@ impl Command for RefreshApiKey {
             }
             (None, wanted) => first_expiry(state, context, old.created_by, wanted)?,
         };
+        check_refresher(state, context, expires_at)?;
         let grace_end = context.now.plus_seconds(self.grace_seconds);
         let until = old.expires_at.map_or(grace_end, |end| end.min(grace_end));
         let previous = PreviousSecret {

@@ -324,6 +324,11 @@ impl Model {
             // Unbounded: as at creation.
             (None, wanted) => self.first_expiry(context.now, old.created_by, wanted)?,
         };
+        // A service key that ends hands itself no secret that ends later.
+        let own_end = self.makers_end(context.now, context.user(), expires_at)?;
+        if let (Some(_), None) = (own_end, expires_at) {
+            return Err(unprocessable(Unprocessable::ExpiryBeyondMaker));
+        }
         let grace_end = later(context.now, command.grace_seconds);
         let previous = PreviousSecret {
             hash: old.secret.hash,
