@@ -29,7 +29,7 @@ pub struct Credential {
     #[cbor(n(2), decode_with = "known")]
     pub link: Option<Link>,
     /// Who may know the password or the link besides the person.
-    #[cbor(n(3), default, decode_with = "known")]
+    #[cbor(n(3), decode_with = "known", skip_if = "KnownTo::is_unrecorded")]
     pub known_to: KnownTo,
 }
 
@@ -65,6 +65,11 @@ pub enum KnownTo {
 }
 
 impl KnownTo {
+    /// It is not encoded then: a record of format 5 keeps its bytes.
+    fn is_unrecorded(&self) -> bool {
+        *self == Self::Unrecorded
+    }
+
     /// Longest recorded chain of inviters.
     pub const USERS_MAX: usize = 8;
 

@@ -65,12 +65,13 @@ fn a_person_can_not_hold_keys_without_end() {
         };
         account.execute(command, caller, None)
     };
-    let made = builder
-        .served
-        .runtime
-        .block_on(join_all((0..1001).map(one_more)));
+    // Fewer at once than may wait for one key.
+    let made = (0..1001_usize).step_by(91).flat_map(|first| {
+        let some = join_all((first..first + 91).map(one_more));
+        builder.served.runtime.block_on(some)
+    });
     // One she had before.
-    assert_eq!(made.iter().filter(|one| one.is_ok()).count(), 999);
+    assert_eq!(made.flatten().count(), 999);
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn the_audit_log_keeps_little_of_what_is_refused() {
     builder.person("mia", "MEMBER", true);
     let mia = builder.issue("mia@example.com");
     let long = "x".repeat(1000);
-    let permissions = vec!["PROJECT_READ"; 20_000];
+    let permissions = vec!["PROJECT_READ"; 4_000];
     let body = json!({"name": "big", "description": long, "permissions": permissions});
     let (status, _) = builder
         .served

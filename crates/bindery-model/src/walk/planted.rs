@@ -50,7 +50,7 @@ impl Planted {
                 Ok(replace(state, context, command))
             }
             (Self::MadeKeysOutlive, Ok(changes))
-                if matches!(command, AnyCommand::CreateServiceKey(_)) =>
+                if matches!(command, AnyCommand::CreateServiceKey(_)) && is_bot(state, context) =>
             {
                 Ok(changes.into_iter().map(without_end).collect())
             }
@@ -58,6 +58,12 @@ impl Planted {
             (_, decided) => decided,
         }
     }
+}
+
+fn is_bot(state: &State, context: &Context) -> bool {
+    state
+        .user(context.user())
+        .is_some_and(|user| !user.is_human())
 }
 
 fn revoke_alone(state: &State, command: &AnyCommand, mut changes: Vec<Change>) -> Vec<Change> {
