@@ -1,8 +1,8 @@
 //! The company as the changes that a store would load it from.
 
 use anyhow::Result;
-use bindery_core::given::{GivenAt, Giver};
 use bindery_core::change::Change;
+use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
     AccountId, Id as _, IdKey, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
@@ -74,7 +74,10 @@ pub(crate) fn for_each(world: &World, mut with: impl FnMut(Change) -> Result<()>
                 id,
                 user,
                 organization,
-                role, given_by: Giver::UNKNOWN, given_at: GivenAt::UNKNOWN, }))?;
+                role,
+                given_by: Giver::UNKNOWN,
+                given_at: GivenAt::UNKNOWN,
+            }))?;
         }
     }
     for (number, space) in (1..).zip(&world.spaces) {
@@ -98,7 +101,10 @@ pub(crate) fn for_each(world: &World, mut with: impl FnMut(Change) -> Result<()>
                 id,
                 user,
                 space,
-                role, given_by: Giver::UNKNOWN, given_at: GivenAt::UNKNOWN, }))?;
+                role,
+                given_by: Giver::UNKNOWN,
+                given_at: GivenAt::UNKNOWN,
+            }))?;
         }
     }
     projects(world, &mut with)?;
@@ -145,7 +151,9 @@ pub(crate) const fn binding(
         resource,
         role,
         created_at: THEN,
-        updated_at: THEN, given_by: Giver::UNKNOWN, }
+        updated_at: THEN,
+        given_by: Giver::UNKNOWN,
+    }
 }
 
 fn next(numbers: &mut std::ops::RangeFrom<u32>) -> u32 {
@@ -168,6 +176,7 @@ fn user(id: UserId) -> Result<User> {
         is_developer: true,
         standing: Standing::Active,
         created_at: THEN,
+        address_released_at: None,
     })
 }
 

@@ -85,7 +85,9 @@ pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
             let measured = victim().and_then(|mut victim| victim.measure(&check, BESIDE));
             let output = hostile.wait_with_output()?;
             beside.extend(measured?);
-            told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .clone_into(&mut told);
         }
         say(&format!("{}: hostile answers {told}", attack.name));
         let (mut alone, mut beside) = (Latencies::from_nanos(alone), Latencies::from_nanos(beside));
@@ -158,11 +160,11 @@ impl Scene {
                     last = Some(client.make("/v2/spaces", &space)?);
                 }
             };
-            let makers: Vec<_> = (0..MAKERS).map(|_| scope.spawn(make)).collect();
-            let made = makers
+            let threads: Vec<_> = (0..MAKERS).map(|_| scope.spawn(make)).collect();
+            threads
                 .into_iter()
-                .map(|maker| maker.join().expect("a maker panicked"));
-            made.collect()
+                .map(|thread| thread.join().expect("a maker panicked"))
+                .collect()
         });
         let own_space = made?
             .into_iter()
@@ -195,6 +197,7 @@ impl Scene {
         )
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list of attacks")]
     fn attacks(&self) -> Result<Vec<Attack>> {
         let key = &self.hostile_key;
         let asked = question(&self.hostile, &self.own_space);

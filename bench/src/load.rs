@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use bindery_core::change::OneOperation;
 use bindery_core::access::AccessWriter;
+use bindery_core::change::OneOperation;
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::state::State;

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use bindery_core::change::OneOperation;
 use bindery_core::access::{AccessIndex, AccessWriter, Touched};
+use bindery_core::change::OneOperation;
 use bindery_core::change::{Change, Entry};
 use bindery_core::decision::decide;
 use bindery_core::id::{Id as _, ProjectId, RoleBindingId, RoleId, UserId};

@@ -485,12 +485,11 @@ fn is_done(operation: &Operation) -> bool {
 fn status_of(refusal: Refusal) -> u16 {
     match refusal {
         Refusal::NotFound(_) => 404,
-        Refusal::Conflict(_) => 409,
         Refusal::Unauthenticated => 401,
         Refusal::Forbidden(_) => 403,
         Refusal::Invalid(_) => 400,
         Refusal::Unprocessable(_) => 422,
         Refusal::Quota(reached) if reached.quota.info().is_daily => 429,
-        Refusal::Quota(_) => 409,
+        Refusal::Conflict(_) | Refusal::Quota(_) => 409,
     }
 }
