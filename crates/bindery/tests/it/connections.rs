@@ -253,7 +253,7 @@ fn unfinished_bodies_of_one_key_leave_room_for_those_of_another() {
         stream
     };
     // Four of them are read, and more wait for their turn.
-    let held: Vec<TcpStream> = (0..4).map(|_| unfinished(ADMIN_KEY)).collect();
+    let streams: Vec<TcpStream> = (0..4).map(|_| unfinished(ADMIN_KEY)).collect();
     let waiting: Vec<TcpStream> = (0..8)
         .map(|_| send(&server, head(ADMIN_KEY).as_bytes()))
         .collect();
@@ -264,7 +264,7 @@ fn unfinished_bodies_of_one_key_leave_room_for_those_of_another() {
     stream.read_exact(&mut start).unwrap();
     assert_eq!(&start, b"HTTP/1.1 400");
     assert_answers(&server);
-    drop((held, waiting));
+    drop((streams, waiting));
     server.kill();
 }
 
