@@ -156,8 +156,12 @@ fn document() -> Value {
         .collect();
     let mut named = schemas.named();
     named.extend(problems);
-    let mut tags: Vec<&str> = OPERATIONS.iter().map(tag).collect();
-    tags.dedup();
+    let mut tags: Vec<&str> = Vec::new();
+    for operation in &OPERATIONS {
+        if !tags.contains(&tag(operation)) {
+            tags.push(tag(operation));
+        }
+    }
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
