@@ -179,6 +179,8 @@ pub(crate) struct Call {
     /// Where it waits if it takes long.
     pub(crate) lane: Lane,
     pub(crate) state: Arc<State>,
+    /// The revision of the state that a worker took instead, for the frame: of an answer and of a refusal.
+    pub(crate) decided_at: Arc<OnceLock<Revision>>,
     pub(crate) now: Timestamp,
     pub(crate) address: String,
     pub(crate) request: Option<RequestId>,
@@ -309,6 +311,7 @@ impl Call {
         let (services, lane) = (Arc::clone(&self.services), self.lane);
         let work = move || {
             self.state = self.account.snapshot();
+            let _ = self.decided_at.set(self.state.revision());
             self.now = self.services.node.clock().now().max(self.state.latest());
             handler(&self)
         };
@@ -604,6 +607,7 @@ mod tests {
                 },
                 lane: Lane([1, 1, 1]),
                 state: account.snapshot(),
+                decided_at: Arc::default(),
                 now: node.clock().now(),
                 address: String::new(),
                 request: None,
@@ -627,7 +631,9 @@ mod tests {
         for answer in &mut waiting {
             assert!(answer.now_or_never().is_none());
         }
-        let mut list = Box::pin(call("list_spaces", "").answer());
+        let list = call("list_spaces", "");
+        let listed_at = Arc::clone(&list.decided_at);
+        let mut list = Box::pin(list.answer());
         assert!((&mut list).now_or_never().is_none());
         for decides in ["access_evaluation", "access_evaluations"] {
             let answered = call(decides, "").answer().now_or_never();
@@ -647,6 +653,8 @@ mod tests {
             assert_eq!(answer.await.unwrap().revision, Some(Revision(1)));
         }
         assert!(list.await.is_ok());
+        // The answer names the revision that it is of, not the one at which it began to wait.
+        assert_eq!(listed_at.get(), Some(&Revision(1)));
     }
 
     /// The text of a body is looked at on the thread of its connection.

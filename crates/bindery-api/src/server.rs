@@ -293,7 +293,6 @@ impl Server {
         let is_change = matches!(route, Route::Found(operation, _) if operation.is_change());
         let took = |account: &Account, caller| {
             let state = account.snapshot();
-            frame.answer_at(state.revision());
             let context = Context {
                 caller,
                 now: Timestamp::from_millis(0),
@@ -333,6 +332,8 @@ impl Server {
             taken.map_err(limited)?;
             return Ok(None);
         };
+        // Not before the wait: an answer names no revision below the one that its request wants.
+        frame.answer_at(account.snapshot().revision());
         let person = match person {
             Some(person) => person,
             None => took(&account, caller).map_err(limited)?,
@@ -533,8 +534,10 @@ impl Server {
         let state = account.snapshot();
         let now = self.now_after(&state);
         asked.frame.answer_at(state.revision());
+        let decided_at = Arc::new(OnceLock::new());
         let call = Call {
             operation: asked.operation,
+            decided_at: Arc::clone(&decided_at),
             services: Arc::clone(&self.services),
             state,
             account,
@@ -547,7 +550,11 @@ impl Server {
             query,
             body,
         };
-        let answer = call.answer().await?;
+        let answer = call.answer().await;
+        if let Some(revision) = decided_at.get() {
+            asked.frame.answer_at(*revision);
+        }
+        let answer = answer?;
         if let Some(revision) = answer.revision {
             asked.frame.answer_at(revision);
         }

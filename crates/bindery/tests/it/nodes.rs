@@ -186,10 +186,14 @@ fn a_revision_that_is_not_there_is_said_in_time() {
     let url = new_database();
     let server = Server::start_command(&mut serve(&url));
     let client = server.client();
-    let (status, body, _) = client
+    let (status, body, revision) = client
         .try_send_at("GET", "/v2/roles", None, Some(1_000_000))
         .unwrap();
     assert_eq!(status, 503, "{body}");
+    assert_eq!(
+        revision, None,
+        "it names a revision below the one asked for"
+    );
     assert!(
         text(&body, "detail").contains("`Bindery-At-Least`"),
         "{body}"
