@@ -75,6 +75,10 @@ pub struct ApiKey {
     #[n(12)]
     #[cbor(default)]
     pub last_spaces: Vec<SpaceId>,
+    /// The bot that learned the secret by refreshing this key, or that refreshed the key which made it. The key ends no later than
+    /// that bot's key. Absent if a person learned the secret, or if a bot made the key: then the bot is its creator.
+    #[n(13)]
+    pub ends_with: Option<UserId>,
 }
 
 /// Whom a key acts for.

@@ -40,6 +40,8 @@ pub(crate) struct ListIndex {
 
     // Keys.
     pub(crate) keys_of_creator: Tree<((UserId, KeyKind, Validity), ApiKeyId)>,
+    /// Keys that aren't revoked, by the bot that they end with.
+    pub(crate) keys_that_end_with: Tree<(UserId, ApiKeyId)>,
     /// Keys that aren't revoked, without those from signing in, by who created them and when they expire: what quotas count.
     pub(crate) ends_of_keys: Tree<((UserId, KeyKind), (Timestamp, ApiKeyId))>,
     /// Keys whose bot has a seat in the space.
@@ -295,6 +297,11 @@ impl ListIndex {
             is_counted.then_some(((key.created_by, KeyKind::of(key.owner)), (end, key.id)))
         };
         self.ends_of_keys.replace(old.and_then(end), end(new));
+        let bot = |key: &ApiKey| {
+            let bot = key.ends_with.filter(|_| !key.is_revoked);
+            bot.map(|bot| (bot, key.id))
+        };
+        self.keys_that_end_with.replace(old.and_then(bot), bot(new));
         for space in old.into_iter().flat_map(|old| &old.last_spaces) {
             self.revoked_keys_of_space.remove(&(*space, new.id));
         }

@@ -166,6 +166,71 @@ fn a_service_key_refreshes_no_key_to_a_later_end_than_its_own() {
 }
 
 #[test]
+fn a_secret_that_a_service_key_learned_ends_with_it() {
+    let company = Scene::new();
+    let admin = company.builder.admin_key.clone();
+    let make = || {
+        company
+            .builder
+            .ask("POST", "/v2/api-keys", &key_in(&company, "red", "ADMIN"))
+    };
+    let refresh = |by: &str, of: &Value| {
+        let path = format!("/v2/api-keys/{}/refresh", of["id"].as_str().unwrap());
+        let (status, answer) = company.send(by, "POST", &path, &json!({}));
+        assert_eq!(status, 200, "{answer}");
+        answer["key"].as_str().unwrap().to_owned()
+    };
+    let revoke = |key: &Value| {
+        let path = format!("/v2/api-keys/{}/revoke", key["id"].as_str().unwrap());
+        company.builder.ask("PUT", &path, &Value::Null);
+    };
+    let text = |key: &Value| key["key"].as_str().unwrap().to_owned();
+
+    let (thief, other) = (make(), make());
+    let learned = refresh(&text(&thief), &other);
+    let body = key_in(&company, "red", "ADMIN");
+    let (status, made) = company.send(&learned, "POST", "/v2/api-keys", &body);
+    assert_eq!(status, 201, "{made}");
+    // Neither the key itself, nor what it made, can shake off the one that learned its secret.
+    let learned = refresh(&learned, &other);
+    let learned_again = refresh(&text(&made), &other);
+    assert!(!company.is_let_in(&learned));
+    revoke(&thief);
+    assert!(!company.is_let_in(&learned_again));
+    assert!(!company.is_let_in(&text(&made)));
+
+    // A person who refreshes the key is the only one who knows its secret.
+    let (thief, other) = (make(), make());
+    refresh(&text(&thief), &other);
+    let mended = refresh(&admin, &other);
+    revoke(&thief);
+    assert!(company.is_let_in(&mended));
+
+    // The secret of a person's key, and a key made with it.
+    let mut body = key_in(&company, "red", "ADMIN");
+    body["account_role"] = json!({"type": "PREDEFINED", "name": "ADMIN"});
+    let thief = company.builder.ask("POST", "/v2/api-keys", &body);
+    let own = company.builder.ask(
+        "POST",
+        "/v2/api-keys",
+        &json!({"name": "own", "key_type": "USER"}),
+    );
+    let learned = refresh(&text(&thief), &own);
+    let (status, made) = company.send(
+        &learned,
+        "POST",
+        "/v2/api-keys",
+        &json!({"name": "more", "key_type": "USER"}),
+    );
+    assert_eq!(status, 201, "{made}");
+    assert!(company.is_let_in(&text(&made)));
+    revoke(&thief);
+    assert!(!company.is_let_in(&learned));
+    assert!(!company.is_let_in(&text(&made)));
+    assert!(company.is_let_in(&admin));
+}
+
+#[test]
 fn a_service_key_that_loses_its_last_place_takes_along_what_it_made() {
     let mut company = Scene::new();
     let other = company

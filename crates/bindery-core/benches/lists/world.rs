@@ -329,6 +329,7 @@ fn put_key(state: &mut State, number: u32, owner: KeyOwner, created_by: UserId) 
         is_enforcement_point: false,
         is_sign_in: false,
         last_spaces: Vec::new(),
+        ends_with: None,
     }));
 }
 

@@ -47,13 +47,14 @@ impl Command for CreateUserKey {
             owner: KeyOwner::User(context.user()),
             created_by: context.user(),
             created_at: context.now,
-            expires_at: first_expiry(state, context, context.user(), self.expires_at)?,
+            expires_at: first_expiry(state, context, bot_behind(state, context), self.expires_at)?,
             is_revoked: false,
             secret: self.secret.clone(),
             previous: None,
             is_enforcement_point: false,
             is_sign_in: false,
             last_spaces: Vec::new(),
+            ends_with: bot_behind(state, context),
         };
         Ok(Decided {
             changes: vec![Change::PutApiKey(key.clone())],
@@ -117,7 +118,7 @@ impl Command for CreateServiceKey {
         self.authorize(state, context)?;
         self.check_roles_exist(state)?;
         let (account_role, seats) = self.check_roles(state, context)?;
-        let expires_at = first_expiry(state, context, context.user(), self.expires_at)?;
+        let expires_at = first_expiry(state, context, bot_behind(state, context), self.expires_at)?;
         Ok(self.make(state, context, account_role, &seats, expires_at))
     }
 }
@@ -252,6 +253,8 @@ impl CreateServiceKey {
             is_enforcement_point: false,
             is_sign_in: false,
             last_spaces: Vec::new(),
+            // The creator of what a bot makes says it already.
+            ends_with: bot_behind(state, context).filter(|bot| *bot != context.user()),
         };
         let mut changes = vec![
             Change::PutUser(user.clone()),
@@ -394,12 +397,12 @@ fn require_developer_access(state: &State, context: &Context) -> Result<(), Refu
 fn first_expiry(
     state: &State,
     context: &Context,
-    maker: UserId,
+    maker: Option<UserId>,
     wanted: Option<Timestamp>,
 ) -> Result<Option<Timestamp>, Refusal> {
     let max_seconds = state.account().settings.key_lifetime_max_seconds;
     let longest = max_seconds.map(|seconds| context.now.plus_seconds(seconds));
-    let makers_end = check_maker(state, context, maker, wanted)?;
+    let makers_end = end_of_bot(state, context, maker, wanted)?;
     let Some(wanted) = wanted else {
         return Ok(longest.into_iter().chain(makers_end).min());
     };
@@ -416,14 +419,48 @@ fn first_expiry(
     }
 }
 
-/// The end of the service key that made a key, if one did. Nothing that it makes ends later.
-fn check_maker(
+/// The bot whose end is the end of all that this caller makes or learns: itself, or the one that learned the secret of its key.
+fn bot_behind(state: &State, context: &Context) -> Option<UserId> {
+    let Caller::Key { user, key } = context.caller else {
+        return None;
+    };
+    if state.key_of_bot(user).is_some() {
+        return Some(user);
+    }
+    state.api_key(key)?.ends_with
+}
+
+/// The bot that a key ends with once the caller has refreshed it.
+///
+/// A caller that ends with this very key changes nothing here: it would only shake off the bot that learned the secret before.
+fn bot_behind_refreshed(state: &State, context: &Context, old: &ApiKey) -> Option<UserId> {
+    let bot = bot_behind(state, context);
+    let mut waiting: Vec<UserId> = bot.into_iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(bot) = waiting.pop() {
+        let Some(key) = state.key_of_bot(bot).filter(|key| seen.insert(*key)) else {
+            continue;
+        };
+        if key == old.id {
+            return old.ends_with;
+        }
+        if let Some(key) = state.api_key(key) {
+            waiting.push(key.created_by);
+            waiting.extend(key.ends_with);
+        }
+    }
+    bot
+}
+
+/// The end of a bot's key: nothing that the bot makes or learns ends later.
+fn end_of_bot(
     state: &State,
     context: &Context,
-    maker: UserId,
+    bot: Option<UserId>,
     wanted: Option<Timestamp>,
 ) -> Result<Option<Timestamp>, Refusal> {
-    let Some(key) = state.key_of_bot(maker).and_then(|key| state.api_key(key)) else {
+    let key = bot.and_then(|bot| state.key_of_bot(bot));
+    let Some(key) = key.and_then(|key| state.api_key(key)) else {
         return Ok(None);
     };
     let is_beyond = wanted.is_some_and(|wanted| key.expires_at.is_some_and(|end| end < wanted));
@@ -433,13 +470,13 @@ fn check_maker(
     Ok(key.expires_at)
 }
 
-/// A service key that refreshes a key learns its secret, so the secret ends no later than that service key does.
+/// Whoever refreshes a key learns its secret. If that is a bot, the secret ends no later than the bot's key.
 fn check_refresher(
     state: &State,
     context: &Context,
     expires_at: Option<Timestamp>,
 ) -> Result<(), Refusal> {
-    let own_end = check_maker(state, context, context.user(), expires_at)?;
+    let own_end = end_of_bot(state, context, bot_behind(state, context), expires_at)?;
     if own_end.is_some() && expires_at.is_none() {
         return Err(Refusal::Unprocessable(Unprocessable::ExpiryBeyondMaker));
     }
@@ -501,10 +538,10 @@ impl Command for RefreshApiKey {
                 return refuse(Unprocessable::ExpiryPast);
             }
             (Some(_), Some(wanted)) => {
-                check_maker(state, context, old.created_by, Some(wanted))?;
+                end_of_bot(state, context, Some(old.created_by), Some(wanted))?;
                 Some(wanted)
             }
-            (None, wanted) => first_expiry(state, context, old.created_by, wanted)?,
+            (None, wanted) => first_expiry(state, context, Some(old.created_by), wanted)?,
         };
         check_refresher(state, context, expires_at)?;
         let grace_end = context.now.plus_seconds(self.grace_seconds);
@@ -517,11 +554,12 @@ impl Command for RefreshApiKey {
             expires_at,
             secret: self.secret.clone(),
             previous: (self.grace_seconds > 0).then_some(previous),
+            ends_with: bot_behind_refreshed(state, context, old),
             ..old.as_ref().clone()
         };
         let mut changes = vec![Change::PutApiKey(key.clone())];
         if let (KeyOwner::Service(bot), Some(end)) = (key.owner, key.expires_at) {
-            cascade::shorten_made_by(state, bot, end, &mut changes);
+            cascade::shorten_what_ends_with(state, bot, end, &mut changes);
         }
         Ok(Decided {
             changes,
@@ -530,7 +568,7 @@ impl Command for RefreshApiKey {
     }
 }
 
-/// Ends a key for good, with what it made. Once more is no change.
+/// Ends a key for good, with what it made and what it learned the secret of. Once more is no change.
 #[derive(Clone, Debug)]
 pub struct RevokeApiKey {
     /// Which.

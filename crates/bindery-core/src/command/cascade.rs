@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::api_key::ApiKey;
+use crate::api_key::{ApiKey, KeyOwner};
 use crate::change::Change;
 use crate::id::{ApiKeyId, Id as _, OrganizationId, ProjectId, RoleBindingId, SpaceId, UserId};
 use crate::listing::{Candidates, KeyKind, Marked, Privacy, Validity, under};
@@ -186,7 +186,7 @@ enum LastSpaces {
     Dropped,
 }
 
-/// Revokes a service key and those that it made, at any depth.
+/// Revokes a service key, those that it made and those whose secrets it learned, at any depth.
 pub(super) fn revoke_service_key(state: &State, key: &ApiKey, changes: &mut Vec<Change>) {
     end_service_key(state, key, LastSpaces::Kept, &mut BTreeSet::new(), changes);
 }
@@ -203,6 +203,10 @@ fn end_service_key(
         if !ended.insert(key.id) {
             continue;
         }
+        let KeyOwner::Service(bot) = key.owner else {
+            revoke(key, changes);
+            continue;
+        };
         let last = ApiKey {
             last_spaces: match last_spaces {
                 LastSpaces::Kept => state.spaces_of_key(key),
@@ -211,22 +215,22 @@ fn end_service_key(
             ..key.clone()
         };
         revoke(&last, changes);
-        retire_bot(state, key.principal(), changes);
-        waiting.extend(state.valid_service_keys_of(key.principal()));
+        retire_bot(state, bot, changes);
+        waiting.extend(state.keys_that_end_with(bot));
     }
 }
 
-/// The service keys that a service key made, at any depth, end no later than it.
-pub(super) fn shorten_made_by(
+/// What a service key made, and what it learned the secret of, at any depth, ends no later than it.
+pub(super) fn shorten_what_ends_with(
     state: &State,
     bot: UserId,
     end: Timestamp,
     changes: &mut Vec<Change>,
 ) {
-    let mut makers = vec![bot];
+    let mut bots = vec![bot];
     let mut seen = BTreeSet::new();
-    while let Some(maker) = makers.pop() {
-        for key in state.valid_service_keys_of(maker) {
+    while let Some(bot) = bots.pop() {
+        for key in state.keys_that_end_with(bot) {
             if !seen.insert(key.id) {
                 continue;
             }
@@ -236,7 +240,9 @@ pub(super) fn shorten_made_by(
                     ..key.clone()
                 }));
             }
-            makers.push(key.principal());
+            if let KeyOwner::Service(bot) = key.owner {
+                bots.push(bot);
+            }
         }
     }
 }
@@ -335,6 +341,13 @@ impl State {
         )
         .filter_map(|key| self.api_key(key))
         .map(AsRef::as_ref)
+    }
+
+    /// The valid keys that end with a bot's key: those that the bot made, and those whose secrets it learned.
+    pub(crate) fn keys_that_end_with(&self, bot: UserId) -> impl Iterator<Item = &ApiKey> {
+        let learned = under(&self.listing.keys_that_end_with, bot, ApiKeyId::NOBODY);
+        let learned = learned.filter_map(|key| self.api_key(key));
+        (self.valid_service_keys_of(bot)).chain(learned.map(AsRef::as_ref))
     }
 
     /// The key that a bot lives by.

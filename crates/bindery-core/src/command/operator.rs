@@ -186,5 +186,6 @@ pub(super) fn user_key(
         is_enforcement_point: false,
         is_sign_in: false,
         last_spaces: Vec::new(),
+        ends_with: None,
     }
 }

@@ -283,6 +283,7 @@ impl World {
             is_enforcement_point: false,
             is_sign_in: false,
             last_spaces: Vec::new(),
+            ends_with: None,
         }));
     }
 

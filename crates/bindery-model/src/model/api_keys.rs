@@ -30,7 +30,8 @@ impl Model {
             return Err(Refusal::Forbidden(Forbidden::BotMakesUserKey));
         }
         self.require_developer_access(&caller)?;
-        let expires_at = self.first_expiry(context.now, context.user(), command.expires_at)?;
+        let behind = self.bot_behind(context);
+        let expires_at = self.first_expiry(context.now, behind, command.expires_at)?;
         let id = self.next();
         self.api_keys.push(ApiKey {
             id,
@@ -46,6 +47,7 @@ impl Model {
             is_enforcement_point: false,
             is_sign_in: false,
             last_spaces: Vec::new(),
+            ends_with: behind,
         });
         Ok(())
     }
@@ -87,8 +89,11 @@ impl Model {
                 self.check_key_space(context, place.organization, seat)?;
             }
         }
-        let expires_at = self.first_expiry(context.now, context.user(), command.expires_at)?;
-        self.make_service_key(context, command, account_role, expires_at);
+        let behind = self.bot_behind(context);
+        let expires_at = self.first_expiry(context.now, behind, command.expires_at)?;
+        // Of what a bot makes, its creator says so.
+        let behind = behind.filter(|bot| *bot != context.user());
+        self.make_service_key(context, command, account_role, expires_at, behind);
         Ok(())
     }
 
@@ -210,6 +215,7 @@ impl Model {
         command: &CreateServiceKey,
         account_role: AccountRole,
         expires_at: Option<Timestamp>,
+        ends_with: Option<UserId>,
     ) {
         let (bot, key) = (self.next(), self.next());
         self.users.push(User {
@@ -236,6 +242,7 @@ impl Model {
             is_enforcement_point: false,
             is_sign_in: false,
             last_spaces: Vec::new(),
+            ends_with,
         });
         for place in &command.organizations {
             if let Assignment::Predefined(role) = place.role {
@@ -318,14 +325,15 @@ impl Model {
                 return Err(unprocessable(Unprocessable::ExpiryPast));
             }
             (Some(_), Some(wanted)) => {
-                self.makers_end(context.now, old.created_by, Some(wanted))?;
+                self.end_of_bot(context.now, Some(old.created_by), Some(wanted))?;
                 Some(wanted)
             }
             // Unbounded: as at creation.
-            (None, wanted) => self.first_expiry(context.now, old.created_by, wanted)?,
+            (None, wanted) => self.first_expiry(context.now, Some(old.created_by), wanted)?,
         };
         // A service key that ends hands itself no secret that ends later.
-        let own_end = self.makers_end(context.now, context.user(), expires_at)?;
+        let behind = self.bot_behind(context);
+        let own_end = self.end_of_bot(context.now, behind, expires_at)?;
         if let (Some(_), None) = (own_end, expires_at) {
             return Err(unprocessable(Unprocessable::ExpiryBeyondMaker));
         }
@@ -337,8 +345,13 @@ impl Model {
                 _ => grace_end,
             },
         };
+        let ends_with = match behind {
+            Some(bot) if self.ends_by(bot, &old) => old.ends_with,
+            behind => behind,
+        };
         for key in &mut self.api_keys {
             if key.id == command.key {
+                key.ends_with = ends_with;
                 key.expires_at = expires_at;
                 key.secret = command.secret.clone();
                 key.previous = if command.grace_seconds > 0 {
@@ -349,21 +362,28 @@ impl Model {
             }
         }
         if let (KeyOwner::Service(bot), Some(end)) = (old.owner, expires_at) {
-            self.shorten_made_by(bot, end);
+            self.shorten_what_ends_with(bot, end);
         }
         Ok(())
     }
 
-    /// What a service key made ends no later than it.
-    fn shorten_made_by(&mut self, bot: UserId, end: Timestamp) {
-        for id in self.made_by(bot) {
-            let mut made = None;
-            for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
-                key.expires_at = Some(key.expires_at.map_or(end, |own| own.min(end)));
-                made = Some(key.principal());
+    /// What a service key made or learned ends no later than it.
+    fn shorten_what_ends_with(&mut self, bot: UserId, end: Timestamp) {
+        let mut bots = vec![bot];
+        let mut seen = Vec::new();
+        while let Some(bot) = bots.pop() {
+            if seen.contains(&bot) {
+                continue;
             }
-            if let Some(made) = made {
-                self.shorten_made_by(made, end);
+            seen.push(bot);
+            let ids = self.ending_with(bot);
+            for key in &mut self.api_keys {
+                if ids.contains(&key.id) {
+                    key.expires_at = Some(key.expires_at.map_or(end, |own| own.min(end)));
+                    if let KeyOwner::Service(bot) = key.owner {
+                        bots.push(bot);
+                    }
+                }
             }
         }
     }
@@ -460,10 +480,10 @@ impl Model {
     fn first_expiry(
         &self,
         now: Timestamp,
-        maker: UserId,
+        maker: Option<UserId>,
         wanted: Option<Timestamp>,
     ) -> Result<Option<Timestamp>, Refusal> {
-        let makers_end = self.makers_end(now, maker, wanted)?;
+        let makers_end = self.end_of_bot(now, maker, wanted)?;
         let max_seconds = self.account.settings.key_lifetime_max_seconds;
         let max = max_seconds.map(|seconds| later(now, seconds));
         match (wanted, max, makers_end) {
@@ -483,15 +503,38 @@ impl Model {
         }
     }
 
-    /// When the service key ends that makes or made a key. It must be alive, and last as long as the key.
-    fn makers_end(
+    /// The bot with which everything ends that this caller makes or learns: the caller, or who learned the secret of its key.
+    fn bot_behind(&self, context: &Context) -> Option<UserId> {
+        let Caller::Key { user, key } = context.caller else {
+            return None;
+        };
+        for one in &self.api_keys {
+            if one.owner == KeyOwner::Service(user) {
+                return Some(user);
+            }
+        }
+        self.api_key(key)?.ends_with
+    }
+
+    /// Whether a bot's key would end if this key were revoked: it is this key, or was made or learned by what ends then.
+    fn ends_by(&self, bot: UserId, key: &ApiKey) -> bool {
+        let mut without = self.clone();
+        without.revoke(key.id);
+        without
+            .api_keys
+            .iter()
+            .any(|one| one.owner == KeyOwner::Service(bot) && one.is_revoked)
+    }
+
+    /// When the key of a bot ends that makes, made or learned another key. It must be alive, and last as long as that key.
+    fn end_of_bot(
         &self,
         now: Timestamp,
-        maker: UserId,
+        bot: Option<UserId>,
         wanted: Option<Timestamp>,
     ) -> Result<Option<Timestamp>, Refusal> {
         for key in &self.api_keys {
-            if key.owner == KeyOwner::Service(maker) {
+            if bot.map(KeyOwner::Service) == Some(key.owner) {
                 let is_shorter = match (key.expires_at, wanted) {
                     (Some(end), Some(wanted)) => end < wanted,
                     _ => false,

@@ -112,9 +112,11 @@ impl Model {
         let mut reached = Vec::new();
         let mut makers = vec![id];
         while let Some(id) = makers.pop() {
-            if let Some(KeyOwner::Service(bot)) = self.api_key(id).map(|key| key.owner) {
+            if let Some(KeyOwner::Service(bot)) = self.api_key(id).map(|key| key.owner)
+                && reached.iter().all(|(other, _)| *other != id)
+            {
                 reached.push((id, self.spaces_bound_to(bot)));
-                makers.extend(self.made_by(bot));
+                makers.extend(self.ending_with(bot));
             }
         }
         self.revoke(id);
@@ -127,11 +129,11 @@ impl Model {
         }
     }
 
-    /// The service keys that a user made and that aren't revoked.
-    pub(super) fn made_by(&self, user: UserId) -> Vec<ApiKeyId> {
+    /// The keys that a bot made or learned the secret of, and that aren't revoked.
+    pub(super) fn ending_with(&self, bot: UserId) -> Vec<ApiKeyId> {
         let mut made = Vec::new();
         for key in &self.api_keys {
-            if key.created_by == user && !key.is_revoked && key.owner != KeyOwner::User(user) {
+            if (key.created_by == bot || key.ends_with == Some(bot)) && !key.is_revoked {
                 made.push(key.id);
             }
         }
@@ -139,7 +141,7 @@ impl Model {
     }
 
     /// A key, with the secret in its grace time; with a service key its bot, who is kept with nothing in its hands, and all the
-    /// service keys that the bot made.
+    /// keys that end with the bot.
     pub(super) fn revoke(&mut self, id: ApiKeyId) {
         for key in &mut self.api_keys {
             if key.id == id {
@@ -151,8 +153,8 @@ impl Model {
         if let Some(KeyOwner::Service(bot)) = self.api_key(id).map(|key| key.owner) {
             self.drop_holdings(bot);
             self.make_inactive(bot);
-            for made in self.made_by(bot) {
-                self.revoke(made);
+            for key in self.ending_with(bot) {
+                self.revoke(key);
             }
         }
     }

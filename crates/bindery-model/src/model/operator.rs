@@ -93,6 +93,7 @@ impl Model {
             is_enforcement_point: false,
             is_sign_in: false,
             last_spaces: Vec::new(),
+            ends_with: None,
         });
     }
 }

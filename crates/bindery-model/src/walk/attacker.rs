@@ -435,13 +435,7 @@ impl Walk {
                 && secret == Some(key.secret.hash)
             {
                 let (id, user) = (key.id, key.principal());
-                // A key that somebody else made is not made by who refreshes it.
-                let root = if matches!(command, AnyCommand::RefreshApiKey(_)) {
-                    Root::Person
-                } else {
-                    root
-                };
-                let root = *self.attacker.roots.entry(id).or_insert(root);
+                self.attacker.roots.insert(id, root);
                 if self.state.user(user).is_some_and(|user| !user.is_human()) {
                     self.attacker.own.insert(user);
                 }

@@ -173,6 +173,7 @@ fn bot() -> Vec<Change> {
         is_enforcement_point: false,
         is_sign_in: false,
         last_spaces: Vec::new(),
+        ends_with: None,
     };
     vec![Change::PutUser(user), Change::PutApiKey(key)]
 }

@@ -156,6 +156,7 @@ pub(super) fn key(number: u32, owner: KeyOwner) -> Change {
         is_enforcement_point: true,
         is_sign_in: true,
         last_spaces: vec![SpaceId::new(1), SpaceId::new(2)],
+        ends_with: None,
     })
 }
 

@@ -93,6 +93,7 @@ pub(crate) fn append_key(store: &dyn Store, number: u32) {
         is_enforcement_point: false,
         is_sign_in: false,
         last_spaces: Vec::new(),
+        ends_with: None,
     };
     let entry = Entry {
         changes: vec![Change::PutApiKey(key)],
