@@ -1,14 +1,19 @@
 //! Which connections there are, and which of them has to go when there is no room for another.
 //!
-//! A connection is unproven until a request on it was authenticated. When the server is full, or a client address has its fill of
-//! unproven connections, the one that has been unproven for the longest goes; if there is none, the proven one that has been idle
-//! for the longest. So new clients never wait for old ones. A connection on which a request is being worked on stays.
+//! A connection is unproven until a request on it was authenticated; from then on it belongs to the key of that request. When a
+//! client address has its fill of unproven connections, the longest unproven one of them goes. When the server is full, one goes of
+//! those that are the most: an unproven one if they are more than their share, else one of the key that has the most in the account
+//! that has the most. Of these, the longest idle goes. So new clients never wait for old ones, and an account with many connections
+//! costs other accounts none of theirs. A connection on which a request is being worked on stays; on one that goes, no request begins any
+//! more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bindery_core::command::Caller;
+use bindery_core::id::AccountId;
 use bindery_node::Counter;
 use tokio::sync::Notify;
 
@@ -17,13 +22,18 @@ use crate::framing::Refused;
 
 /// How many connections more than allowed may be open while they close.
 pub(crate) const LEAVING_MAX: usize = 64;
+/// What unproven connections may have of all when the server is full.
+const UNPROVEN_SHARE: usize = 4;
+
+/// The first key that a connection has shown.
+pub(crate) type ConnectionOwner = (AccountId, Caller);
 
 /// One connection, as its stream, its requests and the table share it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: IpAddr,
     place: AtomicU64,
-    is_proven: AtomicBool,
+    owner: OnceLock<ConnectionOwner>,
     stage: AtomicU8,
     /// Requests so far.
     requests: AtomicU64,
@@ -35,16 +45,22 @@ pub(crate) struct Connection {
 }
 
 /// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Stage {
     /// Its client, which sends a head, takes an answer, or does nothing.
     Idle = 0,
-    /// Its client, which sends a body.
-    Receiving = 1,
+    /// Something before the work on a request begins: its body, or a revision that it wants.
+    Waiting = 1,
     /// The server.
     Working = 2,
+    /// Its end: it was chosen to go.
+    Leaving = 3,
 }
+
+/// The connection was chosen to go before work on the request began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaving;
 
 /// All connections.
 #[derive(Debug)]
@@ -65,9 +81,19 @@ struct Inner {
     unproven: BTreeMap<u64, Arc<Connection>>,
     /// Those of [`Self::unproven`] that are counted by address.
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
-    /// By when they were last seen to be in use, with the number of requests then.
-    proven: BTreeMap<u64, (Arc<Connection>, u64)>,
+    proven: HashMap<AccountId, OfAccount>,
+    proven_count: usize,
 }
+
+/// The proven connections of an account.
+#[derive(Debug, Default)]
+struct OfAccount {
+    count: usize,
+    keys: HashMap<Caller, OfKey>,
+}
+
+/// The proven connections of a key by when they were last seen to be in use, with the number of requests then.
+type OfKey = BTreeMap<u64, (Arc<Connection>, u64)>;
 
 impl ConnectionTable {
     pub(crate) fn new(max: usize, unproven_per_address_max: usize) -> Arc<Self> {
@@ -106,8 +132,8 @@ impl ConnectionTable {
     /// trusted proxy stands for many clients, so it isn't counted by its address.
     pub(crate) fn open(self: &Arc<Self>, peer: IpAddr, is_trusted: bool) -> Option<Open> {
         let mut inner = self.inner();
-        if inner.unproven.len() + inner.proven.len() >= self.max {
-            let evicted = inner.take_longest_idle()?;
+        if inner.unproven.len() + inner.proven_count >= self.max {
+            let evicted = inner.take_one(self.max)?;
             self.evict(&evicted);
         }
         let address = (!is_trusted).then(|| household(peer.to_canonical()));
@@ -117,8 +143,8 @@ impl ConnectionTable {
                 .get(&address)
                 .filter(|places| places.len() >= self.unproven_per_address_max);
             if let Some(places) = full {
-                let waits = |place: &&u64| inner.unproven[*place].stage() != Stage::Working;
-                let place = places.iter().find(waits).copied()?;
+                let leaves = |place: &&u64| inner.unproven[*place].leave(Stage::Waiting);
+                let place = places.iter().find(leaves).copied()?;
                 if let Some(evicted) = inner.take_unproven(place) {
                     self.evict(&evicted);
                 }
@@ -128,7 +154,7 @@ impl ConnectionTable {
         let connection = Arc::new(Connection {
             peer,
             place: AtomicU64::new(place),
-            is_proven: AtomicBool::new(false),
+            owner: OnceLock::new(),
             stage: AtomicU8::new(Stage::Idle as u8),
             requests: AtomicU64::new(0),
             evicted: Notify::new(),
@@ -146,7 +172,7 @@ impl ConnectionTable {
 
     /// Makes room where the system has none for another connection.
     pub(crate) fn evict_one(&self) {
-        let evicted = self.inner().take_longest_idle();
+        let evicted = self.inner().take_one(self.max);
         if let Some(evicted) = evicted {
             self.evict(&evicted);
         }
@@ -176,34 +202,109 @@ impl Inner {
         Some(connection)
     }
 
-    /// The one that goes first.
-    fn take_longest_idle(&mut self) -> Option<Arc<Connection>> {
-        let unproven = self.unproven.iter();
-        let mut waiting = unproven.filter(|(_, one)| one.stage() != Stage::Working);
-        if let Some(place) = waiting.next().map(|(place, _)| *place) {
-            return self.take_unproven(place);
+    fn put_proven(&mut self, owner: ConnectionOwner, connection: Arc<Connection>) {
+        let place = self.next_place();
+        connection.place.store(place, Ordering::Relaxed);
+        let requests = connection.requests.load(Ordering::Relaxed);
+        let (account, key) = owner;
+        let of_account = self.proven.entry(account).or_default();
+        let of_key = of_account.keys.entry(key).or_default();
+        of_key.insert(place, (connection, requests));
+        of_account.count += 1;
+        self.proven_count += 1;
+    }
+
+    fn take_proven(&mut self, owner: ConnectionOwner, place: u64) -> Option<Arc<Connection>> {
+        let (account, key) = owner;
+        let of_account = self.proven.get_mut(&account)?;
+        let of_key = of_account.keys.get_mut(&key)?;
+        let (connection, _) = of_key.remove(&place)?;
+        if of_key.is_empty() {
+            of_account.keys.remove(&key);
         }
-        // Only Idle ones at first, then those that are in the middle of a body.
-        for spared in [Stage::Receiving, Stage::Working] {
-            for _ in 0..self.proven.len() {
-                let (_, (connection, seen)) = self.proven.pop_first()?;
-                let requests = connection.requests.load(Ordering::Relaxed);
-                if requests == seen && connection.stage() < spared {
-                    return Some(connection);
+        of_account.count -= 1;
+        self.proven_count -= 1;
+        if of_account.count == 0 {
+            self.proven.remove(&account);
+        }
+        Some(connection)
+    }
+
+    /// The one that goes first if so many is all that there may be.
+    fn take_one(&mut self, max: usize) -> Option<Arc<Connection>> {
+        if self.unproven.len() > max / UNPROVEN_SHARE || self.proven_count == 0 {
+            let longest = self.take_longest_unproven();
+            longest.or_else(|| self.take_of_the_most())
+        } else {
+            let of_the_most = self.take_of_the_most();
+            of_the_most.or_else(|| self.take_longest_unproven())
+        }
+    }
+
+    fn take_longest_unproven(&mut self) -> Option<Arc<Connection>> {
+        let mut unproven = self.unproven.iter();
+        let (place, _) = unproven.find(|(_, one)| one.leave(Stage::Waiting))?;
+        self.take_unproven(*place)
+    }
+
+    /// One of the key with the most proven connections in the account with the most. If a request is being worked on in each of
+    /// them, one of the next key or account.
+    fn take_of_the_most(&mut self) -> Option<Arc<Connection>> {
+        let mut accounts: Vec<(usize, AccountId)> = self
+            .proven
+            .iter()
+            .map(|(account, of_account)| (of_account.count, *account))
+            .collect();
+        accounts.sort_unstable_by(|one, other| other.cmp(one));
+        // Only idle ones at first, then those whose requests still wait for something.
+        for latest in [Stage::Idle, Stage::Waiting] {
+            for (_, account) in &accounts {
+                let mut keys: Vec<(usize, Caller)> = self
+                    .proven
+                    .get(account)?
+                    .keys
+                    .iter()
+                    .map(|(key, of_key)| (of_key.len(), *key))
+                    .collect();
+                keys.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
+                for (_, key) in keys {
+                    if let Some(found) = self.take_longest_idle((*account, key), latest) {
+                        return Some(found);
+                    }
                 }
-                // In use since it was last looked at: a second chance, behind all others.
-                let place = self.next_place();
-                connection.place.store(place, Ordering::Relaxed);
-                self.proven.insert(place, (connection, requests));
             }
         }
         None
     }
-}
 
-impl PartialOrd for Stage {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        (*self as u8).partial_cmp(&(*other as u8))
+    /// Of a key's connections, the one that was in use the longest ago. One in use since it was last looked at has a second chance,
+    /// behind all others.
+    fn take_longest_idle(
+        &mut self,
+        owner: ConnectionOwner,
+        latest: Stage,
+    ) -> Option<Arc<Connection>> {
+        let (account, key) = owner;
+        let places: Vec<u64> = self
+            .proven
+            .get(&account)?
+            .keys
+            .get(&key)?
+            .keys()
+            .copied()
+            .collect();
+        for place in places {
+            let of_key = self.proven.get(&account)?.keys.get(&key)?;
+            let (connection, seen) = of_key.get(&place)?;
+            let is_unused = connection.requests.load(Ordering::Relaxed) == *seen;
+            let goes = is_unused && connection.leave(latest);
+            let connection = self.take_proven(owner, place)?;
+            if goes {
+                return Some(connection);
+            }
+            self.put_proven(owner, connection);
+        }
+        None
     }
 }
 
@@ -213,28 +314,46 @@ impl Connection {
         self.peer
     }
 
-    fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Relaxed) {
-            0 => Stage::Idle,
-            1 => Stage::Receiving,
-            _ => Stage::Working,
-        }
+    /// Goes from one stage to another, unless it is in a third one.
+    fn advance(&self, from: Stage, to: Stage) -> bool {
+        self.stage
+            .compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
-    /// What it waits for from here on.
-    pub(crate) fn enter(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Relaxed);
+    /// Takes it out of use, unless it is past this stage.
+    fn leave(&self, latest: Stage) -> bool {
+        let stages = [Stage::Idle, Stage::Waiting];
+        stages
+            .into_iter()
+            .filter(|stage| *stage <= latest)
+            .any(|stage| self.advance(stage, Stage::Leaving))
     }
 
     /// A request begins.
-    pub(crate) fn begin_request(&self) {
+    pub(crate) fn begin_request(&self) -> Result<(), Leaving> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.enter(Stage::Working);
+        self.advance(Stage::Idle, Stage::Working)
+            .then_some(())
+            .ok_or(Leaving)
+    }
+
+    /// The request waits for something before the work on it begins; until then its connection may be chosen to go.
+    pub(crate) fn begin_waiting(&self) {
+        self.advance(Stage::Working, Stage::Waiting);
+    }
+
+    /// The work on the request goes on.
+    pub(crate) fn end_waiting(&self) -> Result<(), Leaving> {
+        self.advance(Stage::Waiting, Stage::Working)
+            .then_some(())
+            .ok_or(Leaving)
     }
 
     /// A request is answered.
     pub(crate) fn end_request(&self) {
-        self.enter(Stage::Idle);
+        self.advance(Stage::Working, Stage::Idle);
+        self.advance(Stage::Waiting, Stage::Idle);
         if !self.is_proven() {
             let mut inner = self.table.inner();
             // Idle from here on.
@@ -256,33 +375,32 @@ impl Connection {
 
     /// Whether a request on it was authenticated.
     pub(crate) fn is_proven(&self) -> bool {
-        self.is_proven.load(Ordering::Relaxed)
+        self.owner().is_some()
+    }
+
+    /// The first key that was good on it.
+    pub(crate) fn owner(&self) -> Option<ConnectionOwner> {
+        self.owner.get().copied()
     }
 
     /// A request on it was authenticated.
-    pub(crate) fn prove(&self) {
+    pub(crate) fn prove(&self, owner: ConnectionOwner) {
         if self.is_proven() {
             return;
         }
         let mut inner = self.table.inner();
-        self.is_proven.store(true, Ordering::Relaxed);
+        if self.owner.set(owner).is_err() {
+            return;
+        }
         // One that was evicted just now stays out.
         if let Some(connection) = inner.take_unproven(self.place.load(Ordering::Relaxed)) {
-            let place = inner.next_place();
-            self.place.store(place, Ordering::Relaxed);
-            let requests = self.requests.load(Ordering::Relaxed);
-            inner.proven.insert(place, (connection, requests));
+            inner.put_proven(owner, connection);
         }
     }
 
     /// Resolves when it has to go.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
-    }
-
-    /// Whether a request is being worked on.
-    pub(crate) fn is_working(&self) -> bool {
-        self.stage() == Stage::Working
     }
 
     /// The answer that comes next is the last.
@@ -322,8 +440,10 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut inner = self.0.table.inner();
         let place = self.0.place.load(Ordering::Relaxed);
-        if inner.take_unproven(place).is_none() {
-            inner.proven.remove(&place);
+        if inner.take_unproven(place).is_none()
+            && let Some(owner) = self.0.owner()
+        {
+            inner.take_proven(owner, place);
         }
         drop(inner);
         self.0.table.open.fetch_sub(1, Ordering::Relaxed);
@@ -333,6 +453,7 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
+    use bindery_core::id::{ApiKeyId, UserId};
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -343,6 +464,14 @@ mod tests {
 
     fn open(table: &Arc<ConnectionTable>, peer: &str) -> Open {
         table.open(address(peer), false).expect("room")
+    }
+
+    fn key(account: u32, number: u32) -> ConnectionOwner {
+        let caller = Caller::Key {
+            user: UserId::new(number),
+            key: ApiKeyId::new(number),
+        };
+        (AccountId(account), caller)
     }
 
     fn is_evicted(connection: &Connection) -> bool {
@@ -364,7 +493,7 @@ mod tests {
                 .all(|one| !is_evicted(one))
         );
         // One that was authenticated doesn't count any more.
-        second.prove();
+        second.prove(key(1, 1));
         let fourth = open(&table, "2001:db8::4");
         assert!(
             [&second, &third, &fourth]
@@ -386,27 +515,68 @@ mod tests {
         let table = ConnectionTable::new(4, 100);
         let proven = ["10.0.0.1", "10.0.0.2"].map(|peer| open(&table, peer));
         for one in &proven {
-            one.prove();
+            one.prove(key(1, 1));
         }
         let strangers = ["10.0.0.3", "10.0.0.4"].map(|peer| open(&table, peer));
         // One that was answered is idle since then.
-        strangers[0].begin_request();
+        strangers[0].begin_request().unwrap();
         strangers[0].end_request();
         let next = open(&table, "10.0.0.5");
         assert!(is_evicted(&strangers[1]));
-        next.begin_request();
-        strangers[0].begin_request();
+        next.begin_request().unwrap();
+        strangers[0].begin_request().unwrap();
         // Those who are being worked for stay; of the others, that which was used last stays longest.
-        proven[0].begin_request();
+        proven[0].begin_request().unwrap();
         proven[0].end_request();
         let one_more = open(&table, "10.0.0.6");
         assert!(is_evicted(&proven[1]) && !is_evicted(&proven[0]));
-        one_more.prove();
-        one_more.begin_request();
-        proven[0].begin_request();
+        one_more.prove(key(1, 1));
+        one_more.begin_request().unwrap();
+        proven[0].begin_request().unwrap();
         assert!(table.open(address("10.0.0.7"), false).is_none());
-        proven[0].enter(Stage::Receiving);
+        proven[0].begin_waiting();
         assert!(table.open(address("10.0.0.7"), false).is_some());
         assert!(is_evicted(&proven[0]));
+        assert_eq!(
+            proven[0].end_waiting(),
+            Err(Leaving),
+            "its request is not begun"
+        );
+        assert_eq!(proven[1].begin_request(), Err(Leaving));
+    }
+
+    #[test]
+    fn an_account_or_key_with_many_connections_costs_others_none_of_theirs() {
+        let table = ConnectionTable::new(8, 100);
+        let prove = |peer: &str, owner| {
+            let connection = open(&table, peer);
+            connection.prove(owner);
+            connection
+        };
+        // The oldest and longest idle is of an account with few.
+        let quiet = prove("10.0.0.1", key(1, 1));
+        let second_key = prove("10.0.0.2", key(2, 2));
+        let many: Vec<Open> = (0..6).map(|_| prove("10.0.0.2", key(2, 1))).collect();
+        let newcomers: Vec<Open> = (0..6).map(|_| prove("10.0.0.3", key(3, 1))).collect();
+        assert!(!is_evicted(&quiet), "an account of its own");
+        assert!(!is_evicted(&second_key), "a key with few");
+        let evicted = |of: &[Open]| of.iter().filter(|one| is_evicted(one)).count();
+        // Six had to go, of those who had the most then.
+        assert_eq!((evicted(&many), evicted(&newcomers)), (4, 2));
+        drop((quiet, second_key, many, newcomers));
+        assert_eq!(table.inner().proven_count, 0);
+        assert!(table.inner().proven.is_empty());
+    }
+
+    #[test]
+    fn strangers_keep_a_share_of_a_full_server_and_no_more() {
+        let table = ConnectionTable::new(8, 100);
+        let proven: Vec<Open> = (0..8).map(|_| open(&table, "10.0.0.1")).collect();
+        for one in &proven {
+            one.prove(key(1, 1));
+        }
+        let strangers: Vec<Open> = (0..6).map(|_| open(&table, "10.0.0.2")).collect();
+        let evicted = |of: &[Open]| of.iter().filter(|one| is_evicted(one)).count();
+        assert_eq!((evicted(&proven), evicted(&strangers)), (3, 3));
     }
 }

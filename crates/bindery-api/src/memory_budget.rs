@@ -20,9 +20,7 @@ const STRANGERS_SHARE: usize = 4;
 pub(crate) enum Owner {
     /// A connection on which no key has been shown yet.
     Stranger,
-    /// A connection on which some key has been shown.
-    Known,
-    /// A request of this key.
+    /// A request of this key, or a connection on which it was the first to be shown.
     Key(AccountId, Caller),
 }
 
@@ -73,7 +71,6 @@ impl MemoryBudget {
             .then_some(())
             .ok_or(Exhausted::Whole)?;
         let shared = match owner {
-            Owner::Known => Ok(()),
             Owner::Stranger => take(&self.strangers, bytes, self.max / STRANGERS_SHARE)
                 .then_some(())
                 .ok_or(Exhausted::Whole),
@@ -112,7 +109,6 @@ impl MemoryBudget {
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         match owner {
-            Owner::Known => {}
             Owner::Stranger => {
                 self.strangers.fetch_sub(bytes, Ordering::Relaxed);
             }

@@ -16,6 +16,7 @@ use bindery_node::{ExecuteError, KEY_COMMANDS_MAX, PERSON_COMMANDS_MAX, RefusedA
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
+use crate::connection_table::Leaving;
 use crate::memory_budget::Exhausted;
 use crate::rate::{Bucket, Limited};
 use crate::turns::{Level, QueueFull};
@@ -165,6 +166,15 @@ impl Problem {
         Self::retry(
             StatusCode::SERVICE_UNAVAILABLE,
             "the memory for requests that are arriving (`--request-memory-mib`) is used up; send a smaller head, or try again",
+        )
+    }
+
+    /// 503: the connection was chosen to make room for another one before the work on this request began.
+    pub(crate) fn leaving(_: Leaving) -> Self {
+        Self::retry(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "there are more connections than the server takes (`--connections`), and this one makes room; nothing was done, so send \
+            the request again on a new connection",
         )
     }
 

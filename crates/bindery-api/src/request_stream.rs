@@ -171,11 +171,10 @@ impl<S> RequestStream<S> {
 
     /// A request begins: what was reserved for the one before isn't needed any more.
     fn begin(&mut self) {
-        let owner = if self.connection.is_proven() {
-            Owner::Known
-        } else {
-            Owner::Stranger
-        };
+        let owner = self.connection.owner();
+        let owner = owner.map_or(Owner::Stranger, |(account, caller)| {
+            Owner::Key(account, caller)
+        });
         self.reserved.reset(owner);
     }
 }

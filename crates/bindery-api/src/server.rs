@@ -37,7 +37,7 @@ use crate::call::{
     audited_text, audited_variables, noted,
 };
 use crate::client_address::{self, Network};
-use crate::connection_table::{Connection, ConnectionTable};
+use crate::connection_table::{Connection, ConnectionTable, Leaving};
 use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
@@ -127,6 +127,7 @@ impl Server {
         &self,
         request: Request<Incoming>,
         connection: &Connection,
+        begun: Result<(), Leaving>,
     ) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
@@ -134,10 +135,13 @@ impl Server {
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
-        let answered = AssertUnwindSafe(self.answer(request, connection, &request_id, &frame))
-            .catch_unwind()
-            .await;
-        let answered = answered.unwrap_or_else(|_| Err(Problem::internal()));
+        let answered = match begun {
+            Ok(()) => AssertUnwindSafe(self.answer(request, connection, &request_id, &frame))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(Problem::internal())),
+            Err(leaving) => Err(Problem::leaving(leaving)),
+        };
         let mut response =
             answered.unwrap_or_else(|problem| problem.render(&shown(uri.path()), &request_id));
         // What nobody reads would stand before the next request.
@@ -170,6 +174,7 @@ impl Server {
         response
     }
 
+    /// What takes long or is rare waits in a box of its own, so that each request holds only the memory of what it waits for.
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -196,10 +201,17 @@ impl Server {
         let route = self.router.find(request.method(), path);
         let client =
             client_address::client(connection.peer(), request.headers(), &self.trusted_proxies);
-        let known = self.identify(key.as_ref(), client, &route, request.headers(), frame);
+        let known = self.identify(
+            key.as_ref(),
+            client,
+            &route,
+            request.headers(),
+            connection,
+            frame,
+        );
         let known = known.await?;
-        if known.is_some() {
-            connection.prove();
+        if let Some(known) = &known {
+            connection.prove((known.account.id(), known.caller));
         }
         let now = self.services.node.clock().now();
         let now = known
@@ -227,7 +239,9 @@ impl Server {
         };
         let owner = asked.owner;
         let answer = match (operation.handler, known) {
-            (Handler::Open(handler), _) => self.answer_open(asked, handler, request).await?,
+            (Handler::Open(handler), _) => {
+                Box::pin(self.answer_open(asked, handler, request)).await?
+            }
             (Handler::Public(handler), _) => {
                 Query::parse(request.uri().query().unwrap_or_default(), operation.query)?;
                 let answer = handler(&self.public)?;
@@ -287,6 +301,7 @@ impl Server {
         client: IpAddr,
         route: &Route,
         headers: &HeaderMap,
+        connection: &Connection,
         frame: &Frame,
     ) -> Result<Option<Known>, Problem> {
         let node = &self.services.node;
@@ -320,12 +335,14 @@ impl Server {
         let wanted = freshness::wanted(headers);
         let mut known = here;
         if let Ok(Some(revision)) = wanted {
-            freshness::wait(node, key, revision, network).await?;
+            connection.begin_waiting();
+            Box::pin(freshness::wait(node, key, revision, network)).await?;
+            connection.end_waiting().map_err(Problem::leaving)?;
             // What has come with that revision may have ended the key.
             known = None;
         }
         if let (Some(key), None) = (key, &known) {
-            known = node.admit(key, node.clock().now(), network).await?;
+            known = Box::pin(node.admit(key, node.clock().now(), network)).await?;
         }
         let Some((account, caller)) = known else {
             let taken = self.rates.take_address(client, Instant::now());
@@ -394,6 +411,7 @@ impl Server {
             person,
         } = known;
         let lane = Lane::of(account.id(), person, caller);
+        asked.connection.begin_waiting();
         let _turn = self.turn_for(request.body(), lane).await?;
         let sent = request.uri().query().unwrap_or_default().to_owned();
         let body = self.read_body(&asked, request);
@@ -440,16 +458,15 @@ impl Server {
             at: asked.now,
         };
         let (operation, frame) = (asked.operation, asked.frame);
-        let answered = self
-            .perform(
-                &asked,
-                Arc::clone(&account),
-                (caller, lane),
-                &sent,
-                body,
-                &mut note,
-            )
-            .await;
+        let answered = Box::pin(self.perform(
+            &asked,
+            Arc::clone(&account),
+            (caller, lane),
+            &sent,
+            body,
+            &mut note,
+        ))
+        .await;
         if matches!(operation.handler, Handler::Changes(_)) {
             // The one at which it was made, or a later one.
             frame.answer_at(account.snapshot().revision());

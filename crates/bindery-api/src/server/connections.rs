@@ -134,11 +134,14 @@ impl Server {
         let service = {
             let (server, connection) = (self, Arc::clone(&connection));
             service_fn(move |request| {
-                connection.begin_request();
+                let begun = connection.begin_request();
+                if begun.is_err() {
+                    connection.close_after_answer();
+                }
                 let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
                 // In a box of its own: hyper keeps room for one with each connection, idle ones too.
                 Box::pin(async move {
-                    let answer = server.respond(request, &connection).await;
+                    let answer = server.respond(request, &connection, begun).await;
                     connection.end_request();
                     Ok::<_, Infallible>(answer)
                 })
@@ -146,22 +149,14 @@ impl Server {
         };
         let serving = http1(timeouts.header).serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(watcher.watch(serving));
-        loop {
-            tokio::select! {
-                ended = &mut serving => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended early");
-                    }
-                    break;
-                }
-                () = connection.evicted() => {
-                    // A request that came meanwhile is answered first.
-                    if !connection.is_working() {
-                        break;
-                    }
-                    connection.close_after_answer();
+        tokio::select! {
+            ended = &mut serving => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
                 }
             }
+            // No request begins on it any more.
+            () = connection.evicted() => {}
         }
         drop(open);
     }
