@@ -17,9 +17,9 @@ from world import Server, World, own_ids
 
 HERE = Path(__file__).parent
 # Cases of both runs together that must have been sent, so that a run that did little can't pass.
-CASES_MIN = int(os.environ.get("BINDERY_CASES_MIN", "20000"))
+CASES_MIN = int(os.environ.get("BINDERY_CASES_MIN", "12000"))
 # Of each operation, in each run.
-EXAMPLES = os.environ.get("BINDERY_EXAMPLES", "300")
+EXAMPLES = os.environ.get("BINDERY_EXAMPLES", "150")
 # Where what a run said is kept, to read when it failed.
 REPORTS = Path(os.environ.get("BINDERY_REPORTS", tempfile.gettempdir()))
 

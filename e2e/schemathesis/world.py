@@ -18,24 +18,12 @@ ORGANIZATIONS = 30
 PEOPLE = 30
 
 
-def new_store(directory: Path) -> list[str]:
-    """What names a store of its own: a directory, or a database made here on the server that BINDERY_E2E_STORE names."""
-    server = os.environ.get("BINDERY_E2E_STORE")
-    if not server:
-        return ["--data-dir", str(directory / "data")]
-    base, maintenance = server.rsplit("/", 1)
-    name = f"schemathesis_{secrets.token_hex(8)}"
-    make = ["--quiet", "--command", f"CREATE DATABASE {name}", f"{base}/{maintenance}"]
-    subprocess.run([os.environ["BINDERY_PSQL"], *make], timeout=60, check=True)
-    return ["--store", f"{base}/{name}"]
-
-
 class Server:
     """One store, served or not."""
 
     def __init__(self, binary: str, directory: Path) -> None:
         self.binary = binary
-        self.store = new_store(directory)
+        self.store = ["--data-dir", str(directory / "data")]
         self.log = directory / "server.log"
         self.admin_key = "ak-" + "".join(secrets.choice(LETTERS) for _ in range(40))
         self.process: subprocess.Popen[str] | None = None

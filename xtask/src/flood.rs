@@ -15,10 +15,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::run::{cargo, run, say};
 use crate::suites::target;
 
-/// By how much resident memory may grow beside the loaded state while nobody shows a key.
+/// By how much resident memory may grow beyond the loaded state.
 const GROWTH_MAX_KIB: u64 = 300 * 1024;
-/// The key of the server's admin, for the normal client and for shapes that have one.
+/// How long half of the normal client's checks may take at most.
+const MEDIAN_MAX: Duration = Duration::from_millis(5);
+/// The key of the server's admin, for the normal client.
 const KEY: &str = "ak-0123456789abcdefghijABCDEFGHIJ0123456789";
+/// Stands for the key of a bot, in shapes that have a key.
+const HOSTILE_KEY: &str = "{key}";
+/// How many spaces there are to list: the list is larger than an answer may be without counting as memory.
+const SPACES: usize = 100;
 /// How long the normal client rests between two checks.
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -44,8 +50,10 @@ fn shapes() -> Vec<Shape> {
     let unfinished = |length: usize| format!("{head}X: {}", "x".repeat(length - head.len() - 3));
     let many = format!("{head}{}", "A: b\r\n".repeat(95));
     let get = "GET /v2/roles HTTP/1.1\r\nHost: x\r\n\r\n";
-    let known = format!("Authorization: Bearer {KEY}\r\n");
-    let list = format!("GET /v2/predefined-roles HTTP/1.1\r\nHost: x\r\n{known}\r\n");
+    let known = format!("Authorization: Bearer {HOSTILE_KEY}\r\n");
+    let list = format!("GET /v2/spaces?limit={SPACES} HTTP/1.1\r\nHost: x\r\n{known}\r\n");
+    let proven = format!("GET /v2/roles HTTP/1.1\r\nHost: x\r\n{known}\r\n");
+    let chunked = "POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
     let body = "POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n";
     let shape = |name, first: String| Shape {
         name,
@@ -108,10 +116,48 @@ fn shapes() -> Vec<Shape> {
         },
         Shape {
             has_key: true,
+            ..shape("one key, idle", proven.clone())
+        },
+        Shape {
+            has_key: true,
+            ..shape(
+                "one key, unfinished heads of 16 KiB",
+                format!("{proven}{}", unfinished(16 * 1024)),
+            )
+        },
+        Shape {
+            has_key: true,
+            ..shape(
+                "one key, chunked bodies that do not come",
+                format!("{chunked}{known}\r\n"),
+            )
+        },
+        Shape {
+            has_key: true,
+            ..shape(
+                "one key, waiting for a revision",
+                format!(
+                    "GET /v2/roles HTTP/1.1\r\nHost: x\r\n{known}Bindery-At-Least: 18446744073709551615\r\n\r\n"
+                ),
+            )
+        },
+        Shape {
+            has_key: true,
             again: list.repeat(50).into_bytes(),
             ..shape("one key, lists, answers unread", String::new())
         },
     ]
+}
+
+impl Shape {
+    /// The same with this key.
+    fn with_key(mut self, key: &str) -> Self {
+        for bytes in [&mut self.first, &mut self.again] {
+            let text = String::from_utf8_lossy(bytes).replace(HOSTILE_KEY, key);
+            *bytes = text.into_bytes();
+        }
+        self
+    }
 }
 
 /// What became of one shape.
@@ -124,7 +170,7 @@ struct Outcome {
     checks: usize,
 }
 
-/// Runs every shape against a server of its own, and fails if one without a key makes it grow too much.
+/// Runs every shape against a server of its own, and fails if one makes it grow too much, or a normal client's checks take too long.
 pub(crate) fn run_all(
     root: &Path,
     connections: usize,
@@ -158,6 +204,12 @@ pub(crate) fn run_all(
             continue;
         }
         let server = Server::start(&binary)?;
+        let shape = if shape.has_key {
+            let key = server.hostile_key()?;
+            shape.with_key(&key)
+        } else {
+            shape
+        };
         let outcome = attack(&server, &shape, connections, Duration::from_secs(seconds))?;
         let growth = outcome.worst_kib.saturating_sub(outcome.loaded_kib);
         say(&format!(
@@ -171,14 +223,15 @@ pub(crate) fn run_all(
             millis(outcome.p99),
             outcome.checks,
         ));
-        if growth > GROWTH_MAX_KIB && !shape.has_key {
+        if growth > GROWTH_MAX_KIB || outcome.median > MEDIAN_MAX {
             failed.push(shape.name);
         }
     }
     ensure!(
         failed.is_empty(),
-        "memory grew by more than {} MiB: {failed:?}",
-        GROWTH_MAX_KIB / 1024
+        "memory grew by more than {} MiB, or the median check took more than {} ms: {failed:?}",
+        GROWTH_MAX_KIB / 1024,
+        MEDIAN_MAX.as_millis()
     );
     Ok(())
 }
@@ -230,6 +283,44 @@ impl Server {
             child,
             _directory: directory,
         })
+    }
+
+    /// Makes the key of a bot, and spaces for it to list.
+    fn hostile_key(&self) -> Result<String> {
+        let organization = self.make("/v2/organizations", r#"{"name":"acme"}"#, "id")?;
+        let mut space = String::new();
+        for number in 0..SPACES {
+            let name = format!("a space with a long name for a long list {number}");
+            let body = format!(r#"{{"name":"{name}","organization_id":"{organization}"}}"#);
+            space = self.make("/v2/spaces", &body, "id")?;
+        }
+        let admin = r#"{"type":"PREDEFINED","name":"ADMIN"}"#;
+        let body = format!(
+            r#"{{"key_type":"SERVICE","name":"hostile","account_role":{admin},"organizations":[{{"org_id":"{organization}","role":{admin},"spaces":[{{"space_id":"{space}","role":{admin}}}]}}]}}"#
+        );
+        self.make("/v2/api-keys", &body, "key")
+    }
+
+    /// Makes something as the admin, and returns a member of the answer.
+    fn make(&self, path: &str, body: &str, member: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(
+            answer.starts_with("HTTP/1.1 201"),
+            "POST {path} was answered with {answer}"
+        );
+        let body = answer.split_once("\r\n\r\n").context("no body")?.1;
+        let body: serde_json::Value = serde_json::from_str(body)?;
+        let value = body.get(member).and_then(serde_json::Value::as_str);
+        Ok(value.context("no such member")?.to_owned())
     }
 
     fn resident_kib(&self) -> Result<u64> {

@@ -47,7 +47,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
-    /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about five minutes.
+    /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about fifteen minutes.
     Schemathesis,
     /// Kill, stop, cut off and fill three servers and their database, and hold what clients were told against the log.
     Torture {

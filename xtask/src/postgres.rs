@@ -62,11 +62,6 @@ impl Drop for Postgres {
     }
 }
 
-/// The package's `psql`, for suites that make databases of their own.
-pub(crate) fn psql(root: &Path) -> Result<PathBuf> {
-    Ok(suites::python_packages(root)?.join(BINARIES).join("psql"))
-}
-
 /// Starts the server for a command and its arguments, and runs them.
 pub(crate) fn run_with(root: &Path, command: &[String]) -> Result<()> {
     let Some((name, arguments)) = command.split_first() else {
