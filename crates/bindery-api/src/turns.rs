@@ -1,7 +1,8 @@
 //! Turns for work that is limited: who may start next. Each request waits in its lane, by account, person and key, and lanes
 //! take turns, so one key's load delays another key by one turn and not by its whole queue.
 //!
-//! Three things hand out turns: the worker pool (`workers`), large bodies, and password hashing.
+//! The worker pool (`workers`), large bodies and password hashing hand out turns. Requests that wait for a revision
+//! (`freshness`) are counted in the same way.
 
 mod fair;
 
@@ -11,13 +12,13 @@ use bindery_core::command::Caller;
 use bindery_core::id::{AccountId, Id as _, UserId};
 use tokio::sync::oneshot;
 
-use fair::FairQueue;
+use fair::{FairQueue, Ticket};
 
 /// All lanes together, then the three parts of a lane.
 const LEVELS: usize = 4;
 
 /// Where a request waits: account, person, key. What has no account uses numbers of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lane(pub(crate) [u64; LEVELS - 1]);
 
 /// How many may run and wait at one level.
@@ -83,13 +84,56 @@ impl Turnstile {
     /// Waits for a turn. A caller that stops waiting leaves the queue.
     pub(crate) async fn enter(&self, lane: Lane) -> Result<Turn, QueueFull> {
         let (give, turn) = oneshot::channel();
-        self.queue().push(lane, (lane, give))?;
-        self.start();
-        // The queue drops a sender only when it gives its turn.
-        turn.await.map_err(|_| QueueFull { level: Level::All })
+        let ticket = self.queue().push(lane, (lane, give))?;
+        self.wait(lane, ticket, turn).await
     }
 
-    /// How many wait, those that have gone away included.
+    /// The same for a request that had a turn before: it waits however many others do.
+    pub(crate) async fn enter_again(&self, lane: Lane) -> Result<Turn, QueueFull> {
+        let (give, turn) = oneshot::channel();
+        let ticket = self.queue().push_past_bounds(lane, (lane, give));
+        self.wait(lane, ticket, turn).await
+    }
+
+    /// The same as [`Turnstile::enter`], but a full queue loses the newest request of the lane with the most.
+    pub(crate) async fn enter_displacing(&self, lane: Lane) -> Result<Turn, QueueFull> {
+        let (give, turn) = oneshot::channel();
+        let (ticket, displaced) = self.queue().push_or_displace(lane, (lane, give))?;
+        drop(displaced);
+        self.wait(lane, ticket, turn).await
+    }
+
+    /// A turn at once, if no level of the lane runs as many as it may.
+    pub(crate) fn try_enter(&self, lane: Lane) -> Result<Turn, QueueFull> {
+        self.queue().start(lane)?;
+        Ok(Turn {
+            turnstile: self.clone(),
+            lane,
+        })
+    }
+
+    async fn wait(
+        &self,
+        lane: Lane,
+        ticket: Ticket,
+        turn: oneshot::Receiver<Turn>,
+    ) -> Result<Turn, QueueFull> {
+        let mut place = Place {
+            turnstile: self,
+            lane,
+            ticket,
+            is_taken: true,
+        };
+        self.start();
+        let turn = turn.await;
+        place.is_taken = false;
+        // The queue drops a sender without a turn only where another lane displaced it.
+        turn.map_err(|_| QueueFull {
+            level: Level::Account,
+        })
+    }
+
+    /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.queue().waiting()
     }
@@ -120,6 +164,23 @@ impl Turnstile {
 
     fn queue(&self) -> MutexGuard<'_, FairQueue<Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the queue, which its owner leaves when it stops waiting.
+struct Place<'a> {
+    turnstile: &'a Turnstile,
+    lane: Lane,
+    ticket: Ticket,
+    is_taken: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.is_taken {
+            let left = self.turnstile.queue().remove(self.lane, self.ticket);
+            drop(left);
+        }
     }
 }
 
@@ -173,5 +234,18 @@ mod tests {
         // It was given the turn and is dropped before it looks.
         drop(given);
         assert_eq!((turnstile.waiting(), turnstile.running()), (0, 0));
+    }
+
+    #[test]
+    fn a_caller_that_stops_waiting_leaves_the_queue() {
+        let turnstile = one_at_a_time();
+        let first = turnstile.enter(Lane([1, 1, 1])).now_or_never().unwrap();
+        let mut gone = Box::pin(turnstile.enter(Lane([1, 2, 3])));
+        assert!((&mut gone).now_or_never().is_none());
+        assert_eq!(turnstile.waiting(), 1);
+        drop(gone);
+        assert_eq!(turnstile.waiting(), 0);
+        drop(first);
+        assert_eq!(turnstile.running(), 0);
     }
 }

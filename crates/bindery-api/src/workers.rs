@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use crate::problem::Problem;
-use crate::turns::{Bound, Bounds, Lane, Turnstile};
+use crate::turns::{Bound, Bounds, Lane, Turn, Turnstile};
 
 /// By how much a worker lowers its own priority. Enough that a connection thread which wakes up goes first, and still a tenth of a
 /// processor when all are busy.
@@ -85,6 +85,24 @@ impl Workers {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let turn = self.turns.enter(lane).await.map_err(Problem::queue_full)?;
+        self.run_in(turn, work).await
+    }
+
+    /// The same, but a full queue loses the newest job of the lane with the most, which gets the refusal.
+    pub(crate) async fn run_displacing<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.turns.enter_displacing(lane).await;
+        self.run_in(turn.map_err(Problem::queue_full)?, work).await
+    }
+
+    async fn run_in<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move || {
             let worked = work();
@@ -126,7 +144,8 @@ impl Workers {
         })
     }
 
-    /// Polls a future on workers only, each time in a turn of its lane; between two polls it holds no worker.
+    /// Polls a future on workers only, each time in a turn of its lane; between two polls it holds no worker. A full lane refuses it
+    /// before its first poll and not later: it may have made a change by then, whose answer must not say otherwise.
     pub(crate) async fn drive<T: Send + 'static>(
         &self,
         lane: Lane,
@@ -134,12 +153,13 @@ impl Workers {
     ) -> Result<T, Problem> {
         let mut future: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(future);
         let woken = Arc::new(Woken(Notify::new()));
+        let mut turn = self.turns.enter(lane).await.map_err(Problem::queue_full)?;
         loop {
             let waker = Waker::from(Arc::clone(&woken));
             // Timers and tasks that the future starts belong to this runtime.
             let runtime = Handle::current();
             let polled = self
-                .run(lane, move || {
+                .run_in(turn, move || {
                     let _inside = runtime.enter();
                     let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
                     (future, polled)
@@ -150,12 +170,14 @@ impl Workers {
                 (pending, Poll::Pending) => future = pending,
             }
             woken.0.notified().await;
+            let again = self.turns.enter_again(lane).await;
+            turn = again.map_err(Problem::queue_full)?;
         }
     }
 
     /// Takes a turn without a job.
     #[cfg(test)]
-    pub(crate) async fn occupy(&self, lane: Lane) -> crate::turns::Turn {
+    pub(crate) async fn occupy(&self, lane: Lane) -> Turn {
         self.turns.enter(lane).await.unwrap()
     }
 
@@ -281,5 +303,34 @@ mod tests {
         for one in waiting {
             one.await.unwrap();
         }
+    }
+
+    /// It may have committed a change before it waits once more.
+    #[tokio::test]
+    async fn a_future_that_has_begun_comes_to_its_end_though_its_lane_is_full() {
+        let workers = one();
+        let lane = Lane([1, 1, 1]);
+        let (start, started) = oneshot::channel::<()>();
+        let (say, hear) = oneshot::channel::<u8>();
+        let mut driven = Box::pin(workers.drive(lane, async move {
+            start.send(()).unwrap();
+            hear.await.unwrap()
+        }));
+        tokio::select! {
+            _ = &mut driven => unreachable!("nothing was said yet"),
+            started = started => started.unwrap(),
+        }
+        let turn = workers.occupy(lane).await;
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(workers.run(lane, || ()))).collect();
+        for one in &mut waiting {
+            assert!(one.now_or_never().is_none());
+        }
+        assert_eq!(workers.run(lane, || ()).await.unwrap_err().status(), 503);
+        say.send(7).unwrap();
+        assert!((&mut driven).now_or_never().is_none());
+        drop(turn);
+        let (driven, waited) = tokio::join!(driven, futures_util::future::join_all(waiting));
+        assert_eq!(driven.unwrap(), 7);
+        assert!(waited.into_iter().all(|one| one.is_ok()));
     }
 }

@@ -9,7 +9,12 @@ use super::{Bound, Bounds, LEVELS, Lane, Level, QueueFull};
 pub(super) struct FairQueue<T> {
     bounds: Bounds,
     root: Ring<T>,
+    tickets: u64,
 }
+
+/// Names an item that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
 
 #[derive(Debug)]
 struct Ring<T> {
@@ -17,8 +22,8 @@ struct Ring<T> {
     running: usize,
     /// Items that wait, here and below.
     waiting: usize,
-    /// What waits at the end of a lane.
-    items: VecDeque<T>,
+    /// What waits at the end of a lane, each with its ticket.
+    items: VecDeque<(Ticket, T)>,
     /// The children with waiting items; the front one is next.
     order: VecDeque<u64>,
     children: BTreeMap<u64, Ring<T>>,
@@ -41,22 +46,85 @@ impl<T> FairQueue<T> {
         Self {
             bounds,
             root: Ring::default(),
+            tickets: 0,
         }
     }
 
     /// Queues an item, if no level of its lane is full.
-    pub(super) fn push(&mut self, lane: Lane, item: T) -> Result<(), QueueFull> {
-        let mut ring = Some(&self.root);
-        for (place, level) in Level::ALL.into_iter().enumerate() {
-            let waiting = ring.map_or(0, |ring| ring.waiting);
-            if waiting >= self.bounds.0[place].waiting {
-                return Err(QueueFull { level });
+    pub(super) fn push(&mut self, lane: Lane, item: T) -> Result<Ticket, QueueFull> {
+        self.check(lane, |ring, bound| ring.waiting >= bound.waiting)?;
+        Ok(self.push_past_bounds(lane, item))
+    }
+
+    /// Queues an item, however many wait.
+    pub(super) fn push_past_bounds(&mut self, lane: Lane, item: T) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.root.push(&lane.0, (ticket, item));
+        ticket
+    }
+
+    /// Queues an item. At a level that is full, the lane with the most waiting loses its newest item to it, which is returned. The
+    /// new item is refused if its own lane would have the most then.
+    pub(super) fn push_or_displace(
+        &mut self,
+        lane: Lane,
+        item: T,
+    ) -> Result<(Ticket, Option<T>), QueueFull> {
+        let mut displaced = None;
+        let full = self.deepest_full(lane);
+        if let Some(place) = full {
+            let (above, own) = lane.0.split_at(place);
+            displaced = self.root.displace(above, own.first());
+            if displaced.is_none() {
+                return Err(QueueFull {
+                    level: Level::ALL[place],
+                });
             }
-            let below = lane.0.get(place);
-            ring = ring.and_then(|ring| ring.children.get(below?));
         }
-        self.root.push(&lane.0, item);
+        Ok((self.push_past_bounds(lane, item), displaced))
+    }
+
+    /// Starts an item of this lane at once, if no level of it runs as many as it may. It runs until [`FairQueue::finish`].
+    pub(super) fn start(&mut self, lane: Lane) -> Result<(), QueueFull> {
+        self.check(lane, |ring, bound| ring.running >= bound.running)?;
+        self.root.start(&lane.0);
         Ok(())
+    }
+
+    /// Takes an item out that waits no longer; `None` if it has been taken before.
+    pub(super) fn remove(&mut self, lane: Lane, ticket: Ticket) -> Option<T> {
+        self.root.remove(&lane.0, ticket)
+    }
+
+    /// Refuses at the first level of a lane that is full in this sense.
+    fn check(
+        &self,
+        lane: Lane,
+        is_full: impl Fn(&Ring<T>, Bound) -> bool,
+    ) -> Result<(), QueueFull> {
+        let mut levels = self.rings(lane).zip(Level::ALL);
+        let full = levels.find(|((ring, bound), _)| is_full(ring, *bound));
+        full.map_or(Ok(()), |(_, level)| Err(QueueFull { level }))
+    }
+
+    /// The last level of a lane at which as many wait as may.
+    fn deepest_full(&self, lane: Lane) -> Option<usize> {
+        let full = self.rings(lane).enumerate();
+        full.filter(|(_, (ring, bound))| ring.waiting >= bound.waiting)
+            .map(|(place, _)| place)
+            .last()
+    }
+
+    /// What there is of a lane, from the root on, with its bounds.
+    fn rings(&self, lane: Lane) -> impl Iterator<Item = (&Ring<T>, Bound)> {
+        let mut next = Some(&self.root);
+        let mut levels = lane.0.into_iter();
+        self.bounds.0.into_iter().map_while(move |bound| {
+            let ring = next?;
+            next = levels.next().and_then(|child| ring.children.get(&child));
+            Some((ring, bound))
+        })
     }
 
     /// Takes the next item whose lane may run one more. It runs until [`FairQueue::finish`].
@@ -79,7 +147,7 @@ impl<T> FairQueue<T> {
 }
 
 impl<T> Ring<T> {
-    fn push(&mut self, lane: &[u64], item: T) {
+    fn push(&mut self, lane: &[u64], item: (Ticket, T)) {
         self.waiting += 1;
         let Some((child, below)) = lane.split_first() else {
             self.items.push_back(item);
@@ -98,7 +166,7 @@ impl<T> Ring<T> {
             return None;
         }
         let item = match self.items.pop_front() {
-            Some(item) => item,
+            Some((_, item)) => item,
             None => self.pop_below(below)?,
         };
         self.waiting -= 1;
@@ -123,6 +191,79 @@ impl<T> Ring<T> {
             return Some(item);
         }
         None
+    }
+
+    fn start(&mut self, lane: &[u64]) {
+        self.running += 1;
+        if let Some((child, below)) = lane.split_first() {
+            self.children.entry(*child).or_default().start(below);
+        }
+    }
+
+    fn remove(&mut self, lane: &[u64], ticket: Ticket) -> Option<T> {
+        let item = match lane.split_first() {
+            None => {
+                let place = self.items.iter().position(|(one, _)| *one == ticket)?;
+                self.items.remove(place)?.1
+            }
+            Some((child, below)) => {
+                let item = self.children.get_mut(child)?.remove(below, ticket)?;
+                self.drop_if_empty(*child);
+                item
+            }
+        };
+        self.waiting -= 1;
+        Some(item)
+    }
+
+    /// Takes the newest item of the child with the most below `above`; `own` is the child that gets one more. `None` if that would
+    /// have as many as the other then.
+    fn displace(&mut self, above: &[u64], own: Option<&u64>) -> Option<T> {
+        let item = if let Some((child, above)) = above.split_first() {
+            let item = self.children.get_mut(child)?.displace(above, own)?;
+            self.drop_if_empty(*child);
+            item
+        } else {
+            let own = self.children.get(own?).map_or(0, |ring| ring.waiting);
+            let most = self.children.iter().max_by_key(|(_, ring)| ring.waiting);
+            let (child, _) = most.filter(|(_, ring)| ring.waiting > own + 1)?;
+            let child = *child;
+            let item = self.children.get_mut(&child)?.pop_newest()?;
+            self.drop_if_empty(child);
+            item
+        };
+        self.waiting -= 1;
+        Some(item)
+    }
+
+    /// Of the child with the most, down to the end of a lane.
+    fn pop_newest(&mut self) -> Option<T> {
+        let item = if let Some((_, item)) = self.items.pop_back() {
+            item
+        } else {
+            let most = self.children.iter().max_by_key(|(_, ring)| ring.waiting);
+            let child = *most?.0;
+            let item = self.children.get_mut(&child)?.pop_newest()?;
+            self.drop_if_empty(child);
+            item
+        };
+        self.waiting -= 1;
+        Some(item)
+    }
+
+    /// Forgets a child that may have lost its last item.
+    fn drop_if_empty(&mut self, child: u64) {
+        let Some(ring) = self.children.get(&child) else {
+            return;
+        };
+        if ring.waiting > 0 {
+            return;
+        }
+        let is_over = ring.running == 0;
+        self.order.retain(|one| *one != child);
+        if is_over {
+            self.children.remove(&child);
+        }
     }
 
     fn finish(&mut self, lane: &[u64]) {
@@ -215,7 +356,7 @@ mod tests {
     fn what_is_full_says_so_and_what_has_ended_leaves_nothing_behind() {
         let mut queue = FairQueue::new(bounds([1; LEVELS], [6, 5, 4, 2]));
         let full = |level| Err(QueueFull { level });
-        let mut push = |lane| queue.push(Lane(lane), "a");
+        let mut push = |lane| queue.push(Lane(lane), "a").map(|_| ());
         assert_eq!(push([1, 1, 1]), Ok(()));
         assert_eq!(push([1, 1, 1]), Ok(()));
         assert_eq!(push([1, 1, 1]), full(Level::Key));
@@ -259,6 +400,86 @@ mod tests {
             queue.finish(lane);
         }
         assert_eq!((queue.waiting(), queue.running()), (0, 0));
+        assert!(queue.root.children.is_empty());
+    }
+
+    #[test]
+    fn what_leaves_the_queue_has_no_turn_and_leaves_nothing_behind() {
+        let mut queue = FairQueue::new(bounds([1; LEVELS], [2; LEVELS]));
+        let lane = Lane([1, 1, 1]);
+        let first = queue.push(lane, "first").unwrap();
+        let second = queue.push(lane, "second").unwrap();
+        assert!(queue.push(lane, "third").is_err());
+        assert_eq!(queue.remove(lane, first), Some("first"));
+        assert_eq!(queue.remove(lane, first), None);
+        assert_eq!(queue.remove(Lane([2, 1, 1]), second), None);
+        assert_eq!(queue.pop(), Some("second"));
+        assert_eq!(queue.remove(lane, second), None, "it runs");
+        let last = queue.push(lane, "last").unwrap();
+        queue.remove(lane, last);
+        queue.finish(lane);
+        assert_eq!((queue.waiting(), queue.running()), (0, 0));
+        assert!(queue.root.children.is_empty() && queue.root.order.is_empty());
+    }
+
+    #[test]
+    fn what_has_begun_waits_past_the_bounds() {
+        let mut queue = FairQueue::new(bounds([1; LEVELS], [1; LEVELS]));
+        let lane = Lane([1, 1, 1]);
+        queue.push(lane, "first").unwrap();
+        queue.push_past_bounds(lane, "second");
+        assert!(queue.push(lane, "third").is_err());
+        assert_eq!(queue.pop(), Some("first"));
+        assert!(queue.push(lane, "third").is_err());
+        queue.finish(lane);
+        assert_eq!(queue.pop(), Some("second"));
+        assert!(queue.push(lane, "third").is_ok());
+    }
+
+    #[test]
+    fn a_lane_with_few_waiting_takes_the_place_of_one_with_many() {
+        let mut queue = FairQueue::new(bounds([1; LEVELS], [100, 5, 3, 3]));
+        let mut push = |person, item| queue.push_or_displace(Lane([1, person, 0]), item);
+        for item in ["a1", "a2", "a3"] {
+            push(1, item).unwrap();
+        }
+        assert!(push(1, "a4").is_err(), "the bound of a person");
+        push(2, "b1").unwrap();
+        push(2, "b2").unwrap();
+        let (_, displaced) = push(3, "c1").unwrap();
+        assert_eq!(displaced, Some("a3"));
+        // Nobody has two more than it would have.
+        let full = push(3, "c2").unwrap_err();
+        assert_eq!(full.level, Level::Account);
+        push(4, "d1").unwrap();
+        push(5, "e1").unwrap();
+        assert!(push(6, "f1").is_err(), "each has one");
+        assert_eq!(push(1, "a5").map(|_| ()), Err(full));
+        let mut served = Vec::new();
+        while let Some(item) = queue.pop() {
+            served.push(item);
+            let person = u64::from(item.as_bytes()[0] - b'a') + 1;
+            queue.finish(Lane([1, person, 0]));
+        }
+        assert_eq!(served, ["a1", "b1", "c1", "d1", "e1"]);
+        assert!(queue.root.children.is_empty() && queue.root.order.is_empty());
+    }
+
+    #[test]
+    fn what_starts_at_once_counts_at_every_level_until_it_ends() {
+        let mut queue = FairQueue::<()>::new(bounds([4, 3, 2, 1], [0; LEVELS]));
+        let full = |level| Err(QueueFull { level });
+        for lane in [[1, 1, 1], [1, 1, 2], [1, 2, 3], [2, 1, 1]] {
+            assert_eq!(queue.start(Lane(lane)), Ok(()));
+        }
+        assert_eq!(queue.start(Lane([3, 1, 1])), full(Level::All));
+        queue.finish(Lane([2, 1, 1]));
+        assert_eq!(queue.start(Lane([1, 3, 4])), full(Level::Account));
+        queue.finish(Lane([1, 2, 3]));
+        assert_eq!(queue.start(Lane([1, 1, 5])), full(Level::Person));
+        queue.finish(Lane([1, 1, 1]));
+        assert_eq!(queue.start(Lane([1, 1, 2])), full(Level::Key));
+        queue.finish(Lane([1, 1, 2]));
         assert!(queue.root.children.is_empty());
     }
 }
