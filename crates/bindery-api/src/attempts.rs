@@ -1,7 +1,8 @@
 //! How often people may try to sign in. A stranger can't use up the attempts of a person who has signed in from their address
-//! before: that pair of e-mail address and client address has attempts of its own.
+//! before: that person at that client address has attempts of their own, for their account alone. The same e-mail address in another
+//! account is another person.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::AuditKind;
+use bindery_core::id::{AccountId, UserId};
 use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 use bindery_node::{Node, StoreCall};
@@ -40,10 +42,10 @@ const PROOFS: [&str; 3] = ["sign_in", "accept_invitation", "complete_password_re
 /// How often anyone may try to get in. Each attempt costs password hashes.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    /// Of an e-mail address, from any client address that it has not signed in from.
+    /// Of an e-mail address, from any client address.
     strangers: Rate<String>,
-    /// Of an e-mail address from a client address that it has signed in from.
-    returning: Rate<(String, IpAddr)>,
+    /// Of a person from a client address that they have signed in from.
+    returning: Rate<(PersonKey, IpAddr)>,
     /// From a client address, for everyone who has not signed in from it.
     addresses: Rate<IpAddr>,
     remembered: Arc<Mutex<Remembered>>,
@@ -54,8 +56,9 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// For an e-mail address ten at once, then one in 30 s: from each client address that it has signed in from, and from all
-    /// others together. From a client address (IPv6: from a /64 network) a hundred at once, then one a second.
+    /// For an e-mail address ten at once, then one in 30 s, from all client addresses together; and as many for each person from each
+    /// client address that they have signed in from. From a client address (IPv6: from a /64 network) a hundred at once, then one a
+    /// second.
     pub(crate) fn new() -> Self {
         let burst = |attempts| NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN);
         Self {
@@ -75,23 +78,47 @@ impl Attempts {
         taken.map_err(Problem::too_many_sign_ins)
     }
 
-    /// An attempt to sign in with this e-mail address; how it waits for its turn.
-    pub(crate) fn take_for(&self, email: &Email, client: IpAddr) -> Result<Waiting, Problem> {
+    /// An attempt to sign in with this e-mail address: whose passwords may be tried, and how it waits for its turn.
+    ///
+    /// Those who have signed in from here before take an attempt of their own, which is good for their own password alone. For all
+    /// other people with the address it is an attempt of a stranger. That one is taken in any case: otherwise what is left for
+    /// strangers would tell whether there are others.
+    pub(crate) fn take_for(&self, email: &Email, client: IpAddr) -> Result<Attempt, Problem> {
         let (email, address) = (email.folded(), household(client));
-        if lock(&self.remembered).has(&email, address) {
-            let taken = self.returning.take(&(email, address));
-            taken.map_err(Problem::too_many_sign_ins)?;
-            return Ok(Waiting::Returning(client));
+        let known = lock(&self.remembered).known(&email, address);
+        let mut refused = None;
+        let returning: Vec<PersonKey> = known
+            .into_iter()
+            .filter(|person| {
+                let taken = self.returning.take(&(*person, address));
+                refused = taken.err().or(refused);
+                taken.is_ok()
+            })
+            .collect();
+        let as_stranger = self.take_from(client).and_then(|()| {
+            let taken = self.strangers.take(&email);
+            taken.map_err(Problem::too_many_sign_ins)
+        });
+        match as_stranger {
+            Err(_) if returning.is_empty() && refused.is_some() => {
+                Err(Problem::too_many_sign_ins(refused.unwrap_or(1)))
+            }
+            Err(problem) if returning.is_empty() => Err(problem),
+            as_stranger => Ok(Attempt {
+                waiting: if returning.is_empty() {
+                    Waiting::Stranger(client)
+                } else {
+                    Waiting::Returning(client)
+                },
+                returning,
+                is_for_all: as_stranger.is_ok(),
+            }),
         }
-        self.take_from(client)?;
-        let taken = self.strangers.take(&email);
-        taken.map_err(Problem::too_many_sign_ins)?;
-        Ok(Waiting::Stranger(client))
     }
 
-    /// A person with this e-mail address is at this client address.
-    pub(crate) fn remember(&self, email: &Email, client: IpAddr) {
-        lock(&self.remembered).add(email.folded(), household(client));
+    /// This person, with this e-mail address, is at this client address.
+    pub(crate) fn remember(&self, email: &Email, person: PersonKey, client: IpAddr) {
+        lock(&self.remembered).add(email.folded(), person, household(client));
     }
 
     /// Reads from the audit log where these people signed in before, as after a restart. In the background: an answer that
@@ -103,15 +130,21 @@ impl Attempts {
         people: &[Candidate],
     ) -> Option<JoinHandle<()>> {
         let email = email.folded();
-        if people.is_empty() || !lock(&self.remembered).is_recall_due(&email, Instant::now()) {
+        let now = Instant::now();
+        let mut known = lock(&self.remembered);
+        let people: Vec<PersonKey> = people
+            .iter()
+            .map(|(account, user, _)| (*account, *user))
+            .filter(|person| known.is_recall_due(&email, *person, now))
+            .collect();
+        if people.is_empty() {
             return None;
         }
         let place = Arc::clone(&self.recalls_waiting).try_acquire_owned().ok()?;
-        lock(&self.remembered).begin_recall(email.clone(), Instant::now());
-        let people: Vec<_> = people
-            .iter()
-            .map(|(account, user, _)| (*account, *user))
-            .collect();
+        for person in &people {
+            known.begin_recall(email.clone(), *person, now);
+        }
+        drop(known);
         let (node, turns) = (Arc::clone(node), Arc::clone(&self.recalls));
         let remembered = Arc::clone(&self.remembered);
         Some(tokio::spawn(async move {
@@ -133,7 +166,8 @@ impl Attempts {
                     // The newest come first, and are to be the last that are forgotten.
                     for (_, entry) in found.into_iter().rev() {
                         if let (200 | 204, Ok(address)) = (entry.status, entry.address.parse()) {
-                            lock(&remembered).add(email.clone(), household(address));
+                            let address = household(address);
+                            lock(&remembered).add(email.clone(), (account, user), address);
                         }
                     }
                 }
@@ -164,10 +198,35 @@ impl Attempts {
     }
 }
 
+/// A person of an account.
+pub(crate) type PersonKey = (AccountId, UserId);
+
+/// An attempt to sign in that may be made.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) waiting: Waiting,
+    /// Who has signed in from there before.
+    returning: Vec<PersonKey>,
+    /// Whether everyone's password may be tried, or only theirs.
+    is_for_all: bool,
+}
+
+impl Attempt {
+    /// Leaves those whose passwords may be tried, the ones who have signed in from there before first.
+    pub(crate) fn choose(&self, candidates: &mut Vec<Candidate>) {
+        let returns = |(account, user, _): &Candidate| self.returning.contains(&(*account, *user));
+        if !self.is_for_all {
+            candidates.retain(returns);
+        }
+        candidates.sort_by_key(|candidate| !returns(candidate));
+    }
+}
+
 /// Where people have signed in.
 #[derive(Debug, Default)]
 struct Remembered {
-    people: HashMap<String, Person>,
+    /// By e-mail address, then account and user.
+    people: BTreeMap<(String, AccountId, UserId), Person>,
     /// Counts up with every sign-in, to find who was longest away.
     turn: u64,
 }
@@ -181,13 +240,19 @@ struct Person {
 }
 
 impl Remembered {
-    fn has(&self, email: &str, address: IpAddr) -> bool {
-        let person = self.people.get(email);
-        person.is_some_and(|person| person.addresses.contains(&address))
+    /// Who has signed in with this e-mail address from this client address.
+    fn known(&self, email: &str, address: IpAddr) -> Vec<PersonKey> {
+        let first = (email.to_owned(), AccountId(0), UserId::new(0));
+        let people = self.people.range(first..);
+        people
+            .take_while(|((of, ..), _)| of == email)
+            .filter(|(_, person)| person.addresses.contains(&address))
+            .map(|((_, account, user), _)| (*account, *user))
+            .collect()
     }
 
-    fn add(&mut self, email: String, address: IpAddr) {
-        let person = self.person(email);
+    fn add(&mut self, email: String, person: PersonKey, address: IpAddr) {
+        let person = self.person(email, person);
         person.addresses.retain(|known| *known != address);
         if person.addresses.len() >= ADDRESSES_MAX {
             person.addresses.pop_front();
@@ -195,27 +260,42 @@ impl Remembered {
         person.addresses.push_back(address);
     }
 
-    fn is_recall_due(&self, email: &str, now: Instant) -> bool {
-        let recalled_at = self.people.get(email).and_then(|person| person.recalled_at);
+    fn is_recall_due(&self, email: &str, (account, user): PersonKey, now: Instant) -> bool {
+        let person = self.people.get(&(email.to_owned(), account, user));
+        let recalled_at = person.and_then(|person| person.recalled_at);
         recalled_at.is_none_or(|at| now.saturating_duration_since(at) >= RECALL_INTERVAL)
     }
 
-    fn begin_recall(&mut self, email: String, now: Instant) {
-        self.person(email).recalled_at = Some(now);
+    fn begin_recall(&mut self, email: String, person: PersonKey, now: Instant) {
+        self.person(email, person).recalled_at = Some(now);
     }
 
-    fn person(&mut self, email: String) -> &mut Person {
-        if self.people.len() >= PEOPLE_MAX && !self.people.contains_key(&email) {
-            // A quarter at once, so that this is rare.
-            let mut turns: Vec<u64> = self.people.values().map(|person| person.turn).collect();
-            let (_, first_kept, _) = turns.select_nth_unstable(PEOPLE_MAX / 4);
-            let first_kept = *first_kept;
-            self.people.retain(|_, person| person.turn >= first_kept);
+    fn person(&mut self, email: String, (account, user): PersonKey) -> &mut Person {
+        let key = (email, account, user);
+        if self.people.len() >= PEOPLE_MAX && !self.people.contains_key(&key) {
+            self.forget_some();
         }
         self.turn += 1;
-        let person = self.people.entry(email).or_default();
+        let person = self.people.entry(key).or_default();
         person.turn = self.turn;
         person
+    }
+
+    /// Forgets the half that was longest away of the account with the most people: other accounts lose none of theirs.
+    fn forget_some(&mut self) {
+        let mut turns: HashMap<AccountId, Vec<u64>> = HashMap::new();
+        for ((_, account, _), person) in &self.people {
+            turns.entry(*account).or_default().push(person.turn);
+        }
+        let most = turns.into_iter().max_by_key(|(_, turns)| turns.len());
+        let Some((account, mut turns)) = most else {
+            return;
+        };
+        let half = turns.len() / 2;
+        let (_, first_kept, _) = turns.select_nth_unstable(half);
+        let first_kept = *first_kept + u64::from(half == 0);
+        self.people
+            .retain(|(_, of, _), person| *of != account || person.turn >= first_kept);
     }
 }
 
@@ -227,7 +307,7 @@ fn lock(remembered: &Mutex<Remembered>) -> MutexGuard<'_, Remembered> {
 mod tests {
     use bindery_core::audit::AuditEntry;
     use bindery_core::credential::PasswordHash;
-    use bindery_core::id::{AccountId, IdKey, UserId};
+    use bindery_core::id::IdKey;
     use bindery_core::place::{self, AccountSettings};
     use bindery_core::text::Name;
     use bindery_node::Clock;
@@ -281,7 +361,7 @@ mod tests {
             ("203.0.113.1", false),
             ("203.0.113.2", false),
         ] {
-            let waiting = attempts.take_for(&email, address(from)).unwrap();
+            let waiting = attempts.take_for(&email, address(from)).unwrap().waiting;
             let is_returning = matches!(waiting, Waiting::Returning(_));
             assert_eq!(is_returning, is_known, "{from}");
         }
@@ -293,29 +373,76 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn person(account: u32) -> PersonKey {
+        (AccountId(account), UserId::new(7))
+    }
+
+    fn candidates(accounts: impl IntoIterator<Item = u32>) -> Vec<Candidate> {
+        let hash = |account| PasswordHash::new(format!("of {account}"));
+        let candidate = |account| (AccountId(account), UserId::new(7), hash(account));
+        accounts.into_iter().map(candidate).collect()
+    }
+
+    /// The accounts of three whose passwords are tried, in order.
+    fn tried(attempt: &Attempt) -> Vec<u32> {
+        let mut all = candidates([1, 2, 3]);
+        attempt.choose(&mut all);
+        all.into_iter()
+            .map(|(AccountId(account), ..)| account)
+            .collect()
+    }
+
     #[test]
     fn strangers_cannot_use_up_the_attempts_of_a_person_who_returns() {
         let attempts = Attempts::new();
         let email = Email::parse("ada@example.com").unwrap();
         let home = address("2001:db8:0:7::1");
-        attempts.remember(&email, home);
+        attempts.remember(&email, person(2), home);
         let stranger = |number: u32| {
             let from = IpAddr::from((0xc633_6400 + number).to_be_bytes());
             attempts.take_for(&email, from)
         };
-        for number in 0..10 {
-            assert!(matches!(stranger(number), Ok(Waiting::Stranger(_))));
+        let here = attempts.take_for(&email, home).unwrap();
+        assert_eq!(tried(&here), [2, 1, 3]);
+        for number in 0..9 {
+            let attempt = stranger(number).unwrap();
+            assert!(matches!(attempt.waiting, Waiting::Stranger(_)));
+            assert_eq!(tried(&attempt), [1, 2, 3]);
         }
-        for number in 10..100 {
+        for number in 9..100 {
             assert_eq!(stranger(number).unwrap_err().status(), 429);
         }
         let elsewhere_in_the_same_network = address("2001:db8:0:7::2");
-        for _ in 0..10 {
+        for _ in 1..10 {
             let taken = attempts.take_for(&email, elsewhere_in_the_same_network);
-            assert!(matches!(taken, Ok(Waiting::Returning(_))));
+            let taken = taken.unwrap();
+            assert!(matches!(taken.waiting, Waiting::Returning(_)));
+            // The others with this address are strangers there.
+            assert_eq!(tried(&taken), [2]);
         }
         let taken = attempts.take_for(&email, home);
         assert_eq!(taken.unwrap_err().status(), 429, "bounded all the same");
+    }
+
+    #[test]
+    fn where_somebody_signs_in_to_another_account_pushes_out_nothing_of_a_person() {
+        let attempts = Attempts::new();
+        let email = Email::parse("boss@example.com").unwrap();
+        let home = address("198.51.100.7");
+        attempts.remember(&email, person(1), home);
+        let network = |number: u32| IpAddr::from((0xcb00_7100 + number).to_be_bytes());
+        for number in 0..100 {
+            attempts.remember(&email, person(2), network(number));
+        }
+        // All that strangers have.
+        for _ in 0..10 {
+            attempts.take_for(&email, address("192.0.2.1")).unwrap();
+        }
+        let here = attempts.take_for(&email, home).unwrap();
+        assert_eq!(tried(&here), [1]);
+        let there = attempts.take_for(&email, network(99)).unwrap();
+        assert_eq!(tried(&there), [2]);
+        assert!(attempts.take_for(&email, network(0)).is_err());
     }
 
     #[test]
@@ -323,7 +450,7 @@ mod tests {
         let attempts = Attempts::new();
         let email = |number: u32| Email::parse(&format!("u{number}@example.com")).unwrap();
         let office = address("198.51.100.7");
-        attempts.remember(&email(0), office);
+        attempts.remember(&email(0), person(1), office);
         for number in 1..=100 {
             assert!(attempts.take_for(&email(number), office).is_ok());
         }
@@ -332,20 +459,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_the_longest_away_are_forgotten() {
+    fn what_is_remembered_is_bounded_and_the_account_with_the_most_forgets() {
         let mut remembered = Remembered::default();
         let home = address("198.51.100.7");
+        remembered.add("old".to_owned(), person(2), home);
         for number in 0..=PEOPLE_MAX {
-            remembered.add(format!("u{number}"), home);
+            remembered.add(format!("u{number}"), person(1), home);
         }
         assert!(remembered.people.len() <= PEOPLE_MAX);
-        assert!(!remembered.has("u0", home));
-        assert!(remembered.has(&format!("u{PEOPLE_MAX}"), home));
+        assert_eq!(remembered.known("old", home), [person(2)]);
+        assert_eq!(remembered.known("u0", home), []);
+        let last = format!("u{PEOPLE_MAX}");
+        assert_eq!(remembered.known(&last, home), [person(1)]);
         for number in 0..=ADDRESSES_MAX {
             let number = u32::try_from(number).unwrap();
-            remembered.add("ada".to_owned(), IpAddr::from(number.to_be_bytes()));
+            let address = IpAddr::from(number.to_be_bytes());
+            remembered.add("ada".to_owned(), person(1), address);
         }
-        assert_eq!(remembered.people["ada"].addresses.len(), ADDRESSES_MAX);
-        assert!(!remembered.has("ada", address("0.0.0.0")));
+        assert_eq!(remembered.known("ada", address("0.0.0.0")), []);
+        assert_eq!(remembered.known("ada", address("0.0.0.1")), [person(1)]);
     }
 }

@@ -9,8 +9,10 @@ use bindery_core::command::{Caller, Command};
 use bindery_core::credential::PasswordHash;
 use bindery_core::id::{AccountId, UserId};
 use bindery_core::text::Email;
+use bindery_core::user::User;
 use bindery_node::{Account, StoreCall};
 
+use crate::attempts::Attempt;
 use crate::call::{Answer, EXECUTE_TIMEOUT, OpenCall};
 use crate::password::{Password, Waiting};
 use crate::problem::Problem;
@@ -36,9 +38,7 @@ pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem>
         secret: text.secret(),
     };
     let (user, key) = execute(&call, &account, user, command).await?;
-    if let Some(email) = user.email() {
-        call.services.attempts.remember(email, call.client);
-    }
+    remember(&call, &account, &user);
     let state = account.snapshot();
     let answer = SignedIn::new(&user, key.as_ref(), None, &text, state.ids(), call.now);
     Answer::json(&answer)
@@ -54,8 +54,8 @@ pub(crate) async fn complete_password_reset(call: OpenCall) -> Result<Answer, Pr
     };
     let living = execute(&call, &account, user, command).await?;
     let state = account.snapshot();
-    if let Some(email) = state.user(user).and_then(|user| user.email()) {
-        call.services.attempts.remember(email, call.client);
+    if let Some(user) = state.user(user) {
+        remember(&call, &account, user);
     }
     Answer::json(&PasswordChanged {
         living_keys: living.into(),
@@ -78,8 +78,8 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
         return Err(Problem::field("end_keys", why));
     }
     let offered = Password::offered(&body.password).ok_or_else(Problem::sign_in_refused)?;
-    let waiting = call.services.attempts.take_for(&email, call.client)?;
-    let verified = verify(&call, &email, offered, waiting).await;
+    let attempt = call.services.attempts.take_for(&email, call.client)?;
+    let verified = verify(&call, &email, offered, &attempt).await;
     let (account, user, verified) = verified.inspect_err(|problem| {
         let status = problem.status();
         tracing::warn!(address = call.address, status, "a sign-in was refused");
@@ -99,12 +99,18 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
         secret: text.secret(),
     };
     let (user, key, living) = execute(&call, &account, user, command).await?;
-    if let Some(email) = user.email() {
-        call.services.attempts.remember(email, call.client);
-    }
+    remember(&call, &account, &user);
     let state = account.snapshot();
     let answer = SignedIn::new(&user, key.as_ref(), living, &text, state.ids(), call.now);
     Answer::json(&answer)
+}
+
+/// This person has proved themselves from where the request comes.
+fn remember(call: &OpenCall, account: &Account, user: &User) {
+    if let Some(email) = user.email() {
+        let person = (account.id(), user.id);
+        call.services.attempts.remember(email, person, call.client);
+    }
 }
 
 /// The account and person of the link in the path. A link that nobody has costs no hash.
@@ -139,17 +145,19 @@ async fn verify(
     call: &OpenCall,
     email: &Email,
     offered: Password,
-    waiting: Waiting,
+    attempt: &Attempt,
 ) -> Result<(Arc<Account>, UserId, PasswordHash), Problem> {
     let (node, attempts) = (&call.services.node, &call.services.attempts);
     let (mut candidates, accounts) = candidates(call, email.clone()).await?;
     // Not waited for.
     drop(attempts.recall(node, email, &candidates));
+    attempt.choose(&mut candidates);
     candidates.truncate(ACCOUNTS_MAX);
     let hashes = candidates.iter().map(|(.., hash)| hash.clone()).collect();
     let count = accounts.clamp(1, ACCOUNTS_MAX);
     let passwords = &call.services.passwords;
-    let found = passwords.find(waiting, offered, hashes, count).await?;
+    let found = passwords.find(attempt.waiting, offered, hashes, count);
+    let found = found.await?;
     let found = found.map(|place| candidates.swap_remove(place));
     let (account, user, hash) = found.ok_or_else(Problem::sign_in_refused)?;
     let account = node.wake(account, call.now).await?;

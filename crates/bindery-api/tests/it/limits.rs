@@ -1,7 +1,7 @@
 //! What one client may use up: rate limits by person, account and address, JSON values of a body, attempts to sign in.
 
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bindery_api::RateLimits;
 use serde_json::{Value, json};
@@ -293,4 +293,61 @@ fn a_person_who_returns_signs_in_while_strangers_try_their_address() {
     assert!(refused >= 190 - refilled, "{refused}");
     let right = json!({"email": "ada@example.com", "password": chosen});
     assert_eq!(sign_in("198.51.100.7", &right), 200);
+}
+
+/// Signs in from these addresses, as a trusted proxy says.
+fn sign_in_from(served: &Served, from: &str, password: &Value, new: Option<&str>) -> u16 {
+    let mut body = json!({"email": "boss@example.com", "password": password});
+    if let Some(new) = new {
+        body["new_password"] = new.into();
+    }
+    let request = served
+        .request("POST", "/bindery/v1/sign-in")
+        .header("Content-Type", "application/json")
+        .header("X-Forwarded-For", from);
+    served.run(request.body(body.to_string()).unwrap()).status
+}
+
+#[test]
+fn who_signs_in_as_the_same_address_in_another_account_is_a_stranger_in_this_one() {
+    let builder = Builder::new();
+    let other_key = builder.other_account();
+    let key = builder.admin_key.clone();
+    let body = json!({
+        "name": "boss", "email": "boss@example.com", "invite_mode": "TEMPORARY_PASSWORD",
+        "role": {"type": "PREDEFINED", "name": "MEMBER"},
+    });
+    let [of_boss, of_impostor] = [&key, &other_key].map(|key| {
+        let (status, made) =
+            builder
+                .served
+                .send(Some(key), "POST", "/v2/users", Some(&body.to_string()));
+        assert_eq!(status, 201, "{made}");
+        made["temporary_password"].clone()
+    });
+    let served = builder
+        .served
+        .again(|options| options.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]);
+    let (chosen, impostors) = ("correct horse battery", "another horse battery");
+    let home = "2001:db8:1::1";
+    assert_eq!(sign_in_from(&served, home, &of_boss, Some(chosen)), 200);
+    let network = |number: u32| format!("2001:db8:2:{number:x}::1");
+    let first = sign_in_from(&served, &network(0), &of_impostor, Some(impostors));
+    assert_eq!(first, 200);
+    let elsewhere = "2001:db8:3::1";
+    let guess: Value = "a wrong guess".into();
+    let guessed = loop {
+        while sign_in_from(&served, elsewhere, &guess, None) != 429 {}
+        let refused_at = Instant::now();
+        // Where only the other account's password was right, this one's counts as a guess.
+        let guessed = sign_in_from(&served, &network(0), &chosen.into(), None);
+        // Before strangers have another attempt.
+        if refused_at.elapsed() < Duration::from_secs(25) {
+            break guessed;
+        }
+    };
+    assert_eq!(guessed, 401);
+    let own = sign_in_from(&served, &network(0), &impostors.into(), None);
+    assert_eq!(own, 200);
+    assert_eq!(sign_in_from(&served, home, &chosen.into(), None), 200);
 }
