@@ -12,28 +12,24 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bindery_core::command::Caller;
-use bindery_core::id::AccountId;
 use bindery_node::Counter;
 use tokio::sync::Notify;
 
 use crate::client_address::household;
 use crate::framing::Refused;
+use crate::turns::Lane;
 
 /// How many connections more than allowed may be open while they close.
 pub(crate) const LEAVING_MAX: usize = 64;
 /// What unproven connections may have of all when the server is full.
 const UNPROVEN_SHARE: usize = 4;
 
-/// The first key that a connection has shown.
-pub(crate) type ConnectionOwner = (AccountId, Caller);
-
 /// One connection, as its stream, its requests and the table share it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: IpAddr,
     place: AtomicU64,
-    owner: OnceLock<ConnectionOwner>,
+    owner: OnceLock<Lane>,
     stage: AtomicU8,
     /// Requests so far.
     requests: AtomicU64,
@@ -81,7 +77,7 @@ struct Inner {
     unproven: BTreeMap<u64, Arc<Connection>>,
     /// Those of [`Self::unproven`] that are counted by address.
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
-    proven: HashMap<AccountId, OfAccount>,
+    proven: HashMap<u64, OfAccount>,
     proven_count: usize,
 }
 
@@ -89,7 +85,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct OfAccount {
     count: usize,
-    keys: HashMap<Caller, OfKey>,
+    keys: HashMap<Lane, OfKey>,
 }
 
 /// The proven connections of a key by when they were last seen to be in use, with the number of requests then.
@@ -202,25 +198,25 @@ impl Inner {
         Some(connection)
     }
 
-    fn put_proven(&mut self, owner: ConnectionOwner, connection: Arc<Connection>) {
+    fn put_proven(&mut self, owner: Lane, connection: Arc<Connection>) {
         let place = self.next_place();
         connection.place.store(place, Ordering::Relaxed);
         let requests = connection.requests.load(Ordering::Relaxed);
-        let (account, key) = owner;
+        let account = owner.0[0];
         let of_account = self.proven.entry(account).or_default();
-        let of_key = of_account.keys.entry(key).or_default();
+        let of_key = of_account.keys.entry(owner).or_default();
         of_key.insert(place, (connection, requests));
         of_account.count += 1;
         self.proven_count += 1;
     }
 
-    fn take_proven(&mut self, owner: ConnectionOwner, place: u64) -> Option<Arc<Connection>> {
-        let (account, key) = owner;
+    fn take_proven(&mut self, owner: Lane, place: u64) -> Option<Arc<Connection>> {
+        let account = owner.0[0];
         let of_account = self.proven.get_mut(&account)?;
-        let of_key = of_account.keys.get_mut(&key)?;
+        let of_key = of_account.keys.get_mut(&owner)?;
         let (connection, _) = of_key.remove(&place)?;
         if of_key.is_empty() {
-            of_account.keys.remove(&key);
+            of_account.keys.remove(&owner);
         }
         of_account.count -= 1;
         self.proven_count -= 1;
@@ -250,7 +246,7 @@ impl Inner {
     /// One of the key with the most proven connections in the account with the most. If a request is being worked on in each of
     /// them, one of the next key or account.
     fn take_of_the_most(&mut self) -> Option<Arc<Connection>> {
-        let mut accounts: Vec<(usize, AccountId)> = self
+        let mut accounts: Vec<(usize, u64)> = self
             .proven
             .iter()
             .map(|(account, of_account)| (of_account.count, *account))
@@ -259,7 +255,7 @@ impl Inner {
         // Only idle ones at first, then those whose requests still wait for something.
         for latest in [Stage::Idle, Stage::Waiting] {
             for (_, account) in &accounts {
-                let mut keys: Vec<(usize, Caller)> = self
+                let mut keys: Vec<(usize, Lane)> = self
                     .proven
                     .get(account)?
                     .keys
@@ -268,7 +264,7 @@ impl Inner {
                     .collect();
                 keys.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
                 for (_, key) in keys {
-                    if let Some(found) = self.take_longest_idle((*account, key), latest) {
+                    if let Some(found) = self.take_longest_idle(key, latest) {
                         return Some(found);
                     }
                 }
@@ -281,10 +277,10 @@ impl Inner {
     /// behind all others.
     fn take_longest_idle(
         &mut self,
-        owner: ConnectionOwner,
+        owner: Lane,
         latest: Stage,
     ) -> Option<Arc<Connection>> {
-        let (account, key) = owner;
+        let account = owner.0[0];
         let places: Vec<u64> = self
             .proven
             .get(&account)?
@@ -294,7 +290,7 @@ impl Inner {
             .copied()
             .collect();
         for place in places {
-            let of_key = self.proven.get(&account)?.keys.get(&key)?;
+            let of_key = self.proven.get(&account)?.keys.get(&owner)?;
             let (connection, seen) = of_key.get(&place)?;
             let is_unused = connection.requests.load(Ordering::Relaxed) == *seen;
             let goes = is_unused && connection.leave(latest);
@@ -379,12 +375,12 @@ impl Connection {
     }
 
     /// The first key that was good on it.
-    pub(crate) fn owner(&self) -> Option<ConnectionOwner> {
+    pub(crate) fn owner(&self) -> Option<Lane> {
         self.owner.get().copied()
     }
 
     /// A request on it was authenticated.
-    pub(crate) fn prove(&self, owner: ConnectionOwner) {
+    pub(crate) fn prove(&self, owner: Lane) {
         if self.is_proven() {
             return;
         }
@@ -453,7 +449,6 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
-    use bindery_core::id::{ApiKeyId, UserId};
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -466,12 +461,8 @@ mod tests {
         table.open(address(peer), false).expect("room")
     }
 
-    fn key(account: u32, number: u32) -> ConnectionOwner {
-        let caller = Caller::Key {
-            user: UserId::new(number),
-            key: ApiKeyId::new(number),
-        };
-        (AccountId(account), caller)
+    fn key(account: u64, number: u64) -> Lane {
+        Lane([account, number, number])
     }
 
     fn is_evicted(connection: &Connection) -> bool {

@@ -2,26 +2,20 @@
 //! wait to be taken. What a request or answer of ordinary size needs counts as a part of its connection instead.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bindery_core::command::Caller;
-use bindery_core::id::AccountId;
 use bytes::Bytes;
 
-/// What one account may have of a budget, and what one key may.
-const ACCOUNT_SHARE: usize = 2;
-const KEY_SHARE: usize = 4;
-/// What all connections without a key together may have.
-const STRANGERS_SHARE: usize = 4;
+use crate::turns::Lane;
 
 /// Who needs the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     /// A connection on which no key has been shown yet.
     Stranger,
-    /// A request of this key, or a connection on which it was the first to be shown.
-    Key(AccountId, Caller),
+    /// A request of this key, person and account, or a connection on which that key was the first to be good.
+    Key(Lane),
 }
 
 /// Which limit is reached.
@@ -29,6 +23,8 @@ pub(crate) enum Owner {
 pub(crate) enum Exhausted {
     /// That of the key itself.
     Key,
+    /// That of its person.
+    Person,
     /// That of its account.
     Account,
     /// That of all.
@@ -36,18 +32,24 @@ pub(crate) enum Exhausted {
 }
 
 /// A number of bytes that are shared.
+///
+/// A key may have more as long as what stays free is at least as much as it, its person and its account have, added up. So a key that
+/// is alone gets a quarter, a person with many keys a third, and an account with many people half. The more accounts use memory, the
+/// less each may have: `n` accounts that take all they can leave one part in `n + 1` free, so others find memory.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     max: usize,
-    used: AtomicUsize,
-    strangers: AtomicUsize,
-    of: Mutex<Shares>,
+    used: Mutex<Used>,
 }
 
 #[derive(Debug, Default)]
-struct Shares {
-    keys: HashMap<(AccountId, Caller), usize>,
-    accounts: HashMap<AccountId, usize>,
+struct Used {
+    all: usize,
+    /// By all connections without a key.
+    strangers: usize,
+    keys: HashMap<Lane, usize>,
+    persons: HashMap<[u64; 2], usize>,
+    accounts: HashMap<u64, usize>,
 }
 
 impl MemoryBudget {
@@ -55,80 +57,104 @@ impl MemoryBudget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
-            used: AtomicUsize::new(0),
-            strangers: AtomicUsize::new(0),
-            of: Mutex::default(),
+            used: Mutex::default(),
         })
     }
 
     /// How many bytes are reserved.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.lock().all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, owner: Owner, bytes: usize) -> Result<(), Exhausted> {
-        take(&self.used, bytes, self.max)
-            .then_some(())
-            .ok_or(Exhausted::Whole)?;
-        let shared = match owner {
-            Owner::Stranger => take(&self.strangers, bytes, self.max / STRANGERS_SHARE)
-                .then_some(())
-                .ok_or(Exhausted::Whole),
-            Owner::Key(account, caller) => self.take_share(account, caller, bytes, true),
-        };
-        if shared.is_err() {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        shared
-    }
-
-    fn take_share(
-        &self,
-        account: AccountId,
-        caller: Caller,
-        bytes: usize,
-        is_bounded: bool,
-    ) -> Result<(), Exhausted> {
-        let mut shares = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_key = shares.keys.get(&(account, caller)).copied().unwrap_or(0) + bytes;
-        let of_account = shares.accounts.get(&account).copied().unwrap_or(0) + bytes;
-        if is_bounded && of_key > self.max / KEY_SHARE {
-            return Err(Exhausted::Key);
-        }
-        if is_bounded && of_account > self.max / ACCOUNT_SHARE {
-            return Err(Exhausted::Account);
-        }
-        shares.keys.insert((account, caller), of_key);
-        shares.accounts.insert(account, of_account);
+        let mut used = self.lock();
+        used.check(owner, bytes, self.max)?;
+        used.add(owner, bytes);
         Ok(())
     }
 
+    fn force(&self, owner: Owner, bytes: usize) {
+        self.lock().add(owner, bytes);
+    }
+
     fn give_back(&self, owner: Owner, bytes: usize) {
+        if bytes > 0 {
+            self.lock().subtract(owner, bytes);
+        }
+    }
+}
+
+impl Used {
+    /// Whether this owner may have so much more of so much in all.
+    fn check(&self, owner: Owner, bytes: usize, max: usize) -> Result<(), Exhausted> {
+        // What others hold, and what this owner, its person and its account would hold together. Free is the rest.
+        let fits = |all: usize, held: [usize; 3]| {
+            let sum = held.into_iter().try_fold(all, usize::checked_add);
+            sum.is_some_and(|sum| sum <= max)
+        };
+        let more = |held: usize| held.saturating_add(bytes);
+        let all = more(self.all);
+        match owner {
+            // All of them together are as one key.
+            Owner::Stranger => fits(all, [more(self.strangers); 3]),
+            Owner::Key(lane) => {
+                let key = more(self.keys.get(&lane).copied().unwrap_or(0));
+                let person = more(self.persons.get(&person_of(lane)).copied().unwrap_or(0));
+                let account = more(self.accounts.get(&lane.0[0]).copied().unwrap_or(0));
+                // The smallest part that would be too much though there were no other is the one that has to send less.
+                for (alone, exhausted) in [
+                    ([key; 3], Exhausted::Key),
+                    ([key, person, person], Exhausted::Person),
+                    ([key, person, account], Exhausted::Account),
+                ] {
+                    if !fits(alone[2], alone) {
+                        return Err(exhausted);
+                    }
+                }
+                fits(all, [key, person, account])
+            }
+        }
+        .then_some(())
+        .ok_or(Exhausted::Whole)
+    }
+
+    fn add(&mut self, owner: Owner, bytes: usize) {
         if bytes == 0 {
             return;
         }
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.all += bytes;
         match owner {
-            Owner::Stranger => {
-                self.strangers.fetch_sub(bytes, Ordering::Relaxed);
+            Owner::Stranger => self.strangers += bytes,
+            Owner::Key(lane) => {
+                *self.keys.entry(lane).or_default() += bytes;
+                *self.persons.entry(person_of(lane)).or_default() += bytes;
+                *self.accounts.entry(lane.0[0]).or_default() += bytes;
             }
-            Owner::Key(account, caller) => {
-                let mut shares = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-                give_back(&mut shares.keys, (account, caller), bytes);
-                give_back(&mut shares.accounts, account, bytes);
+        }
+    }
+
+    fn subtract(&mut self, owner: Owner, bytes: usize) {
+        self.all -= bytes;
+        match owner {
+            Owner::Stranger => self.strangers -= bytes,
+            Owner::Key(lane) => {
+                subtract(&mut self.keys, lane, bytes);
+                subtract(&mut self.persons, person_of(lane), bytes);
+                subtract(&mut self.accounts, lane.0[0], bytes);
             }
         }
     }
 }
 
-fn take(used: &AtomicUsize, bytes: usize, max: usize) -> bool {
-    let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-        used.checked_add(bytes).filter(|sum| *sum <= max)
-    });
-    taken.is_ok()
+const fn person_of(Lane([account, person, _]): Lane) -> [u64; 2] {
+    [account, person]
 }
 
-fn give_back<K: std::hash::Hash + Eq>(of: &mut HashMap<K, usize>, key: K, bytes: usize) {
+fn subtract<K: Hash + Eq>(of: &mut HashMap<K, usize>, key: K, bytes: usize) {
     if let std::collections::hash_map::Entry::Occupied(mut entry) = of.entry(key) {
         *entry.get_mut() -= bytes;
         if *entry.get() == 0 {
@@ -168,10 +194,7 @@ impl Reserved {
     /// The same for what is there already and can't be refused any more.
     pub(crate) fn force_to(&mut self, bytes: usize) {
         let more = bytes.saturating_sub(self.bytes);
-        if let Owner::Key(account, caller) = self.owner {
-            let _ = self.budget.take_share(account, caller, more, false);
-        }
-        self.budget.used.fetch_add(more, Ordering::Relaxed);
+        self.budget.force(self.owner, more);
         self.bytes += more;
     }
 
@@ -210,41 +233,88 @@ impl AsRef<[u8]> for Attached {
 
 #[cfg(test)]
 mod tests {
-    use bindery_core::id::UserId;
-
     use super::*;
 
-    fn key(account: u32, user: u32) -> Owner {
-        Owner::Key(AccountId(account), Caller::Person(UserId::new(user)))
+    fn key(account: u64, person: u64, key: u64) -> Owner {
+        Owner::Key(Lane([account, person, key]))
+    }
+
+    /// As much as it can have, in steps of 10, and what it was refused for in the end.
+    fn hold_all(budget: &Arc<MemoryBudget>, owner: Owner) -> (Reserved, Exhausted) {
+        let mut reserved = Reserved::none(budget, owner);
+        loop {
+            if let Err(exhausted) = reserved.grow_to(reserved.bytes + 10) {
+                return (reserved, exhausted);
+            }
+        }
     }
 
     #[test]
-    fn neither_a_key_nor_an_account_nor_strangers_can_take_all_of_it() {
-        let budget = MemoryBudget::new(1000);
-        let hold = |owner, bytes| {
-            let mut reserved = Reserved::none(&budget, owner);
-            reserved.grow_to(bytes).map(|()| reserved)
+    fn a_key_a_person_an_account_and_strangers_each_have_a_share_and_not_all() {
+        let budget = MemoryBudget::new(1200);
+        let sum = |held: &[(Reserved, Exhausted)]| -> usize {
+            held.iter().map(|(reserved, _)| reserved.bytes).sum()
         };
-        let first = hold(key(1, 1), 250).unwrap();
-        assert_eq!(hold(key(1, 1), 1).unwrap_err(), Exhausted::Key);
-        let second = hold(key(1, 2), 250).unwrap();
-        assert_eq!(hold(key(1, 3), 1).unwrap_err(), Exhausted::Account);
-        let strangers = hold(Owner::Stranger, 250).unwrap();
-        assert_eq!(hold(Owner::Stranger, 1).unwrap_err(), Exhausted::Whole);
-        let other = hold(key(2, 1), 250).unwrap();
-        assert_eq!(hold(key(2, 2), 1).unwrap_err(), Exhausted::Whole);
-        assert_eq!(budget.used(), 1000);
-        drop((first, second, strangers, other));
-        assert_eq!(budget.used(), 0);
-        assert!(budget.of.lock().unwrap().keys.is_empty());
-        assert!(budget.of.lock().unwrap().accounts.is_empty());
-        assert_eq!(budget.strangers.load(Ordering::Relaxed), 0);
+        let (one, exhausted) = hold_all(&budget, key(1, 1, 1));
+        assert_eq!((one.bytes, exhausted), (300, Exhausted::Key));
+        let mut held = vec![(one, exhausted)];
+        held.extend((2..60).map(|number| hold_all(&budget, key(1, 1, number))));
+        assert!((380..=400).contains(&sum(&held)), "{}", sum(&held));
+        assert_eq!(held[59 - 1].1, Exhausted::Person);
+        held.extend((2..60).map(|number| hold_all(&budget, key(1, number, 1))));
+        assert!((560..=600).contains(&sum(&held)), "{}", sum(&held));
+        assert_eq!(held.last().unwrap().1, Exhausted::Account);
+        drop(held);
+        let (strangers, exhausted) = hold_all(&budget, Owner::Stranger);
+        assert_eq!((strangers.bytes, exhausted), (300, Exhausted::Whole));
+        drop(strangers);
+        let used = budget.lock();
+        assert_eq!((used.all, used.strangers), (0, 0));
+        assert!(used.keys.is_empty() && used.persons.is_empty() && used.accounts.is_empty());
+    }
+
+    #[test]
+    fn accounts_that_take_all_they_can_leave_memory_for_another() {
+        let budget = MemoryBudget::new(1000);
+        let mut held = Vec::new();
+        for account in 1..=4 {
+            for person in 1..=8 {
+                held.push(hold_all(&budget, key(account, person, 1)));
+            }
+        }
+        assert_eq!(held.last().unwrap().1, Exhausted::Whole);
+        for owner in [key(5, 1, 1), Owner::Stranger] {
+            let mut other = Reserved::none(&budget, owner);
+            assert_eq!(other.grow_to(20), Ok(()));
+        }
+    }
+
+    #[test]
+    fn people_of_an_account_that_take_all_they_can_leave_memory_for_another() {
+        let budget = MemoryBudget::new(1000);
+        let held: Vec<_> = (1..=3)
+            .map(|person| hold_all(&budget, key(1, person, 1)))
+            .collect();
+        let mut other = Reserved::none(&budget, key(1, 4, 1));
+        assert_eq!(other.grow_to(10), Ok(()));
+        drop(held);
+    }
+
+    #[test]
+    fn what_strangers_could_not_be_refused_is_theirs_until_it_is_given_back() {
+        let budget = MemoryBudget::new(1000);
+        let mut forced = Reserved::none(&budget, Owner::Stranger);
+        forced.force_to(250);
+        let mut more = Reserved::none(&budget, Owner::Stranger);
+        assert_eq!(more.grow_to(1), Err(Exhausted::Whole));
+        drop(forced);
+        assert_eq!(more.grow_to(250), Ok(()));
     }
 
     #[test]
     fn bytes_are_reserved_until_the_last_reader_lets_go() {
         let budget = MemoryBudget::new(1000);
-        let mut reserved = Reserved::none(&budget, key(1, 1));
+        let mut reserved = Reserved::none(&budget, key(1, 1, 1));
         reserved.force_to(600);
         let bytes = reserved.attach(vec![1, 2, 3]);
         let slice = bytes.slice(1..);

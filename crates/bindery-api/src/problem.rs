@@ -37,6 +37,42 @@ pub(crate) struct Problem {
     is_untyped: bool,
     /// Whether the audit log has it already: a command that was decided and refused.
     pub(crate) is_audited: bool,
+    /// What clients have used up, if that is the reason.
+    overload: Option<Overload>,
+}
+
+/// What clients can use up by what they send at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overload {
+    /// Memory for requests or answers.
+    Memory,
+    /// Room in a queue.
+    Queue,
+    /// Room to wait for a revision, or the time for it.
+    Revision,
+}
+
+impl Overload {
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Queue, Self::Revision];
+
+    /// As metrics name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Queue => "queue",
+            Self::Revision => "revision",
+        }
+    }
+}
+
+/// The status for a used up share of memory; whose it is, and how large.
+const fn share(exhausted: Exhausted) -> (StatusCode, Option<(&'static str, &'static str)>) {
+    match exhausted {
+        Exhausted::Key => (StatusCode::TOO_MANY_REQUESTS, Some(("key", "a quarter"))),
+        Exhausted::Person => (StatusCode::TOO_MANY_REQUESTS, Some(("person", "a third"))),
+        Exhausted::Account => (StatusCode::SERVICE_UNAVAILABLE, Some(("account", "half"))),
+        Exhausted::Whole => (StatusCode::SERVICE_UNAVAILABLE, None),
+    }
 }
 
 /// A refused request (RFC 9457).
@@ -60,6 +96,7 @@ impl Problem {
             is_untyped: false,
             retry_after_seconds: None,
             is_audited: false,
+            overload: None,
         }
     }
 
@@ -154,16 +191,25 @@ impl Problem {
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
     }
 
-    fn retry(status: StatusCode, detail: &str) -> Self {
+    fn retry(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             retry_after_seconds: Some(RETRY_AFTER_SECONDS),
             ..Self::new(status, detail)
         }
     }
 
+    /// 429 or 503 that clients cause by what they send, and no fault of the server.
+    fn overload(overload: Overload, status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            overload: Some(overload),
+            ..Self::retry(status, detail)
+        }
+    }
+
     /// 503: too many large heads of requests are arriving.
     pub(crate) fn no_memory_for_heads() -> Self {
-        Self::retry(
+        Self::overload(
+            Overload::Memory,
             StatusCode::SERVICE_UNAVAILABLE,
             "the memory for requests that are arriving (`--request-memory-mib`) is used up; send a smaller head, or try again",
         )
@@ -180,42 +226,34 @@ impl Problem {
 
     /// 429 or 503: a body needs more memory than there is for requests that are arriving.
     pub(crate) fn no_memory_for_body(exhausted: Exhausted) -> Self {
-        match exhausted {
-            Exhausted::Key => Self::retry(
-                StatusCode::TOO_MANY_REQUESTS,
-                "this key's requests that are arriving take a quarter of the memory for requests (`--request-memory-mib`); \
-                send fewer large bodies at once",
+        const OPTION: &str = "`--request-memory-mib`";
+        let (status, whose) = share(exhausted);
+        let detail = match whose {
+            Some((whose, share)) => format!(
+                "requests of this {whose} that are arriving take {share} of the memory for requests ({OPTION}); send fewer large \
+                bodies at once"
             ),
-            Exhausted::Account => Self::retry(
-                StatusCode::TOO_MANY_REQUESTS,
-                "this account's requests that are arriving take half of the memory for requests (`--request-memory-mib`); \
-                send fewer large bodies at once",
+            None => format!(
+                "the memory for requests that are arriving ({OPTION}) is used up; try again"
             ),
-            Exhausted::Whole => Self::retry(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the memory for requests that are arriving (`--request-memory-mib`) is used up; try again",
-            ),
-        }
+        };
+        Self::overload(Overload::Memory, status, detail)
     }
 
     /// 429 or 503: an answer needs more memory than there is for answers that wait to be taken.
     pub(crate) fn no_memory_for_answer(exhausted: Exhausted) -> Self {
-        match exhausted {
-            Exhausted::Key => Self::retry(
-                StatusCode::TOO_MANY_REQUESTS,
-                "answers to this key that wait to be taken have a quarter of the memory for answers (`--answer-memory-mib`); \
-                read them, or ask for less at once",
+        const OPTION: &str = "`--answer-memory-mib`";
+        let (status, whose) = share(exhausted);
+        let detail = match whose {
+            Some((whose, share)) => format!(
+                "answers to this {whose} that wait to be taken have {share} of the memory for answers ({OPTION}); read them, or ask \
+                for less at once"
             ),
-            Exhausted::Account => Self::retry(
-                StatusCode::TOO_MANY_REQUESTS,
-                "answers to this account that wait to be taken have half of the memory for answers (`--answer-memory-mib`); \
-                read them, or ask for less at once",
+            None => format!(
+                "the memory for answers that wait to be taken ({OPTION}) is used up; try again"
             ),
-            Exhausted::Whole => Self::retry(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the memory for answers that wait to be taken (`--answer-memory-mib`) is used up; try again",
-            ),
-        }
+        };
+        Self::overload(Overload::Memory, status, detail)
     }
 
     /// 404 for a link that is good for nothing.
@@ -391,6 +429,11 @@ impl Problem {
             403 => ("Access forbidden", Some("access-forbidden")),
             404 => ("Resource not found", Some("resource-not-found")),
             405 => ("Method not allowed", None),
+    /// What clients have used up, if that is the reason.
+    pub(crate) fn overload_kind(&self) -> Option<Overload> {
+        self.overload
+    }
+
             408 => ("Request timeout", None),
             409 => ("Resource conflict", Some("resource-conflict")),
             413 => ("Payload too large", None),

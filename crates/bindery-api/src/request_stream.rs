@@ -172,9 +172,7 @@ impl<S> RequestStream<S> {
     /// A request begins: what was reserved for the one before isn't needed any more.
     fn begin(&mut self) {
         let owner = self.connection.owner();
-        let owner = owner.map_or(Owner::Stranger, |(account, caller)| {
-            Owner::Key(account, caller)
-        });
+        let owner = owner.map_or(Owner::Stranger, Owner::Key);
         self.reserved.reset(owner);
     }
 }

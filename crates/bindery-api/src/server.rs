@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use bindery_core::api_key::SecretHash;
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::command::{Caller, Context};
-use bindery_core::id::UserId;
 use bindery_core::state::State;
 use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
@@ -211,7 +210,7 @@ impl Server {
         );
         let known = known.await?;
         if let Some(known) = &known {
-            connection.prove((known.account.id(), known.caller));
+            connection.prove(known.lane);
         }
         let now = self.services.node.clock().now();
         let now = known
@@ -233,9 +232,9 @@ impl Server {
             request_id,
             frame,
             connection,
-            owner: known.as_ref().map_or(Owner::Stranger, |known| {
-                Owner::Key(known.account.id(), known.caller)
-            }),
+            owner: known
+                .as_ref()
+                .map_or(Owner::Stranger, |known| Owner::Key(known.lane)),
         };
         let owner = asked.owner;
         let answer = match (operation.handler, known) {
@@ -359,7 +358,7 @@ impl Server {
         Ok(Some(Known {
             account,
             caller,
-            person,
+            lane,
         }))
     }
 
@@ -391,6 +390,7 @@ impl Server {
         })
         .await;
         if let Some(revision) = answered_at.get() {
+            lane: Lane::of(account.id(), person, caller),
             asked.frame.answer_at(*revision);
         }
         let answer = answer?;
@@ -408,9 +408,7 @@ impl Server {
         let Known {
             account,
             caller,
-            person,
         } = known;
-        let lane = Lane::of(account.id(), person, caller);
         asked.connection.begin_waiting();
         let _turn = self.turn_for(request.body(), lane).await?;
         let sent = request.uri().query().unwrap_or_default().to_owned();
@@ -654,8 +652,8 @@ pub(crate) fn new_request_id() -> String {
 struct Known {
     account: Arc<Account>,
     caller: Caller,
-    /// The person behind the caller, whose limits count.
-    person: UserId,
+    /// Of the key, of the person behind it, and of the account: their limits count.
+    lane: Lane,
 }
 
 /// A request whose operation is known.

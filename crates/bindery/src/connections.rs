@@ -20,8 +20,8 @@ pub(crate) struct ConnectionArguments {
     /// closed for the next. Connections of `--trusted-proxies` don't count.
     #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     connections_per_address: u64,
-    /// Memory for requests that are arriving, over all connections. A key may take a quarter of it, an account half; more is answered
-    /// with 429 or 503.
+    /// Memory for requests that are arriving, over all connections. A key may take a quarter of it, a person a third, an account half,
+    /// each less while others use it; more is answered with 429 or 503.
     #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     request_memory_mib: u32,
     /// Memory for answers that wait until their clients take them, over all connections. Shares as for requests.

@@ -27,8 +27,9 @@ pub struct Limits {
     /// Connections at once from one client address (IPv6: from one /64) on which no request has been authenticated yet. When there
     /// are as many, the oldest of them makes room for another. Those of trusted proxies don't count.
     pub unproven_per_address_max: usize,
-    /// Bytes of requests that are arriving, over all connections, beyond a few kibibytes of each. A key may have a quarter, an
-    /// account half, and all connections on which no request has been authenticated a quarter.
+    /// Bytes of requests that are arriving, over all connections, beyond a few kibibytes of each. A key may have a quarter, a person
+    /// a third, an account half, and all connections on which no request has been authenticated a quarter; each less while others
+    /// use memory, so that some is always left.
     pub request_memory_max: usize,
     /// Bytes of answers that wait to be taken, over all connections, beyond the small ones. Shares as for requests.
     pub answer_memory_max: usize,
