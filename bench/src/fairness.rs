@@ -46,6 +46,8 @@ struct Attack {
     name: &'static str,
     /// They take turns.
     requests: Vec<Vec<u8>>,
+    /// What the victim asks meanwhile, if that is no small check.
+    check: Option<Vec<u8>>,
 }
 
 pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
@@ -66,11 +68,12 @@ pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
     victim()?.measure(&check, ALONE)?;
     let mut rows = Vec::new();
     for attack in scene.attacks()? {
+        let check = attack.check.as_ref().unwrap_or(&check);
         let file = directory.path().join("attack");
         fs::write(&file, pack(&attack.requests))?;
         let (mut alone, mut beside, mut told) = (Vec::new(), Vec::new(), String::new());
         for _ in 0..ROUNDS {
-            alone.extend(victim()?.measure(&check, ALONE)?);
+            alone.extend(victim()?.measure(check, ALONE)?);
             let seconds = (LEAD + BESIDE + LEAD).as_secs_f64();
             let hostile = Command::new("nice")
                 .args(["-n", "5"])
@@ -82,7 +85,7 @@ pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
                 .stdout(Stdio::piped())
                 .spawn()?;
             thread::sleep(LEAD);
-            let measured = victim().and_then(|mut victim| victim.measure(&check, BESIDE));
+            let measured = victim().and_then(|mut victim| victim.measure(check, BESIDE));
             let output = hostile.wait_with_output()?;
             beside.extend(measured?);
             String::from_utf8_lossy(&output.stdout)
@@ -123,6 +126,8 @@ fn start(binary: &Path, directory: &Path, options: &[&str]) -> Result<Server> {
 /// The company: a victim with a role in a space, and a plain member with many spaces of their own.
 struct Scene {
     hostile_key: String,
+    /// Of a second hostile person.
+    accomplice_key: String,
     victim_key: String,
     hostile: String,
     victim: String,
@@ -136,6 +141,7 @@ impl Scene {
         let mut admin = Client::connect(&server.address, ADMIN_KEY)?;
         let (victim, victim_key) = admin.person("victim")?;
         let (hostile, hostile_key) = admin.person("hostile")?;
+        let (_, accomplice_key) = admin.person("accomplice")?;
         let role = json!({"type": "PREDEFINED", "name": "MEMBER"});
         let admin_role = json!({"type": "PREDEFINED", "name": "ADMIN"});
         let theirs = admin.make("/v2/organizations", &json!({"name": "victims"}))?;
@@ -177,6 +183,7 @@ impl Scene {
         ));
         Ok(Self {
             hostile_key,
+            accomplice_key,
             victim_key,
             hostile,
             victim,
@@ -197,6 +204,33 @@ impl Scene {
         )
     }
 
+    /// The same question in a body that is large enough for a turn.
+    fn large_check(&self) -> Vec<u8> {
+        let mut body = question(&self.victim, &self.space);
+        body["context"] = json!({"x": "x".repeat(70_000)});
+        let path = "/access/v1/evaluation";
+        request("POST", path, &self.victim_key, "", &body.to_string())
+    }
+
+    /// Bodies of two people that begin and never go on: some in pieces, some of an announced length.
+    fn idle_bodies(&self) -> Vec<Vec<u8>> {
+        let begun = |key: &str, length: &str| {
+            let path = "/access/v1/evaluation";
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+                 content-type: application/json\r\n{length}"
+            )
+            .into_bytes()
+        };
+        let lengths = [
+            "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+            "content-length: 100000\r\n\r\n{",
+        ];
+        let keys = [&self.hostile_key, &self.accomplice_key];
+        let of = |key: &String| lengths.map(|length| begun(key, length));
+        keys.into_iter().flat_map(of).collect()
+    }
+
     #[expect(clippy::too_many_lines, reason = "a list of attacks")]
     fn attacks(&self) -> Result<Vec<Attack>> {
         let key = &self.hostile_key;
@@ -207,7 +241,11 @@ impl Scene {
             Ok(format!("{text},\"context\":{{\"x\":{context}}}}}"))
         };
         let post = |path: &str, body: &str| vec![request("POST", path, key, "", body)];
-        let one = |name, requests| Attack { name, requests };
+        let one = |name, requests| Attack {
+            name,
+            requests,
+            check: None,
+        };
         let evaluation = "/access/v1/evaluation";
         let search = json!({
             "subject": {"type": "user", "id": self.hostile},
@@ -300,6 +338,11 @@ impl Scene {
             one("sign-ins from 512 addresses", sign_ins.collect()),
             one("unknown keys from 512 addresses", unknown.collect()),
             one("changes", changes.collect()),
+            Attack {
+                name: "bodies of two people that never go on, a large check",
+                requests: self.idle_bodies(),
+                check: Some(self.large_check()),
+            },
         ])
     }
 }

@@ -335,10 +335,16 @@ impl Problem {
             "too many large requests {whose} wait for their turn; send fewer at once, or try again in \
             {RETRY_AFTER_SECONDS} s"
         );
-        Self {
-            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
-            ..Self::new(status, detail)
-        }
+        Self::overload(Overload::Queue, status, detail)
+    }
+
+    /// 503: a large body has waited too long for its turn.
+    pub(crate) fn no_turn_for_body(waited: Duration) -> Self {
+        let detail = format!(
+            "a large body waited {} s for its turn in vain; send smaller ones, fewer at once, or try again",
+            waited.as_secs()
+        );
+        Self::overload(Overload::Queue, StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// 400: more JSON values than the operation takes.

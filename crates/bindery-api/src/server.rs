@@ -409,8 +409,6 @@ impl Server {
             account,
             caller,
         } = known;
-        asked.connection.begin_waiting();
-        let _turn = self.turn_for(request.body(), lane).await?;
         let sent = request.uri().query().unwrap_or_default().to_owned();
         let body = self.read_body(&asked, request);
         let body =

@@ -10,15 +10,15 @@ use http_body_util::BodyExt as _;
 use hyper::Request;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Asked, Server};
 use crate::call::Handler;
 use crate::json::ValueCount;
-use crate::memory_budget::{Exhausted, Reserved};
+use crate::memory_budget::{Exhausted, Owner, Reserved};
 use crate::operations::Body;
 use crate::problem::Problem;
-use crate::turns::{Bound, Bounds, Lane, Turn};
+use crate::turns::{Bound, Bounds, Lane, QueueFull, Turn, Turnstile};
 
 /// Bytes of a body that comes without a key.
 const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
@@ -37,17 +37,26 @@ enum Failed {
     TooManyValues,
     TooSlow,
     NoMemory(Exhausted),
+    QueueFull(QueueFull),
+    NoTurn,
     BrokeOff,
 }
 
-/// A body from here on needs a turn of its key before it is read, as does one that doesn't say how large it is.
-const LARGE_BODY_BYTES: u64 = 64 * 1024;
+/// A larger body needs a turn: once its first bytes are there if it says how large it is, else once so many are.
+const LARGE_BODY_BYTES: usize = 64 * 1024;
 /// How many large bodies of all clients, of an account, of a person and of a key are received or worked on at once.
 const LARGE_BODIES_AT_ONCE: [usize; 4] = [64, 16, 8, 4];
 /// How many of each wait to be received.
 const LARGE_BODIES_WAITING: [usize; 4] = [4096, 1024, 256, 128];
 
-/// The turns of large bodies. They are not read before it is their turn, so a flood of them waits in its clients.
+/// How long a body waits for turns, in all.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How many bytes of a body have to come in each second that it has a turn, once it had one for so long. A slower one gives the turn
+/// to others and waits for another when more of it has come.
+const TURN_BYTES_PER_SECOND_MIN: u32 = 256 * 1024;
+const TURN_GRACE: Duration = Duration::from_millis(250);
+
+/// The turns of large bodies. They are not read on before it is their turn, so a flood of them waits in its clients.
 pub(super) fn turns() -> Bounds {
     Bounds(std::array::from_fn(|level| Bound {
         running: LARGE_BODIES_AT_ONCE[level],
@@ -56,23 +65,7 @@ pub(super) fn turns() -> Bounds {
 }
 
 impl Server {
-    /// The turn that this body needs to be read, held until it is answered.
-    pub(super) async fn turn_for(
-        &self,
-        body: &Incoming,
-        lane: Lane,
-    ) -> Result<Option<Turn>, Problem> {
-        let is_large = body
-            .size_hint()
-            .upper()
-            .is_none_or(|bytes| bytes > LARGE_BODY_BYTES);
-        if !is_large {
-            return Ok(None);
-        }
-        let turn = self.services.bodies.enter(lane).await;
-        turn.map(Some).map_err(Problem::queue_full)
-    }
-
+    /// The body of a request. A large one has its turn until the last of its readers has let go of it.
     pub(super) async fn read_body(
         &self,
         asked: &Asked<'_>,
@@ -91,7 +84,11 @@ impl Server {
         let reserved = Reserved::none(&self.request_memory, asked.owner);
         asked.connection.begin_waiting();
         let body = Counted::new(request.into_body(), operation.values_max(), max);
-        let body = collect(body, max, self.limits.body_timeout, reserved).await;
+        let turns = match asked.owner {
+            Owner::Key(lane) => Some(Turns::new(&self.services.bodies, lane)),
+            Owner::Stranger => None,
+        };
+        let body = collect(body, max, self.limits.body_timeout, reserved, turns).await;
         asked.connection.end_waiting().map_err(Problem::leaving)?;
         match body {
             Err(Failed::TooLarge) => Err(Problem::too_large(max)),
@@ -102,6 +99,8 @@ impl Server {
                 RATE_GRACE,
             )),
             Err(Failed::NoMemory(exhausted)) => Err(Problem::no_memory_for_body(exhausted)),
+            Err(Failed::QueueFull(full)) => Err(Problem::queue_full(full)),
+            Err(Failed::NoTurn) => Err(Problem::no_turn_for_body(TURN_WAIT_MAX)),
             Err(Failed::BrokeOff) => Err(match asked.connection.refused() {
                 Some(refused) => refused.problem(),
                 None => Problem::invalid("the body broke off before its end"),
@@ -116,6 +115,114 @@ impl Server {
     }
 }
 
+/// The turns of one body.
+struct Turns<'a> {
+    turnstile: &'a Turnstile,
+    lane: Lane,
+    held: Option<Held>,
+    /// For turns, so far.
+    waited: Duration,
+}
+
+struct Held {
+    turn: Turn,
+    since: Instant,
+    /// Bytes that were there by then.
+    received: usize,
+}
+
+impl<'a> Turns<'a> {
+    fn new(turnstile: &'a Turnstile, lane: Lane) -> Self {
+        Self {
+            turnstile,
+            lane,
+            held: None,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Waits for a turn unless there is one; how long that took.
+    async fn take(&mut self, received: usize) -> Result<Duration, Failed> {
+        if self.held.is_some() {
+            return Ok(Duration::ZERO);
+        }
+        let began = Instant::now();
+        let left = TURN_WAIT_MAX.saturating_sub(self.waited);
+        let turn = timeout(left, self.turnstile.enter(self.lane)).await;
+        let turn = turn
+            .map_err(|_| Failed::NoTurn)?
+            .map_err(Failed::QueueFull)?;
+        let since = Instant::now();
+        let waited = since - began;
+        self.waited += waited;
+        self.held = Some(Held {
+            turn,
+            since,
+            received,
+        });
+        Ok(waited)
+    }
+
+    /// Until when more has to come for the turn to be kept, if there is one.
+    fn keeps_until(&self, received: usize) -> Option<Instant> {
+        let held = self.held.as_ref()?;
+        let came = u32::try_from(received - held.received).unwrap_or(u32::MAX);
+        let by_rate = Duration::from_secs(1) * came / TURN_BYTES_PER_SECOND_MIN;
+        Some(held.since + TURN_GRACE + by_rate)
+    }
+}
+
+/// A body that has a turn for as long as it is read.
+struct InTurn {
+    body: Bytes,
+    _turn: Turn,
+}
+
+impl AsRef<[u8]> for InTurn {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// The next piece of a body, which has to come before the deadline. While nothing comes, others may have its turn.
+async fn next_piece<B>(
+    body: &mut B,
+    received: usize,
+    deadline: Instant,
+    turns: Option<&mut Turns<'_>>,
+) -> Result<Option<Bytes>, Failed>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut frame = body.frame();
+    let mut polled = None;
+    if let Some(turns) = turns
+        && let Some(until) = turns.keeps_until(received)
+        && until < deadline
+    {
+        polled = timeout_at(until, &mut frame).await.ok();
+        if polled.is_none() {
+            turns.held = None;
+        }
+    }
+    let polled = match polled {
+        Some(polled) => polled,
+        None => timeout_at(deadline, frame)
+            .await
+            .map_err(|_| Failed::TooSlow)?,
+    };
+    match polled {
+        None => Ok(None),
+        Some(Err(error)) => Err(if is_too_many_values(error.into().as_ref()) {
+            Failed::TooManyValues
+        } else {
+            Failed::BrokeOff
+        }),
+        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+    }
+}
+
 /// The whole body. It is copied together unless it came in one piece: hyper's pieces hold on to the buffers that they were read
 /// into, which are larger than they are by any factor.
 async fn collect<B>(
@@ -123,6 +230,7 @@ async fn collect<B>(
     max: usize,
     timeout: Duration,
     mut reserved: Reserved,
+    mut turns: Option<Turns<'_>>,
 ) -> Result<Bytes, Failed>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
@@ -133,29 +241,26 @@ where
     if announced > max {
         return Err(Failed::TooLarge);
     }
-    let began = Instant::now();
+    let mut began = Instant::now();
     let mut content = Vec::new();
-    loop {
+    let whole = loop {
         let deadline = deadline(began, content.len(), timeout);
-        let piece = match timeout_at(deadline, body.frame()).await {
-            Err(_) => return Err(Failed::TooSlow),
-            Ok(None) => break,
-            Ok(Some(Err(error))) => {
-                let is_too_many = is_too_many_values(error.into().as_ref());
-                return Err(if is_too_many {
-                    Failed::TooManyValues
-                } else {
-                    Failed::BrokeOff
-                });
-            }
-            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-        };
-        let length = content.len() + piece.remaining();
+        let piece = next_piece(&mut body, content.len(), deadline, turns.as_mut()).await?;
+        let length = content.len() + piece.as_ref().map_or(0, Buf::remaining);
         if length > max {
             return Err(Failed::TooLarge);
         }
+        if announced.max(length) > LARGE_BODY_BYTES
+            && let Some(turns) = &mut turns
+        {
+            // Its client can't send while it waits.
+            began += turns.take(length).await?;
+        }
+        let Some(piece) = piece else {
+            break reserved.attach(content);
+        };
         if content.is_empty() && body.is_end_stream() {
-            return Ok(piece);
+            break piece;
         }
         if length > content.capacity() {
             let limit = if announced > 0 { announced } else { max };
@@ -169,8 +274,14 @@ where
             content.reserve_exact(capacity - content.len());
         }
         content.extend_from_slice(&piece);
-    }
-    Ok(reserved.attach(content))
+    };
+    Ok(match turns.and_then(|turns| turns.held) {
+        Some(Held { turn, .. }) => Bytes::from_owner(InTurn {
+            body: whole,
+            _turn: turn,
+        }),
+        None => whole,
+    })
 }
 
 /// Until when more of a body has to come of which so much is there.
@@ -328,7 +439,14 @@ mod tests {
         let bytes =
             |length: usize, count: usize| std::iter::repeat_n(Bytes::from(vec![0; length]), count);
         let began = Instant::now();
-        let slow = collect(body(bytes(900, 600)), 1 << 20, TIMEOUT * 10, none(&budget)).await;
+        let slow = collect(
+            body(bytes(900, 600)),
+            1 << 20,
+            TIMEOUT * 10,
+            none(&budget),
+            None,
+        )
+        .await;
         // 10 s, and 900 / 1024 of a second for each piece of a second.
         assert_eq!(slow.unwrap_err(), Failed::TooSlow);
         assert!(
@@ -337,16 +455,23 @@ mod tests {
             began.elapsed()
         );
         let began = Instant::now();
-        let slower = collect(body(bytes(1, 600)), 1 << 20, TIMEOUT * 10, none(&budget)).await;
+        let slower = collect(
+            body(bytes(1, 600)),
+            1 << 20,
+            TIMEOUT * 10,
+            none(&budget),
+            None,
+        )
+        .await;
         assert_eq!(slower.unwrap_err(), Failed::TooSlow);
         assert!(
             began.elapsed() < Duration::from_secs(11),
             "{:?}",
             began.elapsed()
         );
-        let steady = collect(body(bytes(1024, 50)), 1 << 20, TIMEOUT, none(&budget)).await;
+        let steady = collect(body(bytes(1024, 50)), 1 << 20, TIMEOUT, none(&budget), None).await;
         assert_eq!(steady.unwrap().len(), 50 * 1024);
-        let late = collect(body(bytes(1024, 61)), 1 << 20, TIMEOUT, none(&budget)).await;
+        let late = collect(body(bytes(1024, 61)), 1 << 20, TIMEOUT, none(&budget), None).await;
         assert_eq!(late.unwrap_err(), Failed::TooSlow);
         assert_eq!(budget.used(), 0);
     }
@@ -357,10 +482,10 @@ mod tests {
         let budget = MemoryBudget::new(4 * 64 * 1024);
         let big = Bytes::from(vec![7; 1 << 20]);
         let pieces = (0..10_000).map(|_| big.slice(..1));
-        let whole = collect(body(pieces), 1 << 20, TIMEOUT * 1000, none(&budget)).await;
+        let whole = collect(body(pieces), 1 << 20, TIMEOUT * 1000, none(&budget), None).await;
         assert_eq!(whole.as_ref().err(), Some(&Failed::TooSlow));
         let pieces = (0..40).map(|_| big.slice(..1024));
-        let whole = collect(body(pieces), 1 << 20, TIMEOUT, none(&budget))
+        let whole = collect(body(pieces), 1 << 20, TIMEOUT, none(&budget), None)
             .await
             .unwrap();
         assert!(big.is_unique(), "a piece is still there");
@@ -372,9 +497,74 @@ mod tests {
         drop(whole);
         assert_eq!(budget.used(), 0);
         let pieces = (0..50).map(|_| big.slice(..2048));
-        let too_much = collect(body(pieces), 1 << 20, TIMEOUT, none(&budget)).await;
+        let too_much = collect(body(pieces), 1 << 20, TIMEOUT, none(&budget), None).await;
         assert_eq!(too_much.unwrap_err(), Failed::NoMemory(Exhausted::Whole));
         assert_eq!(budget.used(), 0);
+    }
+
+    fn one_turn() -> Turnstile {
+        let bound = Bound {
+            running: 1,
+            waiting: 8,
+        };
+        Turnstile::new(Bounds([bound; 4]))
+    }
+
+    /// Pieces of so many KiB, one a second.
+    async fn collect_in(
+        turnstile: &Turnstile,
+        kibibytes: &[usize],
+        timeout: Duration,
+    ) -> Result<Bytes, Failed> {
+        let budget = MemoryBudget::new(usize::MAX);
+        let pieces = kibibytes
+            .iter()
+            .map(|count| Bytes::from(vec![0; count * 1024]));
+        let turns = Turns::new(turnstile, Lane([1, 1, 1]));
+        collect(body(pieces), 1 << 20, timeout, none(&budget), Some(turns)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_a_turn_once_it_is_large_and_for_as_long_as_it_comes() {
+        let turnstile = one_turn();
+        let taken = turnstile.try_enter(Lane([1, 1, 1])).unwrap();
+        let small = collect_in(&turnstile, &[16; 4], TIMEOUT).await;
+        assert_eq!(small.unwrap().len(), LARGE_BODY_BYTES);
+        drop(taken);
+        let mut large = Box::pin(collect_in(&turnstile, &[40, 40, 1, 1], TIMEOUT));
+        let began = Instant::now();
+        for (millis, running) in [(1900, 0), (2100, 1), (2900, 0), (3100, 1), (3900, 0)] {
+            let moment = began + Duration::from_millis(millis);
+            let over = timeout_at(moment, &mut large).await;
+            assert!(over.is_err());
+            assert_eq!(turnstile.running(), running, "{millis}");
+        }
+        let large = large.await.unwrap();
+        assert_eq!((large.len(), turnstile.running()), (82 * 1024, 1));
+        let part = large.slice(1..);
+        drop(large);
+        assert_eq!(turnstile.running(), 1, "it is worked on");
+        drop(part);
+        assert_eq!((turnstile.running(), turnstile.waiting()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_waits_for_its_turn_for_a_while_that_is_not_its_clients() {
+        let turnstile = one_turn();
+        let taken = turnstile.try_enter(Lane([1, 1, 1])).unwrap();
+        let began = Instant::now();
+        let in_vain = collect_in(&turnstile, &[80, 1], TIMEOUT).await;
+        assert_eq!(in_vain.unwrap_err(), Failed::NoTurn);
+        assert_eq!(began.elapsed(), Duration::from_secs(1) + TURN_WAIT_MAX);
+        assert_eq!(turnstile.waiting(), 0);
+        let seconds = Duration::from_secs(5);
+        let late = collect_in(&turnstile, &[80, 1], seconds);
+        let free = async {
+            tokio::time::sleep(TURN_WAIT_MAX).await;
+            drop(taken);
+        };
+        let (late, ()) = tokio::join!(late, free);
+        assert_eq!(late.unwrap().len(), 81 * 1024);
     }
 
     #[test]
