@@ -96,6 +96,8 @@ pub(crate) struct Services {
     pub(crate) workers: Workers,
     /// Turns to send a large body.
     pub(crate) bodies: Turnstile,
+    /// Who waits for a revision.
+    pub(crate) revision_waits: Turnstile,
 }
 
 /// Bytes of a body that is read into a command or query on the thread of its connection.
@@ -591,6 +593,7 @@ mod tests {
             counts: Arc::new(Counts::new()),
             workers: Workers::new("test", 1, one_at_a_time),
             bodies: Turnstile::new(one_at_a_time),
+            revision_waits: Turnstile::new(one_at_a_time),
         });
         let call = |operation: &str, options: &str| {
             let mut operations = OPERATIONS.iter();

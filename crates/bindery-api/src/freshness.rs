@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
+use bindery_core::command::Context;
 use bindery_core::id::Revision;
+use bindery_core::time::Timestamp;
 use bindery_node::{ClientNetwork, Node};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::metrics;
 use crate::operations::Operation;
 use crate::problem::Problem;
+use crate::turns::{Bound, Bounds, Lane, Turnstile};
 
 /// Of an answer: the revision of the account that it was given at. Of a change: one at which it is made.
 const REVISION: HeaderName = HeaderName::from_static("bindery-revision");
@@ -23,6 +26,8 @@ const STALENESS: HeaderName = HeaderName::from_static("bindery-staleness");
 
 /// How long a request waits for a revision.
 const AT_LEAST_TIMEOUT: Duration = Duration::from_secs(5);
+/// What part of all connections may wait for a revision at once: of all clients, of an account, of a person and of a key.
+const WAITING_SHARES: [usize; 4] = [2, 8, 16, 32];
 /// From here on a server counts as cut off.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(2);
 
@@ -98,9 +103,18 @@ pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
     }
 }
 
+/// Who waits for a revision: each has a turn from the beginning, or is refused.
+pub(crate) fn waits(connections_max: usize) -> Turnstile {
+    Turnstile::new(Bounds(WAITING_SHARES.map(|share| Bound {
+        running: (connections_max / share).max(1),
+        waiting: 0,
+    })))
+}
+
 /// Waits until the key's account has come so far, within bounds. A key that nobody has is no error here.
 pub(crate) async fn wait(
     node: &Arc<Node>,
+    waits: &Turnstile,
     key: Option<&SecretHash>,
     revision: Revision,
     network: ClientNetwork,
@@ -108,16 +122,39 @@ pub(crate) async fn wait(
     let Some(key) = key else {
         return Ok(());
     };
-    let Some((account, _)) = node.admit(key, node.clock().now(), network).await? else {
+    let Some((account, caller)) = node.admit(key, node.clock().now(), network).await? else {
         return Ok(());
     };
+    let state = account.snapshot();
+    if state.revision() >= revision {
+        return Ok(());
+    }
+    let context = Context {
+        caller,
+        now: Timestamp::from_millis(0),
+    };
+    let person = state.person_behind(context.user());
+    drop(state);
+    let turn = waits.try_enter(Lane::of(account.id(), person, caller));
+    let turn = turn.map_err(Problem::too_many_wait_for_revisions)?;
     let reached = tokio::time::timeout(AT_LEAST_TIMEOUT, account.reach(revision)).await;
+    drop(turn);
     reached.map_err(|_| Problem::not_reached(revision, account.snapshot().revision()))
 }
 
 #[cfg(test)]
 mod tests {
+    use bindery_core::command::Caller;
+    use bindery_core::command::operator::Bootstrap;
+    use bindery_core::id::{AccountId, IdKey};
+    use bindery_core::place::{self, AccountSettings};
+    use bindery_core::text::{Email, KeyName, Name};
+    use bindery_node::Clock;
+    use bindery_store::sqlite::SqliteStore;
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::secret::KeyText;
 
     fn of(values: &[&'static str]) -> Result<Option<u64>, ()> {
         let mut headers = HeaderMap::new();
@@ -146,5 +183,49 @@ mod tests {
             assert_eq!(of(&[bad]), Err(()), "{bad}");
         }
         assert_eq!(of(&["1", "1"]), Err(()));
+    }
+
+    #[tokio::test]
+    async fn how_many_requests_of_a_key_wait_for_a_revision_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let node = Arc::new(Node::open(Arc::new(store), Clock::system()).unwrap());
+        let account = place::Account {
+            id: AccountId(1),
+            name: Name::parse("main").unwrap(),
+            id_key: IdKey::new([1; 16]),
+            created_at: node.clock().now(),
+            settings: AccountSettings::default(),
+        };
+        let account = node.create_account(&account).unwrap();
+        let text = KeyText::generate().unwrap();
+        let founding = Bootstrap {
+            name: Name::parse("Root").unwrap(),
+            email: Email::parse("root@example.com").unwrap(),
+            key_name: KeyName::parse("first").unwrap(),
+            secret: text.secret(),
+        };
+        account
+            .execute(founding, Caller::Operator, None)
+            .await
+            .unwrap();
+        let here = account.snapshot().revision();
+        // Two of a key.
+        let waits = waits(64);
+        let network = ClientNetwork::of("198.51.100.7".parse().unwrap());
+        let hash = text.hash();
+        let wait = |revision| wait(&node, &waits, Some(&hash), revision, network);
+        let later = Revision(here.0 + 1);
+        let mut waiting = [Box::pin(wait(later)), Box::pin(wait(later))];
+        for one in &mut waiting {
+            assert!(one.now_or_never().is_none());
+        }
+        let refused = wait(later).now_or_never().unwrap().unwrap_err();
+        assert_eq!(refused.status(), 503);
+        assert!(refused.detail().contains("of this key"), "{refused:?}");
+        assert!(wait(here).await.is_ok(), "it is there");
+        drop(waiting);
+        assert_eq!(waits.running(), 0);
+        assert!(wait(later).now_or_never().is_none());
     }
 }

@@ -267,10 +267,21 @@ impl Problem {
             "`Bindery-At-Least`: this server is at revision {reached} and has waited in vain for {wanted}; try again, or ask \
             without it"
         );
-        Self {
-            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-        }
+        Self::overload(Overload::Revision, StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// 503: too many requests wait for a revision.
+    pub(crate) fn too_many_wait_for_revisions(full: QueueFull) -> Self {
+        let whose = match full.level {
+            Level::Key => "of this key",
+            Level::Person => "of this person",
+            Level::Account => "of this account",
+            Level::All => "to this server",
+        };
+        let detail = format!(
+            "`Bindery-At-Least`: too many requests {whose} wait for a revision that has not come here; try again, or ask without it"
+        );
+        Self::overload(Overload::Revision, StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// 503: what is known here is older than it may be.

@@ -98,6 +98,7 @@ impl Server {
                 bodies: Turnstile::new(body::turns()),
             }),
             public: PublicCall {
+                revision_waits: freshness::waits(options.limits.connections_max),
                 public_url: options.public_url,
             },
             router: Router::new(),
@@ -334,8 +335,10 @@ impl Server {
         let wanted = freshness::wanted(headers);
         let mut known = here;
         if let Ok(Some(revision)) = wanted {
+            let waits = &self.services.revision_waits;
+            // It may be closed to make room for others, as one that is in the middle of a body.
             connection.begin_waiting();
-            Box::pin(freshness::wait(node, key, revision, network)).await?;
+            Box::pin(freshness::wait(node, waits, key, revision, network)).await?;
             connection.end_waiting().map_err(Problem::leaving)?;
             // What has come with that revision may have ended the key.
             known = None;
