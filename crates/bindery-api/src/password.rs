@@ -15,7 +15,7 @@ use bindery_core::id::{AccountId, Id as _, UserId};
 use crate::client_address::household;
 use crate::problem::Problem;
 use crate::secret::random_letters;
-use crate::turns::{Bound, Bounds, Lane};
+use crate::turns::{Bound, Bounds, Lane, Turnstile};
 use crate::workers::Workers;
 
 /// One hash takes 19 MiB and some tens of milliseconds of one core.
@@ -24,8 +24,10 @@ const AT_ONCE_MAX: usize = 2;
 const WAITING_MAX: usize = 512;
 /// The same of one account, of all strangers, and of all who return.
 const GROUP_WAITING_MAX: usize = 64;
-/// The same of one person or address.
+/// The same of one person, or of those who return to one network.
 const PERSON_WAITING_MAX: usize = 8;
+/// How many attempts of strangers from one network are waiting or verified at once; more get 429.
+const NETWORK_ATTEMPTS_MAX: usize = 3;
 /// Letters of a temporary password: 119 random bits.
 const TEMPORARY_LETTERS: usize = 20;
 
@@ -78,10 +80,13 @@ impl Password {
 }
 
 /// Hashes and verifies on threads of its own, in fair turns. A turn is one sign-in or one new password, so a member who makes many
-/// temporary passwords delays an admin's by one.
+/// temporary passwords delays an admin's by one. Where too many wait, the newest from where the most come gives way to one from
+/// elsewhere.
 #[derive(Debug)]
 pub(crate) struct Passwords {
     workers: Workers,
+    /// Counts the attempts of strangers by network.
+    networks: Turnstile,
     /// Gives addresses numbers that nobody else can choose.
     hasher: RandomState,
     /// How many hashes were computed since the start.
@@ -116,6 +121,12 @@ impl Passwords {
         ]);
         Self {
             workers: Workers::new("password", AT_ONCE_MAX, bounds),
+            networks: Turnstile::new(Bounds([
+                bound(usize::MAX, 0),
+                bound(usize::MAX, 0),
+                bound(NETWORK_ATTEMPTS_MAX, 0),
+                bound(NETWORK_ATTEMPTS_MAX, 0),
+            ])),
             hasher: RandomState::new(),
             computed: Arc::default(),
             placeholder: PasswordHash::new(placeholder.to_owned()),
@@ -179,7 +190,15 @@ impl Passwords {
             }
             found
         };
-        self.run(self.lane(waiting), work).await
+        let lane = self.lane(waiting);
+        let _counted = match waiting {
+            Waiting::Stranger(_) => {
+                let counted = self.networks.try_enter(lane);
+                Some(counted.map_err(|_| Problem::too_many_sign_ins(1))?)
+            }
+            Waiting::Returning(_) | Waiting::Person(..) => None,
+        };
+        self.run(lane, work).await
     }
 
     async fn run<T: Send + 'static>(
@@ -187,7 +206,7 @@ impl Passwords {
         lane: Lane,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let worked = self.workers.run(lane, work).await;
+        let worked = self.workers.run_displacing(lane, work).await;
         worked.map_err(|problem| match problem.status() {
             429 | 503 => Problem::too_many_sign_ins(1),
             _ => problem,
@@ -229,6 +248,8 @@ impl Passwords {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     const HERE: Waiting = Waiting::Stranger(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
@@ -306,5 +327,42 @@ mod tests {
             Password::generate().unwrap().reveal(),
             Password::generate().unwrap().reveal()
         );
+    }
+
+    fn network(number: u8) -> Waiting {
+        Waiting::Stranger(IpAddr::from([203, 0, 113, number]))
+    }
+
+    #[tokio::test]
+    async fn networks_with_many_attempts_leave_room_for_the_first_of_another() {
+        let passwords = Passwords::new();
+        let turn = passwords.workers.occupy(passwords.lane(network(255))).await;
+        let password = Password::offered("a wrong guess").unwrap();
+        let attempt = |from| Box::pin(passwords.find(from, password.clone(), Vec::new(), 1));
+        // 22 networks with three each: more than may wait.
+        let mut flood: Vec<_> = (0..22)
+            .flat_map(|number| [number; 9])
+            .map(|number| attempt(network(number)))
+            .collect();
+        for one in &mut flood {
+            if let Some(answer) = one.now_or_never() {
+                assert_eq!(answer.unwrap_err().status(), 429);
+            }
+        }
+        assert_eq!(passwords.waiting(), GROUP_WAITING_MAX);
+        let mut others: Vec<_> = (100..120).map(|number| attempt(network(number))).collect();
+        for one in &mut others {
+            assert!(one.now_or_never().is_none());
+        }
+        assert_eq!(passwords.waiting(), GROUP_WAITING_MAX);
+        // Those who return have a lane apart.
+        let mut returning = attempt(Waiting::Returning(IpAddr::from([203, 0, 113, 1])));
+        assert!((&mut returning).now_or_never().is_none());
+        drop((turn, flood));
+        for one in others {
+            assert_eq!(one.await.unwrap(), None);
+        }
+        assert_eq!(returning.await.unwrap(), None);
+        passwords.close();
     }
 }
