@@ -71,12 +71,13 @@ const LATE_LOOKUPS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 
 impl Rates {
     pub(crate) fn new(limits: RateLimits) -> Self {
+        let interval = |limit: NonZeroU32| limits.refill / limit.get();
         Self {
             limits,
-            persons: Rate::per_second(limits.person),
-            changes: Rate::per_second(limits.changes),
-            accounts: Rate::per_second(limits.account),
-            addresses: Rate::per_second(limits.address),
+            persons: Rate::refilling(limits.person, interval(limits.person)),
+            changes: Rate::refilling(limits.changes, interval(limits.changes)),
+            accounts: Rate::refilling(limits.account, interval(limits.account)),
+            addresses: Rate::refilling(limits.address, interval(limits.address)),
             late_lookups: Rate::per_second(LATE_LOOKUPS),
         }
     }

@@ -222,6 +222,7 @@ fn options(arguments: &Arguments, address: SocketAddr) -> Result<Options> {
             changes: arguments.rate_limit_changes,
             account: arguments.rate_limit_account,
             address: arguments.rate_limit_address,
+            ..RateLimits::default()
         },
         audits_reads: arguments.audit_reads,
         audit_retention: (arguments.audit_retention_days > 0)

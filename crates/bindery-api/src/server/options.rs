@@ -65,6 +65,9 @@ pub struct RateLimits {
     pub account: NonZeroU32,
     /// Requests without a good key from one client address.
     pub address: NonZeroU32,
+    /// How long an empty bucket takes to be full again. A second; tests have none of theirs refill.
+    #[doc(hidden)]
+    pub refill: Duration,
 }
 
 impl RateLimits {
@@ -85,6 +88,7 @@ impl Default for RateLimits {
             changes: Self::CHANGES,
             account: Self::ACCOUNT,
             address: Self::ADDRESS,
+            refill: Duration::from_secs(1),
         }
     }
 }
