@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod health;
 mod hot;
 mod json;
+mod log_limit;
 mod mail;
 mod memory_budget;
 mod metrics;

@@ -29,6 +29,7 @@ use crate::call::Services;
 use crate::connection_table::{Connection, ConnectionTable};
 use crate::memory_budget::MemoryBudget;
 use crate::operations::{OPERATIONS, Operation};
+use crate::problem::Overload;
 use crate::rate::Bucket;
 use crate::request_stream::refusal;
 use crate::server::{Timeouts, first_request, http1, new_request_id};
@@ -63,6 +64,8 @@ pub(crate) struct Counts {
     denied: Counter,
     refused: [Counter; REFUSED.len()],
     limited: [Counter; Bucket::ALL.len()],
+    overloads: [Counter; Overload::ALL.len()],
+    refused_connections: Counter,
     started: SystemTime,
 }
 
@@ -87,6 +90,8 @@ impl Counts {
             denied: Counter::default(),
             refused: Default::default(),
             limited: Default::default(),
+            overloads: Default::default(),
+            refused_connections: Counter::default(),
             started: SystemTime::now(),
         }
     }
@@ -118,6 +123,19 @@ impl Counts {
         if let Some(place) = place {
             self.limited[place].count();
         }
+    }
+
+    /// A request was refused because clients had used up what it needs.
+    pub(crate) fn overloaded(&self, overload: Overload) {
+        let place = Overload::ALL.iter().position(|one| *one == overload);
+        if let Some(place) = place {
+            self.overloads[place].count();
+        }
+    }
+
+    /// A connection was refused.
+    pub(crate) fn refused_connection(&self) {
+        self.refused_connections.count();
     }
 
     /// A command was decided, and refused with this status.
@@ -271,6 +289,11 @@ impl Metrics {
             "Connections that were closed to make room for others",
             self.connections.evictions(),
         )?;
+        page.counter(
+            "bindery_connections_refused",
+            "Connections that were refused because requests were being worked on in all others",
+            &self.counts.refused_connections,
+        )?;
         page.gauges(
             "bindery_client_memory_bytes",
             "Memory that is reserved for requests that are arriving, and for answers that wait to be taken",
@@ -329,6 +352,12 @@ impl Metrics {
             "bindery_requests_limited",
             "Requests that a rate limit refused, by its bucket",
             limited.map(|(bucket, count)| ([("bucket", bucket.name())], count.get())),
+        )?;
+        let overloads = Overload::ALL.into_iter().zip(&self.counts.overloads);
+        page.counters(
+            "bindery_requests_overloaded",
+            "Requests that were refused because clients had used up memory, the room in a queue, or the room to wait for a revision",
+            overloads.map(|(overload, count)| ([("of", overload.name())], count.get())),
         )?;
         let refused = REFUSED.into_iter().zip(&self.counts.refused);
         page.counters(

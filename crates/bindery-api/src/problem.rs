@@ -429,6 +429,11 @@ impl Problem {
         self.status.as_u16()
     }
 
+    /// What clients have used up, if that is the reason.
+    pub(crate) fn overload_kind(&self) -> Option<Overload> {
+        self.overload
+    }
+
     /// What its type ends with, if that says more than the status.
     pub(crate) fn type_suffix(&self) -> Option<&'static str> {
         self.title_and_anchor().1.filter(|_| !self.is_untyped)
@@ -446,11 +451,6 @@ impl Problem {
             403 => ("Access forbidden", Some("access-forbidden")),
             404 => ("Resource not found", Some("resource-not-found")),
             405 => ("Method not allowed", None),
-    /// What clients have used up, if that is the reason.
-    pub(crate) fn overload_kind(&self) -> Option<Overload> {
-        self.overload
-    }
-
             408 => ("Request timeout", None),
             409 => ("Resource conflict", Some("resource-conflict")),
             413 => ("Payload too large", None),

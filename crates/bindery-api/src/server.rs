@@ -40,6 +40,7 @@ use crate::connection_table::{Connection, ConnectionTable, Leaving};
 use crate::freshness::{self, Frame};
 use crate::health::Health;
 use crate::hot::{Asking, Form};
+use crate::log_limit::{Line, LogLimits};
 use crate::memory_budget::{MemoryBudget, Owner, Reserved};
 use crate::metrics::Counts;
 use crate::openapi::pages;
@@ -80,6 +81,7 @@ pub struct Server {
     answer_memory: Arc<MemoryBudget>,
     health: Health,
     trusted_proxies: Vec<Network>,
+    log_limits: LogLimits,
 }
 
 impl Server {
@@ -96,9 +98,9 @@ impl Server {
                 counts: Arc::new(Counts::new()),
                 workers: Workers::for_requests(),
                 bodies: Turnstile::new(body::turns()),
+                revision_waits: freshness::waits(options.limits.connections_max),
             }),
             public: PublicCall {
-                revision_waits: freshness::waits(options.limits.connections_max),
                 public_url: options.public_url,
             },
             router: Router::new(),
@@ -119,6 +121,7 @@ impl Server {
                 staleness_max: options.staleness_max,
             },
             trusted_proxies: options.trusted_proxies,
+            log_limits: LogLimits::default(),
         }
     }
 
@@ -142,6 +145,7 @@ impl Server {
                 .unwrap_or_else(|_| Err(Problem::internal())),
             Err(leaving) => Err(Problem::leaving(leaving)),
         };
+        let overload = answered.as_ref().err().and_then(Problem::overload_kind);
         let mut response =
             answered.unwrap_or_else(|problem| problem.render(&shown(uri.path()), &request_id));
         // What nobody reads would stand before the next request.
@@ -163,15 +167,42 @@ impl Server {
         counts.answered(frame.place(), response.status(), took);
         let status = response.status().as_u16();
         let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        if status >= 500 && connection.refused().is_none() {
+        if let Some(overload) = overload {
+            counts.overloaded(overload);
+        }
+        if let Some(line) = self.log_limits.of_request(status, overload) {
             let (path, micros) = (shown(uri.path()), micros());
-            tracing::error!(%method, path, status, micros, request_id, "request");
+            match line {
+                Line::Error => {
+                    tracing::error!(%method, path, status, micros, request_id, "request");
+                }
+                Line::Unavailable { left_out } => {
+                    tracing::error!(%method, path, status, micros, request_id, left_out, "request");
+                }
+                Line::Overload { kind, left_out } => {
+                    tracing::warn!(
+                        %method, path, status, micros, request_id, kind, left_out,
+                        "a request is refused: clients have used up what it needs"
+                    );
+                }
+            }
         } else if tracing::enabled!(tracing::Level::DEBUG) {
             // Who did what stands in the audit log; this is for looking closely.
             let (path, micros) = (shown(uri.path()), micros());
             tracing::debug!(%method, path, status, micros, request_id, "request");
         }
         response
+    }
+
+    /// A connection was refused: requests are being worked on in all of them.
+    fn refused_connection(&self) {
+        self.services.counts.refused_connection();
+        if let Some(left_out) = self.log_limits.connections.allow(Instant::now()) {
+            tracing::warn!(
+                left_out,
+                "a connection is refused: requests are being worked on in all of them"
+            );
+        }
     }
 
     /// What takes long or is rare waits in a box of its own, so that each request holds only the memory of what it waits for.
@@ -359,9 +390,9 @@ impl Server {
         };
         wanted?;
         Ok(Some(Known {
+            lane: Lane::of(account.id(), person, caller),
             account,
             caller,
-            lane,
         }))
     }
 
@@ -393,7 +424,6 @@ impl Server {
         })
         .await;
         if let Some(revision) = answered_at.get() {
-            lane: Lane::of(account.id(), person, caller),
             asked.frame.answer_at(*revision);
         }
         let answer = answer?;
@@ -411,6 +441,7 @@ impl Server {
         let Known {
             account,
             caller,
+            lane,
         } = known;
         let sent = request.uri().query().unwrap_or_default().to_owned();
         let body = self.read_body(&asked, request);

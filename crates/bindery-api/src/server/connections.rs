@@ -53,9 +53,7 @@ impl Server {
             };
             let is_trusted = server.is_trusted_proxy(peer);
             let Some(open) = server.connections.open(peer.ip(), is_trusted) else {
-                tracing::warn!(
-                    "a connection is refused: requests are being worked on in all of them"
-                );
+                server.refused_connection();
                 continue;
             };
             let task =
