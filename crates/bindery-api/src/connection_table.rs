@@ -275,17 +275,13 @@ impl Inner {
 
     /// Of a key's connections, the one that was in use the longest ago. One in use since it was last looked at has a second chance,
     /// behind all others.
-    fn take_longest_idle(
-        &mut self,
-        owner: Lane,
-        latest: Stage,
-    ) -> Option<Arc<Connection>> {
+    fn take_longest_idle(&mut self, owner: Lane, latest: Stage) -> Option<Arc<Connection>> {
         let account = owner.0[0];
         let places: Vec<u64> = self
             .proven
             .get(&account)?
             .keys
-            .get(&key)?
+            .get(&owner)?
             .keys()
             .copied()
             .collect();

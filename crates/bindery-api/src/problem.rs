@@ -50,10 +50,13 @@ pub(crate) enum Overload {
     Queue,
     /// Room to wait for a revision, or the time for it.
     Revision,
+    /// Connections.
+    Connections,
 }
 
 impl Overload {
-    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Queue, Self::Revision];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Memory, Self::Queue, Self::Revision, Self::Connections];
 
     /// As metrics name it.
     pub(crate) const fn name(self) -> &'static str {
@@ -61,6 +64,7 @@ impl Overload {
             Self::Memory => "memory",
             Self::Queue => "queue",
             Self::Revision => "revision",
+            Self::Connections => "connections",
         }
     }
 }
@@ -217,7 +221,8 @@ impl Problem {
 
     /// 503: the connection was chosen to make room for another one before the work on this request began.
     pub(crate) fn leaving(_: Leaving) -> Self {
-        Self::retry(
+        Self::overload(
+            Overload::Connections,
             StatusCode::SERVICE_UNAVAILABLE,
             "there are more connections than the server takes (`--connections`), and this one makes room; nothing was done, so send \
             the request again on a new connection",

@@ -130,7 +130,7 @@ impl Server {
         &self,
         request: Request<Incoming>,
         connection: &Connection,
-        begun: Result<(), Leaving>,
+        room: Result<(), Leaving>,
     ) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
@@ -138,7 +138,7 @@ impl Server {
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
-        let answered = match begun {
+        let answered = match room {
             Ok(()) => AssertUnwindSafe(self.answer(request, connection, &request_id, &frame))
                 .catch_unwind()
                 .await

@@ -132,14 +132,14 @@ impl Server {
         let service = {
             let (server, connection) = (self, Arc::clone(&connection));
             service_fn(move |request| {
-                let begun = connection.begin_request();
-                if begun.is_err() {
+                let room = connection.begin_request();
+                if room.is_err() {
                     connection.close_after_answer();
                 }
                 let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
                 // In a box of its own: hyper keeps room for one with each connection, idle ones too.
                 Box::pin(async move {
-                    let answer = server.respond(request, &connection, begun).await;
+                    let answer = server.respond(request, &connection, room).await;
                     connection.end_request();
                     Ok::<_, Infallible>(answer)
                 })
