@@ -10,6 +10,10 @@ use crate::change::known;
 use crate::id::UserId;
 use crate::time::Timestamp;
 
+mod knowers;
+
+pub use knowers::Knowers;
+
 /// How long a link to choose a new password works.
 pub const PASSWORD_RESET_SECONDS: u64 = 30 * 60;
 
@@ -49,7 +53,7 @@ impl Credential {
 /// address that a link goes to. A password that replaced a known one is known as well: it may be the inviter who replaced it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub enum KnownTo {
-    /// Not recorded: the credential is older than this field.
+    /// Not recorded: the credential was put before this field and before the log begins.
     #[n(0)]
     #[default]
     Unrecorded,
@@ -83,6 +87,24 @@ impl KnownTo {
                     .collect(),
             ),
             Some(Self::Users(_) | Self::Anyone) => Self::Anyone,
+        }
+    }
+
+    /// Those who may know a credential that has two parts. What isn't recorded of one part isn't of both.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unrecorded, _) | (_, Self::Unrecorded) => Self::Unrecorded,
+            (Self::Anyone, _) | (_, Self::Anyone) => Self::Anyone,
+            (Self::Owner, known_to) | (known_to, Self::Owner) => known_to,
+            (Self::Users(mut users), Self::Users(others)) => {
+                let more = others.into_iter().filter(|other| !users.contains(other));
+                let more: Vec<UserId> = more.collect();
+                users.extend(more);
+                if users.len() > Self::USERS_MAX {
+                    return Self::Anyone;
+                }
+                Self::Users(users)
+            }
         }
     }
 

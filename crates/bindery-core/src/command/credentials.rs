@@ -274,7 +274,7 @@ impl Command for SignIn {
                     return Err(Refusal::Unauthenticated);
                 }
                 // Whoever knew the temporary password may be the one who chose this one.
-                let known_to = proofs::known_after_welcome(state, credential, context.now);
+                let known_to = proofs::known_after_welcome(state, user, credential, context.now);
                 let Decided { changes, outcome } =
                     welcome(state, context, user, chosen, known_to, &self.secret);
                 let (user, key) = outcome;

@@ -104,13 +104,10 @@ fn could_all_give(
             .iter()
             .all(|giver| could_give(state, *giver, gift, now)),
         KnownTo::Anyone => is_for_members(gift),
-        // Only account admins give the other roles of the account, so one of them made this invitation.
+        // Of a person who was active before it was recorded and before the log begins, nobody can tell.
         KnownTo::Unrecorded => {
             user.standing == Standing::Active
-                || !matches!(
-                    user.account_role,
-                    AccountRole::Member | AccountRole::Annotator
-                )
+                || is_role_by_admins(user.account_role)
                 || is_for_members(gift)
         }
     }
@@ -142,6 +139,11 @@ fn could_give(state: &State, giver: UserId, gift: Gift, now: Timestamp) -> bool 
             state.decide(&question, now).is_allowed()
         }
     }
+}
+
+/// Whether only account admins give this role of the account, so one of them made the invitation to it.
+const fn is_role_by_admins(role: AccountRole) -> bool {
+    matches!(role, AccountRole::Admin | AccountRole::MemberUiOnly)
 }
 
 /// What every member of the account may give.
@@ -176,19 +178,20 @@ pub(super) fn is_good_for(state: &State, user: &User, now: Timestamp) -> bool {
 }
 
 /// Who may know the password that replaces the one that a person came in with for the first time. That of an account admin's
-/// invitation counts as the person's own.
+/// invitation counts as the person's own. If the inviter isn't recorded, anyone may be the one who chose it.
 pub(super) fn known_after_welcome(
     state: &State,
+    user: &User,
     credential: Option<&Credential>,
     now: Timestamp,
 ) -> KnownTo {
-    let known_to = credential.map_or(KnownTo::Owner, |one| one.known_to.clone());
-    if let KnownTo::Users(users) = &known_to
-        && (users.iter()).all(|user| admin_over(state, *user, Resource::Account, now).is_some())
-    {
-        return KnownTo::Owner;
+    let is_admin = |user| admin_over(state, user, Resource::Account, now).is_some();
+    match credential.map_or(KnownTo::Owner, |one| one.known_to.clone()) {
+        KnownTo::Users(users) if users.iter().all(|user| is_admin(*user)) => KnownTo::Owner,
+        KnownTo::Unrecorded if is_role_by_admins(user.account_role) => KnownTo::Owner,
+        KnownTo::Unrecorded => KnownTo::Anyone,
+        known_to => known_to,
     }
-    known_to
 }
 
 /// Ends the password, the invitation and the user keys of a person. A link to choose a new password stays: an account admin had it
@@ -223,7 +226,7 @@ fn end(state: &State, user: UserId, changes: &mut Vec<Change>) {
 mod tests {
     use super::*;
     use crate::api_key::{Secret, SecretHash};
-    use crate::command::credentials::AcceptInvitation;
+    use crate::command::credentials::{AcceptInvitation, SignIn};
     use crate::command::{Caller, Command as _};
     use crate::credential::{Link, PasswordHash};
     use crate::id::{AccountId, IdKey, Kind, OrganizationMembershipId};
@@ -234,6 +237,10 @@ mod tests {
     use crate::user::{Identity, OrganizationMembership};
 
     const TOKEN: SecretHash = SecretHash([7; 32]);
+
+    fn temporary() -> PasswordHash {
+        PasswordHash::new("temporary".to_owned())
+    }
 
     /// An account with one person, who was invited before invitations recorded who may know them.
     fn invited(account_role: AccountRole, is_seated: bool) -> State {
@@ -282,6 +289,7 @@ mod tests {
                 purpose: LinkPurpose::Invitation,
                 until,
             }),
+            password: Some(temporary()),
             known_to: KnownTo::Unrecorded,
             ..Credential::none(user)
         }));
@@ -310,5 +318,34 @@ mod tests {
         assert_eq!(accept(&invited(AccountRole::Member, false)), Ok(()));
         assert_eq!(accept(&invited(AccountRole::Member, true)), dead);
         assert_eq!(accept(&invited(AccountRole::Admin, true)), Ok(()));
+    }
+
+    #[test]
+    fn an_old_temporary_password_that_is_used_now_leaves_one_that_anyone_may_know() {
+        for (role, expected) in [
+            (AccountRole::Member, KnownTo::Anyone),
+            (AccountRole::MemberUiOnly, KnownTo::Owner),
+        ] {
+            let state = invited(role, false);
+            let context = Context {
+                caller: Caller::Person(UserId::new(1)),
+                now: Timestamp::from_millis(2),
+            };
+            let sign_in = SignIn {
+                verified: temporary(),
+                new_password: Some(PasswordHash::new("chosen".to_owned())),
+                end_keys: false,
+                secret: Secret {
+                    hash: SecretHash([8; 32]),
+                    redacted: String::new(),
+                },
+            };
+            let decided = sign_in.execute(&state, &context).unwrap();
+            let known_to = decided.changes.iter().find_map(|change| match change {
+                Change::PutCredential(credential) => Some(&credential.known_to),
+                _ => None,
+            });
+            assert_eq!(known_to, Some(&expected));
+        }
     }
 }

@@ -11,6 +11,7 @@ use bindery_core::id::{ApiKeyId, Kind, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::refusal::{Forbidden, Invalid, Refusal};
 use bindery_core::resource::Resource;
+use bindery_core::role::AccountRole;
 use bindery_core::text::{Description, KeyName};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Standing, User};
@@ -259,8 +260,13 @@ impl Model {
                 }
                 KnownTo::Owner
             }
-            Some(known_to) => known_to,
-            None => KnownTo::Owner,
+            // Who invited them isn't recorded: if it can have been anybody, anybody may know it.
+            Some(KnownTo::Unrecorded) => match self.user(user).map(|user| user.account_role) {
+                Some(AccountRole::Member | AccountRole::Annotator) => KnownTo::Anyone,
+                _ => KnownTo::Owner,
+            },
+            Some(KnownTo::Anyone) => KnownTo::Anyone,
+            Some(KnownTo::Owner) | None => KnownTo::Owner,
         }
     }
 

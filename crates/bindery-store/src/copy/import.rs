@@ -162,7 +162,7 @@ impl Import {
                 put_batch(&mut *self.target, part.account, *end)?;
             }
             if self.is_of_older_format {
-                seal::note_givers(&mut *self.target, part.account)?;
+                seal::note_from_log(&mut *self.target, part.account)?;
             }
             seal::seal(&mut *self.target, part.account)?;
         }

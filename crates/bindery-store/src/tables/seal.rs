@@ -2,11 +2,15 @@
 
 use std::fmt::Write as _;
 
-use bindery_core::change::{Change, Entry};
-use bindery_core::id::{AccountId, Revision};
+use std::collections::BTreeMap;
 
-use super::checksum::{Checksum, of_account, of_base, of_cells};
-use super::read::decode_entry;
+use bindery_core::change::{Change, Entry};
+use bindery_core::credential::Knowers;
+use bindery_core::id::{AccountId, Id as _, Kind, Revision, UserId};
+use bindery_core::role::AccountRole;
+
+use super::checksum::{Checksum, of_account, of_base, of_cells, of_log};
+use super::read::{decode_entry, decode_record};
 use super::{Database, Failure, Value, number, secrets};
 use crate::copy::{self, ACCOUNT, BASE, Cell, TABLES, Table};
 use crate::record::number_of;
@@ -17,10 +21,10 @@ const ROWS_AT_ONCE: usize = 64;
 const LOG_PAGE: i64 = 1000;
 
 /// Gives every row its checksum, and every account and base the sum of its rows: for a store of format 5. Before that it notes in
-/// records who gave each role and when, as far as the log tells.
+/// records who gave each role and when, and who may know each password, as far as the log tells.
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     for account in accounts(database)? {
-        note_givers(database, account)?;
+        note_from_log(database, account)?;
         for table in &TABLES {
             if table.code != ACCOUNT && table.code != BASE {
                 add_checksums(database, account, table)?;
@@ -187,13 +191,31 @@ fn statement(table: &Table, rows: usize) -> String {
     sql
 }
 
-/// Notes in the current records who gave each role and when. A record is what the last entry that puts it has put, so one that
-/// isn't what this entry has put belongs to a later one, or was changed before the log began.
-pub(crate) fn note_givers(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+/// Notes in the current records who gave each role and when, and who may know each password or link. A record is what the last entry
+/// that puts it has put, so one that isn't what this entry has put belongs to a later one, or was changed before the log began.
+///
+/// Who may know a credential depends on earlier entries, so an entry that puts one is written anew with it.
+pub(crate) fn note_from_log(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<(), Failure> {
+    let mut knowers = Knowers::default();
+    let mut admins = BTreeMap::new();
     let mut after = -1;
     loop {
-        let (entries, last) = page_of_log(database, account, after)?;
-        for (written, entry) in &entries {
+        let (mut entries, last) = page_of_log(database, account, after)?;
+        for (written, entry) in &mut entries {
+            let is_admin = |user| match admins.get(&user) {
+                Some(known) => Ok::<_, Failure>(*known),
+                None => {
+                    let found = is_admin(database, account, user)?;
+                    admins.insert(user, found);
+                    Ok(found)
+                }
+            };
+            if knowers.note(entry, is_admin)? {
+                write_entry(database, account, entry)?;
+            }
             let pairs = written.changes.iter().zip(&entry.changes);
             for (old, new) in pairs.filter(|(old, new)| old != new) {
                 let (kind, number) = new.key();
@@ -220,6 +242,53 @@ pub(crate) fn note_givers(database: &mut dyn Database, account: AccountId) -> Re
             None => return Ok(()),
         }
     }
+}
+
+/// Whether a user is a person and account admin. No operation changes the account role of a user who can act, and a deleted one keeps it,
+/// so the current record tells what it was.
+fn is_admin(
+    database: &mut dyn Database,
+    account: AccountId,
+    user: UserId,
+) -> Result<bool, Failure> {
+    let kind = number_of(Kind::User).map_or(-1, i64::from);
+    let mut is_admin = false;
+    database.query(
+        "SELECT body FROM record WHERE account = $1 AND kind = $2 AND number = $3",
+        &[
+            account.into(),
+            Value::Integer(kind),
+            Value::Integer(user.number().into()),
+        ],
+        &mut |row| {
+            let record = decode_record(Kind::User, user.number(), row.bytes(0)?)?;
+            if let Change::PutUser(user) = record {
+                is_admin = user.is_human() && user.account_role == AccountRole::Admin;
+            }
+            Ok(())
+        },
+    )?;
+    Ok(is_admin)
+}
+
+fn write_entry(
+    database: &mut dyn Database,
+    account: AccountId,
+    entry: &Entry,
+) -> Result<(), Failure> {
+    let revision = i64::try_from(entry.revision.0).unwrap_or(i64::MAX);
+    let body = entry.encode();
+    let checksum = of_log(account, revision, &body);
+    database.execute(
+        "UPDATE log SET body = $1, checksum = $2 WHERE account = $3 AND revision = $4",
+        &[
+            Value::Bytes(&body),
+            Value::Integer(checksum.stored()),
+            account.into(),
+            Value::Integer(revision),
+        ],
+    )?;
+    Ok(())
 }
 
 fn checksum_of(account: AccountId, key: (i64, i64), record: &Change, body: &[u8]) -> Checksum {

@@ -5,15 +5,22 @@
     reason = "a test whose setting can't be made has failed"
 )]
 
+use std::fmt::Write as _;
 use std::fs;
 
 use bindery_core::change::{Change, Entry};
+use bindery_core::credential::{Credential, KnownTo, PasswordHash};
 use bindery_core::given::Giver;
-use bindery_core::id::{AccountId, Revision, UserId};
+use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
+use bindery_core::role::AccountRole;
+use bindery_core::text::{Email, Name};
+use bindery_core::time::Timestamp;
+use bindery_core::user::{Identity, Standing, User};
 use bindery_store::Store;
 use bindery_store::copy::{Snapshot, Verifier};
 use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
+use minicbor::Encode;
 
 use crate::copy::everything;
 use crate::postgres::Database;
@@ -125,6 +132,140 @@ fn a_database_of_format_5_says_the_same_in_format_6() {
     database.run(POSTGRES);
     let store = PostgresStore::open(&database.url).unwrap();
     assert_same(&store, || PostgresStore::snapshot(&database.url).unwrap());
+}
+
+/// An entry as the code of commit f7a5747 wrote it.
+#[derive(Encode)]
+struct EntryOfFormat5 {
+    #[n(0)]
+    revision: Revision,
+    #[n(1)]
+    at: Timestamp,
+    #[n(2)]
+    by: Option<UserId>,
+    #[n(3)]
+    key: Option<ApiKeyId>,
+    #[n(4)]
+    operation: &'static str,
+    #[n(5)]
+    batch: u64,
+    #[n(6)]
+    changes: Vec<Change>,
+}
+
+const INVITED: UserId = UserId::new(4);
+const INVITER: UserId = UserId::new(2);
+
+/// Puts two more entries into the fixture: grace, a member, invites somebody with a temporary password, and it is used.
+fn invite_with_temporary_password(blob: impl Fn(&[u8]) -> String) -> String {
+    let at = Timestamp::from_millis(1_700_000_000_020);
+    let user = |standing| {
+        Change::PutUser(User {
+            id: INVITED,
+            name: Name::parse("Boss").unwrap(),
+            identity: Identity::Human {
+                email: Email::parse("boss@example.com").unwrap(),
+            },
+            account_role: AccountRole::Member,
+            is_developer: true,
+            standing,
+            created_at: at,
+            address_released_at: None,
+        })
+    };
+    let credential = |password: &str| {
+        Change::PutCredential(Credential {
+            user: INVITED,
+            password: Some(PasswordHash::new(password.to_owned())),
+            link: None,
+            known_to: KnownTo::Unrecorded,
+        })
+    };
+    let until = at.plus_seconds(9);
+    let steps = [
+        (
+            "create_user",
+            INVITER,
+            user(Standing::Invited { until }),
+            credential("temporary"),
+        ),
+        (
+            "sign_in",
+            INVITED,
+            user(Standing::Active),
+            credential("chosen"),
+        ),
+    ];
+    let mut sql = String::new();
+    for (revision, (operation, by, user, credential)) in (20..).zip(steps) {
+        let entry = EntryOfFormat5 {
+            revision: Revision(revision),
+            at,
+            by: Some(by),
+            key: None,
+            operation,
+            batch: revision,
+            changes: vec![user.clone(), credential.clone()],
+        };
+        let (user, credential) = (blob(&user.encode()), blob(&credential.encode()));
+        let entry = blob(&minicbor::to_vec(&entry).unwrap());
+        let _ = write!(
+            sql,
+            "DELETE FROM record WHERE account = 1 AND number = 4 AND kind IN (0, 14);
+            INSERT INTO record (account, kind, number, natural_key, body) VALUES
+                (1, 0, 4, 'boss@example.com', {user}), (1, 14, 4, NULL, {credential});
+            INSERT INTO log (account, revision, body) VALUES (1, {revision}, {entry});
+            UPDATE account SET revision = {revision}, batch = {revision}, latest = {} WHERE id = 1;
+            UPDATE issued SET number = 4 WHERE account = 1 AND kind IN (0, 14);",
+            at.as_millis()
+        );
+    }
+    sql
+}
+
+fn assert_known(store: &dyn Store, snapshot: Snapshot) {
+    let account = AccountId(1);
+    let state = store.load(account).unwrap();
+    let known_to = &state.credential(INVITED).unwrap().known_to;
+    assert_eq!(known_to, &KnownTo::Users(vec![INVITER]));
+    let base = store.base(account).unwrap();
+    let log = store
+        .changes_since(account, base.position(), usize::MAX)
+        .unwrap();
+    let mut made = base;
+    for entry in &log {
+        made.advance(entry);
+    }
+    assert!(state == made, "{:?}", state.difference(&made));
+    assert_clean(snapshot);
+}
+
+#[test]
+fn on_the_way_to_format_6_the_log_tells_who_may_know_a_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bindery.db");
+    fs::write(&path, SQLITE).unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let sql = invite_with_temporary_password(|bytes| format!("x'{}'", hex(bytes)));
+    file.execute_batch(&sql).unwrap();
+    drop(file);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_known(&store, SqliteStore::snapshot(directory.path()).unwrap());
+
+    let database = Database::new();
+    database.run(POSTGRES);
+    let sql = invite_with_temporary_password(|bytes| format!("'\\x{}'::bytea", hex(bytes)));
+    database.run(&sql);
+    let store = PostgresStore::open(&database.url).unwrap();
+    assert_known(&store, PostgresStore::snapshot(&database.url).unwrap());
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[test]
