@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 
 use crate::api_key::SecretHash;
 use crate::change::known;
-use crate::id::UserId;
+use crate::id::{Id as _, UserId};
 use crate::time::Timestamp;
 
 mod knowers;
@@ -105,6 +105,15 @@ impl KnownTo {
                 }
                 Self::Users(users)
             }
+        }
+    }
+
+    /// The first user besides its person who may know it; [`UserId::NOBODY`] if it may be anyone.
+    pub(crate) fn inviter(&self) -> Option<UserId> {
+        match self {
+            Self::Unrecorded | Self::Owner => None,
+            Self::Users(users) => users.first().copied(),
+            Self::Anyone => Some(UserId::NOBODY),
         }
     }
 

@@ -50,7 +50,7 @@ pub enum QuotaScope {
     Account,
     /// That of everyone who isn't account admin, together.
     Members,
-    /// One person's, with what their service keys do.
+    /// One person's, with what their service keys do, and people whose password they may know.
     Person,
     /// The same, of a person who isn't account admin.
     Member,
@@ -130,7 +130,7 @@ pub const QUOTAS: [QuotaInfo; 19] = [
     daily(Quota::InvitationsPerDayOfMember, 14, "invitations_per_day_of_member", 100, QuotaScope::Member, "the same, by one person who is not account admin"),
     daily(Quota::KeysPerDayOfPerson, 15, "keys_per_day_of_person", 10_000, QuotaScope::Person, "API keys created and refreshed"),
     daily(Quota::PlacesPerDayOfMember, 16, "places_per_day_of_member", 2_000, QuotaScope::Member, "organizations, spaces and projects created by a person who is not account admin"),
-    daily(Quota::WrittenBytesPerDay, 17, "written_bytes_per_day", 64 * GIBIBYTE, QuotaScope::Account, "bytes of changes and of audit texts"),
+    daily(Quota::WrittenBytesPerDay, 17, "written_bytes_per_day", 64 * GIBIBYTE, QuotaScope::Account, "bytes of changes and of their audit texts"),
     daily(Quota::WrittenBytesPerDayOfMembers, 18, "written_bytes_per_day_of_members", 8 * GIBIBYTE, QuotaScope::Members, "the same, by everyone who is not account admin"),
     daily(Quota::WrittenBytesPerDayOfMember, 19, "written_bytes_per_day_of_member", 256 * MEBIBYTE, QuotaScope::Member, "the same, by one person who is not account admin"),
 ];
@@ -255,13 +255,13 @@ pub struct DailyUse {
     pub bytes: u64,
 }
 
-/// How many service keys that made one another are followed to the person behind them. No honest chain is as long.
+/// How many service keys and people that made one another are followed to the person behind them. No honest chain is as long.
 pub const CREATORS_MAX: usize = 64;
 
 /// On whose account something is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountedFor {
-    /// The person; for a bot, the person at the beginning of the chain of who created its key.
+    /// The person behind the caller ([`State::person_behind`]).
     pub person: UserId,
     /// Whether the caller is account admin.
     pub is_admin: bool,
@@ -327,18 +327,21 @@ impl State {
         }
     }
 
-    /// The person at the beginning of the chain of who created the key of whom; the user, if that can't be told. Rate limits and
-    /// fair turns count by this person too. All bots below more than [`CREATORS_MAX`] others of an account share
-    /// [`UserId::NOBODY`], so that a long chain makes no new person.
+    /// The person at the beginning of the chain of those who created a key or may act as a person; the user, if there is no such chain.
+    /// A person whose credential the inviter may know counts as the inviter, until a mailed link is used. Rate limits and
+    /// fair turns count by this person too. All users below more than [`CREATORS_MAX`] others of an account share
+    /// [`UserId::NOBODY`], so that a long chain makes no new person; so do people whose credential anyone may know.
     pub fn person_behind(&self, user: UserId) -> UserId {
         let mut found = user;
         for _ in 0..CREATORS_MAX {
-            match self.user(found).map(|user| &user.identity) {
-                Some(Identity::Bot { key }) => match self.api_key(*key) {
-                    Some(key) => found = key.created_by,
-                    None => return found,
-                },
-                Some(Identity::Human { .. }) | None => return found,
+            let behind = match self.user(found).map(|user| &user.identity) {
+                Some(Identity::Bot { key }) => self.api_key(*key).map(|key| key.created_by),
+                Some(Identity::Human { .. }) => self.inviters.get(&found).copied(),
+                None => None,
+            };
+            match behind {
+                Some(behind) => found = behind,
+                None => return found,
             }
         }
         UserId::NOBODY

@@ -69,6 +69,8 @@ pub struct State {
     pub(crate) keys_by_secret: OrdMap<SecretHash, ApiKeyId>,
     pub(crate) credentials: OrdMap<UserId, Arc<Credential>>,
     pub(crate) users_by_link: OrdMap<SecretHash, UserId>,
+    /// People whose credential somebody else may know, and who that is first of all: the inviter, or no user in particular.
+    pub(crate) inviters: OrdMap<UserId, UserId>,
 }
 
 impl State {
@@ -104,6 +106,7 @@ impl State {
             keys_by_secret: OrdMap::new(),
             credentials: OrdMap::new(),
             users_by_link: OrdMap::new(),
+            inviters: OrdMap::new(),
         }
     }
 
@@ -507,12 +510,16 @@ impl State {
         if let Some(link) = credential.link {
             self.users_by_link.insert(link.token, credential.user);
         }
+        if let Some(inviter) = credential.known_to.inviter() {
+            self.inviters.insert(credential.user, inviter);
+        }
         self.credentials
             .insert(credential.user, Arc::new(credential.clone()));
     }
 
     fn delete_credential(&mut self, user: UserId) {
         let old = self.credentials.remove(&user);
+        self.inviters.remove(&user);
         if let Some(link) = old.and_then(|old| old.link) {
             self.users_by_link.remove(&link.token);
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::metrics::{read, watched};
 use crate::personas::Builder;
+use crate::scene::{CHOSEN, Scene};
 use crate::served::{Answered, Served};
 
 fn limited(set: impl FnOnce(&mut RateLimits)) -> impl FnOnce(&mut bindery_api::Options) {
@@ -95,6 +96,32 @@ fn all_keys_of_a_person_and_of_bots_down_the_line_share_one_rate_limit() {
         detail(&refused)
     );
     assert!(refused.headers.contains_key("retry-after"));
+}
+
+#[test]
+fn people_whose_password_a_member_knows_share_the_rate_limit_of_that_member() {
+    let company = Scene::new();
+    let mut keys = vec![company.mallory.clone()];
+    for name in ["one", "two", "three"] {
+        let invited = company.invite(&company.mallory, name, "TEMPORARY_PASSWORD");
+        let password = invited["temporary_password"].as_str().unwrap();
+        keys.push(company.sign_in(name, password, Some(CHOSEN)).1);
+    }
+    let served = company
+        .builder
+        .served
+        .again(limited(|limits| limits.person = few(2)));
+    let mut turn = 0;
+    let refused = first_refused(|| {
+        turn += 1;
+        roles(&served, &keys[turn % keys.len()])
+    });
+    assert!(turn <= FLOOD / 2, "four people are not four limits: {turn}");
+    assert!(
+        detail(&refused).contains("`person`"),
+        "{}",
+        detail(&refused)
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod fuzzing;
 mod given_rights;
 mod hot;
 mod invited_people;
+mod known_passwords;
 mod limits;
 mod matrix;
 mod metrics;
