@@ -123,6 +123,7 @@ impl Account {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let access_writer = AccessWriter::new(&state);
         let access = access_writer.index();
+        let usage = Arc::<Usage>::default();
         let desk = Desk {
             id,
             store,
@@ -131,6 +132,7 @@ impl Account {
             directory,
             published: Arc::clone(&published),
             notes: Arc::clone(&notes),
+            usage: Arc::clone(&usage),
             takes_writes: Arc::clone(&takes_writes),
             is_called: Arc::clone(&is_called),
             access: access_writer,
@@ -151,7 +153,7 @@ impl Account {
             published,
             access,
             notes,
-            usage: Arc::default(),
+            usage,
             takes_writes,
             is_called,
             touched: AtomicI64::new(i64::MIN),
@@ -375,8 +377,10 @@ impl Account {
 
     /// Notes a request that changed nothing for the audit log. It is written with the next batch, or within the interval of
     /// [`Node::keep_notes`](crate::Node::keep_notes).
-    pub fn note(&self, mut entry: AuditEntry) {
-        self.usage.keep_room(&self.snapshot(), &mut entry);
+    pub fn note(&self, entry: AuditEntry) {
+        let Some(entry) = self.usage.keep_room(&self.snapshot(), entry) else {
+            return;
+        };
         if self.notes.request(entry)
             && let Some(queue) = &self.queue
         {

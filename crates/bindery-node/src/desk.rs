@@ -27,6 +27,7 @@ use crate::meters::{Meters, StoreCall};
 use crate::notes::{Notes, Taken};
 use crate::random::Random;
 use crate::submission::Submission;
+use crate::usage::Usage;
 use crate::writer::Writer;
 
 /// How many commands one transaction takes.
@@ -47,6 +48,7 @@ pub struct Desk {
     pub(crate) heard: Vec<SecretHash>,
     pub(crate) published: Arc<Published>,
     pub(crate) notes: Arc<Notes>,
+    pub(crate) usage: Arc<Usage>,
     pub(crate) takes_writes: Arc<AtomicBool>,
     pub(crate) is_called: Arc<AtomicBool>,
     pub(crate) access: AccessWriter,
@@ -338,6 +340,7 @@ impl Desk {
             guard,
             heard,
             queue,
+            usage,
             ..
         } = self;
         let mut decided_at = Ok(None);
@@ -347,6 +350,7 @@ impl Desk {
             if decided_at.is_err() {
                 return Batch::default();
             }
+            usage.begin_day(now);
             let mut made = writer.make_batch(appended, queue, now, batch);
             taken.add_to(&mut made, now.max(writer.known_time()));
             note_secrets(appended, heard);

@@ -86,6 +86,14 @@ pub(crate) struct Decided {
     pub(crate) audit: Option<AuditEntry>,
 }
 
+/// What is kept of the audit entry of a command that changes nothing.
+enum Noted {
+    All,
+    /// This text, which counts those that are left out.
+    Count(Option<String>),
+    Nothing,
+}
+
 pub(crate) struct Pending<C: Command> {
     command: C,
     caller: Caller,
@@ -96,8 +104,8 @@ pub(crate) struct Pending<C: Command> {
     usage: Arc<Usage>,
     /// Whether it is counted already: a batch may be decided again.
     is_charged: bool,
-    /// The same of its texts, if it changes nothing.
-    is_noted: bool,
+    /// What became of its audit entry, if it changes nothing.
+    noted: Option<Noted>,
     reply: oneshot::Sender<Result<C::Outcome, ExecuteError>>,
 }
 
@@ -119,7 +127,7 @@ impl<C: Command> Pending<C> {
                 waits,
                 usage,
                 is_charged: false,
-                is_noted: false,
+                noted: None,
                 reply,
             },
             answer,
@@ -166,7 +174,7 @@ impl<C: Command> Pending<C> {
             Some(_) => text.clone(),
             None => text.as_deref().map(cut),
         };
-        let mut entry = AuditEntry {
+        let entry = AuditEntry {
             user: context.user(),
             address: audit.address.clone(),
             kind: AuditKind::Mutation,
@@ -180,11 +188,27 @@ impl<C: Command> Pending<C> {
             revision: Some(changed_at.unwrap_or(state.revision())),
             at: context.now,
         };
-        if changed_at.is_none() && !self.is_noted {
-            self.usage.keep_room(state, &mut entry);
-            self.is_noted = true;
+        if changed_at.is_some() {
+            return Some(entry);
         }
-        Some(entry)
+        // Once, however often it is decided.
+        let noted = self.noted.take();
+        let noted = noted.unwrap_or_else(|| match self.usage.keep_room(state, entry.clone()) {
+            None => Noted::Nothing,
+            Some(kept) if kept == entry => Noted::All,
+            Some(kept) => Noted::Count(kept.text),
+        });
+        let entry = match &noted {
+            Noted::Nothing => None,
+            Noted::All => Some(entry),
+            Noted::Count(text) => Some(AuditEntry {
+                text: text.clone(),
+                variables: None,
+                ..entry
+            }),
+        };
+        self.noted = Some(noted);
+        entry
     }
 }
 

@@ -2,6 +2,7 @@
 //! store counts what it is asked for itself, and a restart or an unload of the account begins anew.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bindery_core::audit::AuditEntry;
@@ -13,8 +14,8 @@ use bindery_core::role::AccountRole;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
-/// What stands in an audit entry whose texts found no room.
-const LEFT_OUT: &str = "left out: the quotas of bytes written today are used up";
+/// What an audit entry counts for besides its texts: about what its row takes with its indexes.
+const ROW_BYTES: u64 = 256;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// How many people are counted each by themselves; those who come after them share one count.
 const PERSONS_MAX: usize = 131_072;
@@ -28,9 +29,24 @@ struct Day {
     number: i64,
     everyone: DailyUse,
     members: DailyUse,
-    persons: BTreeMap<UserId, DailyUse>,
+    persons: BTreeMap<UserId, Person>,
     /// Everyone for whom there is no room in `persons`.
-    others: DailyUse,
+    others: Person,
+    /// Bytes of audit entries without a change, of everyone.
+    noted: u64,
+    /// The same, of everyone who isn't account admin.
+    noted_by_members: u64,
+}
+
+/// The use of one person.
+#[derive(Clone, Copy, Debug, Default)]
+struct Person {
+    /// By what they changed.
+    changed: DailyUse,
+    /// Bytes of audit entries without a change.
+    noted: u64,
+    /// How many audit entries had no room.
+    left_out: u64,
 }
 
 /// Today's use, for an account admin to see.
@@ -86,7 +102,7 @@ const FOR_MEMBERS: [Quota; 5] = [
 ];
 
 impl Usage {
-    /// Counts what a command does. Refuses it, and counts nothing, where that is above a limit; what `always` may be done is
+    /// Counts what a command does, at the moment at which it is to be committed. Refuses it, and counts nothing, where that is above a limit; what `always` may be done is
     /// only counted.
     pub(crate) fn charge(
         &self,
@@ -98,7 +114,8 @@ impl Usage {
         let Some(who) = state.counted_for(context) else {
             return Ok(());
         };
-        let mut day = self.day(context.now);
+        let mut day = self.lock();
+        day.begin(context.now);
         let is_key = matches!(context.caller, Caller::Key { .. });
         if is_key
             && !always
@@ -114,48 +131,75 @@ impl Usage {
         Ok(())
     }
 
-    /// Counts the texts of an audit entry that no change goes with. That something was asked is always written down; where today's
-    /// quotas of bytes are used up, what was asked is left out.
-    pub(crate) fn keep_room(&self, state: &State, entry: &mut AuditEntry) {
-        let texts = [&entry.text, &entry.variables].into_iter().flatten();
-        let bytes: usize = texts.map(String::len).sum();
-        if bytes == 0 {
-            return;
-        }
+    /// Counts the row of an audit entry that no change goes with, for its person alone. It takes nothing from the quotas of changes,
+    /// the person's own included. Where rows have used up as much as a quota of bytes allows, only one in so many is written: the
+    /// first, second, fourth, eighth of a person's day and so on, each of which says how many there were. `None` for the others.
+    pub(crate) fn keep_room(&self, state: &State, entry: AuditEntry) -> Option<AuditEntry> {
         let role = state.user(entry.user).map(|user| user.account_role);
-        let who = CountedFor {
-            person: state.person_behind(entry.user),
-            is_admin: role == Some(AccountRole::Admin),
-        };
-        let added = DailyUse {
-            bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
-            ..DailyUse::default()
-        };
-        let mut day = self.day(entry.at);
-        if day.reached(state, who, added).is_none() {
-            day.add(who, added);
+        let is_admin = role == Some(AccountRole::Admin);
+        let person = state.person_behind(entry.user);
+        let texts = [&entry.text, &entry.variables].into_iter().flatten();
+        let texts: usize = texts.map(String::len).sum();
+        let bytes = u64::try_from(texts).unwrap_or(u64::MAX);
+        let bytes = bytes.saturating_add(ROW_BYTES);
+        let limit = |quota| state.quota_limit(quota);
+        let mut day = self.lock();
+        // The first of a new day have room: they have the writer begin it, if the clock is right.
+        let is_first = number_of(entry.at) > day.number;
+        let of_members = day.noted_by_members.saturating_add(bytes);
+        let of_everyone = day.noted.saturating_add(bytes);
+        let used = day.person_mut(person);
+        let of_person = used.changed.bytes.saturating_add(used.noted);
+        let of_person = of_person.saturating_add(bytes);
+        let has_room = is_first
+            || of_everyone <= limit(Quota::WrittenBytesPerDay)
+                && (is_admin
+                    || of_person <= limit(Quota::WrittenBytesPerDayOfMember)
+                        && of_members <= limit(Quota::WrittenBytesPerDayOfMembers));
+        let kept = if has_room {
+            entry
         } else {
-            entry.text = Some(LEFT_OUT.to_owned());
-            entry.variables = None;
+            used.left_out = used.left_out.saturating_add(1);
+            if !used.left_out.is_power_of_two() {
+                return None;
+            }
+            AuditEntry {
+                text: Some(left_out(used.left_out)),
+                variables: None,
+                ..entry
+            }
+        };
+        used.noted = used.noted.saturating_add(bytes);
+        day.noted = of_everyone;
+        if !is_admin {
+            day.noted_by_members = of_members;
         }
+        Some(kept)
     }
 
-    /// Today's use.
+    /// The use of the day of this moment.
     pub(crate) fn today(&self, person: UserId, now: Timestamp) -> Today {
-        self.day(now).today(person)
+        let day = self.lock();
+        if number_of(now) > day.number {
+            // It began, and the writer has had nothing to do since.
+            return Today::default();
+        }
+        day.today(person)
     }
 
-    fn day(&self, now: Timestamp) -> MutexGuard<'_, Day> {
-        let mut day = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = now.as_millis().div_euclid(DAY_MS);
-        if number > day.number {
-            *day = Day {
-                number,
-                ..Day::default()
-            };
-        }
-        day
+    /// Begins the day of this moment, at which something is committed. A clock that has run ahead begins none: it would be the day
+    /// of all use until then.
+    pub(crate) fn begin_day(&self, committed_at: Timestamp) {
+        self.lock().begin(committed_at);
     }
+
+    fn lock(&self) -> MutexGuard<'_, Day> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn number_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(DAY_MS)
 }
 
 impl Day {
@@ -166,9 +210,9 @@ impl Day {
             everyone: self.everyone,
             members: self.members,
             person: match person {
-                Some(person) => person,
+                Some(person) => person.changed,
                 None if is_alone => DailyUse::default(),
-                None => self.others,
+                None => self.others.changed,
             },
         }
     }
@@ -197,15 +241,34 @@ impl Day {
         if !who.is_admin {
             add_to(&mut self.members, added);
         }
+        add_to(&mut self.person_mut(who.person).changed, added);
+    }
+
+    fn person_mut(&mut self, person: UserId) -> &mut Person {
         let has_room = self.persons.len() < PERSONS_MAX;
-        match self.persons.get_mut(&who.person) {
-            Some(person) => add_to(person, added),
-            None if has_room => {
-                self.persons.insert(who.person, added);
-            }
-            None => add_to(&mut self.others, added),
+        match self.persons.entry(person) {
+            Entry::Occupied(person) => person.into_mut(),
+            Entry::Vacant(place) if has_room => place.insert(Person::default()),
+            Entry::Vacant(_) => &mut self.others,
         }
     }
+
+    fn begin(&mut self, moment: Timestamp) {
+        let number = number_of(moment);
+        if number > self.number {
+            *self = Self {
+                number,
+                ..Self::default()
+            };
+        }
+    }
+}
+
+/// What an audit entry says that stands for others.
+fn left_out(count: u64) -> String {
+    format!(
+        "left out; the quotas of bytes written today are used up: {count} requests without a change are not audited one by one so far"
+    )
 }
 
 fn add_to(sum: &mut DailyUse, added: DailyUse) {
@@ -224,6 +287,7 @@ fn seconds_left(now: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use bindery_core::audit::AuditKind;
+    use bindery_core::change::Change;
     use bindery_core::id::{AccountId, ApiKeyId, Id as _, IdKey};
     use bindery_core::place::{Account, AccountSettings};
     use bindery_core::text::Name;
@@ -290,10 +354,8 @@ mod tests {
         assert!(charge(1, NOON, bytes(60), false).is_err());
     }
 
-    #[test]
-    fn what_was_asked_is_left_out_of_the_audit_log_once_the_bytes_of_the_day_are_used_up() {
-        let (state, usage) = (narrow(), Usage::default());
-        let entry = |at| AuditEntry {
+    fn read_at(at: Timestamp) -> AuditEntry {
+        AuditEntry {
             user: UserId::from_number(1),
             address: "127.0.0.1".to_owned(),
             kind: AuditKind::Query,
@@ -306,21 +368,72 @@ mod tests {
             request: None,
             revision: None,
             at,
-        };
-        let kept = |at| {
-            let mut noted = entry(at);
-            usage.keep_room(&state, &mut noted);
-            noted
-        };
-        assert_eq!(kept(NOON), entry(NOON));
-        let left_out = AuditEntry {
-            text: Some(LEFT_OUT.to_owned()),
-            variables: None,
-            ..entry(NOON)
-        };
-        assert_eq!(kept(NOON), left_out);
-        assert_eq!(kept(NOON), left_out);
-        assert_eq!(kept(TOMORROW), entry(TOMORROW));
+        }
+    }
+
+    #[test]
+    fn of_requests_without_a_change_one_in_so_many_is_audited_once_the_bytes_are_used_up() {
+        let mut state = narrow();
+        let mut account = state.account().clone();
+        let quota = Quota::WrittenBytesPerDayOfMember;
+        let quotas = &mut account.settings.quotas;
+        quotas.set(quota, Some(3 * (ROW_BYTES + 60)));
+        state.apply(&Change::PutAccount(account));
+        let usage = Usage::default();
+        usage.begin_day(NOON);
+        for _ in 0..3 {
+            assert_eq!(usage.keep_room(&state, read_at(NOON)), Some(read_at(NOON)));
+        }
+        let kept = (1..=1000).filter_map(|_| usage.keep_room(&state, read_at(NOON)));
+        let texts: Vec<String> = kept.filter_map(|entry| entry.text).collect();
+        let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512].map(left_out);
+        assert_eq!(texts, expected);
+        // The first of a day is written, so that the writer begins it.
+        let next = usage.keep_room(&state, read_at(TOMORROW));
+        assert_eq!(next, Some(read_at(TOMORROW)));
+        usage.begin_day(TOMORROW);
+        let next = usage.keep_room(&state, read_at(TOMORROW));
+        assert_eq!(next, Some(read_at(TOMORROW)));
+    }
+
+    #[test]
+    fn requests_without_a_change_use_up_nothing_that_a_change_needs() {
+        let mut state = narrow();
+        let mut account = state.account().clone();
+        for quota in FOR_MEMBERS.into_iter().chain(FOR_ALL) {
+            account.settings.quotas.set(quota, Some(1000));
+        }
+        state.apply(&Change::PutAccount(account));
+        let usage = Usage::default();
+        usage.begin_day(NOON);
+        for _ in 0..100 {
+            usage.keep_room(&state, read_at(NOON));
+        }
+        for user in [1, 2] {
+            let charged = usage.charge(&state, &by(user, NOON), bytes(400), false);
+            assert_eq!(charged, Ok(()), "person {user}");
+        }
+        assert_eq!(
+            usage.today(UserId::from_number(1), NOON).members,
+            bytes(800)
+        );
+    }
+
+    #[test]
+    fn a_look_at_the_quotas_and_a_read_begin_no_day() {
+        let (state, usage) = (narrow(), Usage::default());
+        let person = UserId::from_number(1);
+        assert_eq!(usage.charge(&state, &by(1, NOON), bytes(60), false), Ok(()));
+        // The clock is fifty years ahead; a commit is refused.
+        let ahead = Timestamp::from_millis(DAY_MS * 40_000);
+        assert_eq!(usage.today(person, ahead).person, DailyUse::default());
+        usage.keep_room(&state, read_at(ahead));
+        assert_eq!(usage.today(person, NOON).person, bytes(60));
+        assert_eq!(
+            usage.charge(&state, &by(1, TOMORROW), bytes(60), false),
+            Ok(())
+        );
+        assert_eq!(usage.today(person, TOMORROW).person, bytes(60));
     }
 
     #[test]
