@@ -6,13 +6,17 @@ use serde_json::{Value, json};
 use crate::people;
 use crate::scene::{CHOSEN, OTHER, Scene, role};
 
-/// A person whom mallory invited, and mallory's key as that person.
+/// A person that mallory invited, and mallory's key as that person.
 fn puppet(company: &Scene, name: &str) -> (Value, String) {
     let invited = company.invite(&company.mallory, name, "TEMPORARY_PASSWORD");
     let password = invited["temporary_password"].as_str().unwrap();
     let (status, key) = company.sign_in(name, password, Some(CHOSEN));
     assert_eq!(status, 200);
     (invited, key)
+}
+
+fn mallory(company: &Scene) -> Value {
+    json!({"id": company.builder.id("user mallory")})
 }
 
 /// The person uses a mailed link, which proves the address.
@@ -27,6 +31,78 @@ fn reset(company: &Scene, person: &Value) {
         .served
         .send(None, "POST", &path, Some(&body));
     assert_eq!(status, 200, "{answer}");
+}
+
+#[test]
+fn a_known_password_is_good_only_while_those_who_know_it_could_give_what_the_person_holds() {
+    let company = Scene::new();
+    let admin = &company.builder.admin_key;
+    company.seat_in_organization(admin, &mallory(&company), "ADMIN");
+    let (boss, _) = puppet(&company, "boss");
+    company.seat_in_organization(&company.mallory, &boss, "ADMIN");
+    assert_eq!(company.sign_in("boss", CHOSEN, None).0, 200);
+    company.seat_in_organization(admin, &mallory(&company), "READ_ONLY");
+    assert_eq!(company.sign_in("boss", CHOSEN, None).0, 401);
+    assert_eq!(company.sign_in("boss", CHOSEN, Some(OTHER)).0, 401);
+    reset(&company, &boss);
+    assert_eq!(company.sign_in("boss", OTHER, None).0, 200);
+}
+
+#[test]
+fn a_role_that_gains_permissions_ends_known_passwords_of_its_holders() {
+    for is_still_giver in [true, false] {
+        let mut company = Scene::new();
+        let admin = company.builder.admin_key.clone();
+        let permissions = json!(["SPACE_READ", "ROLE_BINDING_CREATE"]);
+        let body = json!({"name": "giver", "permissions": permissions});
+        company.builder.make("giver", "/v2/roles", &body);
+        let body = json!({"name": "small", "permissions": ["SPACE_READ"]});
+        let small = company.builder.make("small", "/v2/roles", &body);
+        let mallory = mallory(&company);
+        company.seat_in_organization(&admin, &mallory, "READ_ONLY");
+        let (_, given) = company.bind(&admin, &mallory, "giver", "SPACE", "red");
+        let (boss, key) = puppet(&company, "boss");
+        let (status, bound) = company.bind(&company.mallory, &boss, "small", "SPACE", "red");
+        assert_eq!(status, 201, "{bound}");
+        if !is_still_giver {
+            let path = format!("/v2/role-bindings/{}", given["id"].as_str().unwrap());
+            company.builder.ask("DELETE", &path, &Value::Null);
+        }
+        let path = format!("/v2/roles/{small}");
+        let update = |permissions: Value| {
+            let body = json!({"permissions": permissions});
+            company.builder.ask("PATCH", &path, &body);
+        };
+        update(json!(["PROJECT_READ"]));
+        assert_eq!(company.is_let_in(&key), is_still_giver);
+        assert_eq!(
+            company.sign_in("boss", CHOSEN, None).0 == 200,
+            is_still_giver
+        );
+    }
+}
+
+#[test]
+fn a_role_that_loses_permissions_ends_no_password() {
+    let mut company = Scene::new();
+    let admin = company.builder.admin_key.clone();
+    let body = json!({"name": "giver", "permissions": ["SPACE_READ", "ROLE_BINDING_CREATE"]});
+    company.builder.make("giver", "/v2/roles", &body);
+    let body = json!({"name": "small", "permissions": ["SPACE_READ", "PROJECT_READ"]});
+    let small = company.builder.make("small", "/v2/roles", &body);
+    let mallory = mallory(&company);
+    company.seat_in_organization(&admin, &mallory, "READ_ONLY");
+    let (_, given) = company.bind(&admin, &mallory, "giver", "SPACE", "red");
+    let (boss, key) = puppet(&company, "boss");
+    let (status, bound) = company.bind(&company.mallory, &boss, "small", "SPACE", "red");
+    assert_eq!(status, 201, "{bound}");
+    let path = format!("/v2/role-bindings/{}", given["id"].as_str().unwrap());
+    company.builder.ask("DELETE", &path, &Value::Null);
+    let body = json!({"permissions": ["PROJECT_READ"]});
+    company
+        .builder
+        .ask("PATCH", &format!("/v2/roles/{small}"), &body);
+    assert!(company.is_let_in(&key));
 }
 
 #[test]

@@ -286,6 +286,9 @@ impl Command for SignIn {
             }
             (Some(UserStatus::Invited), None) => Err(Refusal::Invalid(Invalid::TemporaryPassword)),
             (Some(UserStatus::Active), new_password) => {
+                if !proofs::may_sign_in(state, user, context.now) {
+                    return Err(Refusal::Unauthenticated);
+                }
                 let key = first_key(state, context, user, &self.secret)
                     .ok_or(Refusal::Forbidden(Forbidden::NoDeveloperAccess))?;
                 let mut changes = Vec::new();

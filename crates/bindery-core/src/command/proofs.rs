@@ -11,9 +11,9 @@ use crate::credential::{Credential, KnownTo, LinkPurpose};
 use crate::decision::{Question, admin_over};
 use crate::id::{Id as _, OrganizationId, SpaceId, UserId};
 use crate::listing::under;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Resource};
-use crate::role::AccountRole;
+use crate::role::{AccountRole, AnyRole, Role};
 use crate::state::State;
 use crate::time::Timestamp;
 use crate::user::{Standing, User};
@@ -37,6 +37,10 @@ enum Gift {
 pub(super) fn end_outgrown(state: &State, context: &Context, changes: &mut Vec<Change>) {
     let mut outgrown = BTreeSet::new();
     for change in changes.iter() {
+        if let Change::PutRole(role) = change {
+            outgrown.extend(holders_who_gain(state, context, role));
+            continue;
+        }
         let Some((user, gift)) = gift_of(state, change) else {
             continue;
         };
@@ -52,6 +56,27 @@ pub(super) fn end_outgrown(state: &State, context: &Context, changes: &mut Vec<C
     for user in outgrown {
         end(state, user, changes);
     }
+}
+
+/// The people who hold a role that gains permissions, and whose credential somebody knows who could not give what they hold. Only
+/// people are looked at whose credential somebody else may know.
+fn holders_who_gain<'a>(
+    state: &'a State,
+    context: &'a Context,
+    role: &'a Role,
+) -> impl Iterator<Item = UserId> + 'a {
+    let gained = match state.role(role.id) {
+        Some(AnyRole::Custom(old)) => role.permissions.difference(old.permissions),
+        Some(AnyRole::Predefined(..)) | None => PermissionSet::EMPTY,
+    };
+    let known = state.inviters.keys().filter(move |_| !gained.is_empty());
+    known.copied().filter(move |id| {
+        *id != context.user()
+            && (state.role_bindings_of(*id)).any(|binding| binding.role == role.id)
+            && state
+                .user(*id)
+                .is_some_and(|user| !is_good_for(state, user, context.now))
+    })
 }
 
 /// What a change gives to whom; `None` for changes that give no access.
@@ -104,7 +129,7 @@ fn could_all_give(
             .iter()
             .all(|giver| could_give(state, *giver, gift, now)),
         KnownTo::Anyone => is_for_members(gift),
-        // Of a person who was active before it was recorded and before the log begins, nobody can tell.
+        // Of a person who was active before it was recorded and before the log begins, no record tells.
         KnownTo::Unrecorded => {
             user.standing == Standing::Active
                 || is_role_by_admins(user.account_role)
@@ -177,6 +202,12 @@ pub(super) fn is_good_for(state: &State, user: &User, now: Timestamp) -> bool {
             .all(|binding| could(Gift::Binding(binding.resource)))
 }
 
+/// Whether an active person may come in with their password: everyone else who may know it could still give all that the person
+/// holds.
+pub(super) fn may_sign_in(state: &State, user: &User, now: Timestamp) -> bool {
+    !state.inviters.contains_key(&user.id) || is_good_for(state, user, now)
+}
+
 /// Who may know the password that replaces the one that a person came in with for the first time. That of an account admin's
 /// invitation counts as the person's own. If the inviter isn't recorded, anyone may be the one who chose it.
 pub(super) fn known_after_welcome(
@@ -190,7 +221,7 @@ pub(super) fn known_after_welcome(
         KnownTo::Users(users) if users.iter().all(|user| is_admin(*user)) => KnownTo::Owner,
         KnownTo::Unrecorded if is_role_by_admins(user.account_role) => KnownTo::Owner,
         KnownTo::Unrecorded => KnownTo::Anyone,
-        known_to => known_to,
+        known_to @ (KnownTo::Owner | KnownTo::Users(_) | KnownTo::Anyone) => known_to,
     }
 }
 

@@ -170,6 +170,9 @@ impl Model {
                     let known_to = self.known_to_later(user.id, context);
                     self.let_in(context, &user, password, known_to, &command.secret);
                     Ok(())
+            Standing::Active if !self.is_password_good(&user, context) => {
+                Err(Refusal::Unauthenticated)
+            }
                 }
             },
             Standing::Active => {

@@ -36,9 +36,40 @@ impl Model {
             }
             let gifts = self.new_holdings(before, user);
             let is_giveable = |gift: &Holding| before.all_could_give(credential, *gift, context);
-            if !gifts.iter().all(is_giveable) {
+            let is_outgrown = match before.user(user) {
+                Some(user) if self.has_grown_role(before, user.id) && is_known(credential) => {
+                    !before.is_invitation_good(user, context)
+                }
+                _ => false,
+            };
+            if is_outgrown || !gifts.iter().all(is_giveable) {
                 self.end_credential(before, user);
             }
+        }
+    }
+
+    /// Whether a person holds a role that grants more than before.
+    fn has_grown_role(&self, before: &Self, user: UserId) -> bool {
+        for binding in &before.role_bindings {
+            let of = |model: &Self| {
+                let role = model.roles.iter().find(|role| role.id == binding.role);
+                role.map(|role| role.permissions)
+            };
+            if binding.user == user
+                && let (Some(then), Some(now)) = (of(before), of(self))
+                && !now.difference(then).is_empty()
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a person who is in may sign in again.
+    pub(super) fn is_password_good(&self, user: &User, context: &Context) -> bool {
+        match self.credential(user.id) {
+            Some(credential) if is_known(credential) => self.is_invitation_good(user, context),
+            _ => true,
         }
     }
 
@@ -184,6 +215,11 @@ impl Model {
         }
         KnownTo::Users(users)
     }
+}
+
+/// Whether somebody else is recorded to know it.
+fn is_known(credential: &Credential) -> bool {
+    matches!(credential.known_to, KnownTo::Users(_) | KnownTo::Anyone)
 }
 
 /// Every member of the account gives the roles `MEMBER` and `ANNOTATOR`, with the developer access that they come with.

@@ -36,7 +36,7 @@ pub(crate) fn sign_in() -> Described {
     )
     .takes::<SignInRequest>()
     .answers::<SignedIn>("They are in.")
-    .refuses(401, "The address or the password is wrong, the invitation has expired, or its inviter could not give what it comes with.")
+    .refuses(401, "The address or the password is wrong, the invitation has expired, or somebody who may know the password, as an inviter does, could not give what the person holds.")
     .refuses(403, "The password is right, but the person may not use the API.")
 }
 
