@@ -794,6 +794,11 @@ fn in_the_way(conflict: Conflict) -> String {
         Conflict::EmailHeld => {
             "`email`: a user with this address is not deleted; delete them first, or choose another address"
         }
+        Conflict::KeyMayBeKnown => {
+            "somebody else may know this key: an inviter may know the password of the person who made it. Have the person choose a \
+             password by a mailed link first (POST /v2/users/{user_id}/reset-password) and make a new key, or make a service key \
+             yourself"
+        }
     };
     sentence.to_owned()
 }

@@ -121,6 +121,8 @@ pub enum Conflict {
     EmailInactive,
     /// The address can't be released: a user who is not deleted has it.
     EmailHeld,
+    /// Somebody who isn't account admin may know the secret of the key: they may know the password of the person who made it.
+    KeyMayBeKnown,
 }
 
 /// What can't be honoured.

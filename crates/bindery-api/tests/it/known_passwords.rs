@@ -106,6 +106,44 @@ fn a_role_that_loses_permissions_ends_no_password() {
 }
 
 #[test]
+fn the_key_of_a_person_whose_password_others_know_does_not_become_an_enforcement_point() {
+    let company = Scene::new();
+    let admin = &company.builder.admin_key;
+    let mark = |person: &Value, by: &str| {
+        let (status, key) = company.send(
+            by,
+            "POST",
+            "/v2/api-keys",
+            &json!({"key_type": "USER", "name": "asks"}),
+        );
+        assert_eq!(status, 201, "{person}: {key}");
+        let path = format!(
+            "/bindery/v1/enforcement-points/{}",
+            key["id"].as_str().unwrap()
+        );
+        company.send(admin, "PUT", &path, &Value::Null)
+    };
+    let (boss, key) = puppet(&company, "boss");
+    let (status, refused) = mark(&boss, &key);
+    assert_eq!(status, 409, "{refused}");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("mailed link") && detail.contains("service key"),
+        "{detail}"
+    );
+    reset(&company, &boss);
+    let (_, key) = company.sign_in("boss", OTHER, None);
+    let (status, answer) = mark(&boss, &key);
+    assert_eq!(status / 100, 2, "{answer}");
+    // An account admin may mark any key of their own anyway.
+    let carol = company.invite(admin, "carol", "TEMPORARY_PASSWORD");
+    let password = carol["temporary_password"].as_str().unwrap();
+    let (_, key) = company.sign_in("carol", password, Some(CHOSEN));
+    let (status, answer) = mark(&carol, &key);
+    assert_eq!(status / 100, 2, "{answer}");
+}
+
+#[test]
 fn a_person_whose_password_a_member_knows_counts_for_the_quotas_of_that_member() {
     let company = Scene::new();
     let (one, as_one) = puppet(&company, "one");

@@ -3,14 +3,14 @@
 //! A mark changes nothing about what its key may do, only about whom it may ask ([`crate::inquiry`]). Account admins give it;
 //! nobody else learns which keys there are.
 
-use super::{Command, Context, Decided};
+use super::{Command, Context, Decided, proofs};
 use crate::api_key::ApiKey;
 use crate::change::Change;
 use crate::id::{ApiKeyId, Kind};
-use crate::refusal::{Forbidden, Refusal, Unprocessable};
+use crate::refusal::{Conflict, Forbidden, Refusal, Unprocessable};
 use crate::state::State;
 
-/// Marks a key. Once more is no change. It keeps the mark when it is refreshed, and loses it when it is revoked.
+/// Marks a key, unless somebody who isn't account admin may have made it as another person. Once more is no change. It keeps the mark when it is refreshed, and loses it when it is revoked.
 #[derive(Clone, Debug)]
 pub struct MarkEnforcementPoint {
     /// Which.
@@ -28,6 +28,9 @@ impl Command for MarkEnforcementPoint {
         }
         if !key.is_alive(context.now) {
             return Err(Refusal::Unprocessable(Unprocessable::KeyExpired));
+        }
+        if !key.is_enforcement_point && proofs::may_be_known(state, key, context.now) {
+            return Err(Refusal::Conflict(Conflict::KeyMayBeKnown));
         }
         Ok(marked(key, true))
     }

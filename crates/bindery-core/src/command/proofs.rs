@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 
 use super::{Context, cascade};
+use crate::api_key::{ApiKey, KeyOwner};
 use crate::change::Change;
 use crate::credential::{Credential, KnownTo, LinkPurpose};
 use crate::decision::{Question, admin_over};
 use crate::id::{Id as _, OrganizationId, SpaceId, UserId};
 use crate::listing::under;
 use crate::permission::{Permission, PermissionSet};
+use crate::quota::CREATORS_MAX;
 use crate::resource::{Bindable, Resource};
 use crate::role::{AccountRole, AnyRole, Role};
 use crate::state::State;
@@ -206,6 +208,27 @@ pub(super) fn is_good_for(state: &State, user: &User, now: Timestamp) -> bool {
 /// holds.
 pub(super) fn may_sign_in(state: &State, user: &User, now: Timestamp) -> bool {
     !state.inviters.contains_key(&user.id) || is_good_for(state, user, now)
+}
+
+/// Whether somebody who isn't account admin may know the secret of a key, since they may have made it as another person. Of a service
+/// key, that is the person at the beginning of the chain of who created it.
+pub(super) fn may_be_known(state: &State, key: &ApiKey, now: Timestamp) -> bool {
+    let mut maker = match key.owner {
+        KeyOwner::User(user) => user,
+        KeyOwner::Service(_) => key.created_by,
+    };
+    for _ in 0..CREATORS_MAX {
+        match state.key_of_bot(maker).and_then(|key| state.api_key(key)) {
+            Some(key) => maker = key.created_by,
+            None => break,
+        }
+    }
+    let is_admin = |user| admin_over(state, user, Resource::Account, now).is_some();
+    match state.credential(maker).map(|one| &one.known_to) {
+        Some(KnownTo::Users(users)) => !users.iter().all(|user| is_admin(*user)),
+        Some(KnownTo::Anyone) => true,
+        Some(KnownTo::Owner | KnownTo::Unrecorded) | None => false,
+    }
 }
 
 /// Who may know the password that replaces the one that a person came in with for the first time. That of an account admin's

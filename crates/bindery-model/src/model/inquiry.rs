@@ -1,10 +1,11 @@
 //! Who may ask about whom, and the marks of enforcement points (`docs/authzen.md`, "Who may ask").
 
+use bindery_core::api_key::ApiKey;
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::{ApiKeyId, Kind, UserId};
 use bindery_core::permission::Permission;
-use bindery_core::refusal::{Forbidden, Refusal, Unprocessable};
+use bindery_core::refusal::{Conflict, Forbidden, Refusal, Unprocessable};
 use bindery_core::resource::Resource;
 use bindery_core::user::Identity;
 
@@ -26,6 +27,10 @@ impl Model {
         }
         if !self.is_key_alive(command.key, context.now) {
             return Err(Refusal::Unprocessable(Unprocessable::KeyExpired));
+        }
+        let has_mark = |key: &ApiKey| key.id == command.key && key.is_enforcement_point;
+        if !self.api_keys.iter().any(has_mark) && self.is_key_known(command.key, context.now) {
+            return Err(Refusal::Conflict(Conflict::KeyMayBeKnown));
         }
         self.set_mark(command.key, true);
         Ok(())

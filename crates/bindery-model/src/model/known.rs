@@ -4,7 +4,7 @@
 use bindery_core::api_key::KeyOwner;
 use bindery_core::command::Context;
 use bindery_core::credential::{Credential, KnownTo, LinkPurpose};
-use bindery_core::id::{OrganizationId, SpaceId, UserId};
+use bindery_core::id::{ApiKeyId, OrganizationId, SpaceId, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::resource::Bindable;
 use bindery_core::role::AccountRole;
@@ -70,6 +70,31 @@ impl Model {
         match self.credential(user.id) {
             Some(credential) if is_known(credential) => self.is_invitation_good(user, context),
             _ => true,
+        }
+    }
+
+    /// Whether an inviter who isn't account admin may have made this key, as the person that they invited.
+    pub(super) fn is_key_known(&self, id: ApiKeyId, now: Timestamp) -> bool {
+        let Some(key) = self.api_key(id) else {
+            return false;
+        };
+        let mut maker = key.created_by;
+        let mut steps = 0;
+        while let Some(above) = self
+            .api_keys
+            .iter()
+            .find(|key| key.owner == KeyOwner::Service(maker))
+            && steps < 64
+        {
+            maker = above.created_by;
+            steps += 1;
+        }
+        match self.credential(maker).map(|one| &one.known_to) {
+            Some(KnownTo::Anyone) => true,
+            Some(KnownTo::Users(users)) => {
+                (users.iter()).any(|user| !self.is_account_admin(*user, now))
+            }
+            Some(KnownTo::Owner | KnownTo::Unrecorded) | None => false,
         }
     }
 

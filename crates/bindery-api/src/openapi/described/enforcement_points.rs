@@ -22,6 +22,7 @@ pub(crate) fn mark_enforcement_point() -> Described {
     .answers_nothing("The key is an enforcement point.")
     .refuses(403, "The caller isn't account admin.")
     .refuses(404, "There is no such key.")
+    .refuses(409, "An inviter who isn't account admin may know the key, since they may know the password of the person who made it.")
     .refuses(422, "The key is revoked or has ended.")
 }
 
