@@ -79,6 +79,8 @@ fn the_right_to_bind_roles_replaces_nothing_that_somebody_holds() {
     assert_eq!(status, 403, "{refused}");
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("ROLE_BINDING_DELETE"), "{detail}");
+    let (status, refused) = company.bind(&company.mallory, &people[1], "small", "SPACE", "red");
+    assert_eq!(status, 409, "it would replace nothing: {refused}");
     let (status, _) = company.bind(&company.mallory, &people[3], "Member", "SPACE", "blue");
     assert_eq!(status, 201, "it takes nothing away");
     // With the right to remove as well, it is a change like that of a binding.
@@ -233,32 +235,48 @@ fn a_secret_that_a_service_key_learned_ends_with_it() {
 #[test]
 fn a_service_key_that_loses_its_last_place_takes_along_what_it_made() {
     let mut company = Scene::new();
-    let other = company
-        .builder
-        .make("other", "/v2/organizations", &json!({"name": "other"}));
+    let admin = company.builder.admin_key.clone();
+    let other = json!({"name": "other"});
+    let other = company.builder.make("other", "/v2/organizations", &other);
     let space = json!({"name": "green", "organization_id": other});
     let green = company.builder.make("green", "/v2/spaces", &space);
+    // Both keys have a seat in each organization.
     let mut body = key_in(&company, "red", "ADMIN");
     let more = service_key(&other, "READ_ONLY", &green, "ADMIN");
     body["organizations"]
         .as_array_mut()
         .unwrap()
         .push(more["organizations"][0].clone());
-    let parent = company
-        .builder
-        .ask("POST", "/v2/api-keys", &key_in(&company, "red", "ADMIN"));
-    let parent = parent["key"].as_str().unwrap();
-    let (_, child) = company.send(
-        parent,
-        "POST",
-        "/v2/api-keys",
-        &key_in(&company, "red", "ADMIN"),
+    let make = |key: &str| {
+        let (status, made) = company.send(key, "POST", "/v2/api-keys", &body);
+        assert_eq!(status, 201, "{made}");
+        made
+    };
+    let parent = make(&admin);
+    let child = make(parent["key"].as_str().unwrap());
+    // The parent leaves the one organization, the other is deleted: the child still has a seat in the first.
+    let path = format!(
+        "/v2/organizations/{other}/users/{}",
+        parent["bot_user"]["id"].as_str().unwrap()
     );
-    let child = child["key"].as_str().unwrap().to_owned();
-    assert!(company.is_let_in(&child));
+    company.builder.ask("DELETE", &path, &Value::Null);
+    let is_let_in = |made: &Value| company.is_let_in(made["key"].as_str().unwrap());
+    assert!(is_let_in(&parent) && is_let_in(&child));
     let path = format!("/v2/organizations/{}", company.acme);
     company.builder.ask("DELETE", &path, &Value::Null);
-    assert!(!company.is_let_in(&child));
+    assert!(!is_let_in(&parent));
+    assert!(!is_let_in(&child));
+    // Who may read the child is decided at the seats that it had.
+    let path = format!("/v2/api-keys?space_id={green}&key_type=SERVICE&status=REVOKED");
+    let (status, list) = company.send(&admin, "GET", &path, &Value::Null);
+    assert_eq!(status, 200, "{list}");
+    let ids: Vec<&Value> = list["api_keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["id"])
+        .collect();
+    assert_eq!(ids, [&child["id"]]);
 }
 
 #[test]

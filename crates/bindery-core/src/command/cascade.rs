@@ -64,7 +64,13 @@ pub(super) fn organization(state: &State, id: OrganizationId, changes: &mut Vec<
     for key in keys.into_iter().filter_map(|key| state.api_key(key)) {
         let bot = key.principal();
         if !key.is_revoked && state.spaces_bound_to(bot).all(is_inside) {
-            end_service_key(state, key, LastSpaces::Dropped, &mut ended, changes);
+            end_service_key(
+                state,
+                key,
+                |_, space| !is_inside(space),
+                &mut ended,
+                changes,
+            );
         }
     }
     for space_id in &spaces {
@@ -101,13 +107,9 @@ pub(super) fn bot_without_space(
         && !key.is_revoked
         && !state.spaces_bound_to(user).any(stays_in)
     {
-        end_service_key(
-            state,
-            key,
-            LastSpaces::Dropped,
-            &mut BTreeSet::new(),
-            changes,
-        );
+        // Those that it made stay where they are until they end.
+        let is_kept = |one: &ApiKey, _| one.id != key.id;
+        end_service_key(state, key, is_kept, &mut BTreeSet::new(), changes);
         once_each(changes);
     }
 }
@@ -179,22 +181,16 @@ pub(super) fn retire_bot(state: &State, bot: UserId, changes: &mut Vec<Change>) 
     }
 }
 
-/// Whether a service key that is revoked keeps the spaces that it reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LastSpaces {
-    Kept,
-    Dropped,
-}
-
 /// Revokes a service key, those that it made and those whose secrets it learned, at any depth.
 pub(super) fn revoke_service_key(state: &State, key: &ApiKey, changes: &mut Vec<Change>) {
-    end_service_key(state, key, LastSpaces::Kept, &mut BTreeSet::new(), changes);
+    end_service_key(state, key, |_, _| true, &mut BTreeSet::new(), changes);
 }
 
+/// Each of the keys that end keeps its last spaces for which `is_kept` says so: who may read it is decided there.
 fn end_service_key(
     state: &State,
     key: &ApiKey,
-    last_spaces: LastSpaces,
+    is_kept: impl Fn(&ApiKey, SpaceId) -> bool,
     ended: &mut BTreeSet<ApiKeyId>,
     changes: &mut Vec<Change>,
 ) {
@@ -207,11 +203,10 @@ fn end_service_key(
             revoke(key, changes);
             continue;
         };
+        let mut last_spaces = state.spaces_of_key(key);
+        last_spaces.retain(|space| is_kept(key, *space));
         let last = ApiKey {
-            last_spaces: match last_spaces {
-                LastSpaces::Kept => state.spaces_of_key(key),
-                LastSpaces::Dropped => Vec::new(),
-            },
+            last_spaces,
             ..key.clone()
         };
         revoke(&last, changes);

@@ -50,7 +50,7 @@ impl Model {
         let bound_after = self.service_keys_with_a_space();
         for key in bound_before {
             if !bound_after.contains(&key) {
-                self.revoke(key);
+                self.revoke_by_hand(key);
             }
         }
         for user in places_there {
@@ -68,7 +68,7 @@ impl Model {
                 }
             }
             for key in of_bot {
-                self.revoke(key);
+                self.revoke_by_hand(key);
             }
         }
     }
@@ -107,8 +107,11 @@ impl Model {
         self.role_bindings.retain(|binding| binding.user != user);
     }
 
-    /// A service key that somebody revokes keeps its spaces, as do those that it made.
+    /// A service key that is revoked keeps the spaces that it still reaches, as do those that it made.
     pub(super) fn revoke_by_hand(&mut self, id: ApiKeyId) {
+        if self.api_key(id).is_some_and(|key| key.is_revoked) {
+            return;
+        }
         let mut reached = Vec::new();
         let mut makers = vec![id];
         while let Some(id) = makers.pop() {
