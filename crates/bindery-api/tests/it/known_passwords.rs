@@ -4,6 +4,7 @@ use bindery_core::command::credentials::ResetPassword;
 use serde_json::{Value, json};
 
 use crate::people;
+use crate::personas::service_key;
 use crate::scene::{CHOSEN, OTHER, Scene, role};
 
 /// A person that mallory invited, and mallory's key as that person.
@@ -31,6 +32,18 @@ fn reset(company: &Scene, person: &Value) {
         .served
         .send(None, "POST", &path, Some(&body));
     assert_eq!(status, 200, "{answer}");
+}
+
+fn make_service_key(company: &Scene, key: &str) -> String {
+    let body = service_key(
+        &company.acme,
+        "READ_ONLY",
+        company.builder.id("red"),
+        "ADMIN",
+    );
+    let (status, made) = company.send(key, "POST", "/v2/api-keys", &body);
+    assert_eq!(status, 201, "{made}");
+    made["key"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -141,6 +154,30 @@ fn the_key_of_a_person_whose_password_others_know_does_not_become_an_enforcement
     let (_, key) = company.sign_in("carol", password, Some(CHOSEN));
     let (status, answer) = mark(&carol, &key);
     assert_eq!(status / 100, 2, "{answer}");
+}
+
+#[test]
+fn service_keys_that_an_inviter_made_as_the_invited_person_end_with_the_password() {
+    for is_reset in [false, true] {
+        let mut company = Scene::new();
+        let admin = company.builder.admin_key.clone();
+        let other = json!({"name": "other"});
+        let other = company.builder.make("other", "/v2/organizations", &other);
+        company.seat_in_organization(&admin, &mallory(&company), "ADMIN");
+        let (boss, key) = puppet(&company, "boss");
+        company.seat_in_organization(&company.mallory, &boss, "ADMIN");
+        let machine = make_service_key(&company, &key);
+        assert!(company.is_let_in(&machine));
+        if is_reset {
+            reset(&company, &boss);
+        } else {
+            let seat = json!({"user_id": boss["id"], "role": role("ADMIN")});
+            let path = format!("/v2/organizations/{other}/users");
+            company.builder.ask("POST", &path, &seat);
+        }
+        assert!(!company.is_let_in(&key), "by reset: {is_reset}");
+        assert!(!company.is_let_in(&machine), "by reset: {is_reset}");
+    }
 }
 
 #[test]

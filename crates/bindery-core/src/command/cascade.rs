@@ -186,6 +186,18 @@ pub(super) fn revoke_service_key(state: &State, key: &ApiKey, changes: &mut Vec<
     end_service_key(state, key, |_, _| true, &mut BTreeSet::new(), changes);
 }
 
+/// Revokes the service keys that a user made.
+pub(super) fn revoke_service_keys_of(state: &State, user: UserId, changes: &mut Vec<Change>) {
+    for key in state.valid_service_keys_of(user) {
+        // What the command itself puts is newer.
+        let put = Change::PutApiKey(key.clone()).key();
+        if changes.iter().all(|change| change.key() != put) {
+            revoke_service_key(state, key, changes);
+        }
+    }
+    once_each(changes);
+}
+
 /// Each of the keys that end keeps its last spaces for which `is_kept` says so: who may read it is decided there.
 fn end_service_key(
     state: &State,

@@ -188,8 +188,8 @@ impl Command for AcceptInvitation {
     }
 }
 
-/// Chooses a new password by a link. Keys from signing in with the old one end. Other keys live on, unless an inviter may have made
-/// them, or the person ends them.
+/// Chooses a new password by a link. Keys from signing in with the old one end. Other keys of the person, and the service keys that
+/// the person made, live on, unless an inviter may have made them, or the person ends them.
 #[derive(Clone, Debug)]
 pub struct CompletePasswordReset {
     /// The link's token, hashed.
@@ -226,11 +226,11 @@ impl Command for CompletePasswordReset {
         let was_known = state
             .credential(user.id)
             .is_some_and(|credential| credential.known_to.is_known_to_others());
-        let ends = match (self.end_keys, was_known) {
-            (true, _) => Ends::AllKeys,
-            // The link proves the address, and nothing before it did.
-            (false, true) => Ends::UserKeys,
-            (false, false) => Ends::SignIns,
+        // The link proves the address. If others knew the password, nothing before it did.
+        let ends = if self.end_keys || was_known {
+            Ends::AllKeys
+        } else {
+            Ends::SignIns
         };
         let outcome = end_keys(state, context, user.id, ends, &mut changes);
         Ok(Decided { changes, outcome })
@@ -395,9 +395,7 @@ fn first_key(state: &State, context: &Context, user: &User, secret: &Secret) -> 
 enum Ends {
     /// Those from signing in with it.
     SignIns,
-    /// All user keys of the person.
-    UserKeys,
-    /// Those too, and the service keys that the person made.
+    /// All user keys of the person, and the service keys that the person made.
     AllKeys,
 }
 
@@ -421,9 +419,7 @@ fn end_keys(
         }
     }
     if ends == Ends::AllKeys {
-        for key in state.valid_service_keys_of(user) {
-            cascade::revoke_service_key(state, key, changes);
-        }
+        cascade::revoke_service_keys_of(state, user, changes);
     }
     living_keys(state, context, user, ends)
 }

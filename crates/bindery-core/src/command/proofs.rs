@@ -1,4 +1,5 @@
-//! Credentials that an inviter may know end once their person holds more than the inviter could give.
+//! Credentials that an inviter may know end once their person holds more than the inviter could give. With them end the keys that
+//! were made with them.
 //!
 //! [`State::execute`](crate::state::State::execute) runs [`end_outgrown`] after every command, so that no command can forget it. A
 //! command that gives nothing to an invited person pays one look-up for each role or seat that it gives.
@@ -248,8 +249,8 @@ pub(super) fn known_after_welcome(
     }
 }
 
-/// Ends the password, the invitation and the user keys of a person. A link to choose a new password stays: an account admin had it
-/// mailed.
+/// Ends the password, the invitation and the user keys of a person, and the service keys that were made as them. A link to choose a
+/// new password stays: an account admin had it mailed.
 fn end(state: &State, user: UserId, changes: &mut Vec<Change>) {
     let is_put = |changes: &[Change], key| changes.iter().any(|change| change.key() == key);
     let Some(credential) = state.credential(user) else {
@@ -274,6 +275,7 @@ fn end(state: &State, user: UserId, changes: &mut Vec<Change>) {
             cascade::revoke(key, changes);
         }
     }
+    cascade::revoke_service_keys_of(state, user, changes);
 }
 
 #[cfg(test)]

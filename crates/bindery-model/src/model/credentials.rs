@@ -142,8 +142,6 @@ impl Model {
         self.put_out(context, user.id, None);
         if was_known || command.end_keys {
             self.end_own_keys(user.id);
-        }
-        if command.end_keys {
             self.end_made_keys(user.id);
         }
         Ok(())
@@ -170,11 +168,11 @@ impl Model {
                     let known_to = self.known_to_later(user.id, context);
                     self.let_in(context, &user, password, known_to, &command.secret);
                     Ok(())
+                }
+            },
             Standing::Active if !self.is_password_good(&user, context) => {
                 Err(Refusal::Unauthenticated)
             }
-                }
-            },
             Standing::Active => {
                 if !self.gets_a_key(&user) {
                     return Err(Refusal::Forbidden(Forbidden::NoDeveloperAccess));

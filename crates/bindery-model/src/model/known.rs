@@ -198,7 +198,7 @@ impl Model {
         }
     }
 
-    /// Neither password nor invitation nor user keys are left; a link to choose a new password is, which an admin had mailed.
+    /// Neither password nor invitation nor keys are left, made by or as this person; a link to choose a new password is, which an admin had mailed.
     fn end_credential(&mut self, before: &Self, user: UserId) {
         let old = before.credential(user);
         if self.credential(user) == old {
@@ -216,8 +216,13 @@ impl Model {
         }
         for key in &before.api_keys {
             let is_untouched = self.api_keys.contains(key);
-            if key.owner == KeyOwner::User(user) && !key.is_revoked && is_untouched {
+            if key.is_revoked || !is_untouched {
+                continue;
+            }
+            if key.owner == KeyOwner::User(user) {
                 self.revoke(key.id);
+            } else if key.created_by == user {
+                self.revoke_by_hand(key.id);
             }
         }
     }

@@ -19,7 +19,7 @@ pub(crate) fn complete_password_reset() -> Described {
     Described::new(
         "Choose a new password",
         "By the link of the mail, which works once, for 30 minutes. Keys from signing in with the old password end. The \
-         response counts the keys that live on; `end_keys` ends them too, with the service keys that the person made. User keys always end \
+         response counts the keys that live on; `end_keys` ends them too, with the service keys that the person made. They always end \
          where somebody else may know the old password, as an inviter does.",
     )
     .takes::<PasswordReset>()
