@@ -22,7 +22,7 @@ use crate::wire::sign_in::{
     PasswordChanged, PasswordChoice, PasswordReset, SignInRequest, SignedIn,
 };
 
-/// How many accounts are tried for one address; a person in more of them signs in by link.
+/// How many accounts are tried for one address; a person in more of them names the account, or comes in by link.
 const ACCOUNTS_MAX: usize = 4;
 /// In how many an address is looked for: not everyone in them has a password.
 const ACCOUNTS_SEEN_MAX: usize = 64;
@@ -79,7 +79,8 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
     }
     let offered = Password::offered(&body.password).ok_or_else(Problem::sign_in_refused)?;
     let attempt = call.services.attempts.take_for(&email, call.client)?;
-    let verified = verify(&call, &email, offered, &attempt).await;
+    let account = body.account.map(AccountId);
+    let verified = verify(&call, &email, account, offered, &attempt).await;
     let (account, user, verified) = verified.inspect_err(|problem| {
         // Each has cost hashes, which bounds how many there are; a full queue refuses any number.
         if problem.status() == 401 {
@@ -141,16 +142,17 @@ async fn chosen(
     call.services.passwords.hash(waiting, password).await
 }
 
-/// Whose password this is. The work is the same for every address, known or not and in however many accounts, and whichever
+/// Whose password this is, in this account or in any. The work is the same for every address, known or not and in however many accounts, and whichever
 /// password is right. The store is asked what people prove themselves with; an account is loaded for a right password only.
 async fn verify(
     call: &OpenCall,
     email: &Email,
+    account: Option<AccountId>,
     offered: Password,
     attempt: &Attempt,
 ) -> Result<(Arc<Account>, UserId, PasswordHash), Problem> {
     let (node, attempts) = (&call.services.node, &call.services.attempts);
-    let (mut candidates, accounts) = candidates(call, email.clone()).await?;
+    let (mut candidates, accounts) = candidates(call, email.clone(), account).await?;
     // Not waited for.
     drop(attempts.recall(node, email, &candidates));
     attempt.choose(&mut candidates);
@@ -169,12 +171,16 @@ async fn verify(
 /// A person with this address who has a password.
 pub(crate) type Candidate = (AccountId, UserId, PasswordHash);
 
-/// Everyone with this address who has a password, and in how many accounts they could be.
-async fn candidates(call: &OpenCall, email: Email) -> Result<(Vec<Candidate>, usize), Problem> {
+/// Everyone with this address who has a password, active people first, and in how many accounts they could be.
+async fn candidates(
+    call: &OpenCall,
+    email: Email,
+    account: Option<AccountId>,
+) -> Result<(Vec<Candidate>, usize), Problem> {
     let services = Arc::clone(&call.services);
     let known = tokio::task::spawn_blocking(move || {
         let (node, attempts) = (&services.node, &services.attempts);
-        let known = node.store().credentials(&email, ACCOUNTS_SEEN_MAX);
+        let known = node.store().credentials(&email, account, ACCOUNTS_SEEN_MAX);
         let known = node.meters().watch(StoreCall::Lookup, known)?;
         // Accounts are only added: once there are enough of them, their number is not asked for any more.
         let accounts = match attempts.accounts() {

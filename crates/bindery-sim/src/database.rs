@@ -12,6 +12,7 @@ use bindery_core::place::Account;
 use bindery_core::state::State;
 use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
+use bindery_core::user::Standing;
 use bindery_store::{AppendError, AuditQuery, Batch, StoreError};
 
 /// In the order of loading: what something refers to comes before it.
@@ -307,21 +308,25 @@ impl Ledger {
         })
     }
 
-    /// What the person with this address proves themselves with.
-    pub(crate) fn credential(&self, email: &Email) -> Option<Credential> {
-        let person = self.records.values().find_map(|record| match record {
+    /// What the person with this address proves themselves with, and the end of their invitation if they are only invited.
+    pub(crate) fn credential(&self, email: &Email) -> Option<(Credential, Option<Timestamp>)> {
+        let (person, until) = self.records.values().find_map(|record| match record {
             Change::PutUser(user)
                 if user
                     .email()
                     .is_some_and(|one| one.folded() == email.folded()) =>
             {
-                Some(user.id)
+                let until = match user.standing {
+                    Standing::Invited { until } => Some(until),
+                    Standing::Active | Standing::Inactive => None,
+                };
+                Some((user.id, until))
             }
             _ => None,
         })?;
         self.records.values().find_map(|record| match record {
             Change::PutCredential(credential) if credential.user == person => {
-                Some(credential.clone())
+                Some((credential.clone(), until))
             }
             _ => None,
         })

@@ -1,6 +1,7 @@
 //! One node's way to the database, where anything can go wrong: a call fails, hangs while others go on, commits and loses the
 //! answer, or is where its node is killed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, Weak};
@@ -441,14 +442,22 @@ impl Store for Handle {
     fn credentials(
         &self,
         email: &Email,
+        account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
         let world = self.reach("credentials").map_err(StoreError::Unavailable)?;
         let database = lock(&world.database);
         let ledgers = database.ledgers.iter();
+        let ledgers =
+            ledgers.filter(|(number, _)| account.is_none_or(|account| account == **number));
         let found =
             ledgers.filter_map(|(account, ledger)| Some((*account, ledger.credential(email)?)));
-        Ok(found.take(limit).collect())
+        let mut found: Vec<_> = found.take(limit).collect();
+        found.sort_by_key(|(account, (_, until))| (until.map(Reverse), *account));
+        let found = found.into_iter();
+        Ok(found
+            .map(|(account, (credential, _))| (account, credential))
+            .collect())
     }
 
     /// Never waits: how much time passes between two steps is the driver's to say.

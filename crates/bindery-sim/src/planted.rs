@@ -295,9 +295,10 @@ impl Store for Planted {
     fn credentials(
         &self,
         email: &Email,
+        account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.inner.credentials(email, limit)
+        self.inner.credentials(email, account, limit)
     }
 
     fn watch(&self, timeout: Duration) -> Wake {

@@ -115,10 +115,12 @@ pub trait Store: Send + Sync + 'static {
     /// the account's.
     fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError>;
 
-    /// What people with this address prove themselves with, and in which accounts, by number; at most `limit`.
+    /// What people with this address prove themselves with, and in which accounts, or in this account alone: at most `limit`, of the
+    /// accounts with the lowest numbers. First the active people, by account; then those invited, whose invitation ends last first.
     fn credentials(
         &self,
         email: &Email,
+        account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError>;
 

@@ -305,9 +305,10 @@ impl Store for PostgresStore {
     fn credentials(
         &self,
         email: &Email,
+        account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.read(|connection| secrets::credentials(connection, email, limit))
+        self.read(|connection| secrets::credentials(connection, email, account, limit))
     }
 
     fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {

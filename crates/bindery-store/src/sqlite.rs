@@ -215,9 +215,10 @@ impl Store for SqliteStore {
     fn credentials(
         &self,
         email: &Email,
+        account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        secrets::credentials(&mut &*self.reader(), email, limit)
+        secrets::credentials(&mut &*self.reader(), email, account, limit)
             .map_err(|failure| failure.at(&self.place))
     }
 

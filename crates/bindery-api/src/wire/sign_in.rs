@@ -64,6 +64,11 @@ pub(crate) struct SignInRequest {
     pub(crate) email: String,
     #[schemars(with = "FreeText")]
     pub(crate) password: String,
+    /// The number of the account, as `bindery account list` shows it. Without it, at most four accounts are tried in which the address is
+    /// a person's: first those where the person is active.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub(crate) account: Option<u32>,
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Text<Password>")]
     pub(crate) new_password: Option<String>,

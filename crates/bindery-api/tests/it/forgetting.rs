@@ -41,9 +41,10 @@ impl Store for Bottomless {
     fn credentials(
         &self,
         email: &Email,
+        account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.inner.credentials(email, limit)
+        self.inner.credentials(email, account, limit)
     }
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
         self.inner.create_account(account)

@@ -286,9 +286,10 @@ impl Store for FaultyStore {
     fn credentials(
         &self,
         email: &Email,
+        account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.reach()?.credentials(email, limit)
+        self.reach()?.credentials(email, account, limit)
     }
 
     fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -5,7 +5,7 @@ use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Revision, UserId};
 use bindery_core::text::Email;
 
-use super::world::{account, credential, entry, key_with, role, user};
+use super::world::{account, credential, entry, invited, key_with, role, user};
 use super::{FIRST, SECOND, append, batch, commit, found};
 use crate::{Owner, Store};
 
@@ -124,7 +124,11 @@ pub(super) fn people_are_found_by_their_address_in_every_account(store: &dyn Sto
     let second = store.create_account(&account(2));
     second.expect("the number is free");
     let ada = Email::parse("ADA@example.com").expect("an address");
-    let known = |limit| store.credentials(&ada, limit).expect("nothing is wrong");
+    let known = |limit| {
+        store
+            .credentials(&ada, None, limit)
+            .expect("nothing is wrong")
+    };
     assert_eq!(known(10), []);
     let (first, other) = (
         credential(2, "one", None),
@@ -148,18 +152,34 @@ pub(super) fn people_are_found_by_their_address_in_every_account(store: &dyn Sto
     );
     let put = Change::PutCredential(other.clone());
     append_to_second(store, &[entry(1, vec![user(1, "ada@EXAMPLE.com"), put])]);
-    assert_eq!(known(10), [(FIRST, first.clone()), (SECOND, other)]);
+    assert_eq!(known(10), [(FIRST, first.clone()), (SECOND, other.clone())]);
     assert_eq!(known(1), [(FIRST, first.clone())]);
+    let only = store.credentials(&ada, Some(SECOND), 10);
+    assert_eq!(only.expect("nothing is wrong"), [(SECOND, other.clone())]);
+    // Those who are only invited come after those who are active, and the invitation that ends first comes last.
+    commit(
+        store,
+        1,
+        &[entry(2, vec![invited(2, "ada@example.com", 9)])],
+    );
+    assert_eq!(known(10), [(SECOND, other.clone()), (FIRST, first.clone())]);
+    let later = entry(2, vec![invited(1, "ada@example.com", 10)]);
+    append_to_second(store, &[later]);
+    assert_eq!(known(10), [(SECOND, other), (FIRST, first.clone())]);
     // Who has another address is found by that one.
-    let moved = entry(2, vec![user(2, "lovelace@example.com")]);
-    commit(store, 1, &[moved]);
+    let moved = entry(3, vec![user(2, "lovelace@example.com")]);
+    commit(store, 2, &[moved]);
     assert_eq!(known(10).len(), 1);
     let lovelace = Email::parse("lovelace@example.com").expect("an address");
-    let found = store.credentials(&lovelace, 10).expect("nothing is wrong");
+    let found = store
+        .credentials(&lovelace, None, 10)
+        .expect("nothing is wrong");
     assert_eq!(found, [(FIRST, first)]);
     // Who has nothing to prove themselves with isn't found.
-    let gone = entry(3, vec![Change::DeleteCredential(UserId::new(2))]);
-    commit(store, 2, &[gone]);
-    let found = store.credentials(&lovelace, 10).expect("nothing is wrong");
+    let gone = entry(4, vec![Change::DeleteCredential(UserId::new(2))]);
+    commit(store, 3, &[gone]);
+    let found = store
+        .credentials(&lovelace, None, 10)
+        .expect("nothing is wrong");
     assert_eq!(found, []);
 }

@@ -112,6 +112,17 @@ pub(super) fn user(number: u32, email: &str) -> Change {
     put_user(number, Identity::Human { email })
 }
 
+/// The same, invited until this moment.
+pub(super) fn invited(number: u32, email: &str, until: i64) -> Change {
+    let mut put = user(number, email);
+    if let Change::PutUser(user) = &mut put {
+        user.standing = Standing::Invited {
+            until: moment(until),
+        };
+    }
+    put
+}
+
 pub(super) fn bot(number: u32, key: u32) -> Change {
     put_user(
         number,

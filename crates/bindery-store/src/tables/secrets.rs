@@ -1,6 +1,7 @@
 //! Where a secret leads, and who has an address, before it is known which account is meant: so that no account need be loaded
 //! for whoever has nothing to do with it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -9,6 +10,7 @@ use bindery_core::change::Change;
 use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::text::Email;
+use bindery_core::user::Standing;
 
 use super::checksum;
 use super::read::{decode_kind, decode_record};
@@ -89,19 +91,23 @@ pub(crate) fn owners(
 pub(crate) fn credentials(
     database: &mut dyn Database,
     email: &Email,
+    account: Option<AccountId>,
     limit: usize,
 ) -> Result<Vec<(AccountId, Credential)>, Failure> {
     let mut found = Vec::new();
+    let (least, most) = account.map_or((0, u32::MAX), |AccountId(number)| (number, number));
     database.query(
         "SELECT credential.account, credential.number, credential.body, credential.natural_key,
             credential.checksum, person.body, person.natural_key, person.checksum
         FROM record AS person JOIN record AS credential
             ON credential.account = person.account AND credential.kind = 14
                 AND credential.number = person.number
-        WHERE person.kind = 0 AND person.natural_key = $1
-        ORDER BY credential.account LIMIT $2",
+        WHERE person.kind = 0 AND person.natural_key = $1 AND person.account >= $2 AND person.account <= $3
+        ORDER BY credential.account LIMIT $4",
         &[
             Value::Text(Some(&email.folded())),
+            Value::Integer(least.into()),
+            Value::Integer(most.into()),
             Value::Integer(bounded(limit)),
         ],
         &mut |row| {
@@ -113,14 +119,23 @@ pub(crate) fn credentials(
                 // Nobody signs in with it; in other accounts they may. Loading this one says what is wrong.
                 return Ok(());
             }
-            let change = decode_record(Kind::Credential, number(row, 1)?, row.bytes(2)?)?;
-            if let Change::PutCredential(credential) = change {
-                found.push((account, credential));
+            let put = decode_record(Kind::Credential, number(row, 1)?, row.bytes(2)?)?;
+            let user = decode_record(Kind::User, number(row, 1)?, row.bytes(5)?)?;
+            if let (Change::PutCredential(credential), Change::PutUser(user)) = (put, user) {
+                let place = match user.standing {
+                    Standing::Active | Standing::Inactive => None,
+                    Standing::Invited { until } => Some(Reverse(until)),
+                };
+                found.push((place, account, credential));
             }
             Ok(())
         },
     )?;
-    Ok(found)
+    found.sort_by_key(|(place, account, _)| (*place, *account));
+    let found = found.into_iter();
+    Ok(found
+        .map(|(_, account, credential)| (account, credential))
+        .collect())
 }
 
 /// Writes down where the secrets of all records lead: for a store from before that was kept.

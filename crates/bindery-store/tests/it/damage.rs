@@ -86,7 +86,7 @@ fn answers(store: &dyn Store) -> Vec<(&'static str, Answer)> {
         ));
     }
     let email = Email::parse("ada@example.org").unwrap();
-    answers.push(("credentials", told(store.credentials(&email, 10))));
+    answers.push(("credentials", told(store.credentials(&email, None, 10))));
     answers
 }
 
