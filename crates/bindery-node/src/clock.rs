@@ -87,15 +87,42 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The wall clock has run ahead by more than [`CLOCK_AHEAD_MAX`] since the last commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the clock of this machine has run ahead by {} s since the last change. Nothing is changed until the clock is set back; if it \
-    is right, because the machine was paused or the clock was wrong before, restart the server",
-    .ahead.as_secs()
-)]
+/// The wall clock has run ahead by more than [`CLOCK_AHEAD_MAX`] since the last commit, or of the database's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockAhead {
     ahead: Duration,
+    now: Timestamp,
+    /// What the database's clock says at that moment, if there is one.
+    database: Option<Timestamp>,
+}
+
+impl std::error::Error for ClockAhead {}
+
+impl fmt::Display for ClockAhead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ahead = self.ahead.as_secs();
+        let Some(database) = self.database else {
+            return write!(
+                f,
+                "the clock of this machine has run ahead by {ahead} s since the last change. Nothing is changed until the clock is \
+                set back; if it is right, because the machine was paused or the clock was wrong before, restart the server"
+            );
+        };
+        let (now, database) = (in_words(self.now), in_words(database));
+        write!(
+            f,
+            "the clock of this machine says {now}, and the clock of the database says {database}: {ahead} s more than the last \
+            change and the database allow. Nothing is changed until they agree; set the wrong one of the two right"
+        )
+    }
+}
+
+fn in_words(moment: Timestamp) -> String {
+    let millis = moment.as_millis();
+    jiff::Timestamp::from_millisecond(millis).map_or_else(
+        |_| format!("{millis} ms since 1970"),
+        |moment| moment.to_string(),
+    )
 }
 
 /// Keeps moments out of the log that lie in the future: time there never goes back, so one commit in fifty years' time would be
@@ -108,6 +135,8 @@ pub(crate) struct ClockGuard {
     clock: Clock,
     /// Milliseconds from the start of the machine's boot-time clock to 1970, negated; the latest that was trusted.
     offset_ms: Mutex<i64>,
+    /// The same by the database's clock, when it was last asked.
+    database_offset_ms: Mutex<Option<i64>>,
 }
 
 impl ClockGuard {
@@ -118,6 +147,7 @@ impl ClockGuard {
         Self {
             clock,
             offset_ms: Mutex::new(offset_ms),
+            database_offset_ms: Mutex::new(database_time.map(|_| offset_ms)),
         }
     }
 
@@ -126,7 +156,16 @@ impl ClockGuard {
         let ahead_ms = offset_ms(&self.clock, now).saturating_sub(*self.lock());
         let ahead = Duration::from_millis(u64::try_from(ahead_ms).unwrap_or_default());
         if ahead > CLOCK_AHEAD_MAX {
-            return Err(ClockAhead { ahead });
+            let wall_ms = offset_ms(&self.clock, now);
+            let database = self.lock_database().map(|database_ms| {
+                let behind_ms = wall_ms.saturating_sub(database_ms);
+                Timestamp::from_millis(now.as_millis().saturating_sub(behind_ms))
+            });
+            return Err(ClockAhead {
+                ahead,
+                now,
+                database,
+            });
         }
         Ok(())
     }
@@ -153,6 +192,7 @@ impl ClockGuard {
     pub(crate) fn ask(&self, store: &dyn Store) -> bool {
         match store.database_time() {
             Ok(Some(moment)) => {
+                *self.lock_database() = Some(offset_ms(&self.clock, moment));
                 self.trust(moment);
                 true
             }
@@ -162,6 +202,12 @@ impl ClockGuard {
                 false
             }
         }
+    }
+
+    fn lock_database(&self) -> MutexGuard<'_, Option<i64>> {
+        self.database_offset_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, i64> {
@@ -259,5 +305,25 @@ mod tests {
         assert!(ClockGuard::new(machine.clock(), Some(right)).is_ahead());
         // Nothing else tells.
         assert!(!ClockGuard::new(machine.clock(), None).is_ahead());
+    }
+
+    #[test]
+    fn a_refusal_names_both_clocks_where_the_database_has_one() {
+        let machine = Machine::default();
+        let right = Timestamp::from_millis(START_MS);
+        let guard = ClockGuard::new(machine.clock(), Some(right));
+        machine.pass(DAY_MS);
+        machine.set(2 * bound_ms());
+        let error = guard.check(guard.now()).unwrap_err().to_string();
+        assert!(
+            error.contains("of this machine says 2027-01-16T08:20:00Z")
+                && error.contains("of the database says 2027-01-16T08:00:00Z"),
+            "{error}"
+        );
+        assert!(!error.contains("restart"), "{error}");
+        let guard = ClockGuard::new(machine.clock(), None);
+        machine.set(2 * bound_ms());
+        let error = guard.check(guard.now()).unwrap_err().to_string();
+        assert!(error.contains("restart the server"), "{error}");
     }
 }

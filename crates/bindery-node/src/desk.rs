@@ -313,15 +313,17 @@ impl Desk {
     }
 
     fn append(&mut self, batch: u64, taken: &Taken) -> Result<Revision, AppendError> {
-        let ahead = match self.append_unless_ahead(batch, taken) {
+        let mut ahead = match self.append_unless_ahead(batch, taken) {
             Ok(appended) => return appended,
             Err(ahead) => ahead,
         };
         // A machine that was paused, and whose clock is right again: the database knows.
-        if self.guard.ask(&*self.store)
-            && let Ok(appended) = self.append_unless_ahead(batch, taken)
-        {
-            return appended;
+        if self.guard.ask(&*self.store) {
+            match self.append_unless_ahead(batch, taken) {
+                Ok(appended) => return appended,
+                // With what the database says now.
+                Err(still) => ahead = still,
+            }
         }
         self.meters.clock_refusals.count();
         Err(AppendError::Unavailable(ahead.into()))

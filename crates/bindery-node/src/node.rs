@@ -110,7 +110,7 @@ impl Node {
         store.heads()?;
         let guard = ClockGuard::new(clock.clone(), store.database_time()?);
         if let Err(error) = guard.check(clock.now()) {
-            tracing::error!(%error, "the clock of this machine is ahead of the database's");
+            tracing::error!(%error, "the clocks of this machine and of the database differ");
         }
         Ok(Self {
             guard: Arc::new(guard),
