@@ -6,6 +6,7 @@
 //!
 //! - **No gain.** The attacker can do nothing that others didn't give it ([`closure`]).
 //! - **No taking.** Nobody else loses a right by a change of seats whose caller may not remove roles there.
+//! - **No asking.** No key of somebody else that the attacker knows is an enforcement point.
 //! - **No outliving.** What a stolen service key made works only while that key does.
 //!
 //! A walk is a number of short episodes, each in an account of its own and from a seed of its own: in one long episode an
@@ -26,7 +27,7 @@ use bindery_core::id::{
 use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::place::{Account, AccountSettings};
 use bindery_core::refusal::Refusal;
-use bindery_core::resource::Resource;
+use bindery_core::resource::{Bindable, Resource};
 use bindery_core::state::State;
 use bindery_core::text::Name;
 use bindery_core::time::Timestamp;
@@ -139,6 +140,8 @@ struct Walk {
     people: Vec<UserId>,
     /// Links in the mail of such people.
     mailed: Vec<(UserId, SecretHash)>,
+    /// Temporary passwords that an administrator gave to such people.
+    handed: Vec<(UserId, PasswordHash)>,
     attacker: attacker::Attacker,
     closure: Closure,
     counts: Outcome,
@@ -285,6 +288,7 @@ impl Walk {
             admin: Caller::Operator,
             people: Vec::new(),
             mailed: Vec::new(),
+            handed: Vec::new(),
             attacker: attacker::Attacker::default(),
             closure: Closure::default(),
             counts: Outcome::default(),
@@ -343,6 +347,15 @@ impl Walk {
 
     /// What the attacker gains that nobody gave, or goes on using after it ended.
     fn gained(&self) -> Option<String> {
+        for known in &self.attacker.keys {
+            let key = self.state.api_key(known.id);
+            if key.is_some_and(|key| key.is_enforcement_point)
+                && self.is_usable(known)
+                && !self.attacker.own.contains(&known.user)
+            {
+                return Some(format!("{:?} asks about everybody", known.id));
+            }
+        }
         for principal in self.acts_as() {
             let attacker::Principal {
                 user, state, root, ..
@@ -382,10 +395,18 @@ impl Walk {
                 | AnyCommand::UpdateRoleBinding(_)
                 | AnyCommand::DeleteRoleBinding(_)
                 | AnyCommand::CreateUser(_)
+                | AnyCommand::UpdateSpace(_)
         );
         if !is_about_seats {
             return None;
         }
+        // What members of the organization have by default there is taken by `SPACE_UPDATE` alone.
+        let has_default = |user: UserId, space: SpaceId| {
+            let on = Bindable::Space(space);
+            let has_seat = before.space_membership(space, user).is_some()
+                || before.role_binding_on(on, user).is_some();
+            matches!(command, AnyCommand::UpdateSpace(update) if update.space == space) && !has_seat
+        };
         let context = Context {
             caller,
             now: self.now,
@@ -418,7 +439,12 @@ impl Walk {
                 };
                 let removes =
                     removes_on(on) || space.is_some_and(|space| removes_on(Resource::Space(space)));
-                if !lost.is_empty() && !removes {
+                let place = match on {
+                    Resource::Space(space) => Some(space),
+                    Resource::Account | Resource::Organization(_) | Resource::Project(_) => space,
+                };
+                let is_default = place.is_some_and(|space| has_default(*user, space));
+                if !lost.is_empty() && !removes && !is_default {
                     return Some(format!("{user:?} loses {lost:?} on {on:?}"));
                 }
             }

@@ -3,11 +3,13 @@
 use bindery_core::change::Change;
 use bindery_core::command::api_keys::RevokeApiKey;
 use bindery_core::command::credentials::{
-    AcceptInvitation, CompletePasswordReset, ResendInvitation, ResetPassword,
+    AcceptInvitation, CompletePasswordReset, RenewTemporaryPassword, ResendInvitation,
+    ResetPassword, SignIn,
 };
+use bindery_core::command::enforcement_points::MarkEnforcementPoint;
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::{
-    AddOrganizationUser, CreateOrganization, RemoveOrganizationUser,
+    AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
 };
 use bindery_core::command::projects::CreateProject;
 use bindery_core::command::resource_restrictions::{
@@ -15,7 +17,7 @@ use bindery_core::command::resource_restrictions::{
 };
 use bindery_core::command::role_bindings::{CreateRoleBinding, DeleteRoleBinding};
 use bindery_core::command::roles::{CreateRole, UpdateRole};
-use bindery_core::command::spaces::{AddSpaceUser, CreateSpace, RemoveSpaceUser};
+use bindery_core::command::spaces::{AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser};
 use bindery_core::command::users::{CreateUser, DeleteUser, Invitation, UpdateUser};
 use bindery_core::command::{Assignment, Caller};
 use bindery_core::id::{OrganizationId, SpaceId, UserId};
@@ -198,10 +200,13 @@ impl Walk {
         self.any(&own)
     }
 
-    /// A move of the administrator, or of a person who uses a link in their mail.
+    /// A move of the administrator, or of a person who uses a link in their mail or the password that an administrator gave them.
     pub(super) fn administrators_move(&mut self) -> (Caller, AnyCommand) {
         if !self.mailed.is_empty() && self.dice.per_mille(150) {
             return self.use_mail();
+        }
+        if !self.handed.is_empty() && self.dice.per_mille(150) {
+            return self.use_password();
         }
         let command = self.administrate();
         (self.admin, command)
@@ -228,11 +233,22 @@ impl Walk {
         (Caller::Person(user), command)
     }
 
+    fn use_password(&mut self) -> (Caller, AnyCommand) {
+        let (user, verified) = self.handed.remove(self.dice.index(self.handed.len()));
+        let command = AnyCommand::SignIn(SignIn {
+            verified,
+            new_password: Some(self.password()),
+            end_keys: false,
+            secret: self.secret(),
+        });
+        (Caller::Person(user), command)
+    }
+
     #[expect(clippy::too_many_lines, reason = "one flat match, a move an arm")]
     fn administrate(&mut self) -> AnyCommand {
         let user = self.someone();
         let is_own = self.attacker.own.contains(&user);
-        match self.dice.below(26) {
+        match self.dice.below(30) {
             0..=4 => {
                 // The attacker's own users are given little, and in one organization.
                 let role = match self.any_organization_role() {
@@ -339,18 +355,52 @@ impl Walk {
                 })
             }
             24 => self.privacy(),
+            25 => AnyCommand::RenewTemporaryPassword(RenewTemporaryPassword {
+                user,
+                password: self.password(),
+            }),
+            26 => {
+                let keys = self.things.keys.clone();
+                AnyCommand::MarkEnforcementPoint(MarkEnforcementPoint {
+                    key: self.any(&keys),
+                })
+            }
+            27 => self.delete_place(),
             _ => {
                 let roles = [AccountRole::Admin, AccountRole::Member];
                 let number = self.dice.below(5);
-                let token = self.secret().hash;
+                let invitation = if self.dice.per_mille(500) {
+                    Invitation::Link(self.secret().hash)
+                } else {
+                    Invitation::TemporaryPassword(self.password())
+                };
                 AnyCommand::CreateUser(CreateUser {
                     name: Name::parse("Boss").expect("a name"),
                     email: email(number),
                     role: Assignment::Predefined(self.dice.one(&roles)),
-                    invitation: Invitation::Link(token),
+                    invitation,
                     is_developer: None,
                 })
             }
+        }
+    }
+
+    /// Seldom, and not the places that most moves are about.
+    fn delete_place(&mut self) -> AnyCommand {
+        let (spaces, organizations) = (
+            self.things.spaces.clone(),
+            self.things.organizations.clone(),
+        );
+        let (space, organization) = (self.any(&spaces), self.any(&organizations));
+        let is_spared = self.spaces_of_the_first().contains(&space)
+            || self.things.organizations.first() == Some(&organization);
+        if is_spared || self.dice.per_mille(700) {
+            return self.privacy();
+        }
+        if self.dice.per_mille(500) {
+            AnyCommand::DeleteSpace(DeleteSpace { space })
+        } else {
+            AnyCommand::DeleteOrganization(DeleteOrganization { organization })
         }
     }
 
@@ -367,9 +417,18 @@ impl Walk {
                 | AnyCommand::ResendInvitation(_)
                 | AnyCommand::ResetPassword(_)
         );
+        let is_handed = matches!(
+            command,
+            AnyCommand::CreateUser(_) | AnyCommand::RenewTemporaryPassword(_)
+        );
         for change in changes {
             if let Change::PutUser(user) = change {
                 self.note_user(user);
+            }
+            if let Change::PutCredential(credential) = change
+                && let Some(password) = credential.password.clone().filter(|_| is_handed)
+            {
+                self.hand(credential.user, password);
             }
             if let Change::PutCredential(credential) = change
                 && let Some(link) = credential.link.filter(|_| is_sent)

@@ -48,7 +48,7 @@ pub(super) struct Attacker {
 #[derive(Clone, Copy)]
 pub(super) struct KnownKey {
     pub(super) user: UserId,
-    id: ApiKeyId,
+    pub(super) id: ApiKeyId,
     secret: SecretHash,
     pub(super) root: Root,
 }
@@ -464,6 +464,15 @@ impl Walk {
             self.know_proof(user, Proof::Link(token), root);
         } else {
             self.mailed.push((user, token));
+        }
+    }
+
+    /// An administrator gives somebody a temporary password.
+    pub(super) fn hand(&mut self, user: UserId, password: PasswordHash) {
+        if self.attacker.own.contains(&user) {
+            self.know_proof(user, Proof::Password(password), Root::Person);
+        } else {
+            self.handed.push((user, password));
         }
     }
 
