@@ -295,7 +295,10 @@ impl Store for PostgresStore {
     }
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
-        self.read(|connection| read::key_uses(connection, account))
+        // At one moment: the rows are compared with their sum, which another node may change in between.
+        self.read_at_once(&self.readers, |connection| {
+            read::key_uses(connection, account)
+        })
     }
 
     fn owners(&self, of: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {

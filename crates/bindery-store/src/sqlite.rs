@@ -205,7 +205,11 @@ impl Store for SqliteStore {
     }
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
-        read::key_uses(&mut &*self.reader(), account).map_err(|failure| failure.at(&self.place))
+        // At one moment: the rows are compared with their sum, which the writer may change in between.
+        at_once(&mut self.reader(), |database| {
+            read::key_uses(database, account)
+        })
+        .map_err(|failure| failure.at(&self.place))
     }
 
     fn owners(&self, of: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {

@@ -254,6 +254,7 @@ pub(crate) fn decode_kind(stored: i64) -> Result<Kind, Failure> {
     kind.ok_or_else(|| Failure::Damaged(format!("numbers of an unknown kind {stored}")))
 }
 
+/// The last use of each key. The caller holds a transaction that sees one moment.
 pub(crate) fn key_uses(
     database: &mut dyn Database,
     account: AccountId,

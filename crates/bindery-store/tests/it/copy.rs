@@ -27,17 +27,17 @@ use crate::entries::{ACCOUNT, account, entry, with};
 use crate::postgres::Database;
 
 /// A place for a store.
-enum Place {
+pub(crate) enum Place {
     Directory(TempDir),
     Database(Database),
 }
 
 /// Empty ones of every kind.
-fn places() -> [Place; 2] {
+pub(crate) fn places() -> [Place; 2] {
     [directory(), Place::Database(Database::new())]
 }
 
-fn directory() -> Place {
+pub(crate) fn directory() -> Place {
     Place::Directory(tempfile::tempdir().unwrap())
 }
 
@@ -50,7 +50,7 @@ fn reason(error: OpenError) -> StoreError {
 }
 
 impl Place {
-    fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+    pub(crate) fn open(&self) -> Result<Box<dyn Store>, StoreError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(SqliteStore::open(dir.path())?)),
             Self::Database(database) => {
@@ -60,19 +60,19 @@ impl Place {
         }
     }
 
-    fn furnished(self) -> Self {
+    pub(crate) fn furnished(self) -> Self {
         furnish(&*self.open().unwrap());
         self
     }
 
-    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, StoreError> {
         match self {
             Self::Directory(dir) => SqliteStore::snapshot(dir.path()),
             Self::Database(database) => PostgresStore::snapshot(&database.url).map_err(reason),
         }
     }
 
-    fn import(&self) -> Result<Import, StoreError> {
+    pub(crate) fn import(&self) -> Result<Import, StoreError> {
         match self {
             Self::Directory(dir) => SqliteStore::import(dir.path()),
             Self::Database(database) => PostgresStore::import(&database.url).map_err(reason),
@@ -80,7 +80,7 @@ impl Place {
     }
 
     /// Changes what is stored with SQL of the test's own.
-    fn meddle(&self, sql: &str) {
+    pub(crate) fn meddle(&self, sql: &str) {
         match self {
             Self::Directory(dir) => {
                 let file = dir.path().join("bindery.db");
@@ -91,7 +91,7 @@ impl Place {
         }
     }
 
-    fn parts(&self) -> Vec<Part> {
+    pub(crate) fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut snapshot = self.snapshot().unwrap();
         let told = snapshot.each(None, &mut |part| {
@@ -102,7 +102,7 @@ impl Place {
         parts
     }
 
-    fn fill(&self, parts: &[Part]) {
+    pub(crate) fn fill(&self, parts: &[Part]) {
         let mut import = self.import().unwrap();
         for part in parts {
             import.take(part).unwrap();
@@ -110,7 +110,7 @@ impl Place {
         import.finish().unwrap();
     }
 
-    fn verify(&self) -> Result<Vec<Verified>, String> {
+    pub(crate) fn verify(&self) -> Result<Vec<Verified>, String> {
         let damaged = self.snapshot().unwrap().damaged().unwrap();
         if !damaged.is_empty() {
             return Err(damaged.join("; "));
@@ -126,7 +126,7 @@ impl Place {
         }
     }
 
-    fn back_up(&self, to: &Path) {
+    pub(crate) fn back_up(&self, to: &Path) {
         let mut writer = BackupWriter::create(to).unwrap();
         let mut snapshot = self.snapshot().unwrap();
         let told = snapshot.each(None, &mut |part| writer.take(part));
