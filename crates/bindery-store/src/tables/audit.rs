@@ -25,21 +25,19 @@ pub(crate) fn forget(
     head(database, account)?;
     // What an altered row says of its time is no reason to delete it.
     let mut last = None;
-    database.query(
-        "SELECT number, user_number, at, latest, status, kind, operation, address, text, variables,
-            problem, key_number, request, revision, checksum
-        FROM audit WHERE account = $1 AND latest < $2 ORDER BY latest, number LIMIT $3",
-        &[
-            account.into(),
-            Value::Integer(before.as_millis()),
-            Value::Integer(bounded(limit)),
-        ],
-        &mut |row| {
-            check(account, row)?;
-            last = Some(row.integer(0)?);
-            Ok(())
-        },
-    )?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit WHERE account = $1 AND latest < $2 ORDER BY latest, number LIMIT $3"
+    );
+    let values = [
+        account.into(),
+        Value::Integer(before.as_millis()),
+        Value::Integer(bounded(limit)),
+    ];
+    database.query(&sql, &values, &mut |row| {
+        check(account, row)?;
+        last = Some(row.integer(0)?);
+        Ok(())
+    })?;
     let Some(last) = last else {
         // Nothing so old, or nothing at all.
         return Ok(0);
@@ -55,7 +53,7 @@ pub(crate) fn forget(
     )
 }
 
-/// Entries that match, newest first.
+/// Entries that match, newest first. The caller holds a transaction that sees one moment.
 pub(crate) fn find(
     database: &mut dyn Database,
     account: AccountId,
@@ -68,7 +66,7 @@ pub(crate) fn find(
         Ok(())
     })?;
     let ends = check_ends(database, account)?;
-    check_gaps(database, account, query, &found, ends)?;
+    check_page(database, account, query, &found, ends)?;
     Ok(found)
 }
 
@@ -76,12 +74,19 @@ pub(crate) fn find(
 /// Refuses a log that doesn't have them. An account that isn't there is told as well.
 fn check_ends(database: &mut dyn Database, account: AccountId) -> Result<(i64, i64), Failure> {
     let (oldest, newest) = said_ends(database, account)?;
+    let (first, last) = found_ends(database, account)?;
+    if let Some(last) = last
+        && last > newest
+    {
+        return Err(Failure::Damaged(format!(
+            "the row of account {} in table `account` is out of date: its audit log goes on to entry {last}, and the row says {newest}",
+            account.0
+        )));
+    }
     if oldest > newest {
         // All of them are forgotten.
         return Ok((oldest, newest));
     }
-    let (first, last) = found_ends(database, account)?;
-    // What is forgotten may not be deleted yet.
     if first.is_none_or(|first| first > oldest) {
         return Err(missing(account, oldest));
     }
@@ -134,64 +139,198 @@ fn found_ends(
     Ok((find("ASC")?, find("DESC")?))
 }
 
-/// How many entries a page may reach over and still be looked through for one that is missing.
-const GAP_SPAN: i64 = 4096;
+/// How many entries of what a page covers are looked at one by one, the newest ones.
+const ROWS_CHECKED: i64 = 4096;
+/// How many entries of what a page of one user covers the database counts, the newest ones. Their own entries are read by an index
+/// that skips all others, so counting everything would cost far more than the page.
+const ROWS_COUNTED: i64 = 65_536;
 
-/// Refuses a page that lacks an entry. The numbers of entries have no gaps, so over the span of a page there are as many as its numbers
-/// say; and as many of those match as the page has, whichever index it was read by. A span that is too long to look through is
-/// left to `verify`.
-fn check_gaps(
+/// Refuses a page that lacks an entry. The numbers of entries have no gaps, so what a page covers has as many entries as its numbers
+/// say, by the primary key; and as many of them match as the page has, whichever index it was read by.
+///
+/// The newest [`ROWS_CHECKED`] entries of what the page covers are compared with their checksums, whether they match or not: a row
+/// that was altered may not match any more. The database counts the entries before them: all of them for a page of all users, which
+/// was read by walking over them, and the newest [`ROWS_COUNTED`] for a page of one user. `verify` looks at everything.
+fn check_page(
     database: &mut dyn Database,
     account: AccountId,
     query: &AuditQuery,
     found: &[(u64, AuditEntry)],
     (oldest, newest): (i64, i64),
 ) -> Result<(), Failure> {
+    if query.limit == 0 {
+        return Ok(());
+    }
     let newest = query
         .before
         .map_or(newest, |before| newest.min(bounded(before) - 1));
-    let is_last = found.len() < query.limit;
-    let last = found.last().map(|(number, _)| bounded(*number));
-    let oldest = match last {
-        Some(last) if !is_last => last,
-        // What is forgotten may not be deleted yet.
-        Some(last) => last.min(oldest),
+    let oldest = match found.last() {
+        Some((last, _)) if found.len() >= query.limit => bounded(*last),
+        _ if query.user.is_some() => oldest,
+        _ => first_by_time(database, account, query, oldest)?,
+    };
+    let since = |rows: i64| oldest.max(newest.saturating_sub(rows - 1));
+    let counted = match query.user {
+        Some(_) => since(ROWS_COUNTED),
         None => oldest,
     };
-    if newest.saturating_sub(oldest) >= GAP_SPAN || query.limit == 0 {
-        return Ok(());
+    let checked = since(ROWS_CHECKED);
+    if counted < checked {
+        count(database, account, query, found, (counted, checked - 1))?;
     }
-    let (mut expected, mut matching) = (oldest, 0_usize);
+    check_rows(database, account, query, found, (checked, newest))
+}
+
+/// The first entry that a page of all users reaches back to: the first one at the beginning of the span of time or later. Refuses an
+/// index by time that lacks entries before it.
+fn first_by_time(
+    database: &mut dyn Database,
+    account: AccountId,
+    query: &AuditQuery,
+    oldest: i64,
+) -> Result<i64, Failure> {
+    let mut first = None;
     database.query(
-        "SELECT number, user_number, at, latest, status, kind, operation, address, text, variables,
-            problem, key_number, request, revision, checksum
-        FROM audit WHERE account = $1 AND number >= $2 AND number <= $3 ORDER BY number",
+        "SELECT number FROM audit WHERE account = $1 AND latest >= $2 ORDER BY latest, number LIMIT 1",
+        &[account.into(), Value::Integer(query.from.as_millis())],
+        &mut |row| {
+            first = Some(row.integer(0)?);
+            Ok(())
+        },
+    )?;
+    let first = match first {
+        Some(first) => first,
+        // Everything is earlier.
+        None => said_ends(database, account)?.1.saturating_add(1),
+    };
+    if first <= oldest {
+        return Ok(oldest);
+    }
+    let before = Value::Integer(first - 1);
+    let mut latest = None;
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE account = $1 AND number = $2");
+    database.query(&sql, &[account.into(), before], &mut |row| {
+        check(account, row)?;
+        latest = Some(row.integer(3)?);
+        Ok(())
+    })?;
+    match latest {
+        None => Err(missing(account, first - 1)),
+        Some(latest) if latest >= query.from.as_millis() => Err(lacking(account)),
+        Some(_) => Ok(first),
+    }
+}
+
+/// Compares how many entries there are between these numbers, and how many of them match, with what the page says.
+fn count(
+    database: &mut dyn Database,
+    account: AccountId,
+    query: &AuditQuery,
+    found: &[(u64, AuditEntry)],
+    (oldest, newest): (i64, i64),
+) -> Result<(), Failure> {
+    let mut values = Vec::new();
+    // Not a part of WHERE, so that each row is looked at by its number, and no other index is used.
+    let condition = condition(query, &mut values);
+    let first = values.len() + 1;
+    values.extend([
+        account.into(),
+        Value::Integer(oldest),
+        Value::Integer(newest),
+    ]);
+    let sql = format!(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) AS BIGINT)
+        FROM audit WHERE account = ${first} AND number >= ${} AND number <= ${}",
+        first + 1,
+        first + 2
+    );
+    let mut counted = (0, 0);
+    database.query(&sql, &values, &mut |row| {
+        counted = (row.integer(0)?, row.integer(1)?);
+        Ok(())
+    })?;
+    if counted.0 != newest - oldest + 1 {
+        return Err(first_gap(database, account, (oldest, newest))?);
+    }
+    if usize::try_from(counted.1) != Ok(between(found, (oldest, newest))) {
+        return Err(lacking(account));
+    }
+    Ok(())
+}
+
+/// How many of the entries have a number in this range.
+fn between(found: &[(u64, AuditEntry)], (oldest, newest): (i64, i64)) -> usize {
+    let numbers = found.iter().map(|(number, _)| bounded(*number));
+    numbers
+        .filter(|number| oldest <= *number && *number <= newest)
+        .count()
+}
+
+/// The first number between these that no entry has.
+fn first_gap(
+    database: &mut dyn Database,
+    account: AccountId,
+    (oldest, newest): (i64, i64),
+) -> Result<Failure, Failure> {
+    let mut expected = oldest;
+    let read = database.query(
+        "SELECT number FROM audit WHERE account = $1 AND number >= $2 AND number <= $3 ORDER BY number",
         &[
             account.into(),
             Value::Integer(oldest),
             Value::Integer(newest),
         ],
-        &mut |row| {
-            if row.integer(0)? != expected {
-                return Err(missing(account, expected));
+        &mut |row| match row.integer(0)? {
+            number if number == expected => {
+                expected += 1;
+                Ok(())
             }
-            // What an altered row says of itself is no reason to leave it out.
-            check(account, row)?;
-            expected += 1;
-            matching += usize::from(matches(query, row)?);
-            Ok(())
+            _ => Err(missing(account, expected)),
         },
-    )?;
+    );
+    read.map(|()| missing(account, expected))
+}
+
+/// Looks at each entry between these numbers.
+fn check_rows(
+    database: &mut dyn Database,
+    account: AccountId,
+    query: &AuditQuery,
+    found: &[(u64, AuditEntry)],
+    (oldest, newest): (i64, i64),
+) -> Result<(), Failure> {
+    let (mut expected, mut matching) = (oldest, 0_usize);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit WHERE account = $1 AND number >= $2 AND number <= $3 ORDER BY number"
+    );
+    let range = [
+        account.into(),
+        Value::Integer(oldest),
+        Value::Integer(newest),
+    ];
+    database.query(&sql, &range, &mut |row| {
+        if row.integer(0)? != expected {
+            return Err(missing(account, expected));
+        }
+        // What an altered row says of itself is no reason to leave it out.
+        check(account, row)?;
+        expected += 1;
+        matching += usize::from(matches(query, row)?);
+        Ok(())
+    })?;
     if expected <= newest {
         return Err(missing(account, expected));
     }
-    if matching != found.len() {
-        return Err(Failure::Damaged(format!(
-            "an index of table `audit` doesn't have all entries of account {}, or some twice: rebuild it",
-            account.0
-        )));
+    if matching != between(found, (oldest, newest)) {
+        return Err(lacking(account));
     }
     Ok(())
+}
+
+fn lacking(AccountId(account): AccountId) -> Failure {
+    Failure::Damaged(format!(
+        "an index of table `audit` doesn't have all entries of account {account}, or has some twice: rebuild it"
+    ))
 }
 
 fn matches(query: &AuditQuery, row: &dyn Row) -> Result<bool, Failure> {
@@ -215,31 +354,45 @@ fn missing(AccountId(account): AccountId, number: i64) -> Failure {
     ))
 }
 
+/// What is read of an entry: the columns of a copy, and its checksum.
+const COLUMNS: &str =
+    "number, user_number, at, latest, status, kind, operation, address, text, variables,
+    problem, key_number, request, revision, checksum";
+
 /// The query with its parameters.
 ///
 /// Without a user, the first entry of the span of time is found by `latest`, which rises with the number, so that a page
 /// with little to show doesn't read the log to its beginning. With a user their own entries are read instead: asked for
 /// both, SQLite reads everybody's (114,000 entries: 20 ms against 0.03).
 fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value<'_>>) {
-    let mut sql = String::from(
-        "SELECT number, user_number, at, latest, status, kind, operation, address, text, variables,
-            problem, key_number, request, revision, checksum
-        FROM audit WHERE account = $1 AND number < $2 AND at >= $3 AND at <= $4",
-    );
     let mut values = vec![
         account.into(),
         Value::Integer(query.before.map_or(i64::MAX, bounded)),
-        Value::Integer(query.from.as_millis()),
-        Value::Integer(query.to.as_millis()),
     ];
-    if let Some(user) = query.user {
-        values.push(Value::Integer(user.number().into()));
-        let _ = write!(sql, " AND user_number = ${}", values.len());
-    } else {
+    let condition = condition(query, &mut values);
+    let mut sql =
+        format!("SELECT {COLUMNS} FROM audit WHERE account = $1 AND number < $2 AND {condition}");
+    if query.user.is_none() {
+        // The third value is the beginning of the span.
         sql.push_str(
             " AND number >= (SELECT number FROM audit WHERE account = $1 AND latest >= $3
             ORDER BY latest, number LIMIT 1)",
         );
+    }
+    values.push(Value::Integer(bounded(query.limit)));
+    let _ = write!(sql, " ORDER BY number DESC LIMIT ${}", values.len());
+    (sql, values)
+}
+
+/// What an entry must be, with its parameters after those that are there: the beginning of the span of time first.
+fn condition<'q>(query: &'q AuditQuery, values: &mut Vec<Value<'q>>) -> String {
+    values.push(Value::Integer(query.from.as_millis()));
+    let from = values.len();
+    values.push(Value::Integer(query.to.as_millis()));
+    let mut sql = format!("at >= ${from} AND at <= ${}", values.len());
+    if let Some(user) = query.user {
+        values.push(Value::Integer(user.number().into()));
+        let _ = write!(sql, " AND user_number = ${}", values.len());
     }
     if let Some(kind) = query.kind {
         values.push(Value::Text(Some(kind.name())));
@@ -258,9 +411,7 @@ fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value<'_>>)
             .collect();
         let _ = write!(sql, " AND operation IN ({})", places.join(", "));
     }
-    values.push(Value::Integer(bounded(query.limit)));
-    let _ = write!(sql, " ORDER BY number DESC LIMIT ${}", values.len());
-    (sql, values)
+    sql
 }
 
 fn check(account: AccountId, row: &dyn Row) -> Result<(), Failure> {

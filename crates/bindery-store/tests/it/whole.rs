@@ -68,3 +68,113 @@ fn key_uses_that_are_committed_meanwhile_are_no_damage() {
         });
     }
 }
+
+/// How many audit entries there are: more than a page looks through one by one.
+const AUDITED: i64 = 10_000;
+
+/// User 2 makes one request in a thousand, and it is the only one of its operation.
+fn audited() -> Batch {
+    let audit = (1..=AUDITED).map(|number| AuditEntry {
+        user: UserId::new(if number % 1000 == 0 { 2 } else { 1 }),
+        address: "192.0.2.1".to_owned(),
+        kind: AuditKind::Query,
+        operation: if number % 1000 == 0 { "rare" } else { "often" }.to_owned(),
+        text: None,
+        variables: None,
+        status: 200,
+        problem: None,
+        key: None,
+        request: None,
+        revision: None,
+        at: Timestamp::from_millis(number),
+    });
+    Batch {
+        audit: audit.collect(),
+        ..Batch::default()
+    }
+}
+
+/// Queries over the whole log, and over its beginning.
+fn reaching_back() -> Vec<AuditQuery> {
+    let by_user = AuditQuery {
+        user: Some(UserId::new(2)),
+        limit: 100,
+        ..everything()
+    };
+    let by_operation = AuditQuery {
+        operations: vec!["rare".to_owned()],
+        limit: 100,
+        ..everything()
+    };
+    let early = AuditQuery {
+        to: Timestamp::from_millis(2_500),
+        limit: 1_000,
+        ..everything()
+    };
+    let late = AuditQuery {
+        from: Timestamp::from_millis(2_000),
+        operations: vec!["rare".to_owned()],
+        limit: 100,
+        ..everything()
+    };
+    vec![everything(), by_user, by_operation, early, late]
+}
+
+#[test]
+fn an_audit_entry_missing_far_back_is_named_by_every_query_that_reaches_it() {
+    for place in places() {
+        let store = founded(&place);
+        append(&*store, 0, &audited());
+        for query in reaching_back() {
+            store.audit(ACCOUNT, &query).unwrap();
+        }
+        place.meddle("DELETE FROM audit WHERE number = 2000");
+        for query in reaching_back() {
+            let why = damage(store.audit(ACCOUNT, &query));
+            assert!(why.contains("audit entry 2000 of account 1"), "{why}");
+        }
+        // A page that doesn't reach it is served.
+        let page = AuditQuery {
+            before: Some(2000),
+            limit: 100,
+            ..everything()
+        };
+        assert_eq!(store.audit(ACCOUNT, &page).unwrap().len(), 100);
+    }
+}
+
+#[test]
+fn an_audit_entry_missing_in_an_index_is_no_shorter_answer() {
+    for (index, columns) in [
+        ("audit_by_user", "account, user_number, number"),
+        ("audit_by_time", "account, TIME, number"),
+    ] {
+        let place = directory();
+        let store = founded(&place);
+        append(&*store, 0, &audited());
+        drop(store);
+        // SQLite fills an index by its condition, and then knows of none.
+        let Place::Directory(directory) = &place else {
+            unreachable!("it is a directory");
+        };
+        let file = rusqlite::Connection::open(directory.path().join("bindery.db")).unwrap();
+        let sql = format!("SELECT sql FROM sqlite_schema WHERE name = '{index}'");
+        let made: String = file.query_row(&sql, [], |row| row.get(0)).unwrap();
+        let time = made.split(", ").nth(1).unwrap();
+        let columns = columns.replace("TIME", time);
+        file.execute_batch(&format!(
+            "DROP INDEX {index}; CREATE INDEX {index} ON audit ({columns}) WHERE number <> 2000;
+            PRAGMA writable_schema = ON;
+            UPDATE sqlite_schema SET sql = '{made}' WHERE name = '{index}';"
+        ))
+        .unwrap();
+        drop(file);
+        let store = place.open().unwrap();
+        let query = match index {
+            "audit_by_user" => reaching_back().remove(1),
+            _ => reaching_back().remove(4),
+        };
+        let why = damage(store.audit(ACCOUNT, &query));
+        assert!(why.contains("an index of table `audit`"), "{why}");
+    }
+}
