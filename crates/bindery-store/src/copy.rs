@@ -8,6 +8,8 @@
 
 use bindery_core::id::AccountId;
 
+use crate::tables::Failure;
+
 mod file;
 mod import;
 mod snapshot;
@@ -106,6 +108,9 @@ pub(crate) static TABLES: [Table; 9] = {
                 ("audit_head", Integer),
                 ("newest_audit", Integer),
                 ("body", Bytes),
+                // Not in a backup of version 1. Its rows are compared with them at the end of an import.
+                ("content", Integer),
+                ("uses", Integer),
             ],
         },
         Table {
@@ -117,6 +122,8 @@ pub(crate) static TABLES: [Table; 9] = {
                 ("revision", Integer),
                 ("newest_change", Integer),
                 ("body", Bytes),
+                // Not in a backup of version 1.
+                ("content", Integer),
             ],
         },
         Table {
@@ -192,6 +199,45 @@ pub(crate) static TABLES: [Table; 9] = {
     ]
 };
 
+/// The checksums of the rows of an account, combined: what its row and the row of its base have as `content`, and as `uses`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) account: i64,
+    pub(crate) base: i64,
+    pub(crate) uses: i64,
+}
+
+impl Sums {
+    /// Adds a row of the table with this code, or takes it out again.
+    pub(crate) fn add(&mut self, code: u8, checksum: i64) {
+        match code {
+            RECORD | ISSUED | SECRET => self.account ^= checksum,
+            BASE_RECORD | BASE_ISSUED => self.base ^= checksum,
+            KEY_USE => self.uses ^= checksum,
+            _ => {}
+        }
+    }
+
+    /// Refuses rows that don't come to the sums that were copied with them.
+    pub(crate) fn check(self, copied: Self, AccountId(account): AccountId) -> Result<(), Failure> {
+        let refuse = |what: String| {
+            Err(Failure::Damaged(format!(
+                "{what} don't come to the sum that was copied with them: one is missing, or is not the one that was there"
+            )))
+        };
+        if self.base != copied.base {
+            return refuse(format!("the rows of the base of account {account}"));
+        }
+        if self.account != copied.account {
+            return refuse(format!("the rows of account {account}"));
+        }
+        if self.uses != copied.uses {
+            return refuse(format!("the rows of account {account} in table `key_use`"));
+        }
+        Ok(())
+    }
+}
+
 /// The table that has this code.
 pub(crate) fn table_of(code: u8) -> Option<&'static Table> {
     TABLES.iter().find(|table| table.code == code)
@@ -206,14 +252,7 @@ mod tests {
     use super::*;
     use crate::tables::schema::STEPS;
 
-    const DERIVED: [&str; 6] = [
-        "batch",
-        "content",
-        "uses",
-        "base_checksum",
-        "oldest_audit",
-        "checksum",
-    ];
+    const DERIVED: [&str; 4] = ["batch", "base_checksum", "oldest_audit", "checksum"];
 
     #[test]
     fn every_column_of_every_table_is_copied() {

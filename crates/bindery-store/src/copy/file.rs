@@ -15,7 +15,7 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 use sha2::{Digest as _, Sha256};
 
-use super::{AUDIT, Cell, Column, Part, table_of};
+use super::{ACCOUNT, AUDIT, BASE, Cell, Column, Part, table_of};
 use crate::StoreError;
 use crate::tables::checksum::NO_REVISION;
 
@@ -440,15 +440,19 @@ fn decode(code: u8, payload: &[u8], version: u32) -> Option<Part> {
 
 /// What stands in the columns that a table got after this version.
 fn added_after(code: u8, version: u32) -> Vec<Cell> {
-    if code == AUDIT && version < 2 {
-        vec![
+    if version >= 2 {
+        return Vec::new();
+    }
+    match code {
+        AUDIT => vec![
             Cell::Text(None),
             Cell::Integer(0),
             Cell::Text(None),
             Cell::Integer(NO_REVISION),
-        ]
-    } else {
-        Vec::new()
+        ],
+        ACCOUNT => vec![Cell::Integer(0), Cell::Integer(0)],
+        BASE => vec![Cell::Integer(0)],
+        _ => Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use bindery_core::change::LogPosition;
 use bindery_core::id::Revision;
 
-use super::{Cell, LOG, Part, RECORD};
+use super::{BASE, Cell, LOG, Part, RECORD, Sums};
 use crate::StoreError;
 use crate::tables::checksum::of_cells;
 use crate::tables::read::{decode_entry, put_batch};
@@ -40,6 +40,26 @@ struct Held {
     part: Part,
     /// Where its log ends: which batch has brought it there is no part of what is copied.
     end: Option<LogPosition>,
+    /// What the row of its base has as the sum of its rows.
+    base: i64,
+}
+
+impl Held {
+    /// The sums that were copied with its rows. A backup of version 1 has none.
+    fn sums(&self) -> Option<Sums> {
+        match self.part.rows.first().map(Vec::as_slice) {
+            Some([.., Cell::Integer(account), Cell::Integer(uses)])
+                if !self.part.is_of_older_format =>
+            {
+                Some(Sums {
+                    account: *account,
+                    base: self.base,
+                    uses: *uses,
+                })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Import {
@@ -74,11 +94,13 @@ impl Import {
             self.accounts.push(Held {
                 part: part.clone(),
                 end: None,
+                base: 0,
             });
             return Ok(());
         }
         self.insert(part)?;
         self.write_secrets(part)?;
+        self.note_base(part);
         self.note_end(part)?;
         self.rows += part.rows.len();
         if self.rows >= COMMIT_ROWS {
@@ -129,6 +151,16 @@ impl Import {
         secrets::put(&mut *self.target, part.account, &found)
     }
 
+    fn note_base(&mut self, part: &Part) {
+        let row = part.rows.first().map(Vec::as_slice);
+        if part.table.code == BASE
+            && let Some([.., Cell::Integer(content)]) = row
+            && let Some(held) = self.accounts.last_mut()
+        {
+            held.base = *content;
+        }
+    }
+
     fn note_end(&mut self, part: &Part) -> Result<(), Failure> {
         let last = part.rows.last().map(Vec::as_slice);
         if part.table.code == LOG
@@ -151,7 +183,8 @@ impl Import {
         self.target.commit()?;
         self.target.begin()?;
         let accounts = std::mem::take(&mut self.accounts);
-        for Held { part, end } in &accounts {
+        for held in &accounts {
+            let Held { part, end, .. } = held;
             self.insert(part).map_err(|failure| match failure {
                 Failure::Taken(_) => Failure::Damaged(
                     "a server has put an account of its own into it meanwhile".to_owned(),
@@ -164,7 +197,7 @@ impl Import {
             if self.is_of_older_format {
                 seal::note_from_log(&mut *self.target, part.account)?;
             }
-            seal::seal(&mut *self.target, part.account)?;
+            seal::seal(&mut *self.target, part.account, held.sums())?;
         }
         self.target.finish(bounded(accounts.len()))
     }

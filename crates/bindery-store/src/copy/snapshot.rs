@@ -6,8 +6,8 @@ use bindery_core::id::AccountId;
 use bindery_core::place::Account;
 
 use super::{
-    ACCOUNT, BASE, BASE_ISSUED, BASE_RECORD, BYTES_MAX, Cell, Column, Discrepancy, ISSUED, Part,
-    RECORD, ROWS_MAX, SECRET, TABLES, Table,
+    ACCOUNT, BASE, BASE_RECORD, BYTES_MAX, Cell, Column, Discrepancy, Part, RECORD, ROWS_MAX,
+    SECRET, Sums, TABLES, Table,
 };
 use crate::StoreError;
 use crate::tables::{Database, Failure, Row, Value, audit, base, bounded, checksum, read, secrets};
@@ -88,7 +88,7 @@ impl Snapshot {
                     }
                 }
             }
-            sums.check(&mut *self.database, account)
+            check_sums(&mut *self.database, account, sums)
                 .map_err(|failure| at(failure, &self.place))?;
         }
         Ok(())
@@ -277,35 +277,31 @@ pub(crate) fn each_page(
     }
 }
 
-/// The checksums of the rows that were read, combined: of an account's and of its base's.
-#[derive(Debug, Default)]
-struct Sums {
-    account: i64,
-    base: i64,
-}
-
-impl Sums {
-    fn add(&mut self, table: &Table, checksum: i64) {
-        match table.code {
-            RECORD | ISSUED => self.account ^= checksum,
-            BASE_RECORD | BASE_ISSUED => self.base ^= checksum,
-            _ => {}
-        }
+/// Refuses an account of which a row is missing, out of date, or should not be there, by the sums of what was handed over.
+fn check_sums(
+    database: &mut dyn Database,
+    account: AccountId,
+    mut sums: Sums,
+) -> Result<(), Failure> {
+    let base = base::content(database, account)?;
+    if sums.base != base.unwrap_or_default() {
+        return Err(base::stray(account));
     }
-
-    /// Refuses an account of which a row is missing, out of date, or should not be there.
-    fn check(&self, database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
-        let base = base::content(database, account)?;
-        if self.base != base.unwrap_or_default() {
-            return Err(base::stray(account));
-        }
-        let head = read::head(database, account)?;
-        if self.account ^ secrets::content(database, account)? != head.content {
-            // Tells which row it is.
-            read::load(database, account)?;
-        }
-        Ok(())
+    if sums.uses != read::uses_sum(database, account)? {
+        return Err(read::stray_uses(account));
     }
+    let head = read::head(database, account)?;
+    sums.add(SECRET, secrets::content(database, account)?);
+    if sums.account == head.content {
+        return Ok(());
+    }
+    // Tells which row it is, if another way to read them finds it.
+    read::load(database, account)?;
+    Err(Failure::Damaged(format!(
+        "the rows of account {} that the primary keys of tables `record` and `issued` lead to are not all that belong to it: rebuild \
+        their indexes, and verify the store again",
+        account.0
+    )))
 }
 
 /// The rows after this key, as many as a part may have, and whether they are the last ones. Every statement is short: a
@@ -339,7 +335,7 @@ fn page(
                 let found = row.integer(table.columns.len())?;
                 let expected = checksum::of_row(table, account, row)?;
                 checksum::check(expected, found, || name_of(table, account, row))?;
-                sums.add(table, found);
+                sums.add(table.code, found);
             }
             let cells = cells(row, table)?;
             bytes += cells.iter().map(size).sum::<usize>();
@@ -405,5 +401,52 @@ fn size(cell: &Cell) -> usize {
         Cell::Integer(_) => size_of::<i64>(),
         Cell::Text(text) => text.as_ref().map_or(0, String::len),
         Cell::Bytes(bytes) => bytes.len(),
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::conformance::furnish;
+    use crate::sqlite::SqliteStore;
+    use crate::tables::TakeRow;
+
+    /// Whose primary key of `record` lacks an entry: reading a page misses a row that other ways lead to.
+    struct Lacking(Connection);
+
+    impl Database for Lacking {
+        fn query(
+            &mut self,
+            sql: &str,
+            values: &[Value<'_>],
+            take: TakeRow<'_>,
+        ) -> Result<(), Failure> {
+            let is_page = sql.contains("FROM record") && sql.contains("ORDER BY kind, number");
+            let mut rows = 0;
+            self.0.query(sql, values, &mut |row| {
+                rows += 1;
+                if is_page && rows == 2 {
+                    return Ok(());
+                }
+                take(row)
+            })
+        }
+
+        fn execute(&mut self, _: &str, _: &[Value<'_>]) -> Result<usize, Failure> {
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn a_copy_that_misses_a_row_is_refused_though_the_account_loads() {
+        let directory = tempfile::tempdir().unwrap();
+        furnish(&SqliteStore::open(directory.path()).unwrap());
+        let file = Connection::open(directory.path().join("bindery.db")).unwrap();
+        let mut snapshot = Snapshot::new("here".to_owned(), Box::new(Lacking(file)));
+        let copied = snapshot.each(None, &mut |_| Ok::<_, StoreError>(()));
+        let refused = copied.unwrap_err().to_string();
+        assert!(refused.contains("the rows of account 1 that"), "{refused}");
     }
 }

@@ -278,15 +278,27 @@ pub(crate) fn key_uses(
             Ok(())
         },
     )?;
-    let sql = "SELECT uses FROM account WHERE id = $1";
-    database.query(sql, &[account.into()], &mut |row| match row.integer(0)? {
-        uses if uses == content => Ok(()),
-        _ => Err(Failure::Damaged(format!(
-            "a row of table `key_use` of account {} is missing, out of date, or should not be there",
-            account.0
-        ))),
-    })?;
+    if uses_sum(database, account)? != content {
+        return Err(stray_uses(account));
+    }
     Ok(uses)
+}
+
+/// What the checksums of the rows of `key_use` come to.
+pub(crate) fn uses_sum(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
+    let mut sum = 0;
+    let sql = "SELECT uses FROM account WHERE id = $1";
+    database.query(sql, &[account.into()], &mut |row| {
+        sum = row.integer(0)?;
+        Ok(())
+    })?;
+    Ok(sum)
+}
+
+pub(crate) fn stray_uses(AccountId(account): AccountId) -> Failure {
+    Failure::Damaged(format!(
+        "a row of table `key_use` of account {account} is missing, out of date, or should not be there"
+    ))
 }
 
 /// Entries after `known`, at most `limit`. That one is read as well, to see that it is the one that is known.

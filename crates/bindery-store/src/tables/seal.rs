@@ -12,7 +12,7 @@ use bindery_core::role::AccountRole;
 use super::checksum::{Checksum, of_account, of_base, of_cells, of_log};
 use super::read::{decode_entry, decode_record};
 use super::{Database, Failure, Value, number, secrets};
-use crate::copy::{self, ACCOUNT, BASE, Cell, TABLES, Table};
+use crate::copy::{self, ACCOUNT, BASE, Cell, Sums, TABLES, Table};
 use crate::record::number_of;
 
 /// How many rows get their checksums in one statement.
@@ -31,7 +31,7 @@ pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
             }
         }
         secrets::write_anew(database, account)?;
-        seal(database, account)?;
+        seal(database, account, None)?;
     }
     Ok(())
 }
@@ -45,18 +45,28 @@ fn accounts(database: &mut dyn Database) -> Result<Vec<AccountId>, Failure> {
     Ok(accounts)
 }
 
-/// Writes the sums and checksums of an account's row and of its base's, by what is stored.
-pub(crate) fn seal(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
-    let of_base = content(database, account, &["base_record", "base_issued"])?;
-    seal_base(database, account, of_base)?;
-    let of_account = content(database, account, &["record", "issued", "secret"])?;
-    seal_account(database, account, of_account)?;
-    let uses = content(database, account, &["key_use"])?;
+/// Writes the sums and checksums of an account's row and of its base's, by what is stored. Refuses rows that don't come to the sums
+/// that were copied with them.
+pub(crate) fn seal(
+    database: &mut dyn Database,
+    account: AccountId,
+    copied: Option<Sums>,
+) -> Result<(), Failure> {
+    let sums = Sums {
+        account: content(database, account, &["record", "issued", "secret"])?,
+        base: content(database, account, &["base_record", "base_issued"])?,
+        uses: content(database, account, &["key_use"])?,
+    };
+    if let Some(copied) = copied {
+        sums.check(copied, account)?;
+    }
+    seal_base(database, account, sums.base)?;
+    seal_account(database, account, sums.account)?;
     database.execute(
         "UPDATE account SET uses = $1, oldest_audit = COALESCE(
             (SELECT MIN(number) FROM audit WHERE account = $2), audit_head + 1)
         WHERE id = $2",
-        &[Value::Integer(uses), account.into()],
+        &[Value::Integer(sums.uses), account.into()],
     )?;
     Ok(())
 }

@@ -178,3 +178,30 @@ fn an_audit_entry_missing_in_an_index_is_no_shorter_answer() {
         assert!(why.contains("an index of table `audit`"), "{why}");
     }
 }
+
+fn is_of(part: &Part, table: &str) -> bool {
+    format!("{part:?}").contains(&format!("name: \"{table}\""))
+}
+
+#[test]
+fn a_copy_that_lacks_rows_is_no_store() {
+    let parts = directory().furnished().parts();
+    for place in places() {
+        for (table, expected) in [
+            ("record", "rows of account 1"),
+            ("issued", "rows of account 1"),
+            ("key_use", "rows of account 1"),
+            ("base_record", "rows of the base of account 1"),
+        ] {
+            let mut import = place.import().unwrap();
+            let first = parts.iter().position(|part| is_of(part, table)).unwrap();
+            for (at, part) in parts.iter().enumerate() {
+                if at != first {
+                    import.take(part).unwrap();
+                }
+            }
+            let why = damage(import.finish());
+            assert!(why.contains(expected), "{table}: {why}");
+        }
+    }
+}
