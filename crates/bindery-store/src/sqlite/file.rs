@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteStore;
-use super::positions::{POSITIONS, Positions};
+use super::positions::{Notes, POSITIONS, Positions};
 use super::schema::{APPLICATION_ID, format_of, migrate};
 use crate::tables::Failure;
 use crate::tables::schema::FORMAT;
@@ -66,7 +66,10 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
     let (reader, loader, auditor) = (read()?, read()?, read()?);
     let positions = Positions::open(data_dir, &private())
         .map_err(|error| unavailable(&data_dir.join(POSITIONS), &error))?;
-    positions.check(&mut &reader, &path.display().to_string())?;
+    let notes = positions
+        .read()
+        .map_err(|error| unavailable(&data_dir.join(POSITIONS), &error))?;
+    notes.check(&mut &reader, &path.display().to_string())?;
     let place = Place::of(&path, &held)?;
     Ok(SqliteStore {
         files: place,
@@ -296,7 +299,7 @@ impl Draft {
     }
 }
 
-/// A connection of somebody who only looks, also beside a server.
+/// A connection of somebody who only looks, also beside a server. A store that is behind its notes is refused, as a server does.
 pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), StoreError> {
     refuse_unfinished(data_dir)?;
     let path = data_dir.join(DATABASE);
@@ -309,6 +312,8 @@ pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), Stor
         }
         Err(error) => return Err(unavailable(&path, &error)),
     }
+    let notes =
+        Notes::of(data_dir).map_err(|error| unavailable(&data_dir.join(POSITIONS), &error))?;
     // Not looked into by itself: closing it would let go of the locks that a store of this process has on it.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let look = || -> rusqlite::Result<_> {
@@ -331,6 +336,7 @@ pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), Stor
             known: FORMAT.into(),
         });
     }
+    notes.check(&mut &connection, &place)?;
     Ok((place, connection))
 }
 

@@ -75,15 +75,33 @@ impl Positions {
         file.write_all(&note.encode())
     }
 
-    /// Refuses a store that is behind its notes. One that can't be read says nothing.
-    pub(super) fn check(&self, database: &mut dyn Database, place: &str) -> Result<(), StoreError> {
+    /// What they say now.
+    pub(super) fn read(&self) -> io::Result<Notes> {
         let mut bytes = Vec::new();
         let mut file = &self.file;
-        let read = file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| file.read_to_end(&mut bytes));
-        read.map_err(|error| StoreError::Unavailable(error.into()))?;
-        let notes = (0..).zip(bytes.chunks(SLOT));
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_end(&mut bytes)?;
+        Ok(Notes(bytes))
+    }
+}
+
+/// What the notes said at one moment.
+pub(super) struct Notes(Vec<u8>);
+
+impl Notes {
+    /// Those of a data directory that another process may use. They are read before the store: a commit in between is in the store and
+    /// not in them.
+    pub(super) fn of(data_dir: &Path) -> io::Result<Self> {
+        match fs::read(data_dir.join(POSITIONS)) {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self(Vec::new())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses a store that is behind its notes. A note that can't be read says nothing.
+    pub(super) fn check(&self, database: &mut dyn Database, place: &str) -> Result<(), StoreError> {
+        let notes = (0..).zip(self.0.chunks(SLOT));
         for note in notes.filter_map(|(number, slot)| Note::decode(AccountId(number), slot)) {
             let found = match read::head(database, note.account) {
                 Ok(head) if note.is_ahead_of(&head) => head.position.revision,

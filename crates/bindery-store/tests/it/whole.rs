@@ -205,3 +205,38 @@ fn a_copy_that_lacks_rows_is_no_store() {
         }
     }
 }
+
+#[test]
+fn whatever_only_looks_refuses_a_store_that_is_behind_its_notes_as_well() {
+    let place = directory();
+    let store = founded(&place);
+    append_key(&*store, 1);
+    let Place::Directory(directory) = &place else {
+        unreachable!("it is a directory");
+    };
+    let older = tempfile::tempdir().unwrap();
+    drop(store);
+    let name = |name: &str| directory.path().join(name);
+    std::fs::copy(name("bindery.db"), older.path().join("bindery.db")).unwrap();
+    append_key(&*place.open().unwrap(), 2);
+    std::fs::copy(
+        name("bindery.positions"),
+        older.path().join("bindery.positions"),
+    )
+    .unwrap();
+    assert_eq!(place.verify().unwrap().len(), 1);
+    let looked = SqliteStore::snapshot(older.path());
+    assert!(
+        matches!(
+            looked,
+            Err(StoreError::RolledBack {
+                known: Revision(2),
+                found: Revision(1),
+                ..
+            })
+        ),
+        "{looked:?}"
+    );
+    std::fs::remove_file(older.path().join("bindery.positions")).unwrap();
+    SqliteStore::snapshot(older.path()).unwrap();
+}
