@@ -143,12 +143,37 @@ pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Fail
 /// revision.
 pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
     let head = head(database, account)?;
+    check_end(database, account, &head)?;
     let entity = decode_account(account.0, &head.body)?;
     let (state, content) = fold(database, entity, (head.position, head.latest), &RECORDS)?;
     if content ^ secrets::content(database, account)? != head.content {
         return Err(stray(database, account, &state)?);
     }
     Ok(state)
+}
+
+/// Refuses an account whose log goes on after what its row says. The row is out of date then: what came later may have left the sum of
+/// the records as it is.
+fn check_end(
+    database: &mut dyn Database,
+    AccountId(account): AccountId,
+    head: &Head,
+) -> Result<(), Failure> {
+    let Revision(newest) = head.position.revision;
+    database.query(
+        "SELECT revision FROM log WHERE account = $1 AND revision > $2
+        UNION ALL SELECT revision FROM base WHERE account = $1 AND revision > $2 ORDER BY 1 DESC LIMIT 1",
+        &[
+            AccountId(account).into(),
+            Value::Integer(bounded(newest)),
+        ],
+        &mut |row| {
+            Err(Failure::Damaged(format!(
+                "the row of account {account} in table `account` is out of date: its log goes on to revision {}, and the row says {newest}",
+                row.integer(0)?
+            )))
+        },
+    )
 }
 
 /// Every row of the account is as it was written, and still they are not what belongs to it. Which one is missing, out of date, or

@@ -240,3 +240,58 @@ fn whatever_only_looks_refuses_a_store_that_is_behind_its_notes_as_well() {
     std::fs::remove_file(older.path().join("bindery.positions")).unwrap();
     SqliteStore::snapshot(older.path()).unwrap();
 }
+
+/// Keeps the row of the account, does something, and puts the row back.
+fn with_a_stale_row(place: &Place, work: impl FnOnce()) {
+    place.meddle("CREATE TABLE kept AS SELECT * FROM account");
+    work();
+    place.meddle("DELETE FROM account; INSERT INTO account SELECT * FROM kept; DROP TABLE kept");
+    if let Place::Directory(directory) = place {
+        // It would tell of that as well.
+        std::fs::remove_file(directory.path().join("bindery.positions")).unwrap();
+    }
+}
+
+#[test]
+fn an_account_whose_row_is_behind_its_log_is_not_loaded() {
+    for place in places() {
+        let store = founded(&place);
+        append_key(&*store, 1);
+        with_a_stale_row(&place, || {
+            // Leaves the sum of the records as it is.
+            let renamed = Change::PutAccount(bindery_core::place::Account {
+                name: bindery_core::text::Name::parse("renamed").unwrap(),
+                ..account()
+            });
+            let batch = Batch {
+                entries: vec![with(entry(2), vec![renamed])],
+                ..Batch::default()
+            };
+            append(&*store, 1, &batch);
+        });
+        let why = damage(store.load(ACCOUNT));
+        assert!(
+            why.contains("the row of account 1 in table `account` is out of date"),
+            "{why}"
+        );
+        let named = place.snapshot().unwrap().damaged().unwrap().join("; ");
+        assert!(named.contains("is out of date"), "{named}");
+    }
+}
+
+#[test]
+fn an_audit_log_that_goes_on_after_what_the_account_says_is_refused() {
+    for place in places() {
+        let store = founded(&place);
+        append_key(&*store, 1);
+        with_a_stale_row(&place, || {
+            let batch = Batch {
+                audit: audited().audit[..7].to_vec(),
+                ..Batch::default()
+            };
+            append(&*store, 1, &batch);
+        });
+        let why = damage(store.audit(ACCOUNT, &everything()));
+        assert!(why.contains("is out of date"), "{why}");
+    }
+}
