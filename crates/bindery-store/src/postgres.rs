@@ -206,15 +206,24 @@ impl Store for PostgresStore {
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
         // Not repeated on another connection: an answer that was lost would come back as an account that exists.
-        let created = self
+        let begun = self
             .writers
-            .start(|connection| connection.batch(""))
-            .and_then(|(mut lease, ())| create_account(&mut *lease, account));
+            .start(|connection| connection.begin(append::BEGIN, "SELECT 1", &[], &mut |_| Ok(())));
+        let created = begun.and_then(|(mut lease, ())| {
+            create_account(&mut *lease, account)?;
+            lease.end("COMMIT")
+        });
         created.map_err(|failure| failure.at(&self.address.place))
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        self.load_at_once(|connection| read::load(connection, account))
+        self.load_at_once(|connection| match read::load(connection, account) {
+            // A restore writes the rows of accounts last.
+            Err(Failure::Damaged(_)) if migrate::is_unfinished(connection)? => {
+                Err(Failure::NoAccount(account))
+            }
+            loaded => loaded,
+        })
     }
 
     fn append(

@@ -110,10 +110,9 @@ impl Store for SqliteStore {
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        let writer = self.writer();
+        let mut writer = self.writer();
         self.files.check()?;
-        create_account(&mut &*writer, account)
-            .and_then(|()| read::head(&mut &*writer, account.id))
+        make_account(&mut writer, account)
             .map(|head| self.positions.note(account.id, &head))
             .map_err(|failure| failure.at(&self.place))?;
         self.files.check()
@@ -242,6 +241,14 @@ fn at_once<T>(
 ) -> Result<T, Failure> {
     let transaction = connection.transaction()?;
     work(&mut &*transaction)
+}
+
+fn make_account(connection: &mut Connection, account: &Account) -> Result<Head, Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    create_account(&mut &*transaction, account)?;
+    let head = read::head(&mut &*transaction, account.id)?;
+    transaction.commit()?;
+    Ok(head)
 }
 
 fn forget_log(

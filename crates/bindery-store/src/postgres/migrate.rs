@@ -136,6 +136,11 @@ pub(super) fn found(connection: &mut Connection) -> Result<Option<i64>, Failure>
     Ok(Some(format))
 }
 
+/// Whether a backup is being put into the database.
+pub(super) fn is_unfinished(connection: &mut Connection) -> Result<bool, Failure> {
+    Ok(found(connection)? == Some(UNFINISHED))
+}
+
 pub(super) fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Failure> {
     let mut is_there = false;
     connection.query(

@@ -8,12 +8,13 @@ use bindery_core::place::Account;
 use bindery_core::time::Timestamp;
 
 use super::checksum::of_account;
-use super::read::{Head, changes_since};
+use super::read::{Head, changes_since, check_absent};
 use super::{Database, Failure, Value};
 use crate::AppendError;
 use crate::record::number_of;
 
-/// Keeps a new account at revision 0.
+/// Keeps a new account at revision 0, if nothing is left of one that had its number. The caller holds a transaction: until it ends,
+/// nothing else can write rows of the account.
 pub(crate) fn create_account(
     database: &mut dyn Database,
     account: &Account,
@@ -32,7 +33,7 @@ pub(crate) fn create_account(
         ],
     );
     match inserted {
-        Ok(_) => Ok(()),
+        Ok(_) => check_absent(database, account.id),
         Err(Failure::Taken(_)) => Err(Failure::AccountExists(account.id)),
         Err(failure) => Err(failure),
     }

@@ -12,6 +12,7 @@ use super::checksum::{self, Checksum};
 use super::fold::{Source, fold};
 use super::{Database, Failure, Row, Value, batch_of, bounded, number, position, secrets};
 use crate::Batch;
+use crate::copy;
 use crate::record::kind_of;
 
 /// Where an account stands.
@@ -142,7 +143,13 @@ pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Fail
 /// The state from the current records. The caller holds a transaction that sees one moment, so it is the state of one
 /// revision.
 pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
-    let head = head(database, account)?;
+    let head = match head(database, account) {
+        Err(Failure::NoAccount(_)) => {
+            check_absent(database, account)?;
+            return Err(Failure::NoAccount(account));
+        }
+        found => found?,
+    };
     check_end(database, account, &head)?;
     let entity = decode_account(account.0, &head.body)?;
     let (state, content) = fold(database, entity, (head.position, head.latest), &RECORDS)?;
@@ -150,6 +157,25 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
         return Err(stray(database, account, &state)?);
     }
     Ok(state)
+}
+
+/// Refuses an account of which only the row is missing: what is left of it must not become another account's.
+pub(crate) fn check_absent(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+    let tables = copy::TABLES
+        .iter()
+        .filter(|table| !table.begins_account())
+        .map(|table| table.name)
+        .chain(["secret"]);
+    for table in tables {
+        let sql = format!("SELECT account FROM {table} WHERE account = $1 LIMIT 1");
+        database.query(&sql, &[account.into()], &mut |_| {
+            Err(Failure::Damaged(format!(
+                "the row of account {} is missing from table `account`, and table `{table}` has rows of it",
+                account.0
+            )))
+        })?;
+    }
+    Ok(())
 }
 
 /// Refuses an account whose log goes on after what its row says. The row is out of date then: what came later may have left the sum of

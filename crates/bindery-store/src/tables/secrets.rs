@@ -28,9 +28,10 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
         .map(|place| format!("${place}"))
         .collect();
     format!(
-        "SELECT secret.hash, account.id, account.revision, secret.kind, secret.number, secret.checksum
-        FROM secret JOIN account ON account.id = secret.account
-        WHERE secret.hash IN ({}) ORDER BY account.id DESC",
+        "SELECT secret.hash, secret.account, COALESCE(account.revision, 0), secret.kind, secret.number,
+            secret.checksum
+        FROM secret LEFT JOIN account ON account.id = secret.account
+        WHERE secret.hash IN ({}) ORDER BY secret.account DESC",
         places.join(", ")
     )
 });
@@ -52,7 +53,8 @@ pub(crate) fn of(change: &Change) -> Option<Vec<&SecretHash>> {
     }
 }
 
-/// [`crate::Store::owners`]. One that stands in two accounts leads to the older one.
+/// [`crate::Store::owners`]. One that stands in two accounts leads to the older one. It also leads to an account whose row is missing:
+/// loading that says what is wrong, and that the secret leads nowhere would be a wrong answer.
 pub(crate) fn owners(
     database: &mut dyn Database,
     secrets: &[SecretHash],

@@ -295,3 +295,21 @@ fn an_audit_log_that_goes_on_after_what_the_account_says_is_refused() {
         assert!(why.contains("is out of date"), "{why}");
     }
 }
+
+#[test]
+fn an_account_whose_row_is_missing_is_damaged_and_never_made_anew() {
+    for place in places() {
+        let store = founded(&place);
+        append_key(&*store, 1);
+        place.meddle("DELETE FROM account");
+        let why = damage(store.create_account(&account()));
+        let missing = "the row of account 1 is missing from table `account`";
+        assert!(why.contains(missing), "{why}");
+        assert_eq!(store.heads().unwrap(), []);
+        let why = damage(store.load(ACCOUNT));
+        assert!(why.contains(missing), "{why}");
+        // Its keys lead to it, so that their requests hear of the damage, and not of an unknown key.
+        let owners = store.owners(&[SecretHash([9; 32])]).unwrap();
+        assert_eq!(owners[0].map(|owner| owner.account), Some(ACCOUNT));
+    }
+}
