@@ -218,6 +218,13 @@ impl Sums {
         }
     }
 
+    /// Adds other rows of the same account.
+    pub(crate) fn combine(&mut self, other: Self) {
+        self.account ^= other.account;
+        self.base ^= other.base;
+        self.uses ^= other.uses;
+    }
+
     /// Refuses rows that don't come to the sums that were copied with them.
     pub(crate) fn check(self, copied: Self, AccountId(account): AccountId) -> Result<(), Failure> {
         let refuse = |what: String| {

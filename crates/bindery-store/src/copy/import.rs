@@ -7,7 +7,7 @@ use std::fmt;
 use bindery_core::change::LogPosition;
 use bindery_core::id::Revision;
 
-use super::{BASE, Cell, LOG, Part, RECORD, Sums};
+use super::{BASE, Cell, LOG, Part, RECORD, SECRET, Sums};
 use crate::StoreError;
 use crate::tables::checksum::of_cells;
 use crate::tables::read::{decode_entry, put_batch};
@@ -42,11 +42,13 @@ struct Held {
     end: Option<LogPosition>,
     /// What the row of its base has as the sum of its rows.
     base: i64,
+    /// What its rows come to, as they are written.
+    sums: Sums,
 }
 
 impl Held {
     /// The sums that were copied with its rows. A backup of version 1 has none.
-    fn sums(&self) -> Option<Sums> {
+    fn copied(&self) -> Option<Sums> {
         match self.part.rows.first().map(Vec::as_slice) {
             Some([.., Cell::Integer(account), Cell::Integer(uses)])
                 if !self.part.is_of_older_format =>
@@ -95,11 +97,16 @@ impl Import {
                 part: part.clone(),
                 end: None,
                 base: 0,
+                sums: Sums::default(),
             });
             return Ok(());
         }
-        self.insert(part)?;
-        self.write_secrets(part)?;
+        let mut sums = Sums::default();
+        self.insert(part, &mut sums)?;
+        self.write_secrets(part, &mut sums)?;
+        if let Some(held) = self.accounts.last_mut() {
+            held.sums.combine(sums);
+        }
         self.note_base(part);
         self.note_end(part)?;
         self.rows += part.rows.len();
@@ -111,7 +118,7 @@ impl Import {
         Ok(())
     }
 
-    fn insert(&mut self, part: &Part) -> Result<(), Failure> {
+    fn insert(&mut self, part: &Part, sums: &mut Sums) -> Result<(), Failure> {
         let table = part.table;
         let names = table.columns.iter().map(|(name, _)| *name);
         let first = [table.account].into_iter();
@@ -120,6 +127,7 @@ impl Import {
         let rows = kept_rows(&part.rows);
         let rows = rows.iter().map(|row| {
             let checksum = of_cells(table, part.account, row).stored();
+            sums.add(table.code, checksum);
             let mut row: Vec<_> = row.iter().map(value).collect();
             row.push(Value::Integer(checksum));
             row
@@ -132,7 +140,7 @@ impl Import {
     }
 
     /// Where secrets lead follows from the records, and is no part of what is copied.
-    fn write_secrets(&mut self, part: &Part) -> Result<(), Failure> {
+    fn write_secrets(&mut self, part: &Part, sums: &mut Sums) -> Result<(), Failure> {
         if part.table.code != RECORD {
             return Ok(());
         }
@@ -148,7 +156,9 @@ impl Import {
                 found.extend(secrets::of_record(*kind, *number, body)?);
             }
         }
-        secrets::put(&mut *self.target, part.account, &found)
+        let put = secrets::put(&mut *self.target, part.account, &found)?;
+        sums.add(SECRET, put);
+        Ok(())
     }
 
     fn note_base(&mut self, part: &Part) {
@@ -185,19 +195,24 @@ impl Import {
         let accounts = std::mem::take(&mut self.accounts);
         for held in &accounts {
             let Held { part, end, .. } = held;
-            self.insert(part).map_err(|failure| match failure {
-                Failure::Taken(_) => Failure::Damaged(
-                    "a server has put an account of its own into it meanwhile".to_owned(),
-                ),
-                failure => failure,
-            })?;
+            let mut sums = held.sums;
+            if let Some(copied) = held.copied() {
+                sums.check(copied, part.account)?;
+            }
+            self.insert(part, &mut Sums::default())
+                .map_err(|failure| match failure {
+                    Failure::Taken(_) => Failure::Damaged(
+                        "a server has put an account of its own into it meanwhile".to_owned(),
+                    ),
+                    failure => failure,
+                })?;
             if let Some(end) = end {
                 put_batch(&mut *self.target, part.account, *end)?;
             }
             if self.is_of_older_format {
-                seal::note_from_log(&mut *self.target, part.account)?;
+                sums.add(RECORD, seal::note_from_log(&mut *self.target, part.account)?);
             }
-            seal::seal(&mut *self.target, part.account, held.sums())?;
+            seal::seal(&mut *self.target, part.account, sums)?;
         }
         self.target.finish(bounded(accounts.len()))
     }

@@ -107,25 +107,42 @@ impl Snapshot {
         found.0.extend(self.database.inspect()?);
         let accounts = self.chosen(None)?;
         for account in accounts {
-            found.note(read::head(&mut *self.database, account))?;
-            found.note(base::content(&mut *self.database, account))?;
-            let mut is_readable = true;
-            for table in TABLES.iter().chain([&SECRETS]) {
-                let rows = altered(&mut *self.database, account, table, found);
-                is_readable &= rows.is_ok();
-                found.note(rows)?;
-            }
-            if is_readable {
-                found.note(read::load(&mut *self.database, account))?;
-                found.note(base::load(&mut *self.database, account))?;
-            }
-            found.note(read::key_uses(&mut *self.database, account))?;
-            found.note(audit::verify_ends(&mut *self.database, account))?;
+            self.look_at(account, found)?;
         }
         self.orphans(found)
     }
 
-    /// Rows of accounts that aren't there.
+    fn look_at(&mut self, account: AccountId, found: &mut Found) -> Result<(), Failure> {
+        let head = found.note(read::head(&mut *self.database, account))?;
+        let base = found.note(base::content(&mut *self.database, account))?;
+        let mut sums = Sums::default();
+        let mut is_readable = true;
+        for table in TABLES.iter().chain([&SECRETS]) {
+            let rows = altered(&mut *self.database, account, table, found, &mut sums);
+            is_readable &= found.note(rows)?.is_some();
+        }
+        if let Some(head) = head {
+            found.note(read::check_end(&mut *self.database, account, &head))?;
+            if is_readable && sums.account != head.content {
+                // Tells which row it is, if another way to read them finds it.
+                let loaded = read::load(&mut *self.database, account).map(drop);
+                found.note::<()>(loaded.and_then(|()| Err(unindexed(account))))?;
+            }
+        }
+        if let Some(base) = base
+            && is_readable
+            && sums.base != base.unwrap_or_default()
+        {
+            found.note::<()>(Err(base::stray(account)))?;
+        }
+        if is_readable && sums.uses != read::uses_sum(&mut *self.database, account)? {
+            found.note::<()>(Err(read::stray_uses(account)))?;
+        }
+        found.note(audit::verify_ends(&mut *self.database, account))?;
+        Ok(())
+    }
+
+    /// Rows of accounts that aren't there. Goes from one account to the next, and not from row to row.
     fn orphans(&mut self, found: &mut Found) -> Result<(), Failure> {
         for table in TABLES
             .iter()
@@ -134,7 +151,13 @@ impl Snapshot {
         {
             let name = table.name;
             let sql = format!(
-                "SELECT DISTINCT account FROM {name} WHERE account NOT IN (SELECT id FROM account)"
+                "WITH RECURSIVE found (account) AS (
+                    SELECT MIN(account) FROM {name}
+                    UNION ALL
+                    SELECT (SELECT MIN({name}.account) FROM {name} WHERE {name}.account > found.account)
+                    FROM found WHERE found.account IS NOT NULL
+                )
+                SELECT account FROM found WHERE account IS NOT NULL AND account NOT IN (SELECT id FROM account)"
             );
             self.database.query(&sql, &[], &mut |row| {
                 let account = row.integer(0)?;
@@ -189,12 +212,12 @@ impl Found {
     }
 
     /// Notes damage and goes on; whatever else fails ends the look.
-    fn note<T>(&mut self, looked: Result<T, Failure>) -> Result<(), Failure> {
+    fn note<T>(&mut self, looked: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match looked {
-            Ok(_) => Ok(()),
+            Ok(seen) => Ok(Some(seen)),
             Err(Failure::Damaged(what)) => {
                 self.say(what);
-                Ok(())
+                Ok(None)
             }
             Err(other) => Err(other),
         }
@@ -214,29 +237,47 @@ static SECRETS: Table = Table {
     ],
 };
 
-/// Looks for rows of a table whose checksum isn't theirs.
+/// Looks for rows of a table whose checksum isn't theirs, some at a time, so that every statement is short.
 fn altered(
     database: &mut dyn Database,
     account: AccountId,
     table: &'static Table,
     found: &mut Found,
+    sums: &mut Sums,
 ) -> Result<(), Failure> {
     if table.key == 0 {
         return Ok(());
     }
-    let sql = format!(
-        "SELECT {}, checksum FROM {} WHERE {} = $1",
-        names(table.columns),
-        table.name,
-        table.account
-    );
-    database.query(&sql, &[account.into()], &mut |row| {
+    let mut look = |row: &dyn Row| {
         let checked = checksum::of_row(table, account, row).and_then(|expected| {
             let stored = row.integer(table.columns.len())?;
+            sums.add(table.code, stored);
             checksum::check(expected, stored, || name_of(table, account, row))
         });
-        found.note(checked)
-    })
+        found.note(checked).map(drop)
+    };
+    if table.code == SECRET {
+        return secrets::each(database, account, &mut look);
+    }
+    let sql = statement(table, true);
+    let mut after = vec![-1; table.key];
+    loop {
+        let mut values = vec![account.into()];
+        values.extend(after.iter().map(|number| Value::Integer(*number)));
+        values.push(Value::Integer(bounded(ROWS_MAX)));
+        let (mut rows, mut next) = (0, None);
+        database.query(&sql, &values, &mut |row| {
+            rows += 1;
+            let key: Result<Vec<i64>, Failure> =
+                (0..table.key).map(|place| row.integer(place)).collect();
+            next = key.ok().or(next.take());
+            look(row)
+        })?;
+        match next {
+            Some(next) if rows == ROWS_MAX => after = next,
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn names(columns: &[(&str, Column)]) -> String {
@@ -297,11 +338,15 @@ fn check_sums(
     }
     // Tells which row it is, if another way to read them finds it.
     read::load(database, account)?;
-    Err(Failure::Damaged(format!(
-        "the rows of account {} that the primary keys of tables `record` and `issued` lead to are not all that belong to it: rebuild \
-        their indexes, and verify the store again",
-        account.0
-    )))
+    Err(unindexed(account))
+}
+
+/// What is wrong if an account loads and a look at its rows, by their keys, doesn't find all of them.
+fn unindexed(AccountId(account): AccountId) -> Failure {
+    Failure::Damaged(format!(
+        "the rows of account {account} that the primary keys of tables `record`, `issued` and `secret` lead to are not all that belong \
+        to it: rebuild their indexes, and verify the store again"
+    ))
 }
 
 /// The rows after this key, as many as a part may have, and whether they are the last ones. Every statement is short: a
@@ -406,12 +451,23 @@ fn size(cell: &Cell) -> usize {
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
+    use bindery_core::change::{Change, Entry, OneOperation};
+    use bindery_core::id::{ApiKeyId, UserId};
+    use bindery_core::text::{Description, KeyName};
+    use bindery_core::time::Timestamp;
     use rusqlite::Connection;
 
     use super::*;
     use crate::conformance::furnish;
+    use crate::copy::{Import, Target};
     use crate::sqlite::SqliteStore;
     use crate::tables::TakeRow;
+    use crate::{Batch, Store as _};
 
     /// Whose primary key of `record` lacks an entry: reading a page misses a row that other ways lead to.
     struct Lacking(Connection);
@@ -437,6 +493,124 @@ mod tests {
         fn execute(&mut self, _: &str, _: &[Value<'_>]) -> Result<usize, Failure> {
             Ok(0)
         }
+    }
+
+    /// Notes how many rows the longest answer to a statement had.
+    struct Longest {
+        file: Connection,
+        rows: Arc<AtomicUsize>,
+    }
+
+    impl Database for Longest {
+        fn query(
+            &mut self,
+            sql: &str,
+            values: &[Value<'_>],
+            take: TakeRow<'_>,
+        ) -> Result<(), Failure> {
+            let mut rows = 0;
+            let read = self.file.query(sql, values, &mut |row| {
+                rows += 1;
+                take(row)
+            });
+            self.rows.fetch_max(rows, Ordering::Relaxed);
+            read
+        }
+
+        fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure> {
+            Database::execute(&mut self.file, sql, values)
+        }
+    }
+
+    impl Target for Longest {
+        fn begin(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn commit(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn finish(self: Box<Self>, _: i64) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// So many keys.
+    fn filled(count: u32) -> Vec<Change> {
+        let key = |number: u32| {
+            Change::PutApiKey(ApiKey {
+                id: ApiKeyId::new(number),
+                name: KeyName::parse("a key").expect("a name"),
+                description: Description::default(),
+                owner: KeyOwner::User(UserId::new(1)),
+                created_by: UserId::new(1),
+                created_at: Timestamp::from_millis(1),
+                expires_at: None,
+                is_revoked: false,
+                secret: Secret {
+                    hash: SecretHash(std::array::from_fn(|place| number.to_le_bytes()[place % 4])),
+                    redacted: "ak-abc...xyz".to_owned(),
+                },
+                previous: None,
+                is_enforcement_point: false,
+                is_sign_in: false,
+                last_spaces: Vec::new(),
+            })
+        };
+        (1..=count).map(key).collect()
+    }
+
+    #[test]
+    fn no_statement_of_a_look_or_a_copy_reads_more_than_a_part_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        furnish(&store);
+        let known = store.load(AccountId(1)).unwrap().position();
+        let batch = Batch {
+            entries: vec![Entry::from(OneOperation {
+                revision: known.revision.next(),
+                at: Timestamp::from_millis(i64::MAX / 2),
+                by: None,
+                key: None,
+                operation: "create_keys".to_owned(),
+                batch: 77,
+                changes: filled(1_500),
+            })],
+            uses: (1..=1_500)
+                .map(|key| (ApiKeyId::new(key), Timestamp::from_millis(i64::MAX / 2)))
+                .collect(),
+            ..Batch::default()
+        };
+        let appended = store.append(AccountId(1), known, &mut |_| batch.clone());
+        appended.unwrap();
+        let longest = |path: &Path| {
+            let rows = Arc::new(AtomicUsize::new(0));
+            let file = Connection::open(path).unwrap();
+            let database = Longest {
+                file,
+                rows: Arc::clone(&rows),
+            };
+            (Box::new(database), rows)
+        };
+        let (database, looked) = longest(&directory.path().join("bindery.db"));
+        let empty = tempfile::tempdir().unwrap();
+        drop(SqliteStore::open(empty.path()).unwrap());
+        let (target, written) = longest(&empty.path().join("bindery.db"));
+        let mut snapshot = Snapshot::new("here".to_owned(), database);
+        assert_eq!(snapshot.damaged().unwrap(), Vec::<String>::new());
+        assert_eq!(snapshot.mislead().unwrap(), None);
+        let mut import = Import::begin("there".to_owned(), target).unwrap();
+        let copied = snapshot.each(None, &mut |part| import.take(part));
+        copied.unwrap();
+        import.finish().unwrap();
+        for rows in [looked, written] {
+            let rows = rows.load(Ordering::Relaxed);
+            assert!(rows <= ROWS_MAX, "{rows}");
+        }
+        let copy = SqliteStore::open(empty.path()).unwrap();
+        let (one, other) = (store.load(AccountId(1)), copy.load(AccountId(1)));
+        assert!(one.unwrap() == other.unwrap());
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub(crate) fn check_absent(database: &mut dyn Database, account: AccountId) -> R
 
 /// Refuses an account whose log goes on after what its row says. The row is out of date then: what came later may have left the sum of
 /// the records as it is.
-fn check_end(
+pub(crate) fn check_end(
     database: &mut dyn Database,
     AccountId(account): AccountId,
     head: &Head,

@@ -12,7 +12,7 @@ use bindery_core::role::AccountRole;
 use super::checksum::{Checksum, of_account, of_base, of_cells, of_log};
 use super::read::{decode_entry, decode_record};
 use super::{Database, Failure, Value, number, secrets};
-use crate::copy::{self, ACCOUNT, BASE, Cell, Sums, TABLES, Table};
+use crate::copy::{self, ACCOUNT, BASE, Cell, SECRET, Sums, TABLES, Table};
 use crate::record::number_of;
 
 /// How many rows get their checksums in one statement.
@@ -25,13 +25,14 @@ const LOG_PAGE: i64 = 1000;
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     for account in accounts(database)? {
         note_from_log(database, account)?;
+        let mut sums = Sums::default();
         for table in &TABLES {
             if table.code != ACCOUNT && table.code != BASE {
-                add_checksums(database, account, table)?;
+                add_checksums(database, account, table, &mut sums)?;
             }
         }
-        secrets::write_anew(database, account)?;
-        seal(database, account, None)?;
+        sums.add(SECRET, secrets::write_anew(database, account)?);
+        seal(database, account, sums)?;
     }
     Ok(())
 }
@@ -45,21 +46,12 @@ fn accounts(database: &mut dyn Database) -> Result<Vec<AccountId>, Failure> {
     Ok(accounts)
 }
 
-/// Writes the sums and checksums of an account's row and of its base's, by what is stored. Refuses rows that don't come to the sums
-/// that were copied with them.
+/// Writes the sums of an account's rows and of its base's, and the checksums of the rows that have them.
 pub(crate) fn seal(
     database: &mut dyn Database,
     account: AccountId,
-    copied: Option<Sums>,
+    sums: Sums,
 ) -> Result<(), Failure> {
-    let sums = Sums {
-        account: content(database, account, &["record", "issued", "secret"])?,
-        base: content(database, account, &["base_record", "base_issued"])?,
-        uses: content(database, account, &["key_use"])?,
-    };
-    if let Some(copied) = copied {
-        sums.check(copied, account)?;
-    }
     seal_base(database, account, sums.base)?;
     seal_account(database, account, sums.account)?;
     database.execute(
@@ -69,23 +61,6 @@ pub(crate) fn seal(
         &[Value::Integer(sums.uses), account.into()],
     )?;
     Ok(())
-}
-
-/// The checksums of all rows of these tables, combined.
-fn content(
-    database: &mut dyn Database,
-    account: AccountId,
-    tables: &[&str],
-) -> Result<i64, Failure> {
-    let mut content = 0;
-    for table in tables {
-        let sql = format!("SELECT checksum FROM {table} WHERE account = $1");
-        database.query(&sql, &[account.into()], &mut |row| {
-            content ^= row.integer(0)?;
-            Ok(())
-        })?;
-    }
-    Ok(content)
 }
 
 fn seal_account(
@@ -158,6 +133,7 @@ fn add_checksums(
     database: &mut dyn Database,
     account: AccountId,
     table: &'static Table,
+    sums: &mut Sums,
 ) -> Result<(), Failure> {
     copy::each_page(database, account, table, &mut |database, rows| {
         for some in rows.chunks(ROWS_AT_ONCE) {
@@ -170,6 +146,7 @@ fn add_checksums(
                 }
                 let checksum = of_cells(table, account, row);
                 values.push(Value::Integer(checksum.stored()));
+                sums.add(table.code, checksum.stored());
             }
             values.push(account.into());
             database.execute(&statement(table, some.len()), &values)?;
@@ -204,14 +181,15 @@ fn statement(table: &Table, rows: usize) -> String {
 /// Notes in the current records who gave each role and when, and who may know each password or link. A record is what the last entry
 /// that puts it has put, so one that isn't what this entry has put belongs to a later one, or was changed before the log began.
 ///
-/// Who may know a credential depends on earlier entries, so an entry that puts one is written anew with it.
+/// Who may know a credential depends on earlier entries, so an entry that puts one is written anew with it. Returns by what all this
+/// changes the checksums of the records, combined.
 pub(crate) fn note_from_log(
     database: &mut dyn Database,
     account: AccountId,
-) -> Result<(), Failure> {
+) -> Result<i64, Failure> {
     let mut knowers = Knowers::default();
     let mut admins = BTreeMap::new();
-    let mut after = -1;
+    let (mut after, mut changed) = (-1, 0);
     loop {
         let (mut entries, last) = page_of_log(database, account, after)?;
         for (written, entry) in &mut entries {
@@ -231,9 +209,9 @@ pub(crate) fn note_from_log(
                 let (kind, number) = new.key();
                 let kind = number_of(kind).map_or(-1, i64::from);
                 let key = (kind, i64::from(number));
-                let (old, body) = (old.encode(), new.encode());
+                let (written, body) = (old.encode(), new.encode());
                 let checksum = checksum_of(account, key, new, &body);
-                database.execute(
+                let updated = database.execute(
                     "UPDATE record SET body = $1, checksum = $2
                     WHERE account = $3 AND kind = $4 AND number = $5 AND body = $6",
                     &[
@@ -242,14 +220,18 @@ pub(crate) fn note_from_log(
                         account.into(),
                         Value::Integer(key.0),
                         Value::Integer(key.1),
-                        Value::Bytes(&old),
+                        Value::Bytes(&written),
                     ],
                 )?;
+                if updated > 0 {
+                    let before = checksum_of(account, key, old, &written);
+                    changed ^= before.stored() ^ checksum.stored();
+                }
             }
         }
         match last {
             Some(last) => after = last,
-            None => return Ok(()),
+            None => return Ok(changed),
         }
     }
 }

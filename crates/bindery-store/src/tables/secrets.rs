@@ -14,8 +14,9 @@ use bindery_core::user::Standing;
 
 use super::checksum;
 use super::read::{decode_kind, decode_record};
-use super::{Database, Failure, Rows, Value, bounded, number};
+use super::{Database, Failure, Rows, TakeRow, Value, bounded, number};
 use crate::Owner;
+use crate::copy::ROWS_MAX;
 use crate::record::number_of;
 
 /// How many secrets one statement looks for. Always the same number, so that it is prepared once.
@@ -167,30 +168,64 @@ pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes down where the secrets of an account's records lead, in place of what was written down.
-pub(crate) fn write_anew(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+/// Writes down where the secrets of an account's records lead, in place of what was written down. Returns their checksums combined.
+pub(crate) fn write_anew(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
     database.execute("DELETE FROM secret WHERE account = $1", &[account.into()])?;
     let found = of_records(database, account)?;
     put(database, account, &found)
 }
 
+/// Hands over each secret of an account, some at a time, so that every statement is short: kind, number, hash and checksum. A row of
+/// which the key can't be read is handed over as well, and the next ones are read as long as there is one whose key can be.
+pub(crate) fn each(
+    database: &mut dyn Database,
+    account: AccountId,
+    take: TakeRow<'_>,
+) -> Result<(), Failure> {
+    let mut after = (-1, -1, Vec::new());
+    loop {
+        let (mut rows, mut next) = (0, None);
+        database.query(
+            "SELECT kind, number, hash, checksum FROM secret
+            WHERE account = $1 AND (kind, number, hash) > ($2, $3, $4)
+            ORDER BY kind, number, hash LIMIT $5",
+            &[
+                account.into(),
+                Value::Integer(after.0),
+                Value::Integer(after.1),
+                Value::Bytes(&after.2),
+                Value::Integer(bounded(ROWS_MAX)),
+            ],
+            &mut |row| {
+                rows += 1;
+                if let (Ok(kind), Ok(number), Ok(hash)) =
+                    (row.integer(0), row.integer(1), row.bytes(2))
+                {
+                    next = Some((kind, number, hash.to_vec()));
+                }
+                take(row)
+            },
+        )?;
+        match next {
+            Some(next) if rows == ROWS_MAX => after = next,
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// The checksums of an account's secrets, combined. Each is checked.
 pub(crate) fn content(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
     let mut content = 0;
-    database.query(
-        "SELECT kind, number, hash, checksum FROM secret WHERE account = $1",
-        &[account.into()],
-        &mut |row| {
-            let key = (row.integer(0)?, row.integer(1)?);
-            let expected = checksum::of_secret(account, key, row.bytes(2)?);
-            let found = row.integer(3)?;
-            checksum::check(expected, found, || {
-                checksum::name_of("secret", account, key.0, key.1)
-            })?;
-            content ^= found;
-            Ok(())
-        },
-    )?;
+    each(database, account, &mut |row| {
+        let key = (row.integer(0)?, row.integer(1)?);
+        let expected = checksum::of_secret(account, key, row.bytes(2)?);
+        let found = row.integer(3)?;
+        checksum::check(expected, found, || {
+            checksum::name_of("secret", account, key.0, key.1)
+        })?;
+        content ^= found;
+        Ok(())
+    })?;
     Ok(content)
 }
 
@@ -201,16 +236,12 @@ pub(crate) fn misleading(
 ) -> Result<Option<String>, Failure> {
     let expected: BTreeSet<Secret> = of_records(database, account)?.into_iter().collect();
     let mut found = BTreeSet::new();
-    database.query(
-        "SELECT kind, number, hash FROM secret WHERE account = $1",
-        &[account.into()],
-        &mut |row| {
-            let hash = row.bytes(2)?.try_into();
-            let hash = hash.map_err(|_| Failure::Damaged(WRONG_LENGTH.into()))?;
-            found.insert((row.integer(0)?, row.integer(1)?, SecretHash(hash)));
-            Ok(())
-        },
-    )?;
+    each(database, account, &mut |row| {
+        let hash = row.bytes(2)?.try_into();
+        let hash = hash.map_err(|_| Failure::Damaged(WRONG_LENGTH.into()))?;
+        found.insert((row.integer(0)?, row.integer(1)?, SecretHash(hash)));
+        Ok(())
+    })?;
     let Some((kind, number, _)) = expected.symmetric_difference(&found).next() else {
         return Ok(None);
     };
@@ -224,14 +255,29 @@ fn of_records(database: &mut dyn Database, account: AccountId) -> Result<Vec<Sec
     let mut found = Vec::new();
     for kind in [Kind::ApiKey, Kind::Credential] {
         let stored = number_of(kind).map_or(-1, i64::from);
-        database.query(
-            "SELECT number, body FROM record WHERE account = $1 AND kind = $2",
-            &[account.into(), Value::Integer(stored)],
-            &mut |row| {
-                found.extend(of_record(stored, row.integer(0)?, row.bytes(1)?)?);
-                Ok(())
-            },
-        )?;
+        let mut after = -1;
+        loop {
+            let mut rows = 0;
+            database.query(
+                "SELECT number, body FROM record WHERE account = $1 AND kind = $2 AND number > $3
+                ORDER BY number LIMIT $4",
+                &[
+                    account.into(),
+                    Value::Integer(stored),
+                    Value::Integer(after),
+                    Value::Integer(bounded(ROWS_MAX)),
+                ],
+                &mut |row| {
+                    rows += 1;
+                    after = row.integer(0)?;
+                    found.extend(of_record(stored, after, row.bytes(1)?)?);
+                    Ok(())
+                },
+            )?;
+            if rows < ROWS_MAX {
+                break;
+            }
+        }
     }
     Ok(found)
 }
@@ -257,14 +303,16 @@ pub(crate) fn of_record(stored: i64, number: i64, body: &[u8]) -> Result<Vec<Sec
         .collect())
 }
 
-/// Writes down where secrets lead that were not known before.
+/// Writes down where secrets lead that were not known before. Returns their checksums combined.
 pub(crate) fn put(
     database: &mut dyn Database,
     account: AccountId,
     secrets: &[Secret],
-) -> Result<(), Failure> {
+) -> Result<i64, Failure> {
+    let mut content = 0;
     let rows = secrets.iter().map(|(kind, number, SecretHash(hash))| {
         let checksum = checksum::of_secret(account, (*kind, *number), hash);
+        content ^= checksum.stored();
         [
             Value::Integer(*kind),
             Value::Integer(*number),
@@ -276,7 +324,8 @@ pub(crate) fn put(
         into: "secret (account, kind, number, hash, checksum)",
         or: "",
     }
-    .insert(database, account, rows)
+    .insert(database, account, rows)?;
+    Ok(content)
 }
 
 #[cfg(test)]
