@@ -175,7 +175,7 @@ pub(crate) static TABLES: [Table; 9] = {
                 ("number", Integer),
                 ("user_number", Integer),
                 ("at", Integer),
-                ("latest", Integer),
+                ("newest", Integer),
                 ("status", Integer),
                 ("kind", Text),
                 ("operation", Text),

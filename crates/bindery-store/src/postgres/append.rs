@@ -245,7 +245,7 @@ fn write_audit(account: AccountId, batch: &Batch, old: &Head, write: WriteTo<'_>
     let audited: Vec<_> = old.audited(&batch.audit).collect();
     let owned = |text: Option<&str>| text.map(|text| kept(text).into_owned());
     write(
-            "INSERT INTO audit (account, number, user_number, at, latest, status, kind, operation,
+            "INSERT INTO audit (account, number, user_number, at, newest, status, kind, operation,
                 address, text, variables, problem, key_number, request, revision, checksum)
             SELECT $1, new.* FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
                 $6::BIGINT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::TEXT[],

@@ -190,6 +190,7 @@ mod tests {
             .batch(
                 "ALTER TABLE account RENAME COLUMN newest_audit TO latest_audit;
                 ALTER TABLE base RENAME COLUMN newest_change TO latest_change;
+                ALTER TABLE audit RENAME COLUMN newest TO latest;
                 ALTER TABLE audit DROP COLUMN problem, DROP COLUMN key_number, DROP COLUMN request,
                     DROP COLUMN revision, DROP COLUMN checksum;
                 ALTER TABLE account DROP COLUMN content, DROP COLUMN uses, DROP COLUMN base_checksum,

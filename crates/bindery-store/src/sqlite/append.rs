@@ -236,7 +236,7 @@ fn write_audit(
     old: &Head,
 ) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO audit (account, number, user_number, at, latest, status, kind, operation,
+        "INSERT INTO audit (account, number, user_number, at, newest, status, kind, operation,
             address, text, variables, problem, key_number, request, revision, checksum)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )?;

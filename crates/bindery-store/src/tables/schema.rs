@@ -29,7 +29,7 @@ pub(crate) type Fill = fn(&mut dyn Database) -> Result<(), Failure>;
 /// - `account`: `latest` is the time of its last log entry, `audit_latest` (later `latest_audit`) the latest time in its audit log.
 /// - `record`: what is there now, so that loading needn't replay the log.
 /// - `issued`: the highest number ever given to each kind, since the thing that had it may be gone.
-/// - `audit`: `latest` is the latest time so far, which never falls however the clock is set: it finds the first entry
+/// - `audit`: `latest` (later `newest`) is the latest time so far, which never falls however the clock is set: it finds the first entry
 ///   of a span of time without reading the older ones.
 const FORMAT_1: &str = "
     CREATE TABLE account (
@@ -146,13 +146,15 @@ const FORMAT_5: &str = "
 /// - `content`: the checksums of what belongs to the account, or to its base, combined; `uses`: of its rows in `key_use`.
 /// - `base_checksum`: of the row of its base; 0 while there is none.
 /// - `oldest_audit`: every audit entry from this number on is there.
-/// - `newest_audit` is what was `latest_audit`, and `newest_change` what was `latest_change`: a server of an older version that still
-///   runs doesn't know them, and is kept from writing rows without their checksums.
+/// - `newest_audit` is what was `latest_audit`, `newest_change` what was `latest_change`, and `newest` of an audit entry what was its
+///   `latest`: a server of an older version that still runs doesn't know them. So it can't write rows without their checksums, and can't
+///   delete audit entries without a note in `oldest_audit`.
 /// - `audit`: `problem` is what the type of the answer's problem ends with, `key_number` is 0 without a key, and `revision` is -1 where
 ///   nobody wrote it down.
 const FORMAT_6: &str = "
     ALTER TABLE account RENAME COLUMN latest_audit TO newest_audit;
     ALTER TABLE base RENAME COLUMN latest_change TO newest_change;
+    ALTER TABLE audit RENAME COLUMN latest TO newest;
     ALTER TABLE audit ADD COLUMN problem TEXT;
     ALTER TABLE audit ADD COLUMN key_number BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE audit ADD COLUMN request TEXT;

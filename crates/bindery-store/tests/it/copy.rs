@@ -618,7 +618,7 @@ fn what_does_not_agree_is_named() {
             "the row of API key 1 of account 2 in table `secret` was altered",
         ),
         (
-            "UPDATE audit SET latest = 1 WHERE number = 20",
+            "UPDATE audit SET newest = 1 WHERE number = 20",
             "the row with number 20 of account 1 in table `audit` was altered",
         ),
         (

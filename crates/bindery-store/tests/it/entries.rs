@@ -51,6 +51,7 @@ pub(crate) fn with(entry: Entry, changes: Vec<Change>) -> Entry {
 pub(crate) const TO_FORMAT_5: &str = "
     ALTER TABLE account RENAME COLUMN newest_audit TO latest_audit;
     ALTER TABLE base RENAME COLUMN newest_change TO latest_change;
+    ALTER TABLE audit RENAME COLUMN newest TO latest;
     ALTER TABLE audit DROP COLUMN problem;
     ALTER TABLE audit DROP COLUMN key_number;
     ALTER TABLE audit DROP COLUMN request;

@@ -275,6 +275,8 @@ fn a_server_of_format_5_can_not_write_into_format_6() {
         "SELECT revision, latest, audit_head, latest_audit, batch FROM account WHERE id = 1",
         "INSERT INTO account (id, revision, latest, audit_head, latest_audit, body) VALUES (9, 0, 0, 0, 0, '')",
         "SELECT revision, latest_change, body, batch FROM base WHERE account = 1",
+        "DELETE FROM audit WHERE account = 1 AND number IN (
+            SELECT number FROM audit WHERE account = 1 AND latest < 9 ORDER BY latest, number LIMIT 9)",
     ];
     let directory = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(directory.path()).unwrap());
