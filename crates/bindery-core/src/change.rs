@@ -182,7 +182,7 @@ impl Change {
     }
 
     /// Says who gave the role that it puts, if it puts one and doesn't say.
-    fn give(&mut self, by: Giver, at: Timestamp) {
+    pub fn give(&mut self, by: Giver, at: Timestamp) {
         if let Self::PutOrganizationMembership(OrganizationMembership {
             given_by, given_at, ..
         })

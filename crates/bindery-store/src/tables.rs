@@ -18,6 +18,7 @@ pub(crate) mod base;
 pub(crate) mod checksum;
 pub(crate) mod fold;
 pub(crate) mod read;
+pub(crate) mod replay;
 pub(crate) mod schema;
 pub(crate) mod seal;
 pub(crate) mod secrets;
@@ -29,6 +30,11 @@ pub(crate) trait Database {
 
     /// Runs a statement, and tells how many rows it touched.
     fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure>;
+
+    /// What a column of bytes is called.
+    fn type_of_bytes(&self) -> &'static str {
+        "BLOB"
+    }
 
     /// Looks for damage in the database's own structure, indexes included, as far as it can say; in words.
     fn inspect(&mut self) -> Result<Vec<String>, Failure> {

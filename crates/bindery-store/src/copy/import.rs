@@ -11,6 +11,7 @@ use super::{BASE, Cell, LOG, Part, RECORD, SECRET, Sums};
 use crate::StoreError;
 use crate::tables::checksum::of_cells;
 use crate::tables::read::{decode_entry, put_batch};
+use crate::tables::replay::Replay;
 use crate::tables::{Database, Failure, Rows, Value, bounded, kept, seal, secrets};
 
 /// How many rows go into one transaction.
@@ -31,8 +32,8 @@ pub struct Import {
     accounts: Vec<Held>,
     /// Rows since the last commit.
     rows: usize,
-    /// Whether records may not say who gave a role.
-    is_of_older_format: bool,
+    /// Of a backup of version 1: what the log makes of the account that is being told.
+    replay: Option<Replay>,
 }
 
 /// The row of an account, which is written when everything else is there.
@@ -81,7 +82,7 @@ impl Import {
             target,
             accounts: Vec::new(),
             rows: 0,
-            is_of_older_format: false,
+            replay: None,
         })
     }
 
@@ -91,8 +92,11 @@ impl Import {
     }
 
     fn write(&mut self, part: &Part) -> Result<(), Failure> {
-        self.is_of_older_format |= part.is_of_older_format;
         if part.table.begins_account() {
+            self.finish_replay()?;
+            if part.is_of_older_format {
+                self.replay = Some(Replay::begin(part.account, None)?);
+            }
             self.accounts.push(Held {
                 part: part.clone(),
                 end: None,
@@ -101,6 +105,8 @@ impl Import {
             });
             return Ok(());
         }
+        let replayed = self.replay_part(part)?;
+        let part = replayed.as_ref().unwrap_or(part);
         let mut sums = Sums::default();
         self.insert(part, &mut sums)?;
         self.write_secrets(part, &mut sums)?;
@@ -116,6 +122,35 @@ impl Import {
             self.rows = 0;
         }
         Ok(())
+    }
+
+    /// The part with givers noted, if its backup has none: as on the way from format 5.
+    fn replay_part(&mut self, part: &Part) -> Result<Option<Part>, Failure> {
+        let Some(replay) = &mut self.replay else {
+            return Ok(None);
+        };
+        let mut part = part.clone();
+        for row in &mut part.rows {
+            if let (BASE, [Cell::Integer(revision), _, Cell::Bytes(body), ..]) =
+                (part.table.code, &**row)
+            {
+                *replay = Replay::begin(part.account, Some((*revision, body)))?;
+            }
+            replay.take(part.table.code, row)?;
+        }
+        Ok(Some(part))
+    }
+
+    /// Compares what the log has made with the row of the account before.
+    fn finish_replay(&mut self) -> Result<(), Failure> {
+        let account = self.accounts.last();
+        let row = account.and_then(|held| held.part.rows.first());
+        match (self.replay.take(), row.map(Vec::as_slice)) {
+            (Some(replay), Some([Cell::Integer(revision), _, _, _, Cell::Bytes(body), ..])) => {
+                replay.finish(*revision, body)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn insert(&mut self, part: &Part, sums: &mut Sums) -> Result<(), Failure> {
@@ -190,14 +225,14 @@ impl Import {
     }
 
     fn end(mut self) -> Result<(), Failure> {
+        self.finish_replay()?;
         self.target.commit()?;
         self.target.begin()?;
         let accounts = std::mem::take(&mut self.accounts);
         for held in &accounts {
             let Held { part, end, .. } = held;
-            let mut sums = held.sums;
             if let Some(copied) = held.copied() {
-                sums.check(copied, part.account)?;
+                held.sums.check(copied, part.account)?;
             }
             self.insert(part, &mut Sums::default())
                 .map_err(|failure| match failure {
@@ -209,8 +244,10 @@ impl Import {
             if let Some(end) = end {
                 put_batch(&mut *self.target, part.account, *end)?;
             }
-            if self.is_of_older_format {
-                sums.add(RECORD, seal::note_from_log(&mut *self.target, part.account)?);
+            let mut sums = held.sums;
+            if part.is_of_older_format {
+                let noted = seal::note_known_to(&mut *self.target, part.account)?;
+                sums.add(RECORD, noted);
             }
             seal::seal(&mut *self.target, part.account, sums)?;
         }

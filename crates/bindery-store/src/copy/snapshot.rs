@@ -296,7 +296,7 @@ fn key_of(row: &[Cell], table: &Table) -> Vec<i64> {
 }
 
 /// What is done with some rows of a table.
-type TakePage<'a> = &'a mut dyn FnMut(&mut dyn Database, &[Vec<Cell>]) -> Result<(), Failure>;
+type TakePage<'a> = &'a mut dyn FnMut(&mut dyn Database, &mut [Vec<Cell>]) -> Result<(), Failure>;
 
 /// Hands over all rows of a table of an account, some at a time. They may have no checksums yet.
 pub(crate) fn each_page(
@@ -307,10 +307,10 @@ pub(crate) fn each_page(
 ) -> Result<(), Failure> {
     let mut after = vec![-1; table.key];
     loop {
-        let (part, is_last) = page(database, account, table, &after, None)?;
+        let (mut part, is_last) = page(database, account, table, &after, None)?;
         if let Some(last) = part.rows.last() {
             after = key_of(last, table);
-            take(database, &part.rows)?;
+            take(database, &mut part.rows)?;
         }
         if is_last {
             return Ok(());

@@ -317,6 +317,10 @@ impl Drop for Connection {
 }
 
 impl Database for Connection {
+    fn type_of_bytes(&self) -> &'static str {
+        "BYTEA"
+    }
+
     fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure> {
         let statement = self.prepare(sql)?;
         let rows = wait(

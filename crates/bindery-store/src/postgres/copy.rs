@@ -150,6 +150,10 @@ fn mark(format: i64) -> String {
 struct Filling(Connection);
 
 impl Database for Filling {
+    fn type_of_bytes(&self) -> &'static str {
+        self.0.type_of_bytes()
+    }
+
     fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure> {
         self.0.query(sql, values, take)
     }

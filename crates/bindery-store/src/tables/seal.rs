@@ -9,10 +9,11 @@ use bindery_core::credential::Knowers;
 use bindery_core::id::{AccountId, Id as _, Kind, Revision, UserId};
 use bindery_core::role::AccountRole;
 
-use super::checksum::{Checksum, of_account, of_base, of_cells, of_log};
+use super::checksum::{Checksum, of_account, of_base, of_cells, of_log, of_record};
 use super::read::{decode_entry, decode_record};
+use super::replay::Replay;
 use super::{Database, Failure, Value, number, secrets};
-use crate::copy::{self, ACCOUNT, BASE, Cell, SECRET, Sums, TABLES, Table};
+use crate::copy::{self, ACCOUNT, BASE, Cell, RECORD, SECRET, Sums, TABLES, Table};
 use crate::record::number_of;
 
 /// How many rows get their checksums in one statement.
@@ -20,21 +21,43 @@ const ROWS_AT_ONCE: usize = 64;
 /// How much of a log is read at once.
 const LOG_PAGE: i64 = 1000;
 
-/// Gives every row its checksum, and every account and base the sum of its rows: for a store of format 5. Before that it notes in
-/// records who gave each role and when, and who may know each password, as far as the log tells.
+/// Gives every row its checksum, and every account and base the sum of its rows: for a store of format 5. It notes in records who gave
+/// each role and when, and who may know each password, as far as the log tells. A checksum would bless damage that is there already, so records are first compared with
+/// what the log makes of them: see [`Replay`].
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     for account in accounts(database)? {
-        note_from_log(database, account)?;
-        let mut sums = Sums::default();
-        for table in &TABLES {
-            if table.code != ACCOUNT && table.code != BASE {
-                add_checksums(database, account, table, &mut sums)?;
-            }
-        }
-        sums.add(SECRET, secrets::write_anew(database, account)?);
-        seal(database, account, sums)?;
+        fill_account(database, account)?;
     }
     Ok(())
+}
+
+fn fill_account(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
+    let mut base = None;
+    let sql = "SELECT revision, body FROM base WHERE account = $1";
+    database.query(sql, &[account.into()], &mut |row| {
+        base = Some((row.integer(0)?, row.bytes(1)?.to_vec()));
+        Ok(())
+    })?;
+    let base = base.as_ref();
+    let base = base.map(|(revision, body)| (*revision, body.as_slice()));
+    let mut replay = Replay::begin(account, base)?;
+    let mut sums = Sums::default();
+    for table in &TABLES {
+        if table.code != ACCOUNT && table.code != BASE {
+            add_checksums(database, account, table, &mut replay, &mut sums)?;
+        }
+    }
+    let mut end = None;
+    let sql = "SELECT revision, body FROM account WHERE id = $1";
+    database.query(sql, &[account.into()], &mut |row| {
+        end = Some((row.integer(0)?, row.bytes(1)?.to_vec()));
+        Ok(())
+    })?;
+    let (revision, body) = end.ok_or(Failure::NoAccount(account))?;
+    replay.finish(revision, &body)?;
+    sums.add(SECRET, secrets::write_anew(database, account)?);
+    sums.add(RECORD, note_known_to(database, account)?);
+    seal(database, account, sums)
 }
 
 fn accounts(database: &mut dyn Database) -> Result<Vec<AccountId>, Failure> {
@@ -128,45 +151,79 @@ fn seal_base(database: &mut dyn Database, account: AccountId, content: i64) -> R
     Ok(())
 }
 
-/// Gives the rows of one table their checksums.
+/// Gives the rows of one table their checksums, and writes records in which a giver was noted.
 fn add_checksums(
     database: &mut dyn Database,
     account: AccountId,
     table: &'static Table,
+    replay: &mut Replay,
     sums: &mut Sums,
 ) -> Result<(), Failure> {
     copy::each_page(database, account, table, &mut |database, rows| {
-        for some in rows.chunks(ROWS_AT_ONCE) {
-            let mut values = Vec::new();
-            for row in some {
-                for cell in &row[..table.key] {
-                    if let Cell::Integer(number) = cell {
-                        values.push(Value::Integer(*number));
-                    }
-                }
-                let checksum = of_cells(table, account, row);
-                values.push(Value::Integer(checksum.stored()));
-                sums.add(table.code, checksum.stored());
+        let (mut changed, mut same): (Vec<&[Cell]>, Vec<&[Cell]>) = Default::default();
+        for row in rows {
+            if replay.take(table.code, row)? {
+                changed.push(row);
+            } else {
+                same.push(row);
             }
-            values.push(account.into());
-            database.execute(&statement(table, some.len()), &values)?;
+        }
+        let bytes = database.type_of_bytes();
+        for (rows, bytes) in [(same, None), (changed, Some(bytes))] {
+            for some in rows.chunks(ROWS_AT_ONCE) {
+                write(database, account, table, some, bytes, sums)?;
+            }
         }
         Ok(())
     })
 }
 
-fn statement(table: &Table, rows: usize) -> String {
+/// Writes the checksums of some rows, and their bodies, the last column, if the type of those is given.
+fn write(
+    database: &mut dyn Database,
+    account: AccountId,
+    table: &Table,
+    rows: &[&[Cell]],
+    bytes: Option<&str>,
+    sums: &mut Sums,
+) -> Result<(), Failure> {
+    let mut values = Vec::new();
+    for row in rows {
+        for cell in &row[..table.key] {
+            if let Cell::Integer(number) = cell {
+                values.push(Value::Integer(*number));
+            }
+        }
+        let checksum = of_cells(table, account, row).stored();
+        sums.add(table.code, checksum);
+        values.push(Value::Integer(checksum));
+        if let (Some(_), Some(Cell::Bytes(body))) = (bytes, row.last()) {
+            values.push(Value::Bytes(body));
+        }
+    }
+    values.push(account.into());
+    database.execute(&statement(table, rows.len(), bytes), &values)?;
+    Ok(())
+}
+
+fn statement(table: &Table, rows: usize, bytes: Option<&str>) -> String {
     let mut sql = format!(
-        "UPDATE {} SET checksum = new.column{} FROM (VALUES ",
+        "UPDATE {} SET checksum = new.column{}",
         table.name,
         table.key + 1
     );
+    if let (Some(_), Some((body, _))) = (bytes, table.columns.last()) {
+        let _ = write!(sql, ", {body} = new.column{}", table.key + 2);
+    }
+    sql.push_str(" FROM (VALUES ");
+    let numbers = std::iter::repeat_n("BIGINT", table.key + 1);
+    let types: Vec<&str> = numbers.chain(bytes).collect();
     let mut place = 1;
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..=table.key {
+        for (column, of) in types.iter().enumerate() {
             let comma = if column == 0 { "" } else { ", " };
-            let _ = write!(sql, "{comma}CAST(${place} AS BIGINT)");
+            let _ = write!(sql, "{comma}CAST(${place} AS {of})");
             place += 1;
         }
         sql.push(')');
@@ -178,12 +235,11 @@ fn statement(table: &Table, rows: usize) -> String {
     sql
 }
 
-/// Notes in the current records who gave each role and when, and who may know each password or link. A record is what the last entry
-/// that puts it has put, so one that isn't what this entry has put belongs to a later one, or was changed before the log began.
+/// Records in credentials of formats before 6 who may know them, as far as the log tells. That depends on earlier entries, so an entry
+/// that puts a credential is written anew with it. The record is what the last of these entries has put.
 ///
-/// Who may know a credential depends on earlier entries, so an entry that puts one is written anew with it. Returns by what all this
-/// changes the checksums of the records, combined.
-pub(crate) fn note_from_log(
+/// Returns what this changes in the sum of the checksums of the records.
+pub(crate) fn note_known_to(
     database: &mut dyn Database,
     account: AccountId,
 ) -> Result<i64, Failure> {
@@ -192,19 +248,21 @@ pub(crate) fn note_from_log(
     let (mut after, mut changed) = (-1, 0);
     loop {
         let (mut entries, last) = page_of_log(database, account, after)?;
-        for (written, entry) in &mut entries {
-            let is_admin = |user| match admins.get(&user) {
-                Some(known) => Ok::<_, Failure>(*known),
-                None => {
-                    let found = is_admin(database, account, user)?;
-                    admins.insert(user, found);
-                    Ok(found)
+        for entry in &mut entries {
+            let is_admin = |user| {
+                if let Some(known) = admins.get(&user) {
+                    return Ok::<_, Failure>(*known);
                 }
+                let found = is_admin(database, account, user)?;
+                admins.insert(user, found);
+                Ok(found)
             };
-            if knowers.note(entry, is_admin)? {
-                write_entry(database, account, entry)?;
+            let found = entry.changes.clone();
+            if !knowers.note(entry, is_admin)? {
+                continue;
             }
-            let pairs = written.changes.iter().zip(&entry.changes);
+            write_entry(database, account, entry)?;
+            let pairs = found.iter().zip(&entry.changes);
             for (old, new) in pairs.filter(|(old, new)| old != new) {
                 let (kind, number) = new.key();
                 let kind = number_of(kind).map_or(-1, i64::from);
@@ -284,16 +342,15 @@ fn write_entry(
 }
 
 fn checksum_of(account: AccountId, key: (i64, i64), record: &Change, body: &[u8]) -> Checksum {
-    super::checksum::of_record(account, key, record.natural_key().as_deref(), body)
+    of_record(account, key, record.natural_key().as_deref(), body)
 }
 
-/// Entries of formats before 6 with and without what follows from them, and the last revision of the page.
-#[expect(clippy::type_complexity, reason = "said once")]
+/// The next entries of the log, and the last revision of the page.
 fn page_of_log(
     database: &mut dyn Database,
     account: AccountId,
     after: i64,
-) -> Result<(Vec<(Entry, Entry)>, Option<i64>), Failure> {
+) -> Result<(Vec<Entry>, Option<i64>), Failure> {
     let mut entries = Vec::new();
     let mut last = None;
     database.query(
@@ -303,10 +360,7 @@ fn page_of_log(
             let revision = row.integer(0)?;
             last = Some(revision);
             let found = Revision(u64::try_from(revision).unwrap_or_default());
-            let entry = decode_entry(found, found, row.bytes(1)?)?;
-            let written = Entry::decode_as_written(row.bytes(1)?);
-            let written = written.map_err(|error| Failure::Damaged(error.to_string()))?;
-            entries.push((written, entry));
+            entries.push(decode_entry(found, found, row.bytes(1)?)?);
             Ok(())
         },
     )?;
@@ -328,10 +382,59 @@ mod tests {
         }
         let log = copy::table_of(copy::LOG).unwrap();
         assert_eq!(
-            statement(log, 2),
+            statement(log, 2, None),
             "UPDATE log SET checksum = new.column2 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT)), \
             (CAST($3 AS BIGINT), CAST($4 AS BIGINT))) AS new WHERE log.account = $5 AND log.revision = new.column1"
         );
-        assert!(copy::table_of(copy::RECORD).is_some());
+        let record = copy::table_of(copy::RECORD).unwrap();
+        assert_eq!(
+            statement(record, 1, Some("BYTEA")),
+            "UPDATE record SET checksum = new.column3, body = new.column4 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), \
+            CAST($3 AS BIGINT), CAST($4 AS BYTEA))) AS new WHERE record.account = $5 AND record.kind = new.column1 \
+            AND record.number = new.column2"
+        );
+    }
+
+    /// Counts the statements that write records.
+    #[cfg(feature = "sqlite")]
+    struct Counting {
+        file: rusqlite::Connection,
+        written: usize,
+    }
+
+    #[cfg(feature = "sqlite")]
+    impl Database for Counting {
+        fn query(
+            &mut self,
+            sql: &str,
+            values: &[Value<'_>],
+            take: super::super::TakeRow<'_>,
+        ) -> Result<(), Failure> {
+            self.file.query(sql, values, take)
+        }
+
+        fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure> {
+            self.written += usize::from(sql.contains("UPDATE record"));
+            Database::execute(&mut self.file, sql, values)
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn givers_are_written_together_with_the_checksums_of_their_records() {
+        use super::super::schema::STEPS;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bindery.db");
+        std::fs::write(
+            &path,
+            include_bytes!("../../tests/fixtures/format-5.db").as_slice(),
+        )
+        .unwrap();
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute_batch(STEPS[5].1).unwrap();
+        let mut counting = Counting { file, written: 0 };
+        fill(&mut counting).unwrap();
+        // Of each of two accounts: records as they were, and records that have a giver now.
+        assert!(counting.written <= 4, "{}", counting.written);
     }
 }

@@ -288,3 +288,68 @@ fn a_server_of_format_5_can_not_write_into_format_6() {
         assert!(!database.accepts(sql), "{sql}");
     }
 }
+
+/// Damage that a store of format 5 has already, and what says so.
+const DAMAGE: [(&str, &str); 8] = [
+    (
+        "DELETE FROM record WHERE account = 1 AND kind = 1 AND number = 64",
+        "account 1: the log makes role 64, and the records don't have it",
+    ),
+    (
+        "UPDATE record SET body = (SELECT body FROM record AS other WHERE other.account = 1 AND other.kind = 1 AND other.number = 65)
+        WHERE account = 1 AND kind = 1 AND number = 64",
+        "account 1: role 64 holds something else",
+    ),
+    (
+        "UPDATE record SET natural_key = 'other' WHERE account = 1 AND kind = 1 AND number = 64",
+        "account 1: the records have role 64 otherwise than the log makes it",
+    ),
+    (
+        "DELETE FROM log WHERE account = 1 AND revision = 12",
+        "account 1: revision 12 is missing from the log",
+    ),
+    (
+        "DELETE FROM log WHERE account = 1 AND revision = 19",
+        "account 1: ",
+    ),
+    (
+        "UPDATE issued SET number = number + 1 WHERE account = 2 AND kind = 3",
+        "account 2: another number than the log gives is kept as the last of kind space",
+    ),
+    (
+        "UPDATE account SET revision = 18 WHERE id = 1",
+        "account 1: it is at revision 18, and its log ends at 19",
+    ),
+    (
+        "UPDATE account SET body = (SELECT body FROM account AS other WHERE other.id = 1) WHERE id = 2",
+        "account 2 holds something else",
+    ),
+];
+
+#[test]
+fn damage_of_a_file_of_format_5_is_named_and_gets_no_checksum() {
+    for (sql, expected) in DAMAGE {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bindery.db");
+        fs::write(&path, SQLITE).unwrap();
+        let file = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(file.execute(sql, []).unwrap(), 1, "{sql}");
+        let refused = SqliteStore::open(directory.path()).unwrap_err();
+        assert!(refused.to_string().contains(expected), "{sql}: {refused}");
+        let format = file.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0));
+        assert_eq!(format.unwrap(), 5);
+    }
+}
+
+#[test]
+fn damage_of_a_database_of_format_5_is_named_and_gets_no_checksum() {
+    for (sql, expected) in DAMAGE {
+        let database = Database::new();
+        database.run(POSTGRES);
+        database.run(sql);
+        let refused = PostgresStore::open(&database.url).unwrap_err();
+        assert!(refused.to_string().contains(expected), "{sql}: {refused}");
+        // As a server of format 5 finds it.
+        assert!(database.accepts("SELECT latest_audit FROM account"));
+    }
+}
