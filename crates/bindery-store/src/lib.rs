@@ -280,8 +280,8 @@ pub enum StoreError {
     },
     /// It has lost what was committed: an older copy is in its place, or the end of its write-ahead log was damaged.
     #[error(
-        "`{path}` has account {} at revision {found}, and it was at revision {known} already; restore the newest backup, or \
-        delete `bindery.positions` beside it to accept the store as it is", (.account).0
+        "`{path}` has account {} at {}; restore the newest backup, or delete `bindery.positions` beside it to accept the store as it is",
+        (.account).0, loss((.known, .known_audit), (.found, .found_audit))
     )]
     RolledBack {
         /// The file.
@@ -292,6 +292,10 @@ pub enum StoreError {
         known: Revision,
         /// Where it is.
         found: Revision,
+        /// The number of its last audit entry then.
+        known_audit: u64,
+        /// The number of its last audit entry now.
+        found_audit: u64,
     },
     /// The account isn't there.
     #[error("there is no account {}", (.0).0)]
@@ -340,6 +344,18 @@ pub enum StoreError {
     /// The directory or the database can't be reached; trying again may help.
     #[error("the store can't be reached: {0}")]
     Unavailable(Cause),
+}
+
+/// Where an account is and where it was, in words: as far as they differ.
+fn loss(known: (&Revision, &u64), found: (&Revision, &u64)) -> String {
+    let ((known, known_audit), (found, found_audit)) = (known, found);
+    if known > found {
+        format!("revision {found}, and it was at revision {known} already")
+    } else if known_audit > found_audit {
+        format!("audit entry {found_audit}, and it was at audit entry {known_audit} already")
+    } else {
+        format!("revision {found}, and it came to that by another change already")
+    }
 }
 
 /// Why nothing was appended, or why we can't tell.

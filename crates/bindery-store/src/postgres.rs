@@ -298,9 +298,16 @@ impl Store for PostgresStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.writers
-            .read(|connection| audit::forget(connection, account, before, limit))
-            .map_err(|failure| failure.at(&self.address.place))
+        // If the answer to the commit is lost, it happened whole or not at all.
+        let begun = self
+            .writers
+            .start(|connection| connection.begin(append::BEGIN, "SELECT 1", &[], &mut |_| Ok(())));
+        let forgotten = begun.and_then(|(mut lease, ())| {
+            let forgotten = audit::forget(&mut *lease, account, before, limit)?;
+            lease.end("COMMIT")?;
+            Ok(forgotten)
+        });
+        forgotten.map_err(|failure| failure.at(&self.address.place))
     }
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {

@@ -199,7 +199,7 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<usize, StoreError> {
         self.files.check()?;
-        audit::forget(&mut &*self.writer(), account, before, limit)
+        forget_audit(&mut self.writer(), account, before, limit)
             .map_err(|failure| failure.at(&self.place))
     }
 
@@ -260,6 +260,18 @@ fn forget_log(
 ) -> Result<usize, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let forgotten = base::forget(&mut &*transaction, account, until, before, limit)?;
+    transaction.commit()?;
+    Ok(forgotten)
+}
+
+fn forget_audit(
+    connection: &mut Connection,
+    account: AccountId,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let forgotten = audit::forget(&mut &*transaction, account, before, limit)?;
     transaction.commit()?;
     Ok(forgotten)
 }

@@ -103,9 +103,9 @@ impl Notes {
     pub(super) fn check(&self, database: &mut dyn Database, place: &str) -> Result<(), StoreError> {
         let notes = (0..).zip(self.0.chunks(SLOT));
         for note in notes.filter_map(|(number, slot)| Note::decode(AccountId(number), slot)) {
-            let found = match read::head(database, note.account) {
-                Ok(head) if note.is_ahead_of(&head) => head.position.revision,
-                Err(Failure::NoAccount(_)) => Revision(0),
+            let (found, found_audit) = match read::head(database, note.account) {
+                Ok(head) if note.is_ahead_of(&head) => (head.position.revision, head.audit),
+                Err(Failure::NoAccount(_)) => (Revision(0), 0),
                 // A row that is damaged says nothing about the others: loading its account is refused.
                 Ok(_) | Err(Failure::Damaged(_)) => continue,
                 Err(other) => return Err(other.at(place)),
@@ -115,6 +115,8 @@ impl Notes {
                 account: note.account,
                 known: Revision(note.revision.unsigned_abs()),
                 found,
+                known_audit: note.audit.unsigned_abs(),
+                found_audit,
             });
         }
         Ok(())

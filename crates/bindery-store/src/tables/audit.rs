@@ -14,8 +14,8 @@ use super::{Database, Failure, Row, Value, bounded, kept, number};
 use crate::AuditQuery;
 use crate::copy;
 
-/// Deletes the oldest entries, as far as all of them are older than `before`. `newest` rises with the number, so what it
-/// says of one entry holds for all before it.
+/// Deletes the oldest entries, as far as all of them are older than `before`, and notes in the account's row that they are gone.
+/// `newest` rises with the number, so what it says of one entry holds for all before it. The caller holds a transaction, and ends it.
 pub(crate) fn forget(
     database: &mut dyn Database,
     account: AccountId,
@@ -42,7 +42,6 @@ pub(crate) fn forget(
         // Nothing so old, or nothing at all.
         return Ok(0);
     };
-    // Before they are gone, so that none is missed in between.
     database.execute(
         "UPDATE account SET oldest_audit = $1 WHERE id = $2 AND oldest_audit < $1",
         &[Value::Integer(last.saturating_add(1)), account.into()],
@@ -105,8 +104,7 @@ pub(crate) fn verify_ends(database: &mut dyn Database, account: AccountId) -> Re
         return Ok(());
     }
     Err(Failure::Damaged(format!(
-        "the audit log of account {} should begin with entry {oldest} and doesn't: the row of the account in table `account` is \
-        damaged, or entries that are forgotten were not deleted yet",
+        "the audit log of account {} should begin with entry {oldest} and doesn't: the row of the account in table `account` is damaged",
         account.0
     )))
 }

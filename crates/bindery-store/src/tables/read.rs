@@ -362,7 +362,8 @@ pub(crate) fn changes_since(
     // Before the log, which only grows: an entry that is missing at its end is noticed as well.
     let newest = head(database, account)?.position.revision;
     let mut entries = Vec::new();
-    let mut is_met = false;
+    // Whether the row of the known entry is there, and whether it is the one that is known.
+    let (mut is_found, mut is_met) = (false, false);
     let mut expected = known.revision;
     let read = database.query(
         "SELECT revision, body, checksum FROM log WHERE account = $1 AND revision >= $2
@@ -374,6 +375,7 @@ pub(crate) fn changes_since(
         ],
         &mut |row| {
             let found = Revision(number(row, 0)?);
+            is_found |= found == known.revision;
             check_log(account, row)?;
             if found == known.revision {
                 let entry = decode_entry(found, found, row.bytes(1)?)?;
@@ -388,7 +390,7 @@ pub(crate) fn changes_since(
             Ok(())
         },
     );
-    let is_seen = is_met || (known.revision == Revision(0) && !entries.is_empty());
+    let is_seen = is_found || (known.revision == Revision(0) && !entries.is_empty());
     if !is_seen && matches!(read, Ok(()) | Err(Failure::Damaged(_))) {
         // It is what the log begins at, or something that the log hasn't, or hasn't any more.
         explain_gap(database, account, known)?;

@@ -241,6 +241,33 @@ fn whatever_only_looks_refuses_a_store_that_is_behind_its_notes_as_well() {
     SqliteStore::snapshot(older.path()).unwrap();
 }
 
+#[test]
+fn a_loss_of_audit_entries_alone_says_how_many() {
+    let place = directory();
+    let store = founded(&place);
+    append_key(&*store, 1);
+    let Place::Directory(directory) = &place else {
+        unreachable!("it is a directory");
+    };
+    drop(store);
+    let older = tempfile::tempdir().unwrap();
+    let name = |name: &str| directory.path().join(name);
+    std::fs::copy(name("bindery.db"), older.path().join("bindery.db")).unwrap();
+    let batch = Batch {
+        audit: audited().audit[..7].to_vec(),
+        ..Batch::default()
+    };
+    append(&*place.open().unwrap(), 1, &batch);
+    std::fs::copy(
+        name("bindery.positions"),
+        older.path().join("bindery.positions"),
+    )
+    .unwrap();
+    let said = SqliteStore::open(older.path()).unwrap_err().to_string();
+    assert!(said.contains("at audit entry 0"), "{said}");
+    assert!(said.contains("at audit entry 7 already"), "{said}");
+}
+
 /// Keeps the row of the account, does something, and puts the row back.
 fn with_a_stale_row(place: &Place, work: impl FnOnce()) {
     place.meddle("CREATE TABLE kept AS SELECT * FROM account");
@@ -311,5 +338,53 @@ fn an_account_whose_row_is_missing_is_damaged_and_never_made_anew() {
         // Its keys lead to it, so that their requests hear of the damage, and not of an unknown key.
         let owners = store.owners(&[SecretHash([9; 32])]).unwrap();
         assert_eq!(owners[0].map(|owner| owner.account), Some(ACCOUNT));
+    }
+}
+
+#[test]
+fn audit_entries_are_forgotten_together_with_the_note_of_it() {
+    for place in places() {
+        let store = founded(&place);
+        let batch = Batch {
+            audit: audited().audit[..7].to_vec(),
+            ..Batch::default()
+        };
+        append(&*store, 0, &batch);
+        place.meddle(match place {
+            Place::Directory(_) => {
+                "CREATE TRIGGER keep BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'kept'); END"
+            }
+            Place::Database(_) => {
+                "CREATE FUNCTION keep() RETURNS TRIGGER AS 'BEGIN RAISE EXCEPTION ''kept''; END' LANGUAGE plpgsql;
+                CREATE TRIGGER keep BEFORE DELETE ON audit FOR EACH ROW EXECUTE FUNCTION keep()"
+            }
+        });
+        let late = Timestamp::from_millis(4);
+        let refused = store.forget_audit(ACCOUNT, late, 100);
+        assert!(refused.is_err(), "{refused:?}");
+        assert_eq!(place.verify().unwrap()[0].audit, 7);
+        place.meddle(match place {
+            Place::Directory(_) => "DROP TRIGGER keep",
+            Place::Database(_) => "DROP TRIGGER keep ON audit",
+        });
+        assert_eq!(store.forget_audit(ACCOUNT, late, 100).unwrap(), 3);
+        assert_eq!(place.verify().unwrap()[0].audit, 4);
+    }
+}
+
+#[test]
+fn a_damaged_log_row_is_damage_also_where_a_node_goes_on_from() {
+    for place in places() {
+        let store = founded(&place);
+        append_key(&*store, 1);
+        append_key(&*store, 2);
+        append_key(&*store, 3);
+        let log = store
+            .changes_since(ACCOUNT, Revision(1).into(), 10)
+            .unwrap();
+        let known: LogPosition = log[0].position();
+        place.meddle("UPDATE log SET checksum = 1 WHERE revision = 2");
+        let why = damage(store.changes_since(ACCOUNT, known, 10));
+        assert!(why.contains("the row of revision 2 of account 1"), "{why}");
     }
 }
