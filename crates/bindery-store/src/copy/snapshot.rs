@@ -98,9 +98,18 @@ impl Snapshot {
     /// [`DAMAGED_MAX`] rows at the most. What only the log can tell, a [`Verifier`](super::Verifier) finds.
     pub fn damaged(&mut self) -> Result<Vec<String>, StoreError> {
         let mut found = Found(Vec::new());
-        self.look(&mut found)
-            .map_err(|failure| failure.at(&self.place))?;
-        Ok(found.0)
+        match self.look(&mut found) {
+            Ok(()) => Ok(found.0),
+            Err(failure) if found.0.is_empty() => Err(failure.at(&self.place)),
+            // What was found before is damage, whatever became of the rest.
+            Err(failure) => {
+                let failure = failure.at(&self.place);
+                found
+                    .0
+                    .push(format!("the rest was not looked at: {failure}"));
+                Ok(found.0)
+            }
+        }
     }
 
     fn look(&mut self, found: &mut Found) -> Result<(), Failure> {
@@ -135,7 +144,8 @@ impl Snapshot {
         {
             found.note::<()>(Err(base::stray(account)))?;
         }
-        if is_readable && sums.uses != read::uses_sum(&mut *self.database, account)? {
+        let uses = found.note(read::uses_sum(&mut *self.database, account))?;
+        if uses.is_some_and(|uses| is_readable && sums.uses != uses) {
             found.note::<()>(Err(read::stray_uses(account)))?;
         }
         found.note(audit::verify_ends(&mut *self.database, account))?;
@@ -160,10 +170,12 @@ impl Snapshot {
                 SELECT account FROM found WHERE account IS NOT NULL AND account NOT IN (SELECT id FROM account)"
             );
             self.database.query(&sql, &[], &mut |row| {
-                let account = row.integer(0)?;
-                found.say(format!(
-                    "table `{name}` has rows of account {account}, which isn't there"
-                ));
+                found.say(match row.integer(0) {
+                    Ok(account) => {
+                        format!("table `{name}` has rows of account {account}, which isn't there")
+                    }
+                    Err(_) => format!("table `{name}` has rows whose account is no number"),
+                });
                 Ok(())
             })?;
         }
@@ -249,11 +261,12 @@ fn altered(
         return Ok(());
     }
     let mut look = |row: &dyn Row| {
-        let checked = checksum::of_row(table, account, row).and_then(|expected| {
-            let stored = row.integer(table.columns.len())?;
+        let stored = row.integer(table.columns.len());
+        if let Ok(stored) = stored {
             sums.add(table.code, stored);
-            checksum::check(expected, stored, || name_of(table, account, row))
-        });
+        }
+        let expected = checksum::of_row(table, account, row);
+        let checked = checksum::check_row(expected, stored, || name_of(table, account, row));
         found.note(checked).map(drop)
     };
     if table.code == SECRET {
@@ -377,12 +390,16 @@ fn page(
         // What is too much for this part is read again for the next.
         if bytes < BYTES_MAX {
             if has_checksum && let Some(sums) = &mut sums {
-                let found = row.integer(table.columns.len())?;
-                let expected = checksum::of_row(table, account, row)?;
-                checksum::check(expected, found, || name_of(table, account, row))?;
-                sums.add(table.code, found);
+                let checked = checksum::check_row(
+                    checksum::of_row(table, account, row),
+                    row.integer(table.columns.len()),
+                    || name_of(table, account, row),
+                );
+                sums.add(table.code, checked?);
             }
-            let cells = cells(row, table)?;
+            let cells = cells(row, table).map_err(|failure| {
+                checksum::unreadable(failure, || name_of(table, account, row))
+            })?;
             bytes += cells.iter().map(size).sum::<usize>();
             rows.push(cells);
         }

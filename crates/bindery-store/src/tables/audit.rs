@@ -9,7 +9,7 @@ use bindery_core::text::RequestId;
 use bindery_core::time::Timestamp;
 
 use super::checksum::{self, NO_REVISION};
-use super::read::head;
+use super::read::{head, number_in_account};
 use super::{Database, Failure, Row, Value, bounded, kept, number};
 use crate::AuditQuery;
 use crate::copy;
@@ -111,12 +111,7 @@ pub(crate) fn verify_ends(database: &mut dyn Database, account: AccountId) -> Re
 
 fn said_ends(database: &mut dyn Database, account: AccountId) -> Result<(i64, i64), Failure> {
     let newest = bounded(head(database, account)?.audit);
-    let mut oldest = newest;
-    let sql = "SELECT oldest_audit FROM account WHERE id = $1";
-    database.query(sql, &[account.into()], &mut |row| {
-        oldest = row.integer(0)?;
-        Ok(())
-    })?;
+    let oldest = number_in_account(database, account, "oldest_audit")?;
     Ok((oldest, newest))
 }
 
@@ -414,12 +409,13 @@ fn condition<'q>(query: &'q AuditQuery, values: &mut Vec<Value<'q>>) -> String {
 
 fn check(account: AccountId, row: &dyn Row) -> Result<(), Failure> {
     let table = copy::table_of(copy::AUDIT).ok_or(Failure::NoAccount(account))?;
-    let expected = checksum::of_row(table, account, row)?;
-    let number = row.integer(0)?;
-    checksum::check(expected, row.integer(table.columns.len())?, || {
+    let expected = checksum::of_row(table, account, row);
+    let number = row.integer(0).unwrap_or(-1);
+    let checked = checksum::check_row(expected, row.integer(table.columns.len()), || {
         let AccountId(account) = account;
         format!("the row of audit entry {number} of account {account} in table `audit`")
-    })
+    });
+    checked.map(drop)
 }
 
 fn read(account: AccountId, row: &dyn Row) -> Result<(u64, AuditEntry), Failure> {

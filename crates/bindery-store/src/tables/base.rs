@@ -13,7 +13,7 @@ use bindery_core::time::Timestamp;
 use super::append::{issued, stored};
 use super::checksum::{self, Checksum};
 use super::fold::{Source, fold};
-use super::read::{account_entity, changes_since, decode_account};
+use super::read::{account_entity, changes_since, decode_account, number_in_account};
 use super::{Database, Failure, Rows, Value, batch_of, bounded, position};
 use crate::AppendError;
 
@@ -48,29 +48,29 @@ fn find_checked(database: &mut dyn Database, account: AccountId) -> Result<Optio
     let found = base
         .as_ref()
         .map_or(0, |base| base.checksum(account).stored());
-    let sql = "SELECT base_checksum FROM account WHERE id = $1";
-    database.query(sql, &[account.into()], &mut |row| match row.integer(0)? {
-        expected if expected == found => Ok(()),
-        _ => Err(Failure::Damaged(format!(
+    if number_in_account(database, account, "base_checksum")? != found {
+        return Err(Failure::Damaged(format!(
             "the row of account {} in table `base` is missing, out of date, or should not be there",
             account.0
-        ))),
-    })?;
+        )));
+    }
     Ok(base)
 }
 
 fn find(database: &mut dyn Database, account: AccountId) -> Result<Option<Base>, Failure> {
     let mut base = None;
     database.query(BASE, &[account.into()], &mut |row| {
-        let found = Base {
-            position: position(row, 0, 3)?,
-            latest: Timestamp::from_millis(row.integer(1)?),
-            body: row.bytes(2)?.to_vec(),
-            content: row.integer(4)?,
+        let name = || format!("the row of account {} in table `base`", account.0);
+        let found = || -> Result<Base, Failure> {
+            Ok(Base {
+                position: position(row, 0, 3)?,
+                latest: Timestamp::from_millis(row.integer(1)?),
+                body: row.bytes(2)?.to_vec(),
+                content: row.integer(4)?,
+            })
         };
-        checksum::check(found.checksum(account), row.integer(5)?, || {
-            format!("the row of account {} in table `base`", account.0)
-        })?;
+        let found = found().map_err(|failure| checksum::unreadable(failure, name))?;
+        checksum::check_row(Ok(found.checksum(account)), row.integer(5), name)?;
         base = Some(found);
         Ok(())
     })?;

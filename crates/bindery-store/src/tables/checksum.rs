@@ -190,17 +190,28 @@ pub(crate) fn of_cells(table: &Table, account: AccountId, cells: &[Cell]) -> Che
     })
 }
 
-/// Refuses a row whose checksum isn't the one that it was written with. `row` says which one it is.
+/// Refuses a row whose checksum isn't the one that it was written with, or of which a column can't be read. Returns its checksum. `row`
+/// says which row it is.
 #[inline]
-pub(crate) fn check(
-    expected: Checksum,
-    found: i64,
+pub(crate) fn check_row(
+    expected: Result<Checksum, Failure>,
+    found: Result<i64, Failure>,
     row: impl FnOnce() -> String,
-) -> Result<(), Failure> {
-    if expected.stored() == found {
-        return Ok(());
+) -> Result<i64, Failure> {
+    match (expected, found) {
+        (Ok(expected), Ok(found)) if expected.stored() == found => Ok(found),
+        (Ok(_), Ok(_)) => Err(altered(&row())),
+        (Err(failure), _) | (_, Err(failure)) => Err(unreadable(failure, row)),
     }
-    Err(altered(&row()))
+}
+
+/// Damage that was found while a row was read, with the name of the row.
+#[cold]
+pub(crate) fn unreadable(failure: Failure, row: impl FnOnce() -> String) -> Failure {
+    match failure {
+        Failure::Damaged(why) => Failure::Damaged(format!("{} can't be read: {why}", row())),
+        other => other,
+    }
 }
 
 #[cold]

@@ -75,13 +75,22 @@ fn read_all(
             source.records,
             &[account.into(), Value::Integer(stored.into())],
             &mut |row| {
-                let (kind_stored, number_stored) = (stored.into(), row.integer(0)?);
-                let expected = (source.record)(account, (kind_stored, number_stored), row)?;
-                let found = row.integer(2)?;
-                checksum::check(expected, found, || {
-                    checksum::name_of(source.tables[0], account, kind_stored, number_stored)
+                let table = source.tables[0];
+                let kind_stored = stored.into();
+                let number_stored = row.integer(0).map_err(|failure| {
+                    checksum::unreadable(failure, || {
+                        let AccountId(account) = account;
+                        format!(
+                            "a row of a {} of account {account} in table `{table}`",
+                            kind.noun()
+                        )
+                    })
                 })?;
-                content ^= found;
+                content ^= checksum::check_row(
+                    (source.record)(account, (kind_stored, number_stored), row),
+                    row.integer(2),
+                    || checksum::name_of(table, account, kind_stored, number_stored),
+                )?;
                 filing.take(kind, number(row, 0)?, row.bytes(1)?)
             },
         )?;
@@ -97,14 +106,15 @@ fn issued(
     let mut issued = Vec::new();
     let mut content = 0;
     database.query(source.numbers, &[account.into()], &mut |row| {
-        let (kind, last) = (row.integer(0)?, row.integer(1)?);
-        let found = row.integer(2)?;
-        checksum::check((source.issued)(account, kind, last), found, || {
+        let kind = row.integer(0).unwrap_or(-1);
+        let expected = row
+            .integer(0)
+            .and_then(|kind| Ok((source.issued)(account, kind, row.integer(1)?)));
+        content ^= checksum::check_row(expected, row.integer(2), || {
             let AccountId(account) = account;
             let table = source.tables[1];
             format!("the row of kind {kind} of account {account} in table `{table}`")
         })?;
-        content ^= found;
         issued.push((decode_kind(kind)?, number(row, 1)?));
         Ok(())
     })?;

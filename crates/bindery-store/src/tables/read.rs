@@ -37,24 +37,28 @@ pub(crate) struct Head {
 impl Head {
     /// Reads a row of [`HEAD`].
     pub(crate) fn read(account: AccountId, row: &dyn Row) -> Result<Self, Failure> {
-        let expected = checksum::of_account(
-            account,
-            (row.integer(0)?, row.integer(4)?),
-            row.integer(1)?,
-            (row.integer(2)?, row.integer(3)?),
-            row.bytes(7)?,
-        );
-        checksum::check(expected, row.integer(6)?, || {
-            format!("the row of account {} in table `account`", account.0)
-        })?;
-        Ok(Self {
-            position: position(row, 0, 4)?,
-            latest: Timestamp::from_millis(row.integer(1)?),
-            audit: number(row, 2)?,
-            audit_latest: Timestamp::from_millis(row.integer(3)?),
-            content: row.integer(5)?,
-            body: row.bytes(7)?.to_vec(),
-        })
+        let name = || format!("the row of account {} in table `account`", account.0);
+        let expected = || -> Result<Checksum, Failure> {
+            Ok(checksum::of_account(
+                account,
+                (row.integer(0)?, row.integer(4)?),
+                row.integer(1)?,
+                (row.integer(2)?, row.integer(3)?),
+                row.bytes(7)?,
+            ))
+        };
+        checksum::check_row(expected(), row.integer(6), name)?;
+        let head = || -> Result<Self, Failure> {
+            Ok(Self {
+                position: position(row, 0, 4)?,
+                latest: Timestamp::from_millis(row.integer(1)?),
+                audit: number(row, 2)?,
+                audit_latest: Timestamp::from_millis(row.integer(3)?),
+                content: row.integer(5)?,
+                body: row.bytes(7)?.to_vec(),
+            })
+        };
+        head().map_err(|failure| checksum::unreadable(failure, name))
     }
 
     /// The checksum of the row that says this.
@@ -317,13 +321,14 @@ pub(crate) fn key_uses(
         "SELECT key_number, at, checksum FROM key_use WHERE account = $1 ORDER BY key_number",
         &[account.into()],
         &mut |row| {
-            let key = row.integer(0)?;
-            let expected = checksum::of_key_use(account, key, row.integer(1)?);
-            checksum::check(expected, row.integer(2)?, || {
+            let key = row.integer(0).unwrap_or(-1);
+            let expected = row
+                .integer(0)
+                .and_then(|key| Ok(checksum::of_key_use(account, key, row.integer(1)?)));
+            content ^= checksum::check_row(expected, row.integer(2), || {
                 let AccountId(account) = account;
                 format!("the row of API key {key} of account {account} in table `key_use`")
             })?;
-            content ^= row.integer(2)?;
             let at = Timestamp::from_millis(row.integer(1)?);
             uses.push((ApiKeyId::new(number(row, 0)?), at));
             Ok(())
@@ -337,13 +342,24 @@ pub(crate) fn key_uses(
 
 /// What the checksums of the rows of `key_use` come to.
 pub(crate) fn uses_sum(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
-    let mut sum = 0;
-    let sql = "SELECT uses FROM account WHERE id = $1";
-    database.query(sql, &[account.into()], &mut |row| {
-        sum = row.integer(0)?;
+    number_in_account(database, account, "uses")
+}
+
+/// A number in the row of an account that is no part of its checksum.
+pub(crate) fn number_in_account(
+    database: &mut dyn Database,
+    account: AccountId,
+    column: &str,
+) -> Result<i64, Failure> {
+    let mut number = None;
+    let sql = format!("SELECT {column} FROM account WHERE id = $1");
+    database.query(&sql, &[account.into()], &mut |row| {
+        let name = || format!("the row of account {} in table `account`", account.0);
+        let found = row.integer(0);
+        number = Some(found.map_err(|failure| checksum::unreadable(failure, name))?);
         Ok(())
     })?;
-    Ok(sum)
+    number.ok_or(Failure::NoAccount(account))
 }
 
 pub(crate) fn stray_uses(AccountId(account): AccountId) -> Failure {
@@ -409,11 +425,13 @@ pub(crate) fn changes_since(
 
 fn check_log(account: AccountId, row: &dyn Row) -> Result<(), Failure> {
     let revision = row.integer(0)?;
-    let expected = checksum::of_log(account, revision, row.bytes(1)?);
-    checksum::check(expected, row.integer(2)?, || {
+    let body = row.bytes(1);
+    let expected = body.map(|body| checksum::of_log(account, revision, body));
+    let checked = checksum::check_row(expected, row.integer(2), || {
         let AccountId(account) = account;
         format!("the row of revision {revision} of account {account} in table `log`")
-    })
+    });
+    checked.map(drop)
 }
 
 /// Writes down the last batch of each account whose log has it. Of a base, nobody knows it any more.

@@ -12,7 +12,7 @@ use bindery_core::id::{AccountId, Kind, Revision};
 use bindery_core::text::Email;
 use bindery_core::user::Standing;
 
-use super::checksum;
+use super::checksum::{self, Checksum};
 use super::read::{decode_kind, decode_record};
 use super::{Database, Failure, Rows, TakeRow, Value, bounded, number};
 use crate::Owner;
@@ -217,13 +217,14 @@ pub(crate) fn each(
 pub(crate) fn content(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
     let mut content = 0;
     each(database, account, &mut |row| {
-        let key = (row.integer(0)?, row.integer(1)?);
-        let expected = checksum::of_secret(account, key, row.bytes(2)?);
-        let found = row.integer(3)?;
-        checksum::check(expected, found, || {
+        let key = (row.integer(0).unwrap_or(-1), row.integer(1).unwrap_or(-1));
+        let expected = || -> Result<Checksum, Failure> {
+            let key = (row.integer(0)?, row.integer(1)?);
+            Ok(checksum::of_secret(account, key, row.bytes(2)?))
+        };
+        content ^= checksum::check_row(expected(), row.integer(3), || {
             checksum::name_of("secret", account, key.0, key.1)
         })?;
-        content ^= found;
         Ok(())
     })?;
     Ok(content)

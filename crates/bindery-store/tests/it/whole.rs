@@ -36,6 +36,9 @@ fn founded(place: &Place) -> Box<dyn Store> {
     store
 }
 
+/// A question to a store that is refused, and why.
+type Refused = fn(&dyn Store) -> String;
+
 /// Says what is damaged, or panics.
 fn damage<T>(answer: Result<T, StoreError>) -> String {
     match answer.map(drop) {
@@ -387,4 +390,84 @@ fn a_damaged_log_row_is_damage_also_where_a_node_goes_on_from() {
         let why = damage(store.changes_since(ACCOUNT, known, 10));
         assert!(why.contains("the row of revision 2 of account 1"), "{why}");
     }
+}
+
+#[test]
+fn a_column_of_another_type_is_named_with_its_row() {
+    for (sql, row) in [
+        (
+            "UPDATE record SET body = 'text' WHERE account = 1 AND kind = 1 AND number = 65",
+            "the row of role 65 of account 1 in table `record`",
+        ),
+        (
+            "UPDATE record SET checksum = 'text' WHERE account = 1 AND kind = 1 AND number = 65",
+            "the row of role 65 of account 1 in table `record`",
+        ),
+        (
+            "UPDATE issued SET number = 'text' WHERE account = 1 AND kind = 3",
+            "the row of kind 3 of account 1 in table `issued`",
+        ),
+        (
+            "UPDATE account SET body = 'text' WHERE id = 1",
+            "the row of account 1 in table `account`",
+        ),
+        (
+            "UPDATE secret SET hash = 'text' WHERE rowid =
+                (SELECT MIN(rowid) FROM secret WHERE account = 1 AND kind = 6 AND number = 1)",
+            "the row of API key 1 of account 1 in table `secret`",
+        ),
+    ] {
+        let place = directory().furnished();
+        place.meddle(sql);
+        let store = place.open().unwrap();
+        let why = damage(store.load(ACCOUNT));
+        assert!(why.contains(row), "{sql}: {why}");
+        let named = place
+            .snapshot()
+            .unwrap()
+            .damaged()
+            .map_or_else(|error| error.to_string(), |named| named.join("; "));
+        // `verify` names tables of numbers by their first column.
+        let row = row.replace("row of kind", "row with kind");
+        assert!(named.contains(&row), "{sql}: {named}");
+    }
+    let others: [(&str, &str, Refused); 4] = [
+        (
+            "UPDATE audit SET status = 'text' WHERE account = 1 AND number = 20",
+            "the row of audit entry 20 of account 1 in table `audit`",
+            |store| damage(store.audit(ACCOUNT, &everything())),
+        ),
+        (
+            "UPDATE key_use SET at = 'text' WHERE account = 1 AND key_number = 1",
+            "the row of API key 1 of account 1 in table `key_use`",
+            |store| damage(store.key_uses(ACCOUNT)),
+        ),
+        (
+            "UPDATE log SET body = 'text' WHERE account = 1 AND revision = 8",
+            "the row of revision 8 of account 1 in table `log`",
+            |store| damage(store.changes_since(ACCOUNT, Revision(6).into(), 10)),
+        ),
+        (
+            "UPDATE base SET newest_change = 'text' WHERE account = 1",
+            "the row of account 1 in table `base`",
+            |store| damage(store.base(ACCOUNT)),
+        ),
+    ];
+    for (sql, row, read) in others {
+        let place = directory().furnished();
+        place.meddle(sql);
+        let why = read(&*place.open().unwrap());
+        assert!(why.contains(row), "{sql}: {why}");
+    }
+}
+
+#[test]
+fn damage_that_was_found_is_said_even_if_a_later_look_fails() {
+    let place = directory().furnished();
+    place.meddle(
+        "UPDATE record SET body = X'00' WHERE account = 1 AND kind = 1 AND number = 65; DROP TABLE key_use",
+    );
+    let named = place.snapshot().unwrap().damaged().unwrap().join("; ");
+    assert!(named.contains("the row of role 65 of account 1"), "{named}");
+    assert!(named.contains("key_use"), "{named}");
 }
