@@ -31,6 +31,8 @@ mod seats;
 pub mod spaces;
 pub mod users;
 
+pub(crate) use cascade::shorten_what_ends_with;
+
 /// On whose behalf something happens, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {

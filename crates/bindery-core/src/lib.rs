@@ -38,5 +38,6 @@ pub mod rules;
 pub mod state;
 pub mod text;
 pub mod time;
+pub mod time_repair;
 mod tree;
 pub mod user;

@@ -228,7 +228,7 @@ fn end_service_key(
 }
 
 /// What a service key made, and what it learned the secret of, at any depth, ends no later than it.
-pub(super) fn shorten_what_ends_with(
+pub(crate) fn shorten_what_ends_with(
     state: &State,
     bot: UserId,
     end: Timestamp,

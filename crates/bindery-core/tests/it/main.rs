@@ -8,4 +8,5 @@ mod explanations;
 mod one_revision;
 mod persons;
 mod searches;
+mod time_repair;
 mod world;
