@@ -8,7 +8,7 @@
 
 use bindery_core::id::AccountId;
 
-use crate::tables::Failure;
+use crate::tables::{Failure, Value};
 
 mod file;
 mod import;
@@ -18,8 +18,8 @@ mod verify;
 pub use self::file::{Backup, BackupError, BackupWriter};
 pub use self::import::Import;
 pub(crate) use self::import::Target;
-pub(crate) use self::snapshot::each_page;
 pub use self::snapshot::{DAMAGED_MAX, Snapshot};
+pub(crate) use self::snapshot::{each_checked_page, each_page};
 pub use self::verify::{Discrepancy, Verified, Verifier};
 
 /// How many rows a part has at the most.
@@ -50,6 +50,17 @@ pub(crate) enum Cell {
     Integer(i64),
     Text(Option<String>),
     Bytes(Vec<u8>),
+}
+
+impl Cell {
+    /// As a parameter of a statement.
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Text(text) => Value::Text(text.as_deref()),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+        }
+    }
 }
 
 /// What a column holds.

@@ -24,6 +24,7 @@ pub mod sqlite;
 mod tables;
 
 pub use tables::schema::FORMAT;
+pub use tables::time_repair::{RepairedTime, TimeRepairOrder};
 
 /// A store of any number of accounts, each with a log, revisions and an audit log of its own.
 pub trait Store: Send + Sync + 'static {

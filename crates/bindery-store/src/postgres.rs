@@ -26,7 +26,9 @@ use self::pool::Pool;
 use crate::copy::{Import, Snapshot};
 use crate::tables::append::create_account;
 use crate::tables::{Database as _, Failure, audit, base, read, secrets};
-use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
+use crate::{
+    AppendError, AuditQuery, Batch, Owner, RepairedTime, Store, StoreError, TimeRepairOrder, Wake,
+};
 
 pub use self::address::AddressError;
 
@@ -123,6 +125,17 @@ impl PostgresStore {
     /// finished: what is left of that is thrown away. The login must be one that may make tables.
     pub fn import(url: &str) -> Result<Import, OpenError> {
         copy::import(&Address::parse(url)?)
+    }
+
+    /// Sets an account's time back, in one transaction. Changes of the account by servers wait for its end, and those that wait for
+    /// too long are refused; afterwards servers load the account anew.
+    pub fn repair_time(
+        &self,
+        account: AccountId,
+        order: TimeRepairOrder<'_>,
+    ) -> Result<RepairedTime, StoreError> {
+        let (place, note) = (&self.address.place, self.listener.note(account));
+        append::repair_time(&self.address, place, account, &note, order)
     }
 
     fn read<T>(
@@ -266,11 +279,12 @@ impl Store for PostgresStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        // If the answer to the commit is lost, it happened whole or not at all, and the next call finds out which.
+        // If the answer to the commit is lost, it happened whole or not at all, and the next call finds out which. The account's row is
+        // taken first: entries that are read here must not be repaired before they are deleted (see `repair_time`).
         let forgotten = self
             .writers
-            .start(|connection| connection.begin(append::BEGIN, "SELECT 1", &[], &mut |_| Ok(())));
-        let forgotten = forgotten.and_then(|(mut lease, ())| {
+            .start(|connection| append::take_row(connection, account));
+        let forgotten = forgotten.and_then(|(mut lease, _)| {
             let forgotten = base::forget(&mut *lease, account, until, before, limit)?;
             lease.end("COMMIT")?;
             Ok(forgotten)

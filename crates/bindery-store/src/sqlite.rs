@@ -26,7 +26,9 @@ use crate::copy::{Import, Snapshot};
 use crate::tables::append::create_account;
 use crate::tables::read::Head;
 use crate::tables::{Database, Failure, audit, base, read, secrets};
-use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
+use crate::{
+    AppendError, AuditQuery, Batch, Owner, RepairedTime, Store, StoreError, TimeRepairOrder, Wake,
+};
 
 mod append;
 mod connection;
@@ -72,6 +74,20 @@ impl SqliteStore {
     /// not finished: what is left of that is thrown away.
     pub fn import(data_dir: &Path) -> Result<Import, StoreError> {
         copy::import(data_dir)
+    }
+
+    /// Sets an account's time back, in one transaction.
+    pub fn repair_time(
+        &self,
+        account: AccountId,
+        order: TimeRepairOrder<'_>,
+    ) -> Result<RepairedTime, StoreError> {
+        let mut writer = self.writer();
+        self.files.check()?;
+        let committed = |head: &Head| self.positions.note(account, head);
+        let repaired = append::repair_time(&mut writer, &self.place, account, order, &committed)?;
+        self.files.check()?;
+        Ok(repaired)
     }
 
     /// Makes sure that a commit of which we were told that it failed never happens. When a disk can't sync it, all of it may stand

@@ -22,6 +22,7 @@ pub(crate) mod replay;
 pub(crate) mod schema;
 pub(crate) mod seal;
 pub(crate) mod secrets;
+pub(crate) mod time_repair;
 
 /// A connection that runs statements.
 pub(crate) trait Database {

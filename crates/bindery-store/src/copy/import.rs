@@ -163,7 +163,7 @@ impl Import {
         let rows = rows.iter().map(|row| {
             let checksum = of_cells(table, part.account, row).stored();
             sums.add(table.code, checksum);
-            let mut row: Vec<_> = row.iter().map(value).collect();
+            let mut row: Vec<_> = row.iter().map(Cell::value).collect();
             row.push(Value::Integer(checksum));
             row
         });
@@ -267,12 +267,4 @@ fn kept_rows(rows: &[Vec<Cell>]) -> Cow<'_, [Vec<Cell>]> {
     };
     let rows = rows.iter().map(|row| row.iter().map(cell).collect());
     rows.collect()
-}
-
-fn value(cell: &Cell) -> Value<'_> {
-    match cell {
-        Cell::Integer(number) => Value::Integer(*number),
-        Cell::Text(text) => Value::Text(text.as_deref()),
-        Cell::Bytes(bytes) => Value::Bytes(bytes),
-    }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 
 use bindery_core::id::AccountId;
 use bindery_core::place::Account;
+use bindery_core::time::Timestamp;
 
 use super::{
     ACCOUNT, BASE, BASE_RECORD, BYTES_MAX, Cell, Column, Discrepancy, Part, RECORD, ROWS_MAX,
     SECRET, Sums, TABLES, Table,
 };
 use crate::StoreError;
+use crate::tables::time_repair::{self, RepairedTime};
 use crate::tables::{Database, Failure, Row, Value, audit, base, bounded, checksum, read, secrets};
 
 /// A store at one moment, beside whoever uses it. Nothing is changed by it, and nobody waits for it.
@@ -199,6 +201,16 @@ impl Snapshot {
         Ok(None)
     }
 
+    /// What setting an account's time back to `latest` would change, without changing anything. See [`RepairedTime`].
+    pub fn plan_time_repair(
+        &mut self,
+        account: AccountId,
+        latest: Timestamp,
+    ) -> Result<RepairedTime, StoreError> {
+        time_repair::plan(&mut *self.database, account, latest)
+            .map_err(|failure| failure.at(&self.place))
+    }
+
     fn chosen(&mut self, only: Option<AccountId>) -> Result<Vec<AccountId>, Failure> {
         let heads = read::heads(&mut *self.database)?;
         let all = heads.into_iter().map(|(account, _)| account);
@@ -318,9 +330,31 @@ pub(crate) fn each_page(
     table: &'static Table,
     take: TakePage<'_>,
 ) -> Result<(), Failure> {
-    let mut after = vec![-1; table.key];
+    pages_after(database, account, table, vec![-1; table.key], None, take)
+}
+
+/// The same, but refuses a row whose checksum is not its own, and begins after this key.
+pub(crate) fn each_checked_page(
+    database: &mut dyn Database,
+    account: AccountId,
+    table: &'static Table,
+    after: Vec<i64>,
+    take: TakePage<'_>,
+) -> Result<(), Failure> {
+    let sums = &mut Sums::default();
+    pages_after(database, account, table, after, Some(sums), take)
+}
+
+fn pages_after(
+    database: &mut dyn Database,
+    account: AccountId,
+    table: &'static Table,
+    mut after: Vec<i64>,
+    mut sums: Option<&mut Sums>,
+    take: TakePage<'_>,
+) -> Result<(), Failure> {
     loop {
-        let (mut part, is_last) = page(database, account, table, &after, None)?;
+        let (mut part, is_last) = page(database, account, table, &after, sums.as_deref_mut())?;
         if let Some(last) = part.rows.last() {
             after = key_of(last, table);
             take(database, &mut part.rows)?;

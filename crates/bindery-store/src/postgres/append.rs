@@ -2,6 +2,7 @@
 //! second writes everything, each table in one statement, and commits.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::change::{Change, Entry, LogPosition};
@@ -9,13 +10,14 @@ use bindery_core::id::{AccountId, ApiKeyId, Id as _, Kind, Revision};
 use bindery_core::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
-use super::connection::{CommitError, Connection, Write};
+use super::address::Address;
+use super::connection::{CommitError, Connection, READ_TIMEOUT, Write};
 use super::pool::Pool;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
 use crate::tables::checksum::{self, NO_REVISION};
-use crate::tables::read::{HEAD, Head};
-use crate::tables::{Failure, batch_of, bounded, kept, secrets};
-use crate::{AppendError, Batch};
+use crate::tables::read::{HEAD, Head, head};
+use crate::tables::{Failure, batch_of, bounded, kept, secrets, time_repair};
+use crate::{AppendError, Batch, RepairedTime, StoreError, TimeRepairOrder};
 
 /// Said, since a database may be set to another default: under a stricter one, whoever waited for the row would be refused,
 /// and under this one each statement sees what was committed before it.
@@ -66,6 +68,45 @@ pub(super) fn append(
             })
         }
     }
+}
+
+/// How long the database waits for the next statement of a repair: states of large accounts are built in between.
+const REPAIR_IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// [`super::PostgresStore::repair_time`]. A connection that is left inside the transaction is closed, which rolls it back.
+pub(super) fn repair_time(
+    address: &Address,
+    place: &str,
+    account: AccountId,
+    note: &str,
+    order: TimeRepairOrder<'_>,
+) -> Result<RepairedTime, StoreError> {
+    let at = |failure: Failure| failure.at(place);
+    let mut connection = Connection::open(address, READ_TIMEOUT, None).map_err(at)?;
+    let idle_ms = REPAIR_IDLE_TIMEOUT.as_millis();
+    let settings = format!("SET idle_in_transaction_session_timeout = {idle_ms}");
+    connection.batch(&settings).map_err(at)?;
+    take_row(&mut connection, account).map_err(at)?;
+    let (repaired, batch) = time_repair::rewrite(&mut connection, account, order).map_err(at)?;
+    if batch.is_empty() {
+        connection.end("ROLLBACK").map_err(at)?;
+        return Ok(repaired);
+    }
+    let unavailable = |error: AppendError| StoreError::Unavailable(error.into());
+    let old = head(&mut connection, account).map_err(at)?;
+    let records = Records::of(&batch).map_err(unavailable)?;
+    let writes = writes(account, &batch, &records, &old).map_err(unavailable)?;
+    let committed = connection.commit(&writes, Some(&notify(note)));
+    committed.map_err(|error| {
+        StoreError::Unavailable(match error {
+            CommitError::Refused { cause, .. } | CommitError::Failed(cause) => cause,
+            CommitError::Unknown(cause) => {
+                format!("whether the repair was committed can't be told ({cause}); run it again")
+                    .into()
+            }
+        })
+    })?;
+    Ok(repaired)
 }
 
 /// Says to the others that something was appended. In a transaction of its own, which waits for no disk and no standby: the database

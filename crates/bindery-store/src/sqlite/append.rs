@@ -11,8 +11,8 @@ use super::connection::is_taken;
 use crate::tables::append::{issued, last_uses, missed, refuse, stored, taken};
 use crate::tables::checksum::{self, NO_REVISION};
 use crate::tables::read::{Head, head};
-use crate::tables::{batch_of, bounded, kept, secrets};
-use crate::{AppendError, Batch};
+use crate::tables::{Failure, batch_of, bounded, kept, secrets, time_repair};
+use crate::{AppendError, Batch, RepairedTime, StoreError, TimeRepairOrder};
 
 /// [`crate::Store::append`]; tells `committed` where the account stands then. Whatever returns before the commit drops the transaction, which rolls it back.
 pub(super) fn append(
@@ -42,6 +42,34 @@ pub(super) fn append(
     commit(&transaction)?;
     committed(&new);
     Ok(revision)
+}
+
+/// [`super::SqliteStore::repair_time`]; tells `committed` where the account stands then.
+pub(super) fn repair_time(
+    connection: &mut Connection,
+    place: &str,
+    account: AccountId,
+    order: TimeRepairOrder<'_>,
+    committed: &dyn Fn(&Head),
+) -> Result<RepairedTime, StoreError> {
+    let at = |failure: Failure| failure.at(place);
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| at(error.into()))?;
+    let mut database: &Connection = &transaction;
+    let (repaired, batch) = time_repair::rewrite(&mut database, account, order).map_err(at)?;
+    if batch.is_empty() {
+        return Ok(repaired);
+    }
+    let old = head(&mut database, account).map_err(at)?;
+    let unavailable = |error: AppendError| StoreError::Unavailable(error.into());
+    let new = write(&transaction, account, &batch, &old).map_err(|error| match error {
+        WriteError::Refused(error) => unavailable(error),
+        WriteError::Sqlite(error) => at(error.into()),
+    })?;
+    commit(&transaction).map_err(unavailable)?;
+    committed(&new);
+    Ok(repaired)
 }
 
 fn commit(transaction: &Transaction<'_>) -> Result<(), AppendError> {

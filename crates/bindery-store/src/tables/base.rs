@@ -21,12 +21,14 @@ use crate::AppendError;
 const BASE: &str =
     "SELECT revision, newest_change, body, batch, content, checksum FROM base WHERE account = $1";
 
-struct Base {
-    position: LogPosition,
-    latest: Timestamp,
-    body: Vec<u8>,
+pub(crate) struct Base {
+    pub(crate) position: LogPosition,
+    /// When its last entry was decided.
+    pub(crate) latest: Timestamp,
+    /// The account as it was.
+    pub(crate) body: Vec<u8>,
     /// The checksums of its records and issued numbers, combined.
-    content: i64,
+    pub(crate) content: i64,
 }
 
 impl Base {
@@ -43,7 +45,10 @@ impl Base {
 
 /// The base, compared with what the account's row says of it: one that is missing is no log that is whole. The caller holds a
 /// transaction that sees one moment.
-fn find_checked(database: &mut dyn Database, account: AccountId) -> Result<Option<Base>, Failure> {
+pub(crate) fn find_checked(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<Option<Base>, Failure> {
     let base = find(database, account)?;
     let found = base
         .as_ref()
@@ -158,8 +163,26 @@ pub(crate) fn forget(
         content,
     };
     // First of all, since it is also what keeps two nodes from doing this at once.
-    if !advance(database, account, base.is_some().then_some(begin), &new)? {
+    if !put(database, account, base.is_some().then_some(begin), &new)? {
         return Ok(0);
+    }
+    folded.write(database, account)?;
+    write_issued(database, account, &entries)?;
+    database.execute(
+        "DELETE FROM log WHERE account = $1 AND revision <= $2",
+        &[account.into(), Value::Integer(bounded(last.revision.0))],
+    )
+}
+
+/// Puts the base there, if it is still where it was, and its checksum into the account's row.
+pub(crate) fn put(
+    database: &mut dyn Database,
+    account: AccountId,
+    old: Option<Revision>,
+    new: &Base,
+) -> Result<bool, Failure> {
+    if !advance(database, account, old, new)? {
+        return Ok(false);
     }
     database.execute(
         "UPDATE account SET base_checksum = $1 WHERE id = $2",
@@ -168,12 +191,7 @@ pub(crate) fn forget(
             account.into(),
         ],
     )?;
-    folded.write(database, account)?;
-    write_issued(database, account, &entries)?;
-    database.execute(
-        "DELETE FROM log WHERE account = $1 AND revision <= $2",
-        &[account.into(), Value::Integer(bounded(last.revision.0))],
-    )
+    Ok(true)
 }
 
 /// Puts the base at this entry, if it is still where it was.

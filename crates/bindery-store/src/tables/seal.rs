@@ -202,21 +202,26 @@ fn write(
         }
     }
     values.push(account.into());
-    database.execute(&statement(table, rows.len(), bytes), &values)?;
+    let sql = update(table, &["checksum"], bytes, rows.len());
+    database.execute(&sql, &values)?;
     Ok(())
 }
 
-fn statement(table: &Table, rows: usize, bytes: Option<&str>) -> String {
+/// Sets columns that are numbers in so many rows of a table, and the last column of the table if the type of its bytes is given. The
+/// values are the key and the columns of each row, then the account.
+pub(crate) fn update(table: &Table, columns: &[&str], bytes: Option<&str>, rows: usize) -> String {
+    let last = table.columns.last().filter(|_| bytes.is_some());
+    let sets = columns.iter().copied().chain(last.map(|(name, _)| *name));
+    let sets: Vec<String> = sets
+        .enumerate()
+        .map(|(place, column)| format!("{column} = new.column{}", table.key + place + 1))
+        .collect();
     let mut sql = format!(
-        "UPDATE {} SET checksum = new.column{}",
+        "UPDATE {} SET {} FROM (VALUES ",
         table.name,
-        table.key + 1
+        sets.join(", ")
     );
-    if let (Some(_), Some((body, _))) = (bytes, table.columns.last()) {
-        let _ = write!(sql, ", {body} = new.column{}", table.key + 2);
-    }
-    sql.push_str(" FROM (VALUES ");
-    let numbers = std::iter::repeat_n("BIGINT", table.key + 1);
+    let numbers = std::iter::repeat_n("BIGINT", table.key + columns.len());
     let types: Vec<&str> = numbers.chain(bytes).collect();
     let mut place = 1;
     for row in 0..rows {
@@ -382,13 +387,13 @@ mod tests {
         }
         let log = copy::table_of(copy::LOG).unwrap();
         assert_eq!(
-            statement(log, 2, None),
+            update(log, &["checksum"], None, 2),
             "UPDATE log SET checksum = new.column2 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT)), \
             (CAST($3 AS BIGINT), CAST($4 AS BIGINT))) AS new WHERE log.account = $5 AND log.revision = new.column1"
         );
         let record = copy::table_of(copy::RECORD).unwrap();
         assert_eq!(
-            statement(record, 1, Some("BYTEA")),
+            update(record, &["checksum"], Some("BYTEA"), 1),
             "UPDATE record SET checksum = new.column3, body = new.column4 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), \
             CAST($3 AS BIGINT), CAST($4 AS BYTEA))) AS new WHERE record.account = $5 AND record.kind = new.column1 \
             AND record.number = new.column2"

@@ -20,7 +20,7 @@ use bindery_store::copy::{
 };
 use bindery_store::postgres::{OpenError, PostgresStore};
 use bindery_store::sqlite::SqliteStore;
-use bindery_store::{AuditQuery, Batch, FORMAT, Store, StoreError};
+use bindery_store::{AuditQuery, Batch, FORMAT, RepairedTime, Store, StoreError, TimeRepairOrder};
 use tempfile::TempDir;
 
 use crate::entries::{ACCOUNT, account, entry, with};
@@ -57,6 +57,17 @@ impl Place {
                 let opened = PostgresStore::open(&database.url).map_err(reason);
                 Ok(Box::new(opened?))
             }
+        }
+    }
+
+    pub(crate) fn repair_time(
+        &self,
+        account: AccountId,
+        order: TimeRepairOrder<'_>,
+    ) -> Result<RepairedTime, StoreError> {
+        match self {
+            Self::Directory(dir) => SqliteStore::open(dir.path())?.repair_time(account, order),
+            Self::Database(database) => database.open().repair_time(account, order),
         }
     }
 
@@ -157,7 +168,7 @@ pub(crate) fn everything() -> AuditQuery {
     }
 }
 
-fn assert_same(one: &dyn Store, other: &dyn Store) {
+pub(crate) fn assert_same(one: &dyn Store, other: &dyn Store) {
     assert_eq!(one.accounts().unwrap(), other.accounts().unwrap());
     assert_eq!(one.heads().unwrap(), other.heads().unwrap());
     for (account, head) in one.heads().unwrap() {

@@ -12,4 +12,6 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod time_repair;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod whole;

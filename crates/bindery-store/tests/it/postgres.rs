@@ -69,6 +69,13 @@ impl Database {
         self.client().prepare(sql).is_ok()
     }
 
+    /// Whether a connection to this database waits for another one.
+    pub(crate) fn has_waiting_locks(&self) -> bool {
+        let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+        let waiting = self.client().query(sql, &[&self.name]).expect("SQL");
+        !waiting.is_empty()
+    }
+
     /// Ends the connections of everyone else to this database.
     fn cut(&self) {
         let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
