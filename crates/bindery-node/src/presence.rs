@@ -236,7 +236,8 @@ impl Node {
             tracing::error!(
                 account = id.0,
                 ahead_ms,
-                "the last change is in the future; until then, everything counts as happening at its moment: check the clock"
+                "the last change is in the future; until then, everything counts as happening at its moment: check the clock; if it \
+                is right, run `bindery account repair-time`"
             );
         }
         if -ahead_ms > REST_MS_MAX {

@@ -18,7 +18,7 @@ use bindery_store::StoreError;
 use clap::Subcommand;
 
 use crate::open::{self, Founder};
-use crate::store;
+use crate::{repair_time, store};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
@@ -41,6 +41,8 @@ pub(crate) enum AccountCommand {
     /// Show and set the quotas of an account: how much it, and one person in it, can make the server keep.
     #[command(subcommand)]
     Quota(QuotaCommand),
+    /// Set the time of an account back after a change was made with a clock that was ahead. Make a backup first.
+    RepairTime(repair_time::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,6 +134,7 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
             Ok(())
         }
         AccountCommand::Quota(command) => run_quota(command),
+        AccountCommand::RepairTime(arguments) => repair_time::run(arguments),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lets a test stop `backup`, `restore` or `migrate` in the middle and keep it there.
+//! Lets a test stop `backup`, `restore`, `migrate` or `account repair-time` in the middle and keep it there.
 //!
 //! With `BINDERY_TEST_HOLD_AFTER_ROWS=N` the command writes one line to stdout after N rows, and then blocks until its stdin
 //! ends. The test reads that line, so it knows where the command is, however fast the machine is. Only builds with debug

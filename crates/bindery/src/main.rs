@@ -16,6 +16,7 @@ mod hold;
 mod migrate;
 mod open;
 mod progress;
+mod repair_time;
 mod restore;
 mod serve;
 mod store;

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use bindery_store::Store;
+use bindery_core::id::AccountId;
+use bindery_core::time::Timestamp;
 use bindery_store::copy::{Import, Snapshot};
 use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
+use bindery_store::{RepairedTime, Store, TimeRepairOrder};
 
 const HELP: &str = "Where everything is kept: sqlite:DIR, or a database for any number of servers at once, \
     postgres://USER[:PASSWORD]@HOST[:PORT][,HOST…]/DATABASE. A host that isn't this machine is reached over TLS, with \
@@ -55,9 +57,14 @@ impl Existing {
     /// Opens the store for a command that looks after what is there: it makes no store, and no newer one of an older, which
     /// servers of its version may be using.
     pub(crate) fn open(&self) -> Result<Arc<dyn Store>> {
-        let place = Place::of(self.store.as_deref(), self.data_dir.as_deref())?;
+        let place = self.place()?;
         drop(place.snapshot()?);
         place.open()
+    }
+
+    /// The place, not opened.
+    pub(crate) fn place(&self) -> Result<Place> {
+        Place::of(self.store.as_deref(), self.data_dir.as_deref())
     }
 }
 
@@ -157,6 +164,26 @@ impl Place {
                 Ok(SqliteStore::snapshot(path)?)
             }
             Self::Database(url) => Ok(PostgresStore::snapshot(url)?),
+        }
+    }
+
+    /// The time of the database's own clock, if it has one.
+    pub(crate) fn database_time(&self) -> Result<Option<Timestamp>> {
+        match self {
+            Self::Directory(_) => Ok(None),
+            Self::Database(url) => Ok(PostgresStore::open(url)?.database_time()?),
+        }
+    }
+
+    /// Sets an account's time back. No server may be using a directory.
+    pub(crate) fn repair_time(
+        &self,
+        account: AccountId,
+        order: TimeRepairOrder<'_>,
+    ) -> Result<RepairedTime> {
+        match self {
+            Self::Directory(path) => Ok(SqliteStore::open(path)?.repair_time(account, order)?),
+            Self::Database(url) => Ok(PostgresStore::open(url)?.repair_time(account, order)?),
         }
     }
 

@@ -50,7 +50,7 @@ fn revision(verified: &str) -> u64 {
     number.parse().unwrap()
 }
 
-fn with_store<T>(url: &str, work: impl FnOnce(&dyn Store) -> T) -> T {
+pub(crate) fn with_store<T>(url: &str, work: impl FnOnce(&dyn Store) -> T) -> T {
     match url.strip_prefix("sqlite:") {
         Some(directory) => work(&*OpenStore::new(Path::new(directory))),
         None => work(&PostgresStore::open(url).unwrap()),

@@ -19,14 +19,19 @@ const CHANGES: u32 = 40_000;
 const HELD_AFTER_ROWS: u32 = 20_000;
 
 /// With the numbers that they have everywhere.
-const SIGNALS: [(&str, i32); 2] = [("-KILL", 9), ("-INT", 2)];
+pub(crate) const SIGNALS: [(&str, i32); 2] = [("-KILL", 9), ("-INT", 2)];
 
 /// Runs a command until it stops in the middle by itself, and ends it there with this signal.
 fn interrupt(arguments: &[&str], signal: (&str, i32)) {
+    interrupt_after(HELD_AFTER_ROWS, arguments, signal);
+}
+
+/// The same after so many rows.
+pub(crate) fn interrupt_after(rows: u32, arguments: &[&str], signal: (&str, i32)) {
     let mut running = spawn(
         Command::new(env!("CARGO_BIN_EXE_bindery"))
             .args(arguments)
-            .env("BINDERY_TEST_HOLD_AFTER_ROWS", HELD_AFTER_ROWS.to_string())
+            .env("BINDERY_TEST_HOLD_AFTER_ROWS", rows.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped()),
     );

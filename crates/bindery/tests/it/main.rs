@@ -23,5 +23,6 @@ mod options;
 mod people;
 mod postgres;
 mod proxy;
+mod repair_time;
 mod start;
 mod support;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Server, text};
 
-fn invite(admin: &Client, email: &str, role: &str) -> Value {
+pub(crate) fn invite(admin: &Client, email: &str, role: &str) -> Value {
     let body = json!({
         "name": "Ada",
         "email": email,
@@ -14,7 +14,12 @@ fn invite(admin: &Client, email: &str, role: &str) -> Value {
     admin.post("/v2/users", &body)
 }
 
-fn sign_in(client: &Client, email: &str, password: &str, new: Option<&str>) -> (u16, Value) {
+pub(crate) fn sign_in(
+    client: &Client,
+    email: &str,
+    password: &str,
+    new: Option<&str>,
+) -> (u16, Value) {
     let mut body = json!({"email": email, "password": password});
     if let Some(new) = new {
         body["new_password"] = new.into();
