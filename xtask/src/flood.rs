@@ -45,23 +45,33 @@ struct Shape {
     has_key: bool,
 }
 
+/// Every shape of connection: first those that nobody authenticates, then those of one key.
 fn shapes() -> Vec<Shape> {
-    let head = "POST /bindery/v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
-    let unfinished = |length: usize| format!("{head}X: {}", "x".repeat(length - head.len() - 3));
-    let many = format!("{head}{}", "A: b\r\n".repeat(95));
-    let get = "GET /v2/roles HTTP/1.1\r\nHost: x\r\n\r\n";
-    let known = format!("Authorization: Bearer {HOSTILE_KEY}\r\n");
-    let list = format!("GET /v2/spaces?limit={SPACES} HTTP/1.1\r\nHost: x\r\n{known}\r\n");
-    let proven = format!("GET /v2/roles HTTP/1.1\r\nHost: x\r\n{known}\r\n");
-    let chunked = "POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
-    let body = "POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n";
-    let shape = |name, first: String| Shape {
+    let mut shapes = shapes_without_key();
+    shapes.extend(shapes_of_one_key());
+    shapes
+}
+
+const SIGN_IN: &str =
+    "POST /bindery/v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+
+fn unfinished_head(length: usize) -> String {
+    format!("{SIGN_IN}X: {}", "x".repeat(length - SIGN_IN.len() - 3))
+}
+
+fn shape(name: &'static str, first: String) -> Shape {
+    Shape {
         name,
         addresses: 200,
         first: first.into_bytes(),
         again: Vec::new(),
         has_key: false,
-    };
+    }
+}
+
+fn shapes_without_key() -> Vec<Shape> {
+    let many = format!("{SIGN_IN}{}", "A: b\r\n".repeat(95));
+    let get = "GET /v2/roles HTTP/1.1\r\nHost: x\r\n\r\n";
     vec![
         Shape {
             addresses: 1,
@@ -69,15 +79,15 @@ fn shapes() -> Vec<Shape> {
         },
         shape("idle", String::new()),
         shape("unfinished head, 1 B", "G".to_owned()),
-        shape("unfinished head, 1 KiB", unfinished(1024)),
-        shape("unfinished head, 4 KiB", unfinished(4096)),
-        shape("unfinished head, 8 KiB", unfinished(8192)),
-        shape("unfinished head, 16 KiB", unfinished(16 * 1024)),
-        shape("unfinished head, 32 KiB", unfinished(32 * 1024 - 1)),
-        shape("head of 380 KiB", unfinished(380 * 1024)),
+        shape("unfinished head, 1 KiB", unfinished_head(1024)),
+        shape("unfinished head, 4 KiB", unfinished_head(4096)),
+        shape("unfinished head, 8 KiB", unfinished_head(8192)),
+        shape("unfinished head, 16 KiB", unfinished_head(16 * 1024)),
+        shape("unfinished head, 32 KiB", unfinished_head(32 * 1024 - 1)),
+        shape("head of 380 KiB", unfinished_head(380 * 1024)),
         Shape {
             again: b"x".to_vec(),
-            ..shape("head byte by byte", unfinished(3000))
+            ..shape("head byte by byte", unfinished_head(3000))
         },
         shape("answered, then idle", get.to_owned()),
         shape("95 headers, then idle", format!("{many}\r\n")),
@@ -89,12 +99,15 @@ fn shapes() -> Vec<Shape> {
             again: b" ".to_vec(),
             ..shape(
                 "body byte by byte",
-                format!("{head}Content-Length: 4096\r\n\r\n"),
+                format!("{SIGN_IN}Content-Length: 4096\r\n\r\n"),
             )
         },
         shape(
             "unfinished body behind 30 KiB",
-            format!("{}\r\nContent-Length: 4096\r\n\r\n ", unfinished(30 * 1024)),
+            format!(
+                "{}\r\nContent-Length: 4096\r\n\r\n ",
+                unfinished_head(30 * 1024)
+            ),
         ),
         Shape {
             again: get.repeat(200).into_bytes(),
@@ -107,46 +120,45 @@ fn shapes() -> Vec<Shape> {
             ..shape("documents, answers unread", String::new())
         },
         shape("TLS greeting", "\u{16}\u{3}\u{1}\u{2}\u{0}".to_owned()),
+    ]
+}
+
+fn shapes_of_one_key() -> Vec<Shape> {
+    let known = format!("Authorization: Bearer {HOSTILE_KEY}\r\n");
+    let list = format!("GET /v2/spaces?limit={SPACES} HTTP/1.1\r\nHost: x\r\n{known}\r\n");
+    let proven = format!("GET /v2/roles HTTP/1.1\r\nHost: x\r\n{known}\r\n");
+    let chunked = "POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+    let body = "POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n";
+    let shapes = vec![
+        shape(
+            "one key, unfinished bodies of 1 MiB",
+            format!("{body}{known}\r\n{}", " ".repeat(1024 * 1024 - 1)),
+        ),
+        shape("one key, idle", proven.clone()),
+        shape(
+            "one key, unfinished heads of 16 KiB",
+            format!("{proven}{}", unfinished_head(16 * 1024)),
+        ),
+        shape(
+            "one key, chunked bodies that do not come",
+            format!("{chunked}{known}\r\n"),
+        ),
+        shape(
+            "one key, waiting for a revision",
+            format!(
+                "GET /v2/roles HTTP/1.1\r\nHost: x\r\n{known}Bindery-At-Least: 18446744073709551615\r\n\r\n"
+            ),
+        ),
         Shape {
-            has_key: true,
-            ..shape(
-                "one key, unfinished bodies of 1 MiB",
-                format!("{body}{known}\r\n{}", " ".repeat(1024 * 1024 - 1)),
-            )
-        },
-        Shape {
-            has_key: true,
-            ..shape("one key, idle", proven.clone())
-        },
-        Shape {
-            has_key: true,
-            ..shape(
-                "one key, unfinished heads of 16 KiB",
-                format!("{proven}{}", unfinished(16 * 1024)),
-            )
-        },
-        Shape {
-            has_key: true,
-            ..shape(
-                "one key, chunked bodies that do not come",
-                format!("{chunked}{known}\r\n"),
-            )
-        },
-        Shape {
-            has_key: true,
-            ..shape(
-                "one key, waiting for a revision",
-                format!(
-                    "GET /v2/roles HTTP/1.1\r\nHost: x\r\n{known}Bindery-At-Least: 18446744073709551615\r\n\r\n"
-                ),
-            )
-        },
-        Shape {
-            has_key: true,
             again: list.repeat(50).into_bytes(),
             ..shape("one key, lists, answers unread", String::new())
         },
-    ]
+    ];
+    let keyed = shapes.into_iter().map(|shape| Shape {
+        has_key: true,
+        ..shape
+    });
+    keyed.collect()
 }
 
 impl Shape {

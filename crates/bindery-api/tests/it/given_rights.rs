@@ -171,7 +171,7 @@ fn a_service_key_refreshes_no_key_to_a_later_end_than_its_own() {
 fn a_secret_that_a_service_key_learned_ends_with_it() {
     let company = Scene::new();
     let admin = company.builder.admin_key.clone();
-    let make = || {
+    let new_key = || {
         company
             .builder
             .ask("POST", "/v2/api-keys", &key_in(&company, "red", "ADMIN"))
@@ -188,7 +188,7 @@ fn a_secret_that_a_service_key_learned_ends_with_it() {
     };
     let text = |key: &Value| key["key"].as_str().unwrap().to_owned();
 
-    let (thief, other) = (make(), make());
+    let (thief, other) = (new_key(), new_key());
     let learned = refresh(&text(&thief), &other);
     let body = key_in(&company, "red", "ADMIN");
     let (status, made) = company.send(&learned, "POST", "/v2/api-keys", &body);
@@ -202,7 +202,7 @@ fn a_secret_that_a_service_key_learned_ends_with_it() {
     assert!(!company.is_let_in(&text(&made)));
 
     // A person who refreshes the key is the only one who knows its secret.
-    let (thief, other) = (make(), make());
+    let (thief, other) = (new_key(), new_key());
     refresh(&text(&thief), &other);
     let mended = refresh(&admin, &other);
     revoke(&thief);

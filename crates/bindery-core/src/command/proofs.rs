@@ -397,9 +397,11 @@ mod tests {
                 },
             };
             let decided = sign_in.execute(&state, &context).unwrap();
-            let known_to = decided.changes.iter().find_map(|change| match change {
-                Change::PutCredential(credential) => Some(&credential.known_to),
-                _ => None,
+            let known_to = decided.changes.iter().find_map(|change| {
+                let Change::PutCredential(credential) = change else {
+                    return None;
+                };
+                Some(&credential.known_to)
             });
             assert_eq!(known_to, Some(&expected));
         }

@@ -84,6 +84,7 @@ fn key(number: u8, at: i64, expires_at: Option<i64>) -> ApiKey {
         is_enforcement_point: false,
         is_sign_in: false,
         last_spaces: Vec::new(),
+        ends_with: None,
     }
 }
 

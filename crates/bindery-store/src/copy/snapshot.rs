@@ -607,6 +607,7 @@ mod tests {
                 is_enforcement_point: false,
                 is_sign_in: false,
                 last_spaces: Vec::new(),
+                ends_with: None,
             })
         };
         (1..=count).map(key).collect()
