@@ -208,7 +208,7 @@ impl Change {
 
     /// Reads [`Self::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        minicbor::decode(bytes).map_err(DecodeError)
+        decode_whole(bytes)
     }
 
     /// The one member of a change with this number, without the change around it, which is much larger. `None` where
@@ -218,7 +218,8 @@ impl Change {
         let is_it = decoder.array().ok()? == Some(2)
             && decoder.u32().ok()? == variant
             && decoder.array().ok()? == Some(1);
-        is_it.then(|| decoder.decode().ok()).flatten()
+        let member = is_it.then(|| decoder.decode().ok()).flatten()?;
+        (decoder.position() == bytes.len()).then_some(member)
     }
 }
 
@@ -453,7 +454,7 @@ impl Entry {
 
     /// The entry, and whether it is of a format before 6.
     fn read_stored(bytes: &[u8]) -> Result<(Self, bool), DecodeError> {
-        let read: Read = minicbor::decode(bytes).map_err(DecodeError)?;
+        let read: Read = decode_whole(bytes)?;
         let is_before_parts = read.operation.is_some();
         let message = |text| DecodeError(minicbor::decode::Error::message(text));
         let parts = match (read.operation, read.parts) {
@@ -597,6 +598,18 @@ fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     // A Vec takes every write, and the entities' own encoders have no failing case.
     let _: Result<(), _> = minicbor::encode(value, &mut bytes);
     bytes
+}
+
+/// Refuses what goes on behind its end: that is not what was written.
+fn decode_whole<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    let whole = decoder.decode().map_err(DecodeError)?;
+    if decoder.position() == bytes.len() {
+        return Ok(whole);
+    }
+    let message = "it goes on behind its end";
+    let error = minicbor::decode::Error::message(message).at(decoder.position());
+    Err(DecodeError(error))
 }
 
 /// Bytes of the log or of a record that this version can't read.

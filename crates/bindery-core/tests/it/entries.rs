@@ -236,6 +236,19 @@ fn an_unknown_kind_of_thing_is_refused_and_never_dropped() {
 }
 
 #[test]
+fn an_entry_or_a_change_with_more_behind_it_is_refused() {
+    for mut stored in golden(FORMAT_5).into_iter().chain(golden(FORMAT_6)) {
+        for change in Entry::decode(&stored).unwrap().changes {
+            let mut stored = change.encode();
+            stored.push(0);
+            assert!(Change::decode(&stored).is_err(), "{change:?}");
+        }
+        stored.push(0);
+        assert!(Entry::decode(&stored).is_err(), "{}", hex(&stored));
+    }
+}
+
+#[test]
 fn an_origin_that_this_version_has_no_name_for_is_kept() {
     let entry = of_format_6().remove(1);
     let origin: Origin = minicbor::decode(&[0x19, 0x01, 0x00]).unwrap();
