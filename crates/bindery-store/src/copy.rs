@@ -16,6 +16,7 @@ mod snapshot;
 mod verify;
 
 pub use self::file::{Backup, BackupError, BackupWriter};
+pub(crate) use self::file::{FrameWriter, encode};
 pub use self::import::Import;
 pub(crate) use self::import::Target;
 pub use self::snapshot::{DAMAGED_MAX, Snapshot};

@@ -15,7 +15,7 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 use sha2::{Digest as _, Sha256};
 
-use super::{ACCOUNT, AUDIT, BASE, Cell, Column, Part, table_of};
+use super::{ACCOUNT, AUDIT, BASE, Cell, Column, Part, ROWS_MAX, Table, table_of};
 use crate::StoreError;
 use crate::tables::checksum::NO_REVISION;
 
@@ -80,9 +80,7 @@ pub struct BackupWriter {
     path: PathBuf,
     // Declared before the file, whose lock is held for as long as the name is in use.
     draft: Draft,
-    file: BufWriter<File>,
-    hash: Sha256,
-    frames: u64,
+    frames: FrameWriter<BufWriter<File>>,
     payload: Vec<u8>,
 }
 
@@ -117,20 +115,16 @@ impl BackupWriter {
         }
         make_private(&file).map_err(io)?;
         file.set_len(0).map_err(io)?;
-        let mut writer = Self {
+        let frames = FrameWriter::begin(BufWriter::new(file), VERSION).map_err(io)?;
+        Ok(Self {
             path: path.to_owned(),
             draft: Draft {
                 path: draft,
                 is_kept: false,
             },
-            file: BufWriter::new(file),
-            hash: Sha256::new(),
-            frames: 0,
+            frames,
             payload: Vec::new(),
-        };
-        writer.put(MAGIC)?;
-        writer.put(&VERSION.to_be_bytes())?;
-        Ok(writer)
+        })
     }
 
     /// Writes one more part.
@@ -138,29 +132,26 @@ impl BackupWriter {
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
         // A Vec takes every write.
-        let _: Result<(), _> = encode(part, &mut payload);
-        self.frame(part.table.code, &payload)?;
-        self.frames += 1;
+        let _: Result<(), _> = encode(part, VERSION, &mut payload);
+        let written = self.frames.put_part(part.table.code, &payload);
+        written.map_err(|error| self.io(error))?;
         self.payload = payload;
         Ok(())
     }
 
     /// Has the backup on the disk, whole, and under its name.
-    pub fn finish(mut self) -> Result<(), BackupError> {
-        let frames = self.frames.to_be_bytes();
-        self.frame(END, &frames)?;
-        let digest = self.hash.clone().finalize();
-        self.put(&digest)?;
+    pub fn finish(self) -> Result<(), BackupError> {
         let Self {
             path,
             mut draft,
-            file,
+            frames,
             ..
         } = self;
         let io = |error| BackupError::Io {
             path: path.clone(),
             error,
         };
+        let file = frames.finish().map_err(io)?;
         let file = file.into_inner().map_err(|error| io(error.into_error()))?;
         file.sync_all().map_err(io)?;
         // Whole from here on, whatever becomes of its name.
@@ -173,11 +164,52 @@ impl BackupWriter {
             .map_err(io)
     }
 
-    fn frame(&mut self, code: u8, payload: &[u8]) -> Result<(), BackupError> {
+    fn io(&self, error: io::Error) -> BackupError {
+        BackupError::Io {
+            path: self.draft.path.clone(),
+            error,
+        }
+    }
+}
+
+/// Writes the frames of a backup, and everything that they are checked by.
+#[derive(Debug)]
+pub(crate) struct FrameWriter<W> {
+    to: W,
+    hash: Sha256,
+    parts: u64,
+}
+
+impl<W: Write> FrameWriter<W> {
+    pub(crate) fn begin(to: W, version: u32) -> io::Result<Self> {
+        let mut writer = Self {
+            to,
+            hash: Sha256::new(),
+            parts: 0,
+        };
+        writer.put(MAGIC)?;
+        writer.put(&version.to_be_bytes())?;
+        Ok(writer)
+    }
+
+    pub(crate) fn put_part(&mut self, code: u8, payload: &[u8]) -> io::Result<()> {
+        self.frame(code, payload)?;
+        self.parts += 1;
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        let parts = self.parts.to_be_bytes();
+        self.frame(END, &parts)?;
+        let digest = self.hash.clone().finalize();
+        self.put(&digest)?;
+        Ok(self.to)
+    }
+
+    fn frame(&mut self, code: u8, payload: &[u8]) -> io::Result<()> {
         let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         if length > FRAME_MAX {
-            let error = io::Error::other("a row is larger than a backup can hold");
-            return Err(self.io(error));
+            return Err(io::Error::other("a row is larger than a backup can hold"));
         }
         self.put(&[code])?;
         self.put(&length.to_be_bytes())?;
@@ -186,17 +218,9 @@ impl BackupWriter {
         self.put(&check[..CHECK])
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hash.update(bytes);
-        let written = self.file.write_all(bytes);
-        written.map_err(|error| self.io(error))
-    }
-
-    fn io(&self, error: io::Error) -> BackupError {
-        BackupError::Io {
-            path: self.draft.path.clone(),
-            error,
-        }
+        self.to.write_all(bytes)
     }
 }
 
@@ -255,9 +279,9 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 
 /// A backup that is being read, from its beginning.
 #[derive(Debug)]
-pub struct Backup {
+pub struct Backup<R = File> {
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<R>,
     hash: Sha256,
     /// How many bytes have been read.
     at: u64,
@@ -271,6 +295,19 @@ impl Backup {
             path: path.to_owned(),
             error,
         })?;
+        Self::read(path, file)
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> Result<u64, BackupError> {
+        let metadata = self.file.get_ref().metadata();
+        Ok(metadata.map_err(|error| self.io(error))?.len())
+    }
+}
+
+impl<R: Read> Backup<R> {
+    /// Begins to read what stands at this path.
+    pub(crate) fn read(path: &Path, file: R) -> Result<Self, BackupError> {
         let mut backup = Self {
             path: path.to_owned(),
             file: BufReader::with_capacity(128 * 1024, file),
@@ -297,12 +334,6 @@ impl Backup {
                 found,
             }),
         }
-    }
-
-    /// How many bytes it has.
-    pub fn bytes(&self) -> Result<u64, BackupError> {
-        let metadata = self.file.get_ref().metadata();
-        Ok(metadata.map_err(|error| self.io(error))?.len())
     }
 
     /// Hands over every part, and after each how many bytes are read. What is handed over is what was written up to there; all
@@ -398,11 +429,12 @@ impl Backup {
 
 type EncodeError = minicbor::encode::Error<std::convert::Infallible>;
 
-/// A sequence: the account, how many rows, and the cells of all of them.
-fn encode(part: &Part, into: &mut Vec<u8>) -> Result<(), EncodeError> {
+/// A sequence: the account, how many rows, and the cells of all of them, as this version has them.
+pub(crate) fn encode(part: &Part, version: u32, into: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let columns = columns(part.table, version);
     let mut encoder = Encoder::new(into);
     encoder.u32(part.account.0)?.u64(part.rows())?;
-    for cell in part.rows.iter().flatten() {
+    for cell in part.rows.iter().flat_map(|row| row.iter().take(columns)) {
         match cell {
             Cell::Integer(number) => encoder.i64(*number)?,
             Cell::Text(Some(text)) => encoder.str(text)?,
@@ -416,43 +448,60 @@ fn encode(part: &Part, into: &mut Vec<u8>) -> Result<(), EncodeError> {
 /// Reads [`encode`]; `None` if it can't have written that.
 fn decode(code: u8, payload: &[u8], version: u32) -> Option<Part> {
     let table = table_of(code)?;
+    let added = added_after(code, version);
+    let columns = columns(table, version);
     let mut decoder = Decoder::new(payload);
     let account = AccountId(decoder.u32().ok()?);
     let count = decoder.u64().ok()?;
+    // A row takes some fifty times the room of its bytes.
+    if count > u64::try_from(ROWS_MAX).ok()? {
+        return None;
+    }
     let mut rows = Vec::new();
     for _ in 0..count {
-        let added = added_after(code, version);
-        let columns = table.columns.iter().take(table.columns.len() - added.len());
-        let row: Option<Vec<Cell>> = columns
+        let row: Option<Vec<Cell>> = table.columns[..columns]
+            .iter()
             .map(|(_, column)| cell(*column, &mut decoder))
             .collect();
         let mut row = row?;
-        row.extend_from_slice(&added);
+        row.extend_from_slice(added);
         rows.push(row);
     }
-    (decoder.position() == payload.len()).then_some(Part {
+    let part = Part {
         account,
         table,
         rows,
         is_of_older_format: version < VERSION,
-    })
+    };
+    // CBOR has several ways to write one number.
+    let mut written = Vec::with_capacity(payload.len());
+    encode(&part, version, &mut written).ok()?;
+    (written == payload).then_some(part)
+}
+
+/// How many of its columns this table had in this version, the first ones.
+fn columns(table: &Table, version: u32) -> usize {
+    table.columns.len() - added_after(table.code, version).len()
 }
 
 /// What stands in the columns that a table got after this version.
-fn added_after(code: u8, version: u32) -> Vec<Cell> {
+fn added_after(code: u8, version: u32) -> &'static [Cell] {
+    static ADDED_TO_AUDIT: [Cell; 4] = [
+        Cell::Text(None),
+        Cell::Integer(0),
+        Cell::Text(None),
+        Cell::Integer(NO_REVISION),
+    ];
+    static ADDED_TO_ACCOUNT: [Cell; 2] = [Cell::Integer(0), Cell::Integer(0)];
+    static ADDED_TO_BASE: [Cell; 1] = [Cell::Integer(0)];
     if version >= 2 {
-        return Vec::new();
+        return &[];
     }
     match code {
-        AUDIT => vec![
-            Cell::Text(None),
-            Cell::Integer(0),
-            Cell::Text(None),
-            Cell::Integer(NO_REVISION),
-        ],
-        ACCOUNT => vec![Cell::Integer(0), Cell::Integer(0)],
-        BASE => vec![Cell::Integer(0)],
-        _ => Vec::new(),
+        AUDIT => &ADDED_TO_AUDIT,
+        ACCOUNT => &ADDED_TO_ACCOUNT,
+        BASE => &ADDED_TO_BASE,
+        _ => &[],
     }
 }
 
