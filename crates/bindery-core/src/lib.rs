@@ -22,6 +22,8 @@ pub mod command;
 pub mod credential;
 pub mod decision;
 pub mod explain;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod given;
 pub mod id;
 pub mod inquiry;

@@ -16,6 +16,8 @@ use bindery_core::time::Timestamp;
 
 pub mod conformance;
 pub mod copy;
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod record;

@@ -5,6 +5,7 @@ mod deletion;
 mod entries;
 mod example;
 mod explanations;
+mod fuzzing;
 mod one_revision;
 mod persons;
 mod searches;

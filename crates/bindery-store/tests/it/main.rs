@@ -7,6 +7,7 @@ mod damage;
 mod entries;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod format;
+mod fuzzing;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]

@@ -1,0 +1,6 @@
+//! Backups.
+#![no_main]
+
+use bindery_fuzz as _;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bindery_store::fuzzing::backups(bytes));
