@@ -27,8 +27,8 @@ mod pages;
 
 pub use aliases::{Aliases, AliasesError};
 pub(crate) use names::Names;
-pub(crate) use pages::Kept;
-use pages::{Keeper, Search, SearchKey, SearchPage};
+use pages::SearchPage;
+pub(crate) use pages::{Keeper, Kept, Search, SearchKey};
 
 /// `POST /access/v1/evaluation`.
 pub(crate) fn evaluation(call: &Call) -> Result<Decided, Problem> {

@@ -454,7 +454,7 @@ impl Call {
 }
 
 /// Bytes of a body that the audit log keeps.
-const AUDITED_TEXT_MAX: usize = 16 * 1024;
+pub(crate) const AUDITED_TEXT_MAX: usize = 16 * 1024;
 /// Bytes of a body that are looked at for that: escapes may take six times the room.
 const AUDITED_BYTES_READ: usize = 8 * AUDITED_TEXT_MAX;
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use bindery_core::id::IdKey;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -19,6 +20,25 @@ use crate::connection_table::ConnectionTable;
 use crate::framing::{Framing, Verdict};
 use crate::memory_budget::MemoryBudget;
 use crate::request_stream::{RequestStream, refusal};
+use crate::secret;
+
+mod bodies;
+mod tokens;
+
+pub use bodies::bodies;
+pub use tokens::tokens;
+
+const KEY: IdKey = IdKey::new([7; 16]);
+
+/// Nothing in it has the form of a key.
+fn assert_without_keys(text: &str) {
+    for (place, _) in text.match_indices(secret::PREFIX) {
+        let letters = &text[place + secret::PREFIX.len()..];
+        let end = letters.find(|c: char| !c.is_ascii_alphanumeric());
+        let count = end.unwrap_or(letters.len());
+        assert!(count < secret::LETTERS_MIN, "a key in {text}");
+    }
+}
 
 /// The bytes of a connection; the first says how many of the others come at once.
 ///

@@ -71,9 +71,10 @@ struct Action<'a> {
     name: Cow<'a, str>,
 }
 
+/// One question.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct One<'a> {
+pub(crate) struct One<'a> {
     #[serde(borrow)]
     subject: Object<Entity<'a>>,
     #[serde(borrow)]
@@ -94,9 +95,10 @@ struct Item<'a> {
     resource: Option<Object<Entity<'a>>>,
 }
 
+/// A batch of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Many<'a> {
+pub(crate) struct Many<'a> {
     #[serde(borrow, default, deserialize_with = "json::present")]
     subject: Option<Object<Entity<'a>>>,
     #[serde(borrow, default, deserialize_with = "json::present")]
@@ -105,6 +107,25 @@ struct Many<'a> {
     resource: Option<Object<Entity<'a>>>,
     #[serde(borrow)]
     evaluations: Vec<Object<Item<'a>>>,
+}
+
+impl One<'_> {
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        asked(&self.subject, &self.action, &self.resource)
+    }
+}
+
+impl Many<'_> {
+    /// Each question; nothing for one that lacks a part.
+    pub(crate) fn asked(&self) -> impl ExactSizeIterator<Item = Option<Asked<'_>>> {
+        self.evaluations.iter().map(|Object(item)| {
+            Some(asked(
+                item.subject.as_ref().or(self.subject.as_ref())?,
+                item.action.as_ref().or(self.action.as_ref())?,
+                item.resource.as_ref().or(self.resource.as_ref())?,
+            ))
+        })
+    }
 }
 
 impl Asking<'_> {
@@ -119,7 +140,7 @@ impl Asking<'_> {
 
     fn evaluate(&self, body: &[u8]) -> Option<Vec<u8>> {
         let Object(one): Object<One<'_>> = read(body)?;
-        let question = self.question(&one.subject, &one.action, &one.resource)?;
+        let question = self.question(&one.asked())?;
         let is_askable = self
             .state
             .may_ask(&self.context, question.principal, question.resource);
@@ -139,12 +160,8 @@ impl Asking<'_> {
         }
         let asks_about_everything = self.state.asks_about_everything(&self.context);
         let mut questions = Vec::with_capacity(many.evaluations.len());
-        for Object(item) in &many.evaluations {
-            let question = self.question(
-                item.subject.as_ref().or(many.subject.as_ref())?,
-                item.action.as_ref().or(many.action.as_ref())?,
-                item.resource.as_ref().or(many.resource.as_ref())?,
-            )?;
+        for asked in many.asked() {
+            let question = self.question(&asked?)?;
             let is_askable = asks_about_everything
                 || self
                     .state
@@ -174,27 +191,30 @@ impl Asking<'_> {
     }
 
     /// `None` also for a permission that there isn't.
-    fn question(
-        &self,
-        Object(subject): &Object<Entity<'_>>,
-        Object(action): &Object<Action<'_>>,
-        Object(resource): &Object<Entity<'_>>,
-    ) -> Option<Question> {
+    fn question(&self, asked: &Asked<'_>) -> Option<Question> {
         let names = Names {
             aliases: self.aliases,
             state: self.state,
         };
-        let inquiry: Inquiry<'_> = names.inquiry(&Asked {
-            subject: named(subject),
-            action: NamedAction {
-                name: &action.name,
-                properties: None,
-            },
-            resource: named(resource),
-            context: None,
-        });
+        let inquiry: Inquiry<'_> = names.inquiry(asked);
         debug_assert_eq!(inquiry.attributes, Attributes::default());
         inquiry.question()
+    }
+}
+
+fn asked<'a>(
+    Object(subject): &'a Object<Entity<'_>>,
+    Object(action): &'a Object<Action<'_>>,
+    Object(resource): &'a Object<Entity<'_>>,
+) -> Asked<'a> {
+    Asked {
+        subject: named(subject),
+        action: NamedAction {
+            name: &action.name,
+            properties: None,
+        },
+        resource: named(resource),
+        context: None,
     }
 }
 
@@ -208,7 +228,7 @@ fn named<'a>(entity: &'a Entity<'_>) -> Named<'a> {
 
 /// Fails for anything that isn't exactly of this form; why, the handlers find out. That a body is UTF-8 is found out at once: for
 /// each of its strings by itself it is a fifth of all that reading takes.
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
 }
 

@@ -56,6 +56,11 @@ impl Operation {
         matches!(self.handler, Handler::Changes(_))
     }
 
+    /// Whether it reads a body.
+    pub(crate) fn has_body(&self) -> bool {
+        self.body != Body::Empty
+    }
+
     /// How many JSON values its body may have.
     pub(crate) fn values_max(&self) -> usize {
         match self.id {

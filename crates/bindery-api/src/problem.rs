@@ -562,7 +562,7 @@ impl From<ExecuteError> for Problem {
 }
 
 /// Bytes of a detail: whoever sends a long name gets it back cut.
-const DETAIL_MAX: usize = 1000;
+pub(crate) const DETAIL_MAX: usize = 1000;
 
 fn shorten(mut detail: String) -> String {
     if detail.len() > DETAIL_MAX {

@@ -12,7 +12,7 @@ pub(crate) const PREFIX: &str = "ak-";
 /// Letters after the prefix of a key made here: 238 random bits.
 const LETTERS: usize = 40;
 /// The fewest that a given key may have: 190 bits.
-const LETTERS_MIN: usize = 32;
+pub(crate) const LETTERS_MIN: usize = 32;
 /// More than any key has; what is longer isn't hashed.
 const LETTERS_MAX: usize = 256;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

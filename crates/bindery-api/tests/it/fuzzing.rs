@@ -21,3 +21,13 @@ fn run(target: &str, fuzz: fn(&[u8])) {
 fn hyper_finds_the_requests_of_the_corpus_where_they_were_delimited() {
     run("requests", bindery_api::fuzzing::requests);
 }
+
+#[test]
+fn every_body_of_the_corpus_is_read_as_the_same_in_another_spelling() {
+    run("bodies", bindery_api::fuzzing::bodies);
+}
+
+#[test]
+fn no_token_of_the_corpus_is_accepted_unless_it_was_given_out() {
+    run("tokens", bindery_api::fuzzing::tokens);
+}

@@ -1,0 +1,6 @@
+//! Bodies of requests.
+#![no_main]
+
+use bindery_fuzz as _;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bindery_api::fuzzing::bodies(bytes));
