@@ -1,4 +1,6 @@
 //! The bytes of a connection.
 #![no_main]
 
+use bindery_fuzz as _;
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bindery_api::fuzzing::requests(bytes));

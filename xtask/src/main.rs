@@ -13,6 +13,7 @@ mod book;
 mod ci;
 mod codegen;
 mod flood;
+mod fuzz;
 mod instructions;
 mod postgres;
 mod repeat;
@@ -107,6 +108,8 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Run every fuzz target for some minutes, and name the input that failed; needs cargo-fuzz and a nightly toolchain.
+    Fuzz(fuzz::Arguments),
     /// Make the tables of bindery-core and the reference pages in docs/ from the tables in contract/.
     Codegen {
         /// Only say whether they are stale.
@@ -146,6 +149,7 @@ fn run_task(task: Task) -> Result<()> {
             seconds,
             only,
         } => flood::run_all(root, connections, seconds, only.as_deref()),
+        Task::Fuzz(arguments) => fuzz::run_all(root, &arguments),
         Task::Codegen { check } => codegen::run(root, check),
     }
 }
