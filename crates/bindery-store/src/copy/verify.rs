@@ -248,9 +248,10 @@ impl Checked {
         }
         // The oldest may be forgotten, and none in between.
         if let Some((before, _)) = self.last_audit
-            && number != before + 1
+            && before.checked_add(1) != Some(number)
         {
-            return wrong(format!("audit entry {} is missing", before + 1));
+            let missing = before.saturating_add(1);
+            return wrong(format!("audit entry {missing} is missing"));
         }
         self.last_audit = Some((number, latest));
         self.audit += 1;
