@@ -73,7 +73,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Damage a SQLite store by seed, in rows and in bytes, and hold every answer and `verify` against the undamaged store.
+    /// Damage a store on SQLite and one on PostgreSQL by seed, in rows, indexes and bytes, and hold every answer and `verify` against the
+    /// undamaged store.
     Damage {
         /// How many damages of each sort.
         #[arg(long, default_value_t = 2000)]

@@ -116,11 +116,13 @@ pub(crate) fn walk(root: &Path, arguments: &[String]) -> Result<()> {
     run(command.args(arguments))
 }
 
-/// Runs the damage tests of the store, each with so many seeds.
+/// Runs the damage tests of both stores, each with so many damages. Each says in one line what came of them.
 pub(crate) fn damage(root: &Path, count: u32) -> Result<()> {
-    let arguments = ["test", "--package", "bindery-store", "--test", "it"];
+    let postgres = Postgres::start(root)?;
+    let arguments = ["test", "--package", "bindery-store"];
     let mut command = cargo(root, &arguments);
-    command.args(["--", "damage::"]);
+    command.args(["--test", "it", "--", "damage::"]);
+    command.env(postgres::VARIABLE, &postgres.url);
     run(command.env("BINDERY_DAMAGE", count.to_string()))
 }
 

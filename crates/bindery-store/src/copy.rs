@@ -15,11 +15,11 @@ mod import;
 mod snapshot;
 mod verify;
 
-pub use self::file::{Backup, BackupError, BackupWriter};
+pub use self::file::{Backup, BackupError, BackupWriter, Mark};
 pub(crate) use self::file::{FrameWriter, encode};
 pub use self::import::Import;
 pub(crate) use self::import::Target;
-pub use self::snapshot::{DAMAGED_MAX, Snapshot};
+pub use self::snapshot::{DAMAGED_MAX, Damage, Report, Snapshot};
 pub(crate) use self::snapshot::{each_checked_page, each_page};
 pub use self::verify::{Discrepancy, Verified, Verifier};
 

@@ -30,8 +30,14 @@ pub use tables::time_repair::{RepairedTime, TimeRepairOrder};
 
 /// A store of any number of accounts, each with a log, revisions and an audit log of its own.
 pub trait Store: Send + Sync + 'static {
-    /// Every account, by number.
+    /// Every account whose row is whole, by number; [`Store::damaged_accounts`] has the others.
     fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    /// What is wrong with the rows of accounts that [`Store::accounts`] leaves out: each error names one. As it stands here, of a store
+    /// that is never damaged.
+    fn damaged_accounts(&self) -> Result<Vec<StoreError>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// How far every account has come, by number: what a follower asks now and then, whatever it has heard.
     fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError>;

@@ -2,7 +2,8 @@
 //!
 //! What it shares with SQLite is in `tables`; what is PostgreSQL's own is here: where the database is and how the way there
 //! is protected (`address`), connections that can break at any moment (`connection`, `pool`), taking an account's row and
-//! writing a batch in two round trips (`append`), nodes that start at once (`migrate`) and hear of each other (`listen`).
+//! writing a batch in two round trips (`append`), nodes that start at once (`migrate`) and hear of each other (`listen`), and
+//! damaged indexes (`inspect`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +37,7 @@ mod address;
 mod append;
 mod connection;
 mod copy;
+mod inspect;
 mod listen;
 mod migrate;
 mod pool;
@@ -210,7 +212,17 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.read(|connection| read::accounts(connection))
+        let (accounts, _) = self.read(|connection| read::accounts(connection))?;
+        Ok(accounts)
+    }
+
+    fn damaged_accounts(&self) -> Result<Vec<StoreError>, StoreError> {
+        let (_, damaged) = self.read(|connection| read::accounts(connection))?;
+        let damaged = damaged.into_iter();
+        let place = &self.address.place;
+        Ok(damaged
+            .map(|what| Failure::Damaged(what).at(place))
+            .collect())
     }
 
     fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {

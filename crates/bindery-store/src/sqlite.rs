@@ -118,7 +118,18 @@ fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
 
 impl Store for SqliteStore {
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        read::accounts(&mut &*self.reader()).map_err(|failure| failure.at(&self.place))
+        let found = read::accounts(&mut &*self.reader());
+        let (accounts, _) = found.map_err(|failure| failure.at(&self.place))?;
+        Ok(accounts)
+    }
+
+    fn damaged_accounts(&self) -> Result<Vec<StoreError>, StoreError> {
+        let found = read::accounts(&mut &*self.reader());
+        let (_, damaged) = found.map_err(|failure| failure.at(&self.place))?;
+        let damaged = damaged.into_iter();
+        Ok(damaged
+            .map(|what| Failure::Damaged(what).at(&self.place))
+            .collect())
     }
 
     fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {

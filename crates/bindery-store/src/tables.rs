@@ -41,6 +41,11 @@ pub(crate) trait Database {
     fn inspect(&mut self) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
+
+    /// Makes a transaction that only looks usable again after a statement failed in it.
+    fn recover(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// What is done with each row of a query.

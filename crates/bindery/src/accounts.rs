@@ -131,7 +131,12 @@ pub(crate) fn run_account(command: &AccountCommand) -> Result<()> {
                 let revision = heads.get(&account.id).copied().unwrap_or_default().revision;
                 say(&format!("{number}\t{revision}\t{}", account.name))?;
             }
-            Ok(())
+            let damaged = store.damaged_accounts()?;
+            if damaged.is_empty() {
+                return Ok(());
+            }
+            let lines: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+            bail!("accounts that are not listed:\n  {}", lines.join("\n  "))
         }
         AccountCommand::Quota(command) => run_quota(command),
         AccountCommand::RepairTime(arguments) => repair_time::run(arguments),

@@ -62,7 +62,9 @@ impl Founder {
 pub(crate) fn next_account(node: &Node) -> Result<AccountId> {
     let heads = node.store().heads()?;
     let AccountId(last) = heads.last().map_or(AccountId(0), |(id, _)| *id);
-    Ok(AccountId(last + 1))
+    let next = last.checked_add(1);
+    let next = next.context("there is no number left for another account; `bindery verify` says whether a row is damaged")?;
+    Ok(AccountId(next))
 }
 
 /// Makes the account with this number, and its admin. Fails if another process has made it.

@@ -11,7 +11,7 @@ use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_core::time_repair::{End, EndOf};
 use bindery_node::{CLOCK_AHEAD_MAX, Clock};
-use bindery_store::{RepairedTime, TimeRepairOrder};
+use bindery_store::{RepairedTime, StoreError, TimeRepairOrder};
 
 use crate::hold::Hold;
 use crate::store::{self, Place};
@@ -44,11 +44,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let now = Clock::system().now();
     let latest = arguments.latest.unwrap_or(now);
     let mut snapshot = place.snapshot()?;
-    let accounts = snapshot.accounts()?;
-    let found = accounts.into_iter().find(|one| one.id == account);
-    let found = found.with_context(|| {
-        let AccountId(number) = account;
-        format!("there is no account {number}; `bindery account list` shows which there are")
+    let found = snapshot.account(account).map_err(|error| match error {
+        StoreError::NoAccount(AccountId(number)) => {
+            anyhow!("there is no account {number}; `bindery account list` shows which there are")
+        }
+        other => other.into(),
     })?;
     check_latest(latest, now, found.created_at)?;
     check_clock(&place, latest)?;

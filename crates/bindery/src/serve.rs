@@ -155,6 +155,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn node(runtime: &Runtime, arguments: &Arguments, given_key: Option<&KeyText>) -> Result<Node> {
     let store = arguments.store.open()?;
     let node = open::node(store)?;
+    for error in node.store().damaged_accounts()? {
+        tracing::error!(%error, "an account is damaged and can't be loaded; the others are served");
+    }
     // Servers that share a new database may start at once.
     let is_others = |made: &Result<()>| made.as_ref().is_err_and(open::others_were_first);
     let mut made = make_first_account(&node, runtime, arguments, given_key);
@@ -346,7 +349,16 @@ fn make_first_account(
     let heads = node.store().heads()?;
     // The first change of an account is the one that gives it its admin.
     let unfinished = match heads.first() {
-        Some((id, head)) if head.revision == Revision(0) => Some(node.load(*id)?),
+        Some((id, head)) if head.revision == Revision(0) => match node.load(*id) {
+            Ok(account) if account.snapshot().revision() == Revision(0) => Some(account),
+            Ok(_) => None,
+            Err(error) if heads.len() == 1 => return Err(error.into()),
+            // Its row may be damaged, which keeps the others from nothing.
+            Err(error) => {
+                tracing::error!(%error, account = id.0, "failed to load an account");
+                None
+            }
+        },
         _ => None,
     };
     if !heads.is_empty() && unfinished.is_none() {

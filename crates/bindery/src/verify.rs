@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use bindery_core::id::AccountId;
-use bindery_store::copy::{Backup, DAMAGED_MAX, Verified, Verifier};
+use bindery_store::copy::{Backup, DAMAGED_MAX, Report, Verified, Verifier};
 
 use crate::progress::Progress;
 use crate::store::{self, Place};
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let verified = match arguments.store.backup() {
+    let Report { verified, damaged } = match arguments.store.backup() {
         Some(file) => of_backup(file)?,
         None => of_store(&arguments.store.place()?)?,
     };
@@ -36,34 +36,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         )
         .context("stdout is closed")?;
     }
-    Ok(())
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let more = if damaged.len() < DAMAGED_MAX {
+        ""
+    } else {
+        "; there may be more"
+    };
+    let lines: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+    bail!("damaged{more}:\n  {}", lines.join("\n  "))
 }
 
-fn of_store(place: &Place) -> Result<Vec<Verified>> {
+fn of_store(place: &Place) -> Result<Report> {
     let mut snapshot = place.snapshot()?;
-    let damaged = snapshot.damaged()?;
-    if !damaged.is_empty() {
-        let more = if damaged.len() < DAMAGED_MAX {
-            ""
-        } else {
-            "; there may be more"
-        };
-        bail!("damaged{more}:\n  {}", damaged.join("\n  "));
-    }
     let progress = Progress::of_rows("verify", snapshot.rows_about(None)?);
-    let mut verifier = Verifier::default();
-    snapshot.each(None, &mut |part| {
-        progress.add(part.rows());
-        anyhow::Ok(verifier.take(part)?)
-    })?;
-    let found = verifier.finish()?;
-    match snapshot.mislead()? {
-        None => Ok(found),
-        Some(discrepancy) => Err(discrepancy.into()),
-    }
+    Ok(snapshot.verify(&mut |rows| progress.add(rows))?)
 }
 
-fn of_backup(file: &Path) -> Result<Vec<Verified>> {
+fn of_backup(file: &Path) -> Result<Report> {
     let backup = Backup::open(file)?;
     let progress = Progress::of_bytes("verify", backup.bytes()?);
     let mut verifier = Verifier::default();
@@ -71,5 +62,8 @@ fn of_backup(file: &Path) -> Result<Vec<Verified>> {
         progress.reach(at);
         anyhow::Ok(verifier.take(part)?)
     })?;
-    Ok(verifier.finish()?)
+    Ok(Report {
+        verified: verifier.finish()?,
+        damaged: Vec::new(),
+    })
 }

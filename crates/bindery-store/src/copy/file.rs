@@ -7,7 +7,7 @@
 //! bytes first.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bindery_core::id::AccountId;
@@ -139,6 +139,18 @@ impl BackupWriter {
         Ok(())
     }
 
+    /// Where it has come to, for [`BackupWriter::go_back`].
+    pub fn mark(&mut self) -> Result<Mark, BackupError> {
+        let mark = self.frames.mark();
+        mark.map_err(|error| self.io(error))
+    }
+
+    /// Takes back everything that was written after a mark: what it was copied from turned out to be damaged.
+    pub fn go_back(&mut self, mark: Mark) -> Result<(), BackupError> {
+        let gone = self.frames.go_back(mark);
+        gone.map_err(|error| self.io(error))
+    }
+
     /// Has the backup on the disk, whole, and under its name.
     pub fn finish(self) -> Result<(), BackupError> {
         let Self {
@@ -222,6 +234,32 @@ impl<W: Write> FrameWriter<W> {
         self.hash.update(bytes);
         self.to.write_all(bytes)
     }
+}
+
+impl FrameWriter<BufWriter<File>> {
+    fn mark(&mut self) -> io::Result<Mark> {
+        Ok(Mark {
+            length: self.to.stream_position()?,
+            hash: self.hash.clone(),
+            parts: self.parts,
+        })
+    }
+
+    fn go_back(&mut self, mark: Mark) -> io::Result<()> {
+        self.to.seek(SeekFrom::Start(mark.length))?;
+        self.to.get_ref().set_len(mark.length)?;
+        self.hash = mark.hash;
+        self.parts = mark.parts;
+        Ok(())
+    }
+}
+
+/// A place in a backup that is being written.
+#[derive(Debug)]
+pub struct Mark {
+    length: u64,
+    hash: Sha256,
+    parts: u64,
 }
 
 /// The name of a backup before it is whole.

@@ -298,6 +298,9 @@ impl Connection {
         if is_over {
             self.health = Health::Lost;
         }
+        if code.is_some_and(is_damage) {
+            return Failure::Damaged(one_line(&error));
+        }
         let cause = Cause::from(one_line(&error));
         if is_taken {
             Failure::Taken(cause)
@@ -319,6 +322,14 @@ impl Drop for Connection {
 impl Database for Connection {
     fn type_of_bytes(&self) -> &'static str {
         "BYTEA"
+    }
+
+    fn inspect(&mut self) -> Result<Vec<String>, Failure> {
+        super::inspect::inspect(self)
+    }
+
+    fn recover(&mut self) -> Result<(), Failure> {
+        self.batch("ROLLBACK TO SAVEPOINT look")
     }
 
     fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure> {
@@ -508,6 +519,11 @@ fn is_rolled_back(code: &SqlState) -> bool {
 /// What is written breaks a rule of the tables, and would break it again: a constraint, or a value that no column holds.
 fn is_constraint(code: &SqlState) -> bool {
     code.code().starts_with("23") || code.code().starts_with("22")
+}
+
+/// The database says that a table or an index of it is damaged.
+fn is_damage(code: &SqlState) -> bool {
+    code == &SqlState::DATA_CORRUPTED || code == &SqlState::INDEX_CORRUPTED
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {

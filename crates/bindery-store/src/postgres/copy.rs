@@ -33,6 +33,8 @@ pub(super) fn snapshot(address: &Address) -> Result<Snapshot, OpenError> {
             super::BEGIN_AT_ONCE
         ))?;
         let format = migrate::found(&mut connection)?;
+        // Where a look goes on after it found damage.
+        connection.batch("SAVEPOINT look")?;
         Ok((connection, format))
     });
     let (connection, format) = looked.map_err(|failure| failure.at(place))?;

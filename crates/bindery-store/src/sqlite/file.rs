@@ -259,7 +259,7 @@ impl Draft {
         let database = data_dir.join(DATABASE);
         if database.exists() {
             let store = open_locked(data_dir, lock)?;
-            if !store.accounts()?.is_empty() {
+            if !store.heads()?.is_empty() || !store.damaged_accounts()?.is_empty() {
                 return Err(StoreError::NotEmpty(data_dir.display().to_string()));
             }
             let SqliteStore {

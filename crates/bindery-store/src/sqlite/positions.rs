@@ -14,7 +14,7 @@ use bindery_core::id::{AccountId, Revision};
 use crate::StoreError;
 use crate::tables::checksum::Checksum;
 use crate::tables::read::{self, Head};
-use crate::tables::{Database, Failure, batch_of, bounded};
+use crate::tables::{Database, Failure, Value, batch_of, bounded};
 
 /// The file in the data directory. Deleting it accepts the store as it is.
 pub(super) const POSITIONS: &str = "bindery.positions";
@@ -105,6 +105,10 @@ impl Notes {
         for note in notes.filter_map(|(number, slot)| Note::decode(AccountId(number), slot)) {
             let (found, found_audit) = match read::head(database, note.account) {
                 Ok(head) if note.is_ahead_of(&head) => (head.position.revision, head.audit),
+                // Nor does one that is missing, if what belongs to it is there.
+                Err(Failure::NoAccount(_)) if log_reaches(database, note).unwrap_or(true) => {
+                    continue;
+                }
                 Err(Failure::NoAccount(_)) => (Revision(0), 0),
                 // A row that is damaged says nothing about the others: loading its account is refused.
                 Ok(_) | Err(Failure::Damaged(_)) => continue,
@@ -121,6 +125,22 @@ impl Notes {
         }
         Ok(())
     }
+}
+
+/// Whether the log of an account goes as far as its note.
+fn log_reaches(database: &mut dyn Database, note: Note) -> Result<bool, Failure> {
+    let mut reaches = false;
+    for sql in [
+        "SELECT 1 FROM log WHERE account = $1 AND revision >= $2 LIMIT 1",
+        "SELECT 1 FROM base WHERE account = $1 AND revision >= $2 LIMIT 1",
+    ] {
+        let values = [note.account.into(), Value::Integer(note.revision)];
+        database.query(sql, &values, &mut |_| {
+            reaches = true;
+            Ok(())
+        })?;
+    }
+    Ok(reaches)
 }
 
 impl Note {

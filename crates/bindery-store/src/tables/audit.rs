@@ -35,7 +35,11 @@ pub(crate) fn forget(
     ];
     database.query(&sql, &values, &mut |row| {
         check(account, row)?;
-        last = Some(row.integer(0)?);
+        // A damaged index says of young entries that they are old.
+        if row.integer(3)? >= before.as_millis() {
+            return Err(misled(account));
+        }
+        last = last.max(Some(row.integer(0)?));
         Ok(())
     })?;
     let Some(last) = last else {
@@ -61,7 +65,17 @@ pub(crate) fn find(
     let (sql, values) = statement(account, query);
     let mut found = Vec::new();
     database.query(&sql, &values, &mut |row| {
-        found.push(read(account, row)?);
+        let one = read(account, row)?;
+        // What an index says of an entry is not what the entry says, if the index is damaged.
+        let is_next = match (found.last(), query.before) {
+            (Some((last, _)), _) => one.0 < *last,
+            (None, Some(before)) => one.0 < before,
+            (None, None) => true,
+        };
+        if !is_next || !matches(query, row)? {
+            return Err(misled(account));
+        }
+        found.push(one);
         Ok(())
     })?;
     let ends = check_ends(database, account)?;
@@ -70,8 +84,11 @@ pub(crate) fn find(
 }
 
 /// The numbers of the first and last entry that must be there, by the account's row; the first is behind the last if none must.
-/// Refuses a log that doesn't have them. An account that isn't there is told as well.
-fn check_ends(database: &mut dyn Database, account: AccountId) -> Result<(i64, i64), Failure> {
+/// Refuses a log that doesn't have them, or has more. An account that isn't there is told as well.
+pub(crate) fn check_ends(
+    database: &mut dyn Database,
+    account: AccountId,
+) -> Result<(i64, i64), Failure> {
     let (oldest, newest) = said_ends(database, account)?;
     let (first, last) = found_ends(database, account)?;
     if let Some(last) = last
@@ -82,31 +99,24 @@ fn check_ends(database: &mut dyn Database, account: AccountId) -> Result<(i64, i
             account.0
         )));
     }
-    if oldest > newest {
-        // All of them are forgotten.
-        return Ok((oldest, newest));
+    if oldest <= newest {
+        if first.is_none_or(|first| first > oldest) {
+            return Err(missing(account, oldest));
+        }
+        if last.is_none_or(|last| last < newest) {
+            return Err(missing(account, newest));
+        }
     }
-    if first.is_none_or(|first| first > oldest) {
-        return Err(missing(account, oldest));
-    }
-    if last.is_none_or(|last| last < newest) {
-        return Err(missing(account, newest));
+    let first = first.unwrap_or(newest.saturating_add(1));
+    if first != oldest {
+        // An entry that was forgotten is back, or the account's row says that more were forgotten.
+        return Err(Failure::Damaged(format!(
+            "the audit log of account {} begins with entry {first} and should begin with entry {oldest}: the row of the account in \
+            table `account` is damaged, or table `audit`",
+            account.0
+        )));
     }
     Ok((oldest, newest))
-}
-
-/// The same for `verify`, which takes what the account's row says for damaged as well.
-pub(crate) fn verify_ends(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
-    check_ends(database, account)?;
-    let (oldest, newest) = said_ends(database, account)?;
-    let (first, _) = found_ends(database, account)?;
-    if first.unwrap_or(newest.saturating_add(1)) == oldest {
-        return Ok(());
-    }
-    Err(Failure::Damaged(format!(
-        "the audit log of account {} should begin with entry {oldest} and doesn't: the row of the account in table `account` is damaged",
-        account.0
-    )))
 }
 
 fn said_ends(database: &mut dyn Database, account: AccountId) -> Result<(i64, i64), Failure> {
@@ -209,7 +219,7 @@ fn first_by_time(
     })?;
     match latest {
         None => Err(missing(account, first - 1)),
-        Some(latest) if latest >= query.from.as_millis() => Err(lacking(account)),
+        Some(latest) if latest >= query.from.as_millis() => Err(misled(account)),
         Some(_) => Ok(first),
     }
 }
@@ -246,7 +256,7 @@ fn count(
         return Err(first_gap(database, account, (oldest, newest))?);
     }
     if usize::try_from(counted.1) != Ok(between(found, (oldest, newest))) {
-        return Err(lacking(account));
+        return Err(misled(account));
     }
     Ok(())
 }
@@ -315,14 +325,14 @@ fn check_rows(
         return Err(missing(account, expected));
     }
     if matching != between(found, (oldest, newest)) {
-        return Err(lacking(account));
+        return Err(misled(account));
     }
     Ok(())
 }
 
-fn lacking(AccountId(account): AccountId) -> Failure {
+fn misled(AccountId(account): AccountId) -> Failure {
     Failure::Damaged(format!(
-        "an index of table `audit` doesn't have all entries of account {account}, or has some twice: rebuild it"
+        "an index of table `audit` leads to other entries of account {account} than it should: rebuild it (`REINDEX`)"
     ))
 }
 

@@ -71,6 +71,7 @@ fn read_all(
 ) -> Result<i64, Failure> {
     let mut content = 0;
     for (kind, stored) in KINDS {
+        let mut last = None;
         database.query(
             source.records,
             &[account.into(), Value::Integer(stored.into())],
@@ -86,6 +87,11 @@ fn read_all(
                         )
                     })
                 })?;
+                // A row that comes twice would take itself out of the content.
+                if last.is_some_and(|last| last >= number_stored) {
+                    return Err(misordered(table, account, (kind, number_stored)));
+                }
+                last = Some(number_stored);
                 content ^= checksum::check_row(
                     (source.record)(account, (kind_stored, number_stored), row),
                     row.integer(2),
@@ -96,6 +102,15 @@ fn read_all(
         )?;
     }
     Ok(content)
+}
+
+/// The database says that these rows are sorted by a unique key.
+#[cold]
+fn misordered(table: &str, AccountId(account): AccountId, (kind, number): (Kind, i64)) -> Failure {
+    let noun = kind.noun();
+    Failure::Damaged(format!(
+        "{noun} {number} of account {account} is in table `{table}` twice, or an index of the table is damaged: rebuild it (`REINDEX`)"
+    ))
 }
 
 fn issued(

@@ -1,5 +1,7 @@
 //! What is read from the tables: accounts, the current state, the log.
 
+use std::collections::BTreeMap;
+
 use bindery_core::audit::AuditEntry;
 use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::{AccountId, ApiKeyId, Kind, Revision};
@@ -10,7 +12,7 @@ use bindery_core::time::Timestamp;
 use super::base::explain_gap;
 use super::checksum::{self, Checksum};
 use super::fold::{Source, fold};
-use super::{Database, Failure, Row, Value, batch_of, bounded, number, position, secrets};
+use super::{Database, Failure, Row, TakeRow, Value, batch_of, bounded, number, position, secrets};
 use crate::Batch;
 use crate::copy;
 use crate::record::kind_of;
@@ -116,32 +118,105 @@ pub(crate) fn head(database: &mut dyn Database, account: AccountId) -> Result<He
     head.ok_or(Failure::NoAccount(account))
 }
 
-/// A hint where to look: whatever is answered is read from rows that are checked.
+/// A hint where to look: whatever is answered is read from rows that are checked. A row that is damaged keeps no other one out: it
+/// counts as being at revision 0 if that is what is damaged, and is left out if its number is.
+///
+/// Read from the table itself (no index has `id + 0`): an index that lacks an account would hide it.
 pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, LogPosition)>, Failure> {
-    let mut heads = Vec::new();
-    let sql = "SELECT id, revision, batch FROM account ORDER BY id";
+    let mut heads = BTreeMap::new();
+    let sql = "SELECT id, revision, batch FROM account ORDER BY id + 0";
     database.query(sql, &[], &mut |row| {
-        let account = AccountId(number(row, 0)?);
-        heads.push((account, position(row, 1, 2)?));
+        if let Ok(id) = number(row, 0) {
+            let position = position(row, 1, 2).unwrap_or_default();
+            heads.insert(AccountId(id), position);
+        }
         Ok(())
     })?;
-    Ok(heads)
+    Ok(heads.into_iter().collect())
 }
 
-pub(crate) fn accounts(database: &mut dyn Database) -> Result<Vec<Account>, Failure> {
-    let mut accounts = Vec::new();
+/// The accounts whose rows are whole, and in words what is wrong with the rows of the others. Read from the table itself, like
+/// [`heads`].
+pub(crate) fn accounts(
+    database: &mut dyn Database,
+) -> Result<(Vec<Account>, Vec<String>), Failure> {
+    let (mut accounts, mut damaged) = (BTreeMap::new(), Vec::new());
     database.query(
-        "SELECT revision, latest, audit_head, newest_audit, batch, content, checksum, body, id
-        FROM account ORDER BY id",
+        "SELECT revision, latest, audit_head, newest_audit, batch, content, checksum, body, id,
+            COALESCE(
+                (SELECT MAX(log.revision) FROM log WHERE log.account = account.id),
+                (SELECT base.revision FROM base WHERE base.account = account.id),
+                revision
+            )
+        FROM account ORDER BY id + 0",
         &[],
         &mut |row| {
-            let account = AccountId(number(row, 8)?);
-            let head = Head::read(account, row)?;
-            accounts.push(decode_account(account.0, &head.body)?);
+            match account(row) {
+                Ok(one) if accounts.contains_key(&one.id) => damaged.push(format!(
+                    "the row of account {} is in table `account` twice",
+                    one.id.0
+                )),
+                Ok(one) => {
+                    accounts.insert(one.id, one);
+                }
+                Err(Failure::Damaged(what)) => damaged.push(what),
+                Err(other) => return Err(other),
+            }
             Ok(())
         },
     )?;
-    Ok(accounts)
+    missing_accounts(database, &mut damaged)?;
+    Ok((accounts.into_values().collect(), damaged))
+}
+
+fn account(row: &dyn Row) -> Result<Account, Failure> {
+    let id = row.integer(8)?;
+    let id = u32::try_from(id).map_err(|_| {
+        Failure::Damaged(format!(
+            "the row of account {id} in table `account` was altered: no account has this number"
+        ))
+    })?;
+    let head = Head::read(AccountId(id), row)?;
+    let (revision, newest) = (row.integer(0)?, row.integer(9)?);
+    if revision != newest {
+        return Err(Failure::Damaged(format!(
+            "the row of account {id} in table `account` is at revision {revision}, and the log ends at {newest}: one of both is damaged \
+            or out of date"
+        )));
+    }
+    decode_account(id, &head.body)
+}
+
+/// Accounts that have a log and no row. Every account has one from its first change on, or a base.
+fn missing_accounts(database: &mut dyn Database, damaged: &mut Vec<String>) -> Result<(), Failure> {
+    for table in ["log", "base"] {
+        each_without_row(database, table, &mut |row| {
+            damaged.push(format!(
+                "the row of account {} is missing from table `account`, and table `{table}` has rows of it",
+                row.integer(0)?
+            ));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Finds the accounts of which a table has rows and table `account` has none. Goes from one account to the next, and not from row to row.
+pub(crate) fn each_without_row(
+    database: &mut dyn Database,
+    table: &str,
+    take: TakeRow<'_>,
+) -> Result<(), Failure> {
+    let sql = format!(
+        "WITH RECURSIVE found (account) AS (
+            SELECT MIN(account) FROM {table}
+            UNION ALL
+            SELECT (SELECT MIN({table}.account) FROM {table} WHERE {table}.account > found.account)
+            FROM found WHERE found.account IS NOT NULL
+        )
+        SELECT account FROM found WHERE account IS NOT NULL AND account NOT IN (SELECT id FROM account)"
+    );
+    database.query(&sql, &[], take)
 }
 
 /// The state from the current records. The caller holds a transaction that sees one moment, so it is the state of one
@@ -223,6 +298,7 @@ fn stray(
         }
         Err(other) => return Err(other),
     };
+    let mut expected = issued(database, "base_issued", account)?;
     while made.revision() < state.revision() {
         let entries = changes_since(database, account, made.position(), LOG_PAGE)?;
         if entries.is_empty() {
@@ -235,14 +311,46 @@ fn stray(
         for entry in &entries {
             made.advance(entry);
         }
+        let put = super::append::issued(&entries);
+        for (kind, number) in put.map_err(|error| Failure::Damaged(error.to_string()))? {
+            let (kind, number) = (i64::from(kind), i64::from(number));
+            let known = expected.entry(kind).or_insert(number);
+            *known = number.max(*known);
+        }
     }
-    let what = match state.difference(&made) {
+    let difference = match state.difference(&made) {
+        // A number that the records have as well is no difference of states.
+        None => other_number(&expected, &issued(database, "issued", account)?),
+        difference => difference,
+    };
+    let what = match difference {
         Some(difference) => difference_in_words(difference),
         None => secrets::misleading(database, account)?.unwrap_or_else(|| {
             "the sum of its rows in table `account` is not the one that they have".to_owned()
         }),
     };
     Ok(Failure::Damaged(format!("account {number}: {what}")))
+}
+
+/// The last issued number of each kind.
+fn issued(
+    database: &mut dyn Database,
+    table: &str,
+    account: AccountId,
+) -> Result<BTreeMap<i64, i64>, Failure> {
+    let mut issued = BTreeMap::new();
+    let sql = format!("SELECT kind, number FROM {table} WHERE account = $1");
+    database.query(&sql, &[account.into()], &mut |row| {
+        issued.insert(row.integer(0)?, row.integer(1)?);
+        Ok(())
+    })?;
+    Ok(issued)
+}
+
+fn other_number(expected: &BTreeMap<i64, i64>, found: &BTreeMap<i64, i64>) -> Option<Difference> {
+    let kinds = expected.keys().chain(found.keys());
+    let mut other = kinds.filter(|kind| expected.get(kind) != found.get(kind));
+    other.find_map(|kind| decode_kind(*kind).ok().map(Difference::Issued))
 }
 
 /// How much of the log is read at once to find a row.
@@ -528,9 +636,11 @@ pub(crate) fn decode_entry(
     body: &[u8],
 ) -> Result<Entry, Failure> {
     if found != expected {
-        return Err(Failure::Damaged(format!(
-            "revision {expected} is missing from the log"
-        )));
+        return Err(Failure::Damaged(if found < expected {
+            format!("revision {found} is in the log where revision {expected} should be")
+        } else {
+            format!("revision {expected} is missing from the log")
+        }));
     }
     match Entry::decode(body) {
         Ok(entry) if entry.revision == found => Ok(entry),

@@ -187,7 +187,7 @@ fn write(
     bytes: Option<&str>,
     sums: &mut Sums,
 ) -> Result<(), Failure> {
-    let mut values = Vec::new();
+    let mut values = vec![account.into()];
     for row in rows {
         for cell in &row[..table.key] {
             if let Cell::Integer(number) = cell {
@@ -201,20 +201,21 @@ fn write(
             values.push(Value::Bytes(body));
         }
     }
-    values.push(account.into());
     let sql = update(table, &["checksum"], bytes, rows.len());
     database.execute(&sql, &values)?;
     Ok(())
 }
 
 /// Sets columns that are numbers in so many rows of a table, and the last column of the table if the type of its bytes is given. The
-/// values are the key and the columns of each row, then the account.
+/// values are the account, then the key and the columns of each row.
+///
+/// Each row has the account too: compared with one value, `SQLite` would read all rows of the account for each statement.
 pub(crate) fn update(table: &Table, columns: &[&str], bytes: Option<&str>, rows: usize) -> String {
     let last = table.columns.last().filter(|_| bytes.is_some());
     let sets = columns.iter().copied().chain(last.map(|(name, _)| *name));
     let sets: Vec<String> = sets
         .enumerate()
-        .map(|(place, column)| format!("{column} = new.column{}", table.key + place + 1))
+        .map(|(place, column)| format!("{column} = new.column{}", table.key + place + 2))
         .collect();
     let mut sql = format!(
         "UPDATE {} SET {} FROM (VALUES ",
@@ -223,19 +224,22 @@ pub(crate) fn update(table: &Table, columns: &[&str], bytes: Option<&str>, rows:
     );
     let numbers = std::iter::repeat_n("BIGINT", table.key + columns.len());
     let types: Vec<&str> = numbers.chain(bytes).collect();
-    let mut place = 1;
+    let mut place = 2;
     for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for (column, of) in types.iter().enumerate() {
-            let comma = if column == 0 { "" } else { ", " };
-            let _ = write!(sql, "{comma}CAST(${place} AS {of})");
+        sql.push_str(if row == 0 {
+            "(CAST($1 AS BIGINT)"
+        } else {
+            ", (CAST($1 AS BIGINT)"
+        });
+        for of in &types {
+            let _ = write!(sql, ", CAST(${place} AS {of})");
             place += 1;
         }
         sql.push(')');
     }
-    let _ = write!(sql, ") AS new WHERE {}.account = ${place}", table.name);
-    for (place, (key, _)) in table.columns[..table.key].iter().enumerate() {
-        let _ = write!(sql, " AND {}.{key} = new.column{}", table.name, place + 1);
+    let _ = write!(sql, ") AS new WHERE {}.account = new.column1", table.name);
+    for (place, (key, _)) in (2..).zip(&table.columns[..table.key]) {
+        let _ = write!(sql, " AND {}.{key} = new.column{place}", table.name);
     }
     sql
 }
@@ -388,15 +392,16 @@ mod tests {
         let log = copy::table_of(copy::LOG).unwrap();
         assert_eq!(
             update(log, &["checksum"], None, 2),
-            "UPDATE log SET checksum = new.column2 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT)), \
-            (CAST($3 AS BIGINT), CAST($4 AS BIGINT))) AS new WHERE log.account = $5 AND log.revision = new.column1"
+            "UPDATE log SET checksum = new.column3 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT)), \
+            (CAST($1 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT))) AS new WHERE log.account = new.column1 \
+            AND log.revision = new.column2"
         );
         let record = copy::table_of(copy::RECORD).unwrap();
         assert_eq!(
             update(record, &["checksum"], Some("BYTEA"), 1),
-            "UPDATE record SET checksum = new.column3, body = new.column4 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), \
-            CAST($3 AS BIGINT), CAST($4 AS BYTEA))) AS new WHERE record.account = $5 AND record.kind = new.column1 \
-            AND record.number = new.column2"
+            "UPDATE record SET checksum = new.column4, body = new.column5 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), \
+            CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BYTEA))) AS new WHERE record.account = new.column1 \
+            AND record.kind = new.column2 AND record.number = new.column3"
         );
     }
 
@@ -441,5 +446,30 @@ mod tests {
         fill(&mut counting).unwrap();
         // Of each of two accounts: records as they were, and records that have a giver now.
         assert!(counting.written <= 4, "{}", counting.written);
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_file_finds_each_row_that_gets_its_checksum_by_its_key() {
+        let file = rusqlite::Connection::open_in_memory().unwrap();
+        for (_, step) in super::super::schema::STEPS {
+            file.execute_batch(step).unwrap();
+        }
+        for table in TABLES.iter().filter(|table| table.key > 0) {
+            let sql = format!(
+                "EXPLAIN QUERY PLAN {}",
+                update(table, &["checksum"], None, 64)
+            );
+            let mut plan = file.prepare(&sql).unwrap();
+            let values = vec![1; plan.parameter_count()];
+            let steps = plan.query_map(rusqlite::params_from_iter(values), |row| row.get(3));
+            let steps: Vec<String> = steps.unwrap().map(Result::unwrap).collect();
+            let search = format!("SEARCH {} ", table.name);
+            let step = steps.iter().find(|step| step.starts_with(&search));
+            let step = step.unwrap_or_else(|| unreachable!("{steps:?}"));
+            for (key, _) in &table.columns[..table.key] {
+                assert!(step.contains(&format!("{key}=?")), "{step}");
+            }
+        }
     }
 }

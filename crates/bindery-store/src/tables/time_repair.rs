@@ -384,13 +384,12 @@ impl Rewriting<'_, '_> {
                     return Ok(());
                 }
                 for some in new.chunks(ROWS_AT_ONCE) {
-                    let mut values = Vec::new();
+                    let mut values = vec![account.into()];
                     for (cells, checksum) in some {
                         // Number, time, latest time.
                         values
                             .extend([cells[0], cells[2], cells[3], *checksum].map(Value::Integer));
                     }
-                    values.push(account.into());
                     let sql = seal::update(table, &["at", "newest", "checksum"], None, some.len());
                     database.execute(&sql, &values)?;
                     wrote(rows, order, some.len())?;
@@ -416,13 +415,12 @@ impl Rewriting<'_, '_> {
         let at = latest.as_millis();
         let mut changed = 0;
         for some in uses.chunks(ROWS_AT_ONCE) {
-            let mut values = Vec::new();
+            let mut values = vec![account.into()];
             for (key, old) in some {
                 let new = checksum::of_key_use(account, *key, at).stored();
                 changed ^= checksum::of_key_use(account, *key, *old).stored() ^ new;
                 values.extend([*key, at, new].map(Value::Integer));
             }
-            values.push(account.into());
             if self.order.is_some() {
                 let sql = seal::update(table, &["at", "checksum"], None, some.len());
                 self.database.execute(&sql, &values)?;

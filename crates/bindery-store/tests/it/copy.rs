@@ -15,9 +15,7 @@ use bindery_core::id::{AccountId, Revision, UserId};
 use bindery_core::state::Difference;
 use bindery_core::time::Timestamp;
 use bindery_store::conformance::furnish;
-use bindery_store::copy::{
-    Backup, BackupError, BackupWriter, Import, Part, Snapshot, Verified, Verifier,
-};
+use bindery_store::copy::{Backup, BackupError, BackupWriter, Import, Part, Snapshot, Verified};
 use bindery_store::postgres::{OpenError, PostgresStore};
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, FORMAT, RepairedTime, Store, StoreError, TimeRepairOrder};
@@ -122,18 +120,12 @@ impl Place {
     }
 
     pub(crate) fn verify(&self) -> Result<Vec<Verified>, String> {
-        let damaged = self.snapshot().unwrap().damaged().unwrap();
-        if !damaged.is_empty() {
-            return Err(damaged.join("; "));
-        }
-        let mut verifier = Verifier::default();
-        for part in self.parts() {
-            verifier.take(&part).map_err(|error| error.to_string())?;
-        }
-        let found = verifier.finish().map_err(|error| error.to_string())?;
-        match self.snapshot().unwrap().mislead().unwrap() {
-            None => Ok(found),
-            Some(discrepancy) => Err(discrepancy.to_string()),
+        let report = self.snapshot().unwrap().verify(&mut |_| ()).unwrap();
+        let damaged: Vec<String> = report.damaged.iter().map(ToString::to_string).collect();
+        if damaged.is_empty() {
+            Ok(report.verified)
+        } else {
+            Err(damaged.join("; "))
         }
     }
 

@@ -17,7 +17,7 @@ use bindery_core::text::{Email, Name};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, Standing, User};
 use bindery_store::Store;
-use bindery_store::copy::{Snapshot, Verifier};
+use bindery_store::copy::{Backup, BackupError, Import, Part, Snapshot};
 use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
 use minicbor::Encode;
@@ -103,15 +103,9 @@ fn assert_same(store: &dyn Store, snapshot: impl Fn() -> Snapshot) {
 }
 
 fn assert_clean(mut snapshot: Snapshot) {
-    assert_eq!(snapshot.damaged().unwrap(), Vec::<String>::new());
-    let mut verifier = Verifier::default();
-    let told = snapshot.each(None, &mut |part| {
-        verifier.take(part).unwrap();
-        Ok::<_, bindery_store::StoreError>(())
-    });
-    told.unwrap();
-    assert_eq!(verifier.finish().unwrap().len(), 2);
-    assert_eq!(snapshot.mislead().unwrap(), None);
+    let report = snapshot.verify(&mut |_| ()).unwrap();
+    assert_eq!(report.damaged, []);
+    assert_eq!(report.verified.len(), 2);
 }
 
 #[test]
@@ -266,6 +260,54 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+/// A backup of version 1 of the same store, as the code of commit f7a5747 made it.
+const BACKUP: &[u8] = include_bytes!("../fixtures/format-5.backup");
+
+/// Puts a backup into a new store, unless it is refused.
+fn restore(bytes: &[u8], begin: impl FnOnce() -> Import) -> Result<(), BackupError> {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("backup");
+    fs::write(&file, bytes).unwrap();
+    let read = |take: &mut dyn FnMut(&Part)| {
+        Backup::open(&file)?.each(&mut |part, _| {
+            take(part);
+            Ok::<_, BackupError>(())
+        })
+    };
+    read(&mut |_| ())?;
+    let mut import = begin();
+    read(&mut |part| import.take(part).unwrap())?;
+    import.finish().unwrap();
+    Ok(())
+}
+
+#[test]
+fn a_backup_of_version_1_says_the_same_in_format_6_on_both_databases() {
+    let directory = tempfile::tempdir().unwrap();
+    restore(BACKUP, || SqliteStore::import(directory.path()).unwrap()).unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_same(&store, || SqliteStore::snapshot(directory.path()).unwrap());
+    let database = Database::new();
+    restore(BACKUP, || PostgresStore::import(&database.url).unwrap()).unwrap();
+    let store = PostgresStore::open(&database.url).unwrap();
+    assert_same(&store, || PostgresStore::snapshot(&database.url).unwrap());
+}
+
+#[test]
+fn a_backup_of_version_1_that_is_cut_or_altered_is_refused_before_anything_is_made() {
+    let refused = |bytes: &[u8]| restore(bytes, || unreachable!("it is checked first")).is_err();
+    for length in (0..BACKUP.len()).step_by(7) {
+        assert!(refused(&BACKUP[..length]), "the first {length} bytes");
+    }
+    for place in (0..BACKUP.len()).step_by(5) {
+        let mut bytes = BACKUP.to_vec();
+        bytes[place] ^= 1 << (place % 8);
+        assert!(refused(&bytes), "byte {place}");
+    }
+    let twice = [BACKUP, BACKUP].concat();
+    assert!(refused(&twice));
 }
 
 #[test]

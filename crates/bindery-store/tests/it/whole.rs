@@ -304,7 +304,7 @@ fn an_account_whose_row_is_behind_its_log_is_not_loaded() {
             why.contains("the row of account 1 in table `account` is out of date"),
             "{why}"
         );
-        let named = place.snapshot().unwrap().damaged().unwrap().join("; ");
+        let named = place.verify().unwrap_err();
         assert!(named.contains("is out of date"), "{named}");
     }
 }
@@ -341,6 +341,10 @@ fn an_account_whose_row_is_missing_is_damaged_and_never_made_anew() {
         // Its keys lead to it, so that their requests hear of the damage, and not of an unknown key.
         let owners = store.owners(&[SecretHash([9; 32])]).unwrap();
         assert_eq!(owners[0].map(|owner| owner.account), Some(ACCOUNT));
+        // Nor is a copy without it one of everything.
+        let mut snapshot = place.snapshot().unwrap();
+        let why = damage(snapshot.each(None, &mut |_| Ok::<_, StoreError>(())));
+        assert!(why.contains(missing), "{why}");
     }
 }
 
@@ -372,6 +376,30 @@ fn audit_entries_are_forgotten_together_with_the_note_of_it() {
         });
         assert_eq!(store.forget_audit(ACCOUNT, late, 100).unwrap(), 3);
         assert_eq!(place.verify().unwrap()[0].audit, 4);
+    }
+}
+
+#[test]
+fn a_forgotten_audit_entry_that_is_back_is_damage() {
+    for place in places() {
+        let store = founded(&place);
+        let batch = Batch {
+            audit: audited().audit[..7].to_vec(),
+            ..Batch::default()
+        };
+        append(&*store, 0, &batch);
+        place.meddle("CREATE TABLE kept AS SELECT * FROM audit WHERE number = 3");
+        let late = Timestamp::from_millis(4);
+        assert_eq!(store.forget_audit(ACCOUNT, late, 100).unwrap(), 3);
+        assert_eq!(store.audit(ACCOUNT, &everything()).unwrap().len(), 4);
+        place.meddle("INSERT INTO audit SELECT * FROM kept");
+        let why = damage(store.audit(ACCOUNT, &everything()));
+        assert!(
+            why.contains("begins with entry 3 and should begin with entry 4"),
+            "{why}"
+        );
+        let named = place.verify().unwrap_err();
+        assert!(named.contains("begins with entry 3"), "{named}");
     }
 }
 
@@ -422,11 +450,7 @@ fn a_column_of_another_type_is_named_with_its_row() {
         let store = place.open().unwrap();
         let why = damage(store.load(ACCOUNT));
         assert!(why.contains(row), "{sql}: {why}");
-        let named = place
-            .snapshot()
-            .unwrap()
-            .damaged()
-            .map_or_else(|error| error.to_string(), |named| named.join("; "));
+        let named = place.verify().unwrap_err();
         // `verify` names tables of numbers by their first column.
         let row = row.replace("row of kind", "row with kind");
         assert!(named.contains(&row), "{sql}: {named}");
@@ -467,7 +491,7 @@ fn damage_that_was_found_is_said_even_if_a_later_look_fails() {
     place.meddle(
         "UPDATE record SET body = X'00' WHERE account = 1 AND kind = 1 AND number = 65; DROP TABLE key_use",
     );
-    let named = place.snapshot().unwrap().damaged().unwrap().join("; ");
+    let named = place.verify().unwrap_err();
     assert!(named.contains("the row of role 65 of account 1"), "{named}");
     assert!(named.contains("key_use"), "{named}");
 }

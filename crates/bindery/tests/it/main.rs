@@ -11,6 +11,7 @@ mod backup;
 mod confusing;
 mod connections;
 mod crash;
+mod damaged;
 mod data_directory;
 mod defaults;
 mod deletion;

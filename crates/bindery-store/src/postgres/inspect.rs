@@ -1,0 +1,276 @@
+//! Whether the indexes say what their tables say. PostgreSQL returns what an index leads to and doesn't compare it with the key that it
+//! was looked up by, so a damaged index makes rows disappear, or puts other rows in their place.
+//!
+//! Each index is read from its beginning to its end, twice: with the rows that it leads to, and by its own keys alone. Both are compared
+//! with a scan of the table. All three see one moment, in the transaction of the caller.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::connection::{Connection, READ_TIMEOUT};
+use crate::copy::TABLES;
+use crate::tables::{Database as _, Failure, Value};
+
+/// How long the database may take to read one index.
+const TIMEOUT: Duration = Duration::from_hours(6);
+
+/// Every B-tree index of ours that is sorted as usual, on columns alone.
+const INDEXES: &str = "
+    SELECT CAST(tables.relname AS TEXT), CAST(indexes.relname AS TEXT),
+        CASE WHEN one.indisvalid AND one.indisready AND one.indislive THEN 1 ELSE 0 END,
+        (SELECT STRING_AGG(QUOTE_IDENT(CAST(columns.attname AS TEXT)), ', ' ORDER BY keys.place)
+            FROM UNNEST(one.indkey) WITH ORDINALITY AS keys (number, place)
+            JOIN pg_catalog.pg_attribute AS columns
+                ON columns.attrelid = one.indrelid AND columns.attnum = keys.number
+            WHERE keys.place <= one.indnkeyatts),
+        pg_catalog.pg_get_expr(one.indpred, one.indrelid)
+    FROM pg_catalog.pg_index AS one
+    JOIN pg_catalog.pg_class AS indexes ON indexes.oid = one.indexrelid
+    JOIN pg_catalog.pg_class AS tables ON tables.oid = one.indrelid
+    JOIN pg_catalog.pg_namespace AS schemas ON schemas.oid = tables.relnamespace
+    JOIN pg_catalog.pg_am AS methods ON methods.oid = indexes.relam
+    WHERE schemas.nspname = current_schema() AND methods.amname = 'btree'
+        AND 0 <> ALL (one.indkey) AND 0 = ALL (one.indoption)
+    ORDER BY 1, 2";
+
+/// What `amcheck` is called with, if the extension is there and this login may use it.
+const AMCHECK: &str = "
+    SELECT QUOTE_IDENT(CAST(schemas.nspname AS TEXT)) FROM pg_catalog.pg_extension AS extensions
+    JOIN pg_catalog.pg_namespace AS schemas ON schemas.oid = extensions.extnamespace
+    JOIN pg_catalog.pg_proc AS functions ON functions.pronamespace = schemas.oid
+    WHERE extensions.extname = 'amcheck' AND functions.proname = 'bt_index_check'
+        AND functions.pronargs = 2 AND has_function_privilege(functions.oid, 'EXECUTE')";
+
+/// The table alone.
+const BY_TABLE: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off;
+    SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
+
+/// The index that has the order that is asked for, and the rows that it leads to.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on;
+    SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;
+    SET LOCAL enable_incremental_sort = off; SET LOCAL max_parallel_workers_per_gather = 0";
+
+/// The keys of the same index.
+const BY_KEYS: &str = "SET LOCAL enable_indexonlyscan = on";
+
+struct Index {
+    table: String,
+    name: String,
+    is_usable: bool,
+    /// Its columns.
+    order: String,
+    /// Which rows it has, as a clause.
+    rows: String,
+    /// The column of the table with the number of the account.
+    account: &'static str,
+}
+
+/// Rows of an account: how many there are, and their checksums combined.
+type Sums = BTreeMap<i64, (i64, i64)>;
+
+/// Says in words which indexes disagree with their tables. Leaves the transaction to be rolled back to where it was.
+pub(super) fn inspect(connection: &mut Connection) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    let amcheck = amcheck(connection)?;
+    for index in indexes(connection)? {
+        let compared = compare(connection, &index, amcheck.as_deref());
+        connection.recover()?;
+        connection.wait_for_statements_of(READ_TIMEOUT);
+        match compared {
+            Ok(None) => {}
+            Ok(Some(why)) | Err(Failure::Damaged(why)) => found.push(index.says(&why)),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(found)
+}
+
+impl Index {
+    fn says(&self, why: &str) -> String {
+        let Self { table, name, .. } = self;
+        format!("index `{name}` of table `{table}`: {why}; rebuild it (`REINDEX INDEX {name}`)")
+    }
+
+    /// Its rows in its order. Nothing but this index has it, so nothing else is read where nothing may be sorted.
+    fn sorted(&self, columns: &str) -> String {
+        let Self {
+            table, order, rows, ..
+        } = self;
+        format!(
+            "(SELECT *, ROW({order}) < LAG(ROW({order})) OVER () AS is_before
+            FROM (SELECT {columns} FROM {table} {rows} ORDER BY {order}) AS sorted) AS compared"
+        )
+    }
+}
+
+fn indexes(connection: &mut Connection) -> Result<Vec<Index>, Failure> {
+    let mut indexes = Vec::new();
+    connection.query(INDEXES, &[], &mut |row| {
+        let owned = |column| -> Result<String, Failure> {
+            Ok(row.text(column)?.unwrap_or_default().to_owned())
+        };
+        let table = owned(0)?;
+        let known = TABLES.iter().find(|known| known.name == table);
+        let account = match known {
+            Some(known) => known.account,
+            None if table == "secret" => "account",
+            // Another application's.
+            None => return Ok(()),
+        };
+        indexes.push(Index {
+            table,
+            name: owned(1)?,
+            is_usable: row.integer(2)? == 1,
+            order: owned(3)?,
+            rows: row
+                .text(4)?
+                .map_or_else(String::new, |rows| format!("WHERE {rows}")),
+            account,
+        });
+        Ok(())
+    })?;
+    Ok(indexes)
+}
+
+/// What is wrong with an index, if anything is.
+fn compare(
+    connection: &mut Connection,
+    index: &Index,
+    amcheck: Option<&str>,
+) -> Result<Option<String>, Failure> {
+    if !index.is_usable {
+        return Ok(Some("the database doesn't use it".to_owned()));
+    }
+    let Index {
+        table,
+        order,
+        rows,
+        account,
+        ..
+    } = index;
+    connection.batch(&format!(
+        "SET LOCAL statement_timeout = {}",
+        TIMEOUT.as_millis()
+    ))?;
+    connection.wait_for_statements_of(TIMEOUT);
+    connection.batch(BY_TABLE)?;
+    let expected = sums(
+        connection,
+        &format!("SELECT {account}, COUNT(*), BIT_XOR(checksum) FROM {table} {rows} GROUP BY 1"),
+    )?;
+    let keys = format!("COUNT(*), COALESCE(BIT_XOR(hash_record_extended(ROW({order}), 0)), 0)");
+    let expected_keys = totals(connection, &format!("SELECT {keys} FROM {table} {rows}"))?;
+
+    connection.batch(BY_INDEX)?;
+    // The account's number may be one of its columns.
+    let sorted = index.sorted(&format!("{account} AS of_account, checksum, {order}"));
+    let by_index = format!(
+        "SELECT of_account, COUNT(*), BIT_XOR(checksum), COUNT(*) FILTER (WHERE is_before)
+        FROM {sorted} GROUP BY 1"
+    );
+    if !is_planned(
+        connection,
+        &by_index,
+        &format!("Index Scan using {}", index.name),
+    )? {
+        return Ok(Some(
+            "the database can't be made to read it alone".to_owned(),
+        ));
+    }
+    let mut misplaced = None;
+    let mut found = Sums::new();
+    connection.query(&by_index, &[], &mut |row| {
+        let account = row.integer(0)?;
+        if row.integer(3)? > 0 {
+            misplaced.get_or_insert(account);
+        }
+        found.insert(account, (row.integer(1)?, row.integer(2)?));
+        Ok(())
+    })?;
+    if let Some(account) = first_difference(&expected, &found).or(misplaced) {
+        return Ok(Some(format!(
+            "it leads to other rows of account {account} than the table has"
+        )));
+    }
+
+    connection.batch(BY_KEYS)?;
+    let by_keys = format!(
+        "SELECT {keys}, COUNT(*) FILTER (WHERE is_before) FROM {}",
+        index.sorted(order)
+    );
+    if !is_planned(
+        connection,
+        &by_keys,
+        &format!("Index Only Scan using {}", index.name),
+    )? {
+        return Ok(Some(
+            "the database can't be made to read its keys".to_owned(),
+        ));
+    }
+    if totals(connection, &by_keys)? != expected_keys {
+        return Ok(Some("its keys are not those of the rows".to_owned()));
+    }
+    if let Some(schema) = amcheck {
+        check_structure(connection, schema, &index.name)?;
+    }
+    Ok(None)
+}
+
+fn sums(connection: &mut Connection, sql: &str) -> Result<Sums, Failure> {
+    let mut sums = Sums::new();
+    connection.query(sql, &[], &mut |row| {
+        sums.insert(row.integer(0)?, (row.integer(1)?, row.integer(2)?));
+        Ok(())
+    })?;
+    Ok(sums)
+}
+
+/// A count, a sum, and how many are out of order; none if that isn't asked for.
+fn totals(connection: &mut Connection, sql: &str) -> Result<(i64, i64, i64), Failure> {
+    let mut totals = (0, 0, 0);
+    connection.query(sql, &[], &mut |row| {
+        totals = (
+            row.integer(0)?,
+            row.integer(1)?,
+            row.integer(2).unwrap_or_default(),
+        );
+        Ok(())
+    })?;
+    Ok(totals)
+}
+
+fn first_difference(expected: &Sums, found: &Sums) -> Option<i64> {
+    let accounts = expected.keys().chain(found.keys());
+    accounts
+        .copied()
+        .find(|account| expected.get(account) != found.get(account))
+}
+
+/// Whether the database would read what it is asked for in this way.
+fn is_planned(connection: &mut Connection, sql: &str, way: &str) -> Result<bool, Failure> {
+    let mut is_planned = false;
+    connection.query(&format!("EXPLAIN {sql}"), &[], &mut |row| {
+        is_planned |= row.text(0)?.is_some_and(|line| line.contains(way));
+        Ok(())
+    })?;
+    Ok(is_planned)
+}
+
+fn amcheck(connection: &mut Connection) -> Result<Option<String>, Failure> {
+    let mut schema = None;
+    connection.query(AMCHECK, &[], &mut |row| {
+        schema = row.text(0)?.map(str::to_owned);
+        Ok(())
+    })?;
+    Ok(schema)
+}
+
+/// What the scans don't see: whether every lookup finds its way from the root.
+fn check_structure(connection: &mut Connection, schema: &str, name: &str) -> Result<(), Failure> {
+    let sql = format!("SELECT {schema}.bt_index_check(CAST($1 AS TEXT)::regclass, true)");
+    match connection.query(&sql, &[Value::Text(Some(name))], &mut |_| Ok(())) {
+        // It can't look at an index that is younger than the transaction.
+        Err(Failure::Database(_)) if !connection.is_lost() => Ok(()),
+        checked => checked,
+    }
+}

@@ -1,0 +1,406 @@
+//! Indexes that disagree with their tables: they lack a row, lead to another one in its place, or to one that is gone, or they have let
+//! a second row of the same key in. The rows themselves are as they were, but for the last.
+//!
+//! Made by having the database change rows as if there were no such index, which both can be talked into by their catalogs.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::postgres::{connect, delete, insert, snapshot};
+use super::sqlite::{FILE, copy_of};
+use super::*;
+use crate::postgres::Database;
+
+/// What becomes of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// It has no entry for a row.
+    Lacks,
+    /// It has an entry for nothing in place of one for a row.
+    LeadsNowhere,
+    /// Two of its entries lead to each other's row.
+    Crossed,
+    /// It has let another row of the same key in, and leads to both.
+    LetIn,
+}
+
+const CHANGES: [Change; 4] = [
+    Change::Lacks,
+    Change::LeadsNowhere,
+    Change::Crossed,
+    Change::LetIn,
+];
+
+/// A damage of an index: of which table, which of its rows, and how.
+#[derive(Debug)]
+struct Plan<'a> {
+    table: &'a Table,
+    change: Change,
+    row: &'a Vec<Value>,
+    other: &'a Vec<Value>,
+    /// Another row of the same key: an older one.
+    twin: Vec<Value>,
+    /// Which of its indexes.
+    index: usize,
+}
+
+fn plan<'a>(now: &'a Content, before: &'a Content, chance: &mut Chance) -> Plan<'a> {
+    let place = chance.below(TABLES.len());
+    let table = &now[place];
+    let row = &table.rows[chance.below(table.rows.len())];
+    let other = &table.rows[chance.below(table.rows.len())];
+    let older = before[place].rows.iter();
+    let twin = older.into_iter().find(|older| {
+        table.key_of(older) == table.key_of(row) && *older != row && chance.below(2) == 0
+    });
+    Plan {
+        table,
+        change: CHANGES[chance.below(CHANGES.len())],
+        row,
+        other,
+        twin: twin.unwrap_or(row).clone(),
+        index: chance.below(4),
+    }
+}
+
+/// What can't be done: two rows that are one can't be crossed.
+fn is_possible(plan: &Plan<'_>) -> bool {
+    plan.change != Change::Crossed || plan.row != plan.other
+}
+
+/// Whether an index has anything to say of the rows: one of them has people alone.
+fn concerns(index: &str, plan: &Plan<'_>) -> bool {
+    let is_person = |row: &Vec<Value>| row[1] == Value::Integer(0);
+    index != "record_of_person" || (is_person(plan.row) && is_person(plan.other))
+}
+
+/// Whether `verify` has named the table or a row of it.
+fn is_named(said: &[String], plan: &Plan<'_>) -> Result<(), String> {
+    let table = plan.table.name;
+    let names_table =
+        |line: &String| line.contains(&format!("`{table}`")) || line.contains(&format!("{table}_"));
+    let names_row = |line: &String| names(line, table, plan.row) || names(line, table, plan.other);
+    if said.iter().any(|line| names_table(line) || names_row(line)) {
+        Ok(())
+    } else {
+        Err(format!("{said:?}"))
+    }
+}
+
+/// An index of PostgreSQL, and whether it lets no two rows of one key in.
+type Found = (String, bool);
+
+fn indexes(client: &mut ::postgres::Client, table: &str) -> Vec<Found> {
+    let sql = "SELECT CAST(indexrelid AS regclass)::TEXT, indisunique FROM pg_index
+        WHERE indrelid = CAST($1::TEXT AS regclass) ORDER BY 1";
+    let rows = client.query(sql, &[&table]).unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Has PostgreSQL change rows as if some indexes weren't there.
+fn without(client: &mut ::postgres::Client, indexes: &[&str], sql: &[String]) {
+    let set = |client: &mut ::postgres::Client, is_ready: bool| {
+        for index in indexes {
+            let sql = format!(
+                "UPDATE pg_index SET indisready = {is_ready} WHERE indexrelid = CAST('{index}' AS regclass)"
+            );
+            client.batch_execute(&sql).unwrap();
+        }
+    };
+    set(client, false);
+    for one in sql {
+        client.batch_execute(one).unwrap();
+    }
+    set(client, true);
+}
+
+/// Where a row is.
+fn place_of(client: &mut ::postgres::Client, table: &Table, row: &[Value]) -> String {
+    let columns = table.columns.iter().zip(row);
+    let conditions: Vec<String> = columns
+        .map(|(column, value)| {
+            let value = super::postgres::literal(value);
+            format!("{column} IS NOT DISTINCT FROM {value}")
+        })
+        .collect();
+    let (name, conditions) = (table.name, conditions.join(" AND "));
+    let sql = format!("SELECT ctid::TEXT FROM {name} WHERE {conditions}");
+    client.query_one(&sql, &[]).unwrap().get(0)
+}
+
+/// Says how; `None` if nothing is another then.
+fn damage_database(client: &mut ::postgres::Client, plan: &Plan<'_>) -> Option<String> {
+    let Plan {
+        table, row, other, ..
+    } = plan;
+    let name = table.name;
+    let found = indexes(client, name);
+    let (index, _) = &found[plan.index % found.len()];
+    if plan.change != Change::LetIn && !concerns(index, plan) {
+        return None;
+    }
+    let vacuum = || format!("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) {name}");
+    match plan.change {
+        Change::Lacks => {
+            client.batch_execute(&delete(table, &[row])).unwrap();
+            client.batch_execute(&vacuum()).unwrap();
+            without(client, &[index], &[insert(name, &[row])]);
+        }
+        Change::LeadsNowhere => without(
+            client,
+            &[index],
+            // Comes to another place, since the one that it had is not free yet.
+            &[delete(table, &[row]), insert(name, &[row]), vacuum()],
+        ),
+        Change::Crossed => {
+            // The next free place is taken: the rows change places, if they come in the right order.
+            let places = [row, other].map(|row| place_of(client, table, row));
+            let both = insert(name, &[row]) + &insert(name, &[other]);
+            without(
+                client,
+                &[index],
+                &[delete(table, &[row, other]), vacuum(), both],
+            );
+            if place_of(client, table, row) == places[0] {
+                let both = insert(name, &[other]) + &insert(name, &[row]);
+                without(
+                    client,
+                    &[index],
+                    &[delete(table, &[row, other]), vacuum(), both],
+                );
+            }
+            assert_ne!(place_of(client, table, row), places[0]);
+        }
+        Change::LetIn => {
+            let unique = found.iter().filter(|(_, is_unique)| *is_unique);
+            let unique: Vec<&str> = unique.map(|(index, _)| &**index).collect();
+            without(client, &unique, &[insert(name, &[&plan.twin])]);
+            return Some(format!("{name} has a second row {:?}", plan.twin));
+        }
+    }
+    Some(format!(
+        "{index}: {:?} of {row:?} and {other:?}",
+        plan.change
+    ))
+}
+
+/// The table and its indexes as they were.
+fn mend(client: &mut ::postgres::Client, table: &Table) {
+    let rows: Vec<&Vec<Value>> = table.rows.iter().collect();
+    let sql = format!(
+        "BEGIN; TRUNCATE {}; {} COMMIT",
+        table.name,
+        insert(table.name, &rows)
+    );
+    client.batch_execute(&sql).unwrap();
+}
+
+#[test]
+fn an_index_of_a_database_that_disagrees_with_its_table_is_noticed_and_verify_names_it() {
+    let (database, before) = super::postgres::template();
+    let url = &database.url;
+    let mut client = connect(url);
+    let now = super::postgres::content(&mut client);
+    // As with large tables, which are not read from their beginning to their end for a few rows.
+    let by_index = format!("{url}?options=-cenable_seqscan%3Doff%20-cenable_bitmapscan%3Doff");
+    let right = super::postgres::answers_of(&by_index, url);
+    let (mut tally, mut seeds) = (Tally::default(), 0..);
+    let count = count(30);
+    while tally.damages < usize::try_from(count).unwrap() {
+        let seed = seeds.next().unwrap();
+        let plan = plan(&now, &before, &mut Chance(seed));
+        if !is_possible(&plan) {
+            continue;
+        }
+        let Some(how) = damage_database(&mut client, &plan) else {
+            continue;
+        };
+        let how = format!("seed {seed}: {how}");
+        let said = verified(snapshot(url));
+        let answers = super::postgres::answers_of(&by_index, url);
+        tally.count(&how, &answers, &right, is_named(&said, &plan));
+        mend(&mut client, plan.table);
+    }
+    assert_eq!(
+        verified(snapshot(url)),
+        Vec::<String>::new(),
+        "it is as it was"
+    );
+    tally.close("PostgreSQL, indexes", 1);
+}
+
+#[test]
+fn every_index_of_a_database_is_compared_and_amcheck_is_used_where_it_is() {
+    let database = Database::new();
+    furnish(&database.open());
+    let mut client = connect(&database.url);
+    for table in TABLES {
+        for (index, _) in indexes(&mut client, table) {
+            let sql = format!(
+                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = CAST('{index}' AS regclass)"
+            );
+            client.batch_execute(&sql).unwrap();
+            let said = verified(snapshot(&database.url)).join("\n");
+            assert!(
+                said.contains(&format!("index `{index}` of table `{table}`")),
+                "{said}"
+            );
+            let sql = format!(
+                "UPDATE pg_index SET indisvalid = true WHERE indexrelid = CAST('{index}' AS regclass)"
+            );
+            client.batch_execute(&sql).unwrap();
+        }
+    }
+    assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
+    // Not every server has it.
+    if client.batch_execute("CREATE EXTENSION amcheck").is_ok() {
+        assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
+    }
+}
+
+/// Has SQLite change rows of a table as if some of its indexes weren't there: those with these names, or all of them.
+fn without_indexes(path: &Path, table: &Table, only: Option<&str>, work: impl FnOnce(&Connection)) {
+    let open = || {
+        let file = Connection::open(path).unwrap();
+        file.execute_batch("PRAGMA writable_schema = ON").unwrap();
+        file
+    };
+    let name = table.name;
+    let file = open();
+    let kept: Vec<Vec<Value>> = {
+        let mut rows = file
+            .prepare("SELECT * FROM sqlite_schema WHERE tbl_name = ?1 ORDER BY rowid")
+            .unwrap();
+        let rows = rows.query_map([name], |row| (0..5).map(|column| row.get(column)).collect());
+        rows.unwrap().map(Result::unwrap).collect()
+    };
+    let plain = format!("CREATE TABLE {name} ({})", table.columns.join(", "));
+    if let Some(index) = only {
+        let sql = "DELETE FROM sqlite_schema WHERE type = 'index' AND name = ?1";
+        assert_eq!(file.execute(sql, [index]).unwrap(), 1);
+    } else {
+        let sql = "DELETE FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1";
+        file.execute(sql, [name]).unwrap();
+        let sql = "UPDATE sqlite_schema SET sql = ?1 WHERE type = 'table' AND name = ?2";
+        file.execute(sql, [&plain, name]).unwrap();
+    }
+    drop(file);
+    // Reads the schema anew.
+    work(&Connection::open(path).unwrap());
+    let file = open();
+    file.execute("DELETE FROM sqlite_schema WHERE tbl_name = ?1", [name])
+        .unwrap();
+    for row in kept {
+        let sql = "INSERT INTO sqlite_schema VALUES (?1, ?2, ?3, ?4, ?5)";
+        file.execute(sql, rusqlite::params_from_iter(row)).unwrap();
+    }
+}
+
+/// Says how; `None` if nothing is another then.
+fn damage_file(path: &Path, plan: &Plan<'_>) -> Option<String> {
+    let Plan {
+        table, row, other, ..
+    } = plan;
+    let name = table.name;
+    let file = Connection::open(path).unwrap();
+    let named: Vec<String> = {
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql IS NOT NULL ORDER BY 1";
+        let mut rows = file.prepare(sql).unwrap();
+        let rows = rows.query_map([name], |row| row.get(0));
+        rows.unwrap().map(Result::unwrap).collect()
+    };
+    // One that has a name of its own, or all of them: those of keys are a part of the table.
+    let only = named
+        .get(plan.index % (named.len() + 1))
+        .map(|index| &**index);
+    if only.is_some_and(|index| plan.change != Change::LetIn && !concerns(index, plan)) {
+        return None;
+    }
+    let place_of = |file: &Connection, row: &Vec<Value>| -> i64 {
+        let columns = table.columns.iter().zip(1..);
+        let conditions: Vec<String> = columns
+            .map(|(column, place)| format!("{column} IS ?{place}"))
+            .collect();
+        let sql = format!(
+            "SELECT rowid FROM {name} WHERE {}",
+            conditions.join(" AND ")
+        );
+        let values = rusqlite::params_from_iter(row);
+        file.query_row(&sql, values, |row| row.get(0)).unwrap()
+    };
+    let (one, two) = (place_of(&file, row), place_of(&file, other));
+    let run = |file: &Connection, sql: &str| file.execute_batch(sql).unwrap();
+    let put = |file: &Connection, place: i64, row: &Vec<Value>| {
+        let places: Vec<String> = (1..=row.len()).map(|place| format!("?{place}")).collect();
+        let sql = format!(
+            "INSERT INTO {name} (rowid, {}) VALUES ({place}, {})",
+            table.columns.join(", "),
+            places.join(", ")
+        );
+        let put = file.execute(&sql, rusqlite::params_from_iter(row));
+        assert_eq!(put.unwrap(), 1);
+    };
+    match plan.change {
+        Change::Lacks => {
+            run(&file, &format!("DELETE FROM {name} WHERE rowid = {one}"));
+            drop(file);
+            without_indexes(path, table, only, |file| put(file, one, row));
+        }
+        Change::LeadsNowhere => {
+            drop(file);
+            without_indexes(path, table, only, |file| {
+                run(file, &format!("DELETE FROM {name} WHERE rowid = {one}"));
+                put(file, 1 << 40, row);
+            });
+        }
+        Change::Crossed => {
+            drop(file);
+            without_indexes(path, table, only, |file| {
+                run(
+                    file,
+                    &format!("DELETE FROM {name} WHERE rowid IN ({one}, {two})"),
+                );
+                put(file, one, other);
+                put(file, two, row);
+            });
+        }
+        Change::LetIn => {
+            drop(file);
+            without_indexes(path, table, None, |file| put(file, 1 << 40, &plan.twin));
+        }
+    }
+    Some(format!(
+        "{} of {name}: {:?} of {row:?} and {other:?} or {:?}",
+        only.unwrap_or("indexes"),
+        plan.change,
+        plan.twin
+    ))
+}
+
+#[test]
+fn an_index_of_a_file_that_disagrees_with_its_table_is_noticed_and_verify_names_it() {
+    let (template, before) = super::sqlite::template();
+    let now = super::sqlite::content(&Connection::open(template.path().join(FILE)).unwrap());
+    let right = super::sqlite::answers_of(copy_of(template.path()).path(), &[]);
+    let (mut tally, mut seeds) = (Tally::default(), 0..);
+    let count = count(100);
+    while tally.damages < usize::try_from(count).unwrap() {
+        let seed = seeds.next().unwrap();
+        let plan = plan(&now, &before, &mut Chance(seed));
+        if !is_possible(&plan) {
+            continue;
+        }
+        let directory = copy_of(template.path());
+        let Some(how) = damage_file(&directory.path().join(FILE), &plan) else {
+            continue;
+        };
+        let how = format!("seed {seed}: {how}");
+        let said = verified(bindery_store::sqlite::SqliteStore::snapshot(
+            directory.path(),
+        ));
+        let answers = super::sqlite::answers_of(directory.path(), &right);
+        tally.count(&how, &answers, &right, is_named(&said, &plan));
+    }
+    tally.close("SQLite, indexes", 1);
+}
