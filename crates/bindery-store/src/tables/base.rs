@@ -13,7 +13,7 @@ use bindery_core::time::Timestamp;
 use super::append::{issued, stored};
 use super::checksum::{self, Checksum};
 use super::fold::{Source, fold};
-use super::read::{account_entity, changes_since, decode_account, number_in_account};
+use super::read::{account_entity, changes_since, decode_account, head, number_in_account};
 use super::{Database, Failure, Rows, Value, batch_of, bounded, position};
 use crate::AppendError;
 
@@ -374,17 +374,9 @@ pub(crate) fn explain_gap(
     account: AccountId,
     known: LogPosition,
 ) -> Result<(), Failure> {
-    let mut found = None;
-    database.query(
-        "SELECT account.revision, account.batch, COALESCE(base.revision, 0), COALESCE(base.batch, 0)
-        FROM account LEFT JOIN base ON base.account = account.id WHERE account.id = $1",
-        &[account.into()],
-        &mut |row| {
-            found = Some((position(row, 0, 1)?, position(row, 2, 3)?));
-            Ok(())
-        },
-    )?;
-    let (head, base) = found.ok_or(Failure::NoAccount(account))?;
+    let head = head(database, account)?.position;
+    let base = find_checked(database, account)?;
+    let base = base.map_or_else(LogPosition::default, |base| base.position);
     if known.revision < base.revision {
         return Err(Failure::Forgotten(account, base.revision));
     }

@@ -404,6 +404,19 @@ fn a_forgotten_audit_entry_that_is_back_is_damage() {
 }
 
 #[test]
+fn a_base_that_should_not_be_there_is_no_place_to_go_on_from() {
+    for place in places() {
+        let store = founded(&place);
+        append_key(&*store, 1);
+        place.meddle(
+            "INSERT INTO base (account, revision, batch, newest_change, content, checksum, body)
+            SELECT id, 9, 9, 0, 0, 0, body FROM account",
+        );
+        damage(store.changes_since(ACCOUNT, Revision(9).into(), 10));
+    }
+}
+
+#[test]
 fn a_damaged_log_row_is_damage_also_where_a_node_goes_on_from() {
     for place in places() {
         let store = founded(&place);
