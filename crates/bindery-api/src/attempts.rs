@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bindery_core::audit::AuditKind;
+use bindery_core::credential::PasswordHash;
 use bindery_core::id::{AccountId, UserId};
 use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
@@ -22,7 +23,9 @@ use crate::client_address::household;
 use crate::password::Waiting;
 use crate::problem::Problem;
 use crate::rate::Rate;
-use crate::sign_in::Candidate;
+
+/// A person with some e-mail address who has a password.
+pub(crate) type Candidate = (AccountId, UserId, PasswordHash);
 
 /// How many people's addresses are remembered.
 const PEOPLE_MAX: usize = 16_384;

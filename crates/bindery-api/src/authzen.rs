@@ -12,7 +12,9 @@ use bindery_core::decision::Question;
 use bindery_core::inquiry::Found;
 use bindery_core::state::State;
 
-use crate::call::{Answer, Call, Decided, Noted, PublicCall};
+use crate::answer::{Answer, Noted};
+use crate::call::{Call, PublicCall};
+use crate::kept_searches::{Keeper, Search, SearchKey, SearchPage};
 use crate::problem::Problem;
 use crate::wire::authzen::{
     ActionSearch, Asked, Configuration, Evaluated, EvaluationRequest, EvaluationsAnswer,
@@ -21,26 +23,33 @@ use crate::wire::authzen::{
 };
 use crate::wire::explanations::{Explained, Reasons, Teller};
 
-mod aliases;
+pub(crate) mod hot;
 mod names;
-mod pages;
 
-pub use aliases::{Aliases, AliasesError};
 pub(crate) use names::Names;
-use pages::SearchPage;
-pub(crate) use pages::{Keeper, Kept, Search, SearchKey};
 
 /// `POST /access/v1/evaluation`.
-pub(crate) fn evaluation(call: &Call) -> Result<Decided, Problem> {
+pub(crate) async fn evaluation(call: Call) -> Result<Answer, Problem> {
+    match plain_evaluation(&call)? {
+        Some(answer) => Ok(answer),
+        None => {
+            call.on_worker(|call| async move { explained_evaluation(&call) })
+                .await
+        }
+    }
+}
+
+/// The answer, or nothing if its reasons are asked for: they take a look at much of the state.
+fn plain_evaluation(call: &Call) -> Result<Option<Answer>, Problem> {
     let request = call.read_body(EvaluationRequest::read)?;
     let asked = request.asked()?;
     if request.explains()? {
-        return Ok(Decided::Explains(explained_evaluation));
+        return Ok(None);
     }
     let context = call.admit()?;
     let evaluated = evaluate(call, &context, &asked)?;
     let answer = Answer::json(&evaluated)?;
-    Ok(Decided::Told(answer.at(call.state.revision())))
+    Ok(Some(answer.at(call.state.revision())))
 }
 
 fn explained_evaluation(call: &Call) -> Result<Answer, Problem> {
@@ -98,26 +107,37 @@ fn permitted(
     context: &Context,
     asked: &Asked<'_>,
 ) -> Result<Option<Question>, Problem> {
-    let inquiry = call.names().inquiry(asked);
+    let inquiry = Names::of(call).inquiry(asked);
     call.state
         .authorize_inquiry(context, inquiry.subject, inquiry.resource)?;
     Ok(inquiry.question())
 }
 
 /// `POST /access/v1/evaluations`.
-pub(crate) fn evaluations(call: &Call) -> Result<Decided, Problem> {
+pub(crate) async fn evaluations(call: Call) -> Result<Answer, Problem> {
+    match plain_evaluations(&call)? {
+        Some(answer) => Ok(answer),
+        None => {
+            call.on_worker(|call| async move { explained_evaluations(&call) })
+                .await
+        }
+    }
+}
+
+/// The answer, or nothing if reasons are asked for.
+fn plain_evaluations(call: &Call) -> Result<Option<Answer>, Problem> {
     let request = call.read_body(EvaluationsRequest::read)?;
     let defaults = request.defaults()?;
     let semantic = request.semantic()?;
     let items = request.items()?;
     if request.explains()? {
-        return Ok(Decided::Explains(explained_evaluations));
+        return Ok(None);
     }
     let context = call.admit()?;
     if items.is_empty() {
         let evaluated = evaluate(call, &context, &defaults.whole()?)?;
         let answer = Answer::json(&EvaluationsAnswer::Single(evaluated))?;
-        return Ok(Decided::Told(answer.at(call.state.revision())));
+        return Ok(Some(answer.at(call.state.revision())));
     }
     let parts = items
         .iter()
@@ -127,7 +147,7 @@ pub(crate) fn evaluations(call: &Call) -> Result<Decided, Problem> {
     let noted = noted(&evaluations, Noted::Nothing);
     let answer = Answer::json(&EvaluationsAnswer::Batch { evaluations })?;
     let answer = answer.at(call.state.revision());
-    Ok(Decided::Told(answer.noted(noted)))
+    Ok(Some(answer.noted(noted)))
 }
 
 fn explained_evaluations(call: &Call) -> Result<Answer, Problem> {
@@ -210,7 +230,7 @@ pub(crate) fn search_subject(call: &Call) -> Result<Answer, Problem> {
     let (sent_kind, _) = request.searched("subject")?;
     let (action, resource) = (request.action()?, request.resource()?);
     request.context()?;
-    let names = call.names();
+    let names = Names::of(call);
     let kind = names.subject_kind(sent_kind);
     let permission = names.permission(action.name);
     let resource = names.resource(resource.kind, resource.id);
@@ -239,7 +259,7 @@ pub(crate) fn search_resource(call: &Call) -> Result<Answer, Problem> {
     let (subject, action) = (request.subject()?, request.action()?);
     let (kind, _) = request.searched("resource")?;
     request.context()?;
-    let names = call.names();
+    let names = Names::of(call);
     let subject = names.subject(subject.kind, subject.id);
     let (level, permission) = (names.level(kind), names.permission(action.name));
     let may_ask = |context: &Context, found: &Found| {
@@ -266,7 +286,7 @@ pub(crate) fn search_action(call: &Call) -> Result<Answer, Problem> {
         call.read_body(|bytes| SearchRequest::read(bytes).map(ActionSearch))?;
     let (subject, resource) = (request.subject()?, request.resource()?);
     request.context()?;
-    let names = call.names();
+    let names = Names::of(call);
     let subject = names.subject(subject.kind, subject.id);
     let resource = names.resource(resource.kind, resource.id);
     let may_ask = |context: &Context, _: &Found| call.state.may_ask(context, subject, resource);

@@ -2,7 +2,9 @@
 
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire::api_keys::ApiKeyListed;
 use crate::wire::enforcement_points::EnforcementPoints;
@@ -20,14 +22,16 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn mark(call: Call) -> Result<Answer, Problem> {
-    let key = call.path_id("api_key_id")?;
-    call.execute(MarkEnforcementPoint { key }).await?;
-    Ok(Answer::empty())
+impl Change for MarkEnforcementPoint {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let key = call.path_id("api_key_id")?;
+        Ok(Self { key })
+    }
 }
 
-pub(crate) async fn unmark(call: Call) -> Result<Answer, Problem> {
-    let key = call.path_id("api_key_id")?;
-    call.execute(UnmarkEnforcementPoint { key }).await?;
-    Ok(Answer::empty())
+impl Change for UnmarkEnforcementPoint {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let key = call.path_id("api_key_id")?;
+        Ok(Self { key })
+    }
 }

@@ -1,8 +1,8 @@
 //! How new an answer is. Each says the revision that it was given at; a request can ask for one that is at least as new as an
 //! answer it has seen, from whichever server; and a server that is cut off from its store says how far it may be behind.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
@@ -12,8 +12,7 @@ use bindery_core::time::Timestamp;
 use bindery_node::{ClientNetwork, Node};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::metrics;
-use crate::operations::Operation;
+use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::turns::{Bound, Bounds, Lane, Turnstile};
 
@@ -37,8 +36,7 @@ pub(crate) struct Frame {
     body_read: AtomicBool,
     /// 0 while there is none.
     revision: AtomicU64,
-    /// The place of the operation among all, and one more; 0 while none is reached.
-    operation: AtomicUsize,
+    operation: OnceLock<&'static Operation>,
 }
 
 impl Frame {
@@ -65,13 +63,12 @@ impl Frame {
 
     /// The request has reached this operation.
     pub(crate) fn reaches(&self, operation: &'static Operation) {
-        let place = metrics::place_of(operation).map_or(0, |place| place + 1);
-        self.operation.store(place, Ordering::Relaxed);
+        let _ = self.operation.set(operation);
     }
 
-    /// The place of the operation among all, if one is reached.
-    pub(crate) fn place(&self) -> Option<usize> {
-        self.operation.load(Ordering::Relaxed).checked_sub(1)
+    /// The operation, if one is reached.
+    pub(crate) fn operation(&self) -> Option<&'static Operation> {
+        self.operation.get().copied()
     }
 
     /// Says how new the answer is.

@@ -1,24 +1,30 @@
 //! Bindery over HTTP: parse, ask, render. Every operation is a row of one table; no rule about who may do what lives here,
 //! and no SQL.
 
+mod aliases;
+mod answer;
 mod attempts;
+mod audited;
 mod authzen;
 mod call;
+mod change;
 mod client_address;
 mod connection_table;
+mod counts;
 mod enforcement_points;
 mod framing;
 mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
-mod hot;
 mod json;
+mod kept_searches;
 mod log_limit;
 mod mail;
 mod memory_budget;
 mod metrics;
 mod openapi;
+mod operation;
 mod operations;
 mod page;
 mod password;
@@ -30,6 +36,7 @@ mod rate;
 mod request_stream;
 mod secret;
 mod server;
+mod services;
 mod sign_in;
 mod turns;
 mod unreadable;
@@ -37,11 +44,12 @@ mod v2;
 mod wire;
 mod workers;
 
-pub use authzen::{Aliases, AliasesError};
+pub use aliases::{Aliases, AliasesError};
 pub use client_address::{Network, NetworkError};
 pub use mail::{MailSettings, MailSettingsError, Mailer};
 pub use openapi::openapi_json;
 pub use operations::operation_ids;
 pub use public_url::{PublicUrl, PublicUrlError};
+pub use rate::RateLimits;
 pub use secret::{KeyText, KeyTextError};
-pub use server::{Limits, Options, RateLimits, Server};
+pub use server::{Limits, Options, Server};

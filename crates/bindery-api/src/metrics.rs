@@ -1,16 +1,15 @@
 //! `GET /metrics`: what is counted here and in the node, for Prometheus. On a listener of its own that isn't there unless it is asked
 //! for, and without a key. Labels are names of this program (operations, calls of the store) and numbers of accounts, never what a
 //! client sent.
-//!
-//! A request costs three additions to numbers that nobody locks; names and text are made when somebody reads them.
+//! Names and text are made when it is read.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bindery_core::id::{AccountId, Revision};
-use bindery_node::{Account, Counter, Histogram, MICROS, Node, StoreCall};
+use bindery_node::{Account, Counter, Histogram, Node, StoreCall};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
@@ -25,14 +24,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::call::Services;
 use crate::connection_table::{Connection, ConnectionTable};
+use crate::counts::{CLASSES, Counts, REFUSED};
 use crate::memory_budget::MemoryBudget;
-use crate::operations::{OPERATIONS, Operation};
+use crate::operations::OPERATIONS;
 use crate::problem::Overload;
 use crate::rate::Bucket;
 use crate::request_stream::refusal;
 use crate::server::{Timeouts, first_request, http1, new_request_id};
+use crate::services::Services;
 
 const PATH: &str = "/metrics";
 /// How many may read at once; the longest idle one makes room for another.
@@ -45,113 +45,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const MEMORY_MAX: usize = 1024 * 1024;
 /// Of how many accounts, the oldest at work first, each is told of by itself.
 const ACCOUNTS_MAX: usize = 256;
-/// The statuses that a refused command is answered with, and any other.
-const REFUSED: [(u16, &str); 6] = [
-    (400, "400"),
-    (401, "401"),
-    (403, "403"),
-    (404, "404"),
-    (409, "409"),
-    (422, "422"),
-];
-
-/// What is counted of requests.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    /// For each row of [`OPERATIONS`], and one for whatever reached none.
-    of_operation: Box<[OfOperation]>,
-    allowed: Counter,
-    denied: Counter,
-    refused: [Counter; REFUSED.len()],
-    limited: [Counter; Bucket::ALL.len()],
-    overloads: [Counter; Overload::ALL.len()],
-    refused_connections: Counter,
-    started: SystemTime,
-}
-
-#[derive(Debug)]
-struct OfOperation {
-    /// By the first digit of the status.
-    classes: [Counter; CLASSES.len()],
-    micros: Histogram,
-}
-
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-impl Counts {
-    pub(crate) fn new() -> Self {
-        let of_operation = || OfOperation {
-            classes: Default::default(),
-            micros: Histogram::new(&MICROS),
-        };
-        Self {
-            of_operation: (0..=OPERATIONS.len()).map(|_| of_operation()).collect(),
-            allowed: Counter::default(),
-            denied: Counter::default(),
-            refused: Default::default(),
-            limited: Default::default(),
-            overloads: Default::default(),
-            refused_connections: Counter::default(),
-            started: SystemTime::now(),
-        }
-    }
-
-    /// A request was answered; `place` is that of its operation, if it reached one.
-    pub(crate) fn answered(&self, place: Option<usize>, status: StatusCode, took: Duration) {
-        let place = place.unwrap_or(OPERATIONS.len());
-        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        if let Some(of_operation) = self.of_operation.get(place) {
-            of_operation.classes[class].count();
-            of_operation.micros.observe_micros(took);
-        }
-    }
-
-    /// So many questions were decided, and so many of them with yes.
-    pub(crate) fn decided(&self, all: usize, allowed: usize) {
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        if allowed > 0 {
-            self.allowed.add(count(allowed));
-        }
-        if allowed < all {
-            self.denied.add(count(all - allowed));
-        }
-    }
-
-    /// A request was refused because this bucket was empty.
-    pub(crate) fn limited(&self, bucket: Bucket) {
-        let place = Bucket::ALL.iter().position(|one| *one == bucket);
-        if let Some(place) = place {
-            self.limited[place].count();
-        }
-    }
-
-    /// A request was refused because clients had used up what it needs.
-    pub(crate) fn overloaded(&self, overload: Overload) {
-        let place = Overload::ALL.iter().position(|one| *one == overload);
-        if let Some(place) = place {
-            self.overloads[place].count();
-        }
-    }
-
-    /// A connection was refused.
-    pub(crate) fn refused_connection(&self) {
-        self.refused_connections.count();
-    }
-
-    /// A command was decided, and refused with this status.
-    pub(crate) fn refused(&self, status: u16) {
-        let place = REFUSED.iter().position(|(known, _)| *known == status);
-        if let Some(place) = place {
-            self.refused[place].count();
-        }
-    }
-}
-
-/// The place of an operation among all.
-pub(crate) fn place_of(operation: &'static Operation) -> Option<usize> {
-    OPERATIONS.element_offset(operation)
-}
-
 /// Everything that is told, put together when it is asked for.
 #[derive(Debug)]
 pub(crate) struct Metrics {

@@ -1,131 +1,134 @@
 //! The operations served, one row each. The router, the Allow header, metric labels and audit names read this table;
 //! nothing else spells a path.
 
-use std::any::TypeId;
-use std::fmt;
-
 use hyper::Method;
 
-use crate::call::{Answer, Handler};
-use crate::hot::Form;
-use crate::openapi::{Described, described};
+use bindery_core::command::Command;
+use bindery_core::command::api_keys::{RefreshApiKey, RevokeApiKey};
+use bindery_core::command::credentials::{RenewTemporaryPassword, ResendInvitation, ResetPassword};
+use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
+use bindery_core::command::organizations::{
+    AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
+    UpdateOrganization,
+};
+use bindery_core::command::projects::{CreateProject, DeleteProject, UpdateProject};
+use bindery_core::command::resource_restrictions::{
+    CreateResourceRestriction, DeleteResourceRestriction,
+};
+use bindery_core::command::role_bindings::{
+    CreateRoleBinding, DeleteRoleBinding, UpdateRoleBinding,
+};
+use bindery_core::command::roles::{CreateRole, DeleteRole, UpdateRole};
+use bindery_core::command::spaces::{
+    AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
+};
+use bindery_core::command::users::{CreateUser, DeleteUser, ReleaseAddress, UpdateUser};
+
+use crate::authzen::hot;
+use crate::change;
+use crate::openapi::described;
+use crate::operation::{Audited, Body, BodyLimits, Handler, HotPath, Operation, Runs};
 use crate::v2::{
     api_keys, audit_logs, organizations, projects, resource_restrictions, role_bindings, roles,
     spaces, users,
 };
+use crate::wire::api_keys::NewKey;
 use crate::{authzen, enforcement_points, quotas, sign_in};
 
-/// One operation of the API (`docs/rules/operations.md`).
-pub(crate) struct Operation {
-    /// Its operation id.
-    pub(crate) id: &'static str,
-    pub(crate) method: Method,
-    /// With `{name}` for each path parameter.
-    pub(crate) path: &'static str,
-    /// The query parameters it knows.
-    pub(crate) query: &'static [&'static str],
-    pub(crate) body: Body,
-    /// The status of success.
-    pub(crate) success: u16,
-    pub(crate) handler: Handler,
-    /// What it takes and answers, for the openapi document: the function with the name of the operation.
-    pub(crate) described: fn() -> Described,
+/// The columns that many rows share. A row that differs in one says so.
+#[derive(Clone, Copy)]
+struct Shared {
+    runs: Runs,
+    audited: Audited,
+    limits: BodyLimits,
+    hot_path: Option<HotPath>,
 }
 
-/// Whether an operation reads a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
-    /// What comes is thrown away: some clients send an empty object where nothing is expected.
-    Empty,
-    /// A JSON object.
-    Json,
-    /// A JSON object or nothing at all.
-    Optional,
+/// Looks at one thing.
+const READ: Shared = Shared {
+    runs: Runs::OnConnection,
+    audited: Audited::Reads,
+    limits: BodyLimits::USUAL,
+    hot_path: None,
+};
+/// Looks at many things.
+const LIST: Shared = Shared {
+    runs: Runs::OnWorker,
+    ..READ
+};
+/// Looks at many things for one question.
+const SEARCH: Shared = Shared {
+    limits: BodyLimits::QUESTION,
+    ..LIST
+};
+/// Decides one question.
+const DECIDE: Shared = Shared {
+    audited: Audited::Questions,
+    limits: BodyLimits::QUESTION,
+    hot_path: Some(hot::evaluation),
+    ..READ
+};
+/// Decides many questions.
+const DECIDE_MANY: Shared = Shared {
+    limits: BodyLimits::MANY,
+    hot_path: Some(hot::evaluations),
+    ..DECIDE
+};
+/// Changes something.
+const CHANGE: Shared = Shared {
+    runs: Runs::ToItsEnd,
+    audited: Audited::Changes,
+    ..READ
+};
+/// Changes something, and may name many places.
+const CHANGE_MANY: Shared = Shared {
+    limits: BodyLimits::MANY,
+    ..CHANGE
+};
+/// Lets someone in who has no key.
+const SIGN_IN: Shared = Shared {
+    limits: BodyLimits::STRANGER,
+    ..CHANGE
+};
+
+/// Whether a command is that of an operation: it has the operation's id in the log.
+const fn is_of<C: Command>(id: &str) -> bool {
+    let (mut place, one, other) = (0, C::OPERATION.as_bytes(), id.as_bytes());
+    while place < one.len() && place < other.len() && one[place] == other[place] {
+        place += 1;
+    }
+    place == one.len() && place == other.len()
 }
 
-/// JSON values that a body may have, where nothing says otherwise.
-const VALUES_MAX: usize = 4_096;
-/// The same of one question or search, whose context and properties are the client's own.
-const QUESTION_VALUES_MAX: usize = 8_192;
-/// The same of 1,000 questions, and of a service key for 100 organizations with 100 spaces each, which has about 51,000.
-const MANY_VALUES_MAX: usize = 65_536;
-
-impl Operation {
-    /// Whether it changes something for a caller with a key.
-    pub(crate) const fn is_change(&self) -> bool {
-        matches!(self.handler, Handler::Changes(_))
-    }
-
-    /// Whether it reads a body.
-    pub(crate) fn has_body(&self) -> bool {
-        self.body != Body::Empty
-    }
-
-    /// How many JSON values its body may have.
-    pub(crate) fn values_max(&self) -> usize {
-        match self.id {
-            "access_evaluations" | "create_api_key" => MANY_VALUES_MAX,
-            "access_evaluation" | "explain_access" | "search_subject" | "search_resource"
-            | "search_action" => QUESTION_VALUES_MAX,
-            _ => VALUES_MAX,
-        }
-    }
-
-    /// What a handler reads its body as must be what is described.
-    pub(crate) fn check_body<T: 'static>(&self) {
-        debug_assert!(
-            (self.described)().takes_type(TypeId::of::<T>()),
-            "{self:?} reads its body as what is not described"
-        );
-    }
-
-    /// What a handler answers must be what is described.
-    pub(crate) fn check_answer(&self, answer: &Answer) {
-        let status = answer.status.map(|status| status.as_u16());
-        debug_assert!(
-            (self.described)().answers_type(status, answer.of),
-            "{self:?} answers what is not described: {answer:?}"
-        );
-        debug_assert_eq!(
-            (self.described)().tells_revision(),
-            answer.revision.is_some(),
-            "{self:?}"
-        );
-    }
-}
-
-impl fmt::Debug for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id)
-    }
+macro_rules! handler {
+    // A command, which answers by `Change`.
+    ($id:ident changes $command:ident) => {{
+        const {
+            assert!(
+                is_of::<$command>(stringify!($id)),
+                "the log has another name for it"
+            )
+        };
+        Handler::WithKey(change::perform::<$command>)
+    }};
+    // A function of the call and its state.
+    ($id:ident reads $family:ident::$handler:ident) => {
+        Handler::WithKey(|call| Box::pin(async move { $family::$handler(&call) }))
+    };
+    // A function that waits.
+    ($id:ident waits $family:ident::$handler:ident) => {
+        Handler::WithKey(|call| Box::pin($family::$handler(call)))
+    };
+    ($id:ident proves $family:ident::$handler:ident) => {
+        Handler::WithProof(|call| Box::pin($family::$handler(call)))
+    };
+    ($id:ident tells $family:ident::$handler:ident) => {
+        Handler::ForAnyone($family::$handler)
+    };
 }
 
 macro_rules! operation {
-    ($method:ident $path:literal $id:ident: reads $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Reads($family::$handler))
-    };
-    ($method:ident $path:literal $id:ident: lists $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Searches($family::$handler))
-    };
-    ($method:ident $path:literal $id:ident: decides $form:ident $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Decides(Form::$form, $family::$handler))
-    };
-    ($method:ident $path:literal $id:ident: searches $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Searches($family::$handler))
-    };
-    ($method:ident $path:literal $id:ident: waits $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Waits(|call| Box::pin($family::$handler(call))))
-    };
-    ($method:ident $path:literal $id:ident: open $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Open(|call| Box::pin($family::$handler(call))))
-    };
-    ($method:ident $path:literal $id:ident: public $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Public($family::$handler))
-    };
-    ($method:ident $path:literal $id:ident: $family:ident::$handler:ident, $success:literal, query $query:expr, body $body:ident) => {
-        operation!(@ $method $path $id, $success, $query, $body, Handler::Changes(|call| Box::pin($family::$handler(call))))
-    };
-    (@ $method:ident $path:literal $id:ident, $success:literal, $query:expr, $body:ident, $handler:expr) => {
+    ($method:ident $path:literal $id:ident: $shared:ident, $does:ident $($handler:ident)::+, $success:literal, query $query:expr, body $body:ident) => {
         Operation {
             id: stringify!($id),
             method: Method::$method,
@@ -133,8 +136,12 @@ macro_rules! operation {
             query: &$query,
             body: Body::$body,
             success: $success,
-            handler: $handler,
             described: described::$id,
+            handler: handler!($id $does $($handler)::+),
+            runs: $shared.runs,
+            audited: $shared.audited,
+            limits: $shared.limits,
+            hot_path: $shared.hot_path,
         }
     };
 }
@@ -142,71 +149,76 @@ macro_rules! operation {
 /// Every operation of `/v2`, of `/access/v1` with its metadata, and of `/bindery/v1`.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: [Operation; 60] = [
-    operation!(GET "/v2/role-bindings" list_role_bindings: lists role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/role-bindings" create_role_binding: role_bindings::create, 201, query [], body Json),
-    operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: reads role_bindings::get, 200, query [], body Empty),
-    operation!(PATCH "/v2/role-bindings/{binding_id}" update_role_binding: role_bindings::update, 200, query [], body Json),
-    operation!(DELETE "/v2/role-bindings/{binding_id}" delete_role_binding: role_bindings::delete, 204, query [], body Empty),
-    operation!(GET "/v2/roles" list_roles: lists roles::list, 200, query ["is_predefined", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/roles" create_role: roles::create, 201, query [], body Json),
-    operation!(GET "/v2/roles/{role_id}" get_role: reads roles::get, 200, query [], body Empty),
-    operation!(PATCH "/v2/roles/{role_id}" update_role: roles::update, 200, query [], body Json),
-    operation!(DELETE "/v2/roles/{role_id}" delete_role: roles::delete, 204, query [], body Empty),
-    operation!(GET "/v2/resource-restrictions" list_resource_restrictions: lists resource_restrictions::list, 200, query ["resource_type", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/resource-restrictions" create_resource_restriction: resource_restrictions::create, 200, query [], body Json),
-    operation!(DELETE "/v2/resource-restrictions/{resource_id}" delete_resource_restriction: resource_restrictions::delete, 204, query [], body Empty),
-    operation!(GET "/v2/users" list_users: lists users::list, 200, query ["email", "status", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/users" create_user: users::create, 201, query [], body Json),
-    operation!(GET "/v2/users/{user_id}" get_user: reads users::get, 200, query [], body Empty),
-    operation!(PATCH "/v2/users/{user_id}" update_user: users::update, 200, query [], body Json),
-    operation!(DELETE "/v2/users/{user_id}" delete_user: users::delete, 204, query [], body Empty),
-    operation!(POST "/v2/users/{user_id}/resend-invitation" resend_user_invitation: users::resend_invitation, 204, query [], body Empty),
-    operation!(POST "/v2/users/{user_id}/reset-password" reset_user_password: users::reset_password, 204, query [], body Empty),
-    operation!(GET "/v2/organizations" list_organizations: lists organizations::list, 200, query ["name", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/organizations" create_organization: organizations::create, 201, query [], body Json),
-    operation!(GET "/v2/organizations/{org_id}" get_organization: reads organizations::get, 200, query [], body Empty),
-    operation!(PATCH "/v2/organizations/{org_id}" update_organization: organizations::update, 200, query [], body Json),
-    operation!(DELETE "/v2/organizations/{org_id}" delete_organization: organizations::delete, 204, query [], body Empty),
-    operation!(POST "/v2/organizations/{org_id}/users" add_organization_user: organizations::add_user, 200, query [], body Json),
-    operation!(DELETE "/v2/organizations/{org_id}/users/{user_id}" remove_organization_user: organizations::remove_user, 204, query [], body Empty),
-    operation!(GET "/v2/spaces" list_spaces: lists spaces::list, 200, query ["org_id", "name", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/spaces" create_space: spaces::create, 201, query [], body Json),
-    operation!(GET "/v2/spaces/{space_id}" get_space: reads spaces::get, 200, query [], body Empty),
-    operation!(PATCH "/v2/spaces/{space_id}" update_space: spaces::update, 200, query [], body Json),
-    operation!(DELETE "/v2/spaces/{space_id}" delete_space: spaces::delete, 204, query [], body Empty),
-    operation!(POST "/v2/spaces/{space_id}/users" add_space_user: spaces::add_user, 200, query [], body Json),
-    operation!(DELETE "/v2/spaces/{space_id}/users/{user_id}" remove_space_user: spaces::remove_user, 204, query [], body Empty),
-    operation!(GET "/v2/projects" list_projects: lists projects::list, 200, query ["space_id", "space_name", "name", "project_type", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/projects" create_project: projects::create, 201, query [], body Json),
-    operation!(GET "/v2/projects/{project_id}" get_project: reads projects::get, 200, query [], body Empty),
-    operation!(PATCH "/v2/projects/{project_id}" update_project: projects::update, 200, query [], body Json),
-    operation!(DELETE "/v2/projects/{project_id}" delete_project: projects::delete, 204, query [], body Empty),
-    operation!(GET "/v2/api-keys" list_api_keys: lists api_keys::list, 200, query ["key_type", "status", "space_id", "user_id", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/api-keys" create_api_key: api_keys::create, 201, query [], body Json),
-    operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: api_keys::refresh, 200, query [], body Optional),
-    operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: api_keys::revoke, 204, query [], body Empty),
-    operation!(GET "/v2/audit-logs" list_audit_logs: waits audit_logs::list, 200, query ["start_time", "end_time", "user_id", "operation_name", "operation_type", "limit", "cursor"], body Empty),
-    operation!(POST "/bindery/v1/invitations/{token}" accept_invitation: open sign_in::accept_invitation, 200, query [], body Json),
-    operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: open sign_in::complete_password_reset, 200, query [], body Json),
-    operation!(POST "/bindery/v1/sign-in" sign_in: open sign_in::sign_in, 200, query [], body Json),
-    operation!(POST "/bindery/v1/users/{user_id}/temporary-password" renew_temporary_password: users::renew_temporary_password, 200, query [], body Empty),
-    operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: lists enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
-    operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: enforcement_points::mark, 204, query [], body Empty),
-    operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: enforcement_points::unmark, 204, query [], body Empty),
-    operation!(GET "/bindery/v1/quotas" list_quotas: reads quotas::list, 200, query ["user_id"], body Empty),
-    operation!(POST "/bindery/v1/released-addresses" release_address: quotas::release_address, 200, query [], body Json),
-    operation!(POST "/bindery/v1/explain" explain_access: searches authzen::explain, 200, query [], body Json),
-    operation!(POST "/access/v1/evaluation" access_evaluation: decides Evaluation authzen::evaluation, 200, query [], body Json),
-    operation!(POST "/access/v1/evaluations" access_evaluations: decides Evaluations authzen::evaluations, 200, query [], body Json),
-    operation!(POST "/access/v1/search/subject" search_subject: searches authzen::search_subject, 200, query [], body Json),
-    operation!(POST "/access/v1/search/resource" search_resource: searches authzen::search_resource, 200, query [], body Json),
-    operation!(POST "/access/v1/search/action" search_action: searches authzen::search_action, 200, query [], body Json),
-    operation!(GET "/.well-known/authzen-configuration" authzen_configuration: public authzen::configuration, 200, query [], body Empty),
+    operation!(GET "/v2/role-bindings" list_role_bindings: LIST, reads role_bindings::list, 200, query ["resource_type", "user_id", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/role-bindings" create_role_binding: CHANGE, changes CreateRoleBinding, 201, query [], body Json),
+    operation!(GET "/v2/role-bindings/{binding_id}" get_role_binding: READ, reads role_bindings::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/role-bindings/{binding_id}" update_role_binding: CHANGE, changes UpdateRoleBinding, 200, query [], body Json),
+    operation!(DELETE "/v2/role-bindings/{binding_id}" delete_role_binding: CHANGE, changes DeleteRoleBinding, 204, query [], body Empty),
+    operation!(GET "/v2/roles" list_roles: LIST, reads roles::list, 200, query ["is_predefined", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/roles" create_role: CHANGE, changes CreateRole, 201, query [], body Json),
+    operation!(GET "/v2/roles/{role_id}" get_role: READ, reads roles::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/roles/{role_id}" update_role: CHANGE, changes UpdateRole, 200, query [], body Json),
+    operation!(DELETE "/v2/roles/{role_id}" delete_role: CHANGE, changes DeleteRole, 204, query [], body Empty),
+    operation!(GET "/v2/resource-restrictions" list_resource_restrictions: LIST, reads resource_restrictions::list, 200, query ["resource_type", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/resource-restrictions" create_resource_restriction: CHANGE, changes CreateResourceRestriction, 200, query [], body Json),
+    operation!(DELETE "/v2/resource-restrictions/{resource_id}" delete_resource_restriction: CHANGE, changes DeleteResourceRestriction, 204, query [], body Empty),
+    operation!(GET "/v2/users" list_users: LIST, reads users::list, 200, query ["email", "status", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/users" create_user: CHANGE, changes CreateUser, 201, query [], body Json),
+    operation!(GET "/v2/users/{user_id}" get_user: READ, reads users::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/users/{user_id}" update_user: CHANGE, changes UpdateUser, 200, query [], body Json),
+    operation!(DELETE "/v2/users/{user_id}" delete_user: CHANGE, changes DeleteUser, 204, query [], body Empty),
+    operation!(POST "/v2/users/{user_id}/resend-invitation" resend_user_invitation: CHANGE, changes ResendInvitation, 204, query [], body Empty),
+    operation!(POST "/v2/users/{user_id}/reset-password" reset_user_password: CHANGE, changes ResetPassword, 204, query [], body Empty),
+    operation!(GET "/v2/organizations" list_organizations: LIST, reads organizations::list, 200, query ["name", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/organizations" create_organization: CHANGE, changes CreateOrganization, 201, query [], body Json),
+    operation!(GET "/v2/organizations/{org_id}" get_organization: READ, reads organizations::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/organizations/{org_id}" update_organization: CHANGE, changes UpdateOrganization, 200, query [], body Json),
+    operation!(DELETE "/v2/organizations/{org_id}" delete_organization: CHANGE, changes DeleteOrganization, 204, query [], body Empty),
+    operation!(POST "/v2/organizations/{org_id}/users" add_organization_user: CHANGE, changes AddOrganizationUser, 200, query [], body Json),
+    operation!(DELETE "/v2/organizations/{org_id}/users/{user_id}" remove_organization_user: CHANGE, changes RemoveOrganizationUser, 204, query [], body Empty),
+    operation!(GET "/v2/spaces" list_spaces: LIST, reads spaces::list, 200, query ["org_id", "name", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/spaces" create_space: CHANGE, changes CreateSpace, 201, query [], body Json),
+    operation!(GET "/v2/spaces/{space_id}" get_space: READ, reads spaces::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/spaces/{space_id}" update_space: CHANGE, changes UpdateSpace, 200, query [], body Json),
+    operation!(DELETE "/v2/spaces/{space_id}" delete_space: CHANGE, changes DeleteSpace, 204, query [], body Empty),
+    operation!(POST "/v2/spaces/{space_id}/users" add_space_user: CHANGE, changes AddSpaceUser, 200, query [], body Json),
+    operation!(DELETE "/v2/spaces/{space_id}/users/{user_id}" remove_space_user: CHANGE, changes RemoveSpaceUser, 204, query [], body Empty),
+    operation!(GET "/v2/projects" list_projects: LIST, reads projects::list, 200, query ["space_id", "space_name", "name", "project_type", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/projects" create_project: CHANGE, changes CreateProject, 201, query [], body Json),
+    operation!(GET "/v2/projects/{project_id}" get_project: READ, reads projects::get, 200, query [], body Empty),
+    operation!(PATCH "/v2/projects/{project_id}" update_project: CHANGE, changes UpdateProject, 200, query [], body Json),
+    operation!(DELETE "/v2/projects/{project_id}" delete_project: CHANGE, changes DeleteProject, 204, query [], body Empty),
+    operation!(GET "/v2/api-keys" list_api_keys: LIST, reads api_keys::list, 200, query ["key_type", "status", "space_id", "user_id", "limit", "cursor"], body Empty),
+    operation!(POST "/v2/api-keys" create_api_key: CHANGE_MANY, changes NewKey, 201, query [], body Json),
+    operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: CHANGE, changes RefreshApiKey, 200, query [], body Optional),
+    operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: CHANGE, changes RevokeApiKey, 204, query [], body Empty),
+    operation!(GET "/v2/audit-logs" list_audit_logs: LIST, waits audit_logs::list, 200, query ["start_time", "end_time", "user_id", "operation_name", "operation_type", "limit", "cursor"], body Empty),
+    operation!(POST "/bindery/v1/invitations/{token}" accept_invitation: SIGN_IN, proves sign_in::accept_invitation, 200, query [], body Json),
+    operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: SIGN_IN, proves sign_in::complete_password_reset, 200, query [], body Json),
+    operation!(POST "/bindery/v1/sign-in" sign_in: SIGN_IN, proves sign_in::sign_in, 200, query [], body Json),
+    operation!(POST "/bindery/v1/users/{user_id}/temporary-password" renew_temporary_password: CHANGE, changes RenewTemporaryPassword, 200, query [], body Empty),
+    operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: LIST, reads enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
+    operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: CHANGE, changes MarkEnforcementPoint, 204, query [], body Empty),
+    operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: CHANGE, changes UnmarkEnforcementPoint, 204, query [], body Empty),
+    operation!(GET "/bindery/v1/quotas" list_quotas: READ, reads quotas::list, 200, query ["user_id"], body Empty),
+    operation!(POST "/bindery/v1/released-addresses" release_address: CHANGE, changes ReleaseAddress, 200, query [], body Json),
+    operation!(POST "/bindery/v1/explain" explain_access: SEARCH, reads authzen::explain, 200, query [], body Json),
+    operation!(POST "/access/v1/evaluation" access_evaluation: DECIDE, waits authzen::evaluation, 200, query [], body Json),
+    operation!(POST "/access/v1/evaluations" access_evaluations: DECIDE_MANY, waits authzen::evaluations, 200, query [], body Json),
+    operation!(POST "/access/v1/search/subject" search_subject: SEARCH, reads authzen::search_subject, 200, query [], body Json),
+    operation!(POST "/access/v1/search/resource" search_resource: SEARCH, reads authzen::search_resource, 200, query [], body Json),
+    operation!(POST "/access/v1/search/action" search_action: SEARCH, reads authzen::search_action, 200, query [], body Json),
+    operation!(GET "/.well-known/authzen-configuration" authzen_configuration: READ, tells authzen::configuration, 200, query [], body Empty),
 ];
 
 /// The id of every operation that is served, for tests that must leave none out.
 pub fn operation_ids() -> impl Iterator<Item = &'static str> {
     OPERATIONS.iter().map(|operation| operation.id)
+}
+
+/// The place of an operation among all.
+pub(crate) fn place_of(operation: &'static Operation) -> Option<usize> {
+    OPERATIONS.element_offset(operation)
 }
 
 /// Finds the operation behind a method and path.

@@ -1,8 +1,11 @@
 //! `/bindery/v1/quotas` and `/bindery/v1/released-addresses`: what an account may keep, and addresses that are free again.
 
+use bindery_core::command::users::ReleaseAddress;
 use bindery_core::quota::QUOTAS;
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire::quotas::{AddressRelease, AddressReleased, Quota, Quotas};
 
@@ -24,8 +27,12 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn release_address(call: Call) -> Result<Answer, Problem> {
-    let body: AddressRelease = call.body()?;
-    let user = call.execute(body.parse()?).await?;
-    Answer::json(&AddressReleased::new(&user, call.ids()))
+impl Change for ReleaseAddress {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        call.body::<AddressRelease>()?.parse()
+    }
+
+    fn render(call: &Call, user: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&AddressReleased::new(user, call.ids()))
+    }
 }

@@ -10,7 +10,46 @@ use std::time::{Duration, Instant};
 use bindery_core::id::{AccountId, UserId};
 
 use crate::client_address::household;
-use crate::server::RateLimits;
+
+/// How many requests a second are answered; as many may come at once. The defaults are above what an honest client sends, and are
+/// there so that no client is without a limit (`docs/operations.md`).
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimits {
+    /// All requests by one person, with all their keys and the service keys that they or those made.
+    pub person: NonZeroU32,
+    /// The changes among them.
+    pub changes: NonZeroU32,
+    /// All requests to one account.
+    pub account: NonZeroU32,
+    /// Requests without a good key from one client address.
+    pub address: NonZeroU32,
+    /// How long an empty bucket takes to be full again. A second; tests have none of theirs refill.
+    #[doc(hidden)]
+    pub refill: Duration,
+}
+
+impl RateLimits {
+    /// The default of [`Self::person`].
+    pub const PERSON: NonZeroU32 = NonZeroU32::new(200_000).expect("not zero");
+    /// The default of [`Self::changes`].
+    pub const CHANGES: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
+    /// The default of [`Self::account`].
+    pub const ACCOUNT: NonZeroU32 = NonZeroU32::new(500_000).expect("not zero");
+    /// The default of [`Self::address`].
+    pub const ADDRESS: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            person: Self::PERSON,
+            changes: Self::CHANGES,
+            account: Self::ACCOUNT,
+            address: Self::ADDRESS,
+            refill: Duration::from_secs(1),
+        }
+    }
+}
 
 /// How many locks a set of buckets is spread over.
 const SHARDS: usize = 16;

@@ -51,6 +51,14 @@ impl KeyText {
         Ok(Self(format!("{PREFIX}{}", letters(LETTERS)?)))
     }
 
+    /// The same for a handler.
+    pub(crate) fn new() -> Result<Self, Problem> {
+        Self::generate().map_err(|error| {
+            tracing::error!(%error, "the system gives no random numbers");
+            Problem::internal()
+        })
+    }
+
     /// Accepts `ak-` and [`LETTERS_MIN`] to [`LETTERS_MAX`] letters and digits.
     pub fn parse(text: &str) -> Result<Self, KeyTextError> {
         let letters = text.strip_prefix(PREFIX).ok_or(KeyTextError)?;

@@ -12,12 +12,12 @@ use bindery_core::text::Email;
 use bindery_core::user::User;
 use bindery_node::{Account, StoreCall};
 
-use crate::attempts::Attempt;
-use crate::call::{Answer, EXECUTE_TIMEOUT, OpenCall};
+use crate::answer::Answer;
+use crate::attempts::{Attempt, Candidate};
+use crate::call::{EXECUTE_TIMEOUT, OpenCall};
 use crate::password::{Password, Waiting};
 use crate::problem::Problem;
-use crate::secret::LinkToken;
-use crate::v2::api_keys::new_text;
+use crate::secret::{KeyText, LinkToken};
 use crate::wire::sign_in::{
     PasswordChanged, PasswordChoice, PasswordReset, SignInRequest, SignedIn,
 };
@@ -31,7 +31,7 @@ pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem>
     let (account, user, token) = linked(&call).await?;
     let body: PasswordChoice = call.body()?;
     let password = chosen(&call, &account, user, &body.password).await?;
-    let text = new_text()?;
+    let text = KeyText::new()?;
     let command = AcceptInvitation {
         token,
         password,
@@ -94,7 +94,7 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
         }
         None => None,
     };
-    let text = new_text()?;
+    let text = KeyText::new()?;
     let command = SignIn {
         verified,
         new_password,
@@ -167,9 +167,6 @@ async fn verify(
     let account = node.wake(account, call.now).await?;
     Ok((account, user, hash))
 }
-
-/// A person with this address who has a password.
-pub(crate) type Candidate = (AccountId, UserId, PasswordHash);
 
 /// Everyone with this address who has a password, active people first, and in how many accounts they could be.
 async fn candidates(

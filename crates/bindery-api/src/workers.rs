@@ -78,17 +78,8 @@ impl Workers {
         }
     }
 
-    /// Runs work when its lane has a turn. Work that was started runs to its end, also if nobody waits for it any more.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        lane: Lane,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let turn = self.turns.enter(lane).await.map_err(Problem::queue_full)?;
-        self.run_in(turn, work).await
-    }
-
-    /// The same, but a full queue loses the newest job of the lane with the most, which gets the refusal.
+    /// Runs work when its lane has a turn. Work that was started runs to its end, also if nobody waits for it any more. A full queue loses
+    /// the newest job of the lane with the most, which gets the refusal.
     pub(crate) async fn run_displacing<T: Send + 'static>(
         &self,
         lane: Lane,
@@ -257,12 +248,19 @@ mod tests {
         let workers = one();
         let lane = Lane([1, 1, 1]);
         let failed = workers
-            .run(lane, move || assert!(lane.0.is_empty(), "on purpose"))
+            .drive(
+                lane,
+                async move { assert!(lane.0.is_empty(), "on purpose") },
+            )
             .await;
         assert_eq!(failed.unwrap_err().status(), 500);
-        assert_eq!(workers.run(lane, || 7).await.unwrap(), 7);
+        assert_eq!(workers.drive(lane, async { 7 }).await.unwrap(), 7);
         workers.close();
-        assert_eq!(workers.run(lane, || 8).await.unwrap(), 8, "while it stops");
+        assert_eq!(
+            workers.drive(lane, async { 8 }).await.unwrap(),
+            8,
+            "while it stops"
+        );
     }
 
     #[tokio::test]
@@ -277,7 +275,10 @@ mod tests {
         });
         let other = async {
             // The only worker is free while the other waits.
-            let answer = workers.run(Lane([2, 1, 1]), || 7_u8).await.unwrap();
+            let answer = workers
+                .drive(Lane([2, 1, 1]), async { 7_u8 })
+                .await
+                .unwrap();
             say.send(answer).unwrap();
         };
         let (driven, ()) = tokio::join!(driven, other);
@@ -292,12 +293,14 @@ mod tests {
         let workers = one();
         let lane = Lane([1, 1, 1]);
         let turn = workers.occupy(lane).await;
-        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(workers.run(lane, || ()))).collect();
+        let mut waiting: Vec<_> = (0..3)
+            .map(|_| Box::pin(workers.drive(lane, async {})))
+            .collect();
         for one in &mut waiting {
             assert!(one.now_or_never().is_none());
         }
         assert_eq!(workers.waiting(), 3);
-        let refused = workers.run(lane, || ()).await.unwrap_err();
+        let refused = workers.drive(lane, async {}).await.unwrap_err();
         assert_eq!(refused.status(), 503);
         drop(turn);
         for one in waiting {
@@ -321,11 +324,16 @@ mod tests {
             started = started => started.unwrap(),
         }
         let turn = workers.occupy(lane).await;
-        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(workers.run(lane, || ()))).collect();
+        let mut waiting: Vec<_> = (0..3)
+            .map(|_| Box::pin(workers.drive(lane, async {})))
+            .collect();
         for one in &mut waiting {
             assert!(one.now_or_never().is_none());
         }
-        assert_eq!(workers.run(lane, || ()).await.unwrap_err().status(), 503);
+        assert_eq!(
+            workers.drive(lane, async {}).await.unwrap_err().status(),
+            503
+        );
         say.send(7).unwrap();
         assert!((&mut driven).now_or_never().is_none());
         drop(turn);

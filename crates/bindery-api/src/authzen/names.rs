@@ -9,25 +9,9 @@ use bindery_core::resource::{Level, Resource};
 use bindery_core::state::State;
 use bindery_core::text::Email;
 
-use super::Aliases;
+use crate::aliases::{ACCOUNT_ID, Aliases, RESOURCE_TYPES, SUBJECT_TYPES};
+use crate::call::Call;
 use crate::wire::authzen::{ActionFound, Asked, EntityFound};
-
-/// The types of subjects.
-pub(super) const SUBJECT_TYPES: [(&str, SubjectKind); 2] = [
-    ("user", SubjectKind::User),
-    ("service_key", SubjectKind::ServiceKey),
-];
-
-/// The types of resources.
-pub(super) const RESOURCE_TYPES: [(&str, Level); 4] = [
-    ("account", Level::Account),
-    ("organization", Level::Organization),
-    ("space", Level::Space),
-    ("project", Level::Project),
-];
-
-/// The id of the caller's own account: accounts have none that is shown.
-pub(super) const ACCOUNT_ID: &str = "account";
 
 /// What a name of a type that there isn't means.
 const NOWHERE: Resource = Resource::Project(ProjectId::NOBODY);
@@ -37,6 +21,16 @@ const NOWHERE: Resource = Resource::Project(ProjectId::NOBODY);
 pub(crate) struct Names<'a> {
     pub(crate) aliases: &'a Aliases,
     pub(crate) state: &'a State,
+}
+
+impl<'a> Names<'a> {
+    /// The names that a call uses.
+    pub(crate) fn of(call: &'a Call) -> Self {
+        Self {
+            aliases: &call.services.aliases,
+            state: &call.state,
+        }
+    }
 }
 
 /// From the wire. What means nothing is nobody, nowhere or no permission: nothing about it is an error.

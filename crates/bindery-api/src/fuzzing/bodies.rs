@@ -9,10 +9,10 @@ use bindery_core::id::{ApiKeyId, IdKey, OrganizationId, ProjectId, RoleId, Space
 use bindery_core::text::Email;
 use serde_json::{Number, Value};
 
-use crate::authzen::SearchKey;
-use crate::call::{AUDITED_TEXT_MAX, audited_text};
-use crate::hot::{self, Many, One};
+use crate::audited::{AUDITED_TEXT_MAX, audited_text};
+use crate::authzen::hot::{self, Many, One};
 use crate::json::{self, Object, ValueCount};
+use crate::kept_searches::SearchKey;
 use crate::operations::OPERATIONS;
 use crate::password::Password;
 use crate::problem::{DETAIL_MAX, Problem};

@@ -9,8 +9,8 @@ use bindery_core::inquiry::Found;
 use bindery_core::time::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::authzen::{Keeper, Kept, Search, SearchKey};
-use crate::call::audited_variables;
+use crate::audited::audited_variables;
+use crate::kept_searches::{Keeper, KeptSearches, Search, SearchKey};
 use crate::operations::OPERATIONS;
 use crate::page::Cursors;
 use crate::query::Query;
@@ -88,7 +88,7 @@ fn edited_cursor(last: u64, edits: &[u8]) {
 }
 
 fn edited_page_token([results, limit, page]: [u8; 3], edits: &[u8]) {
-    let kept = Kept::default();
+    let kept = KeptSearches::default();
     let caller = Caller::Key {
         user: UserId::new(1),
         key: ApiKeyId::new(1),

@@ -13,8 +13,8 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::{Described, Parameter, Success, WireType};
-use crate::call::Handler;
-use crate::operations::{Body, OPERATIONS, Operation, names};
+use crate::operation::{Body, Handler, Operation};
+use crate::operations::{OPERATIONS, names};
 use crate::page::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::problem::Problem;
 use crate::secret::LinkToken;
@@ -213,7 +213,7 @@ fn one(
     for success in &described.answers {
         let status = success.status.unwrap_or(operation.success);
         let mut answered = answered(success, schemas);
-        if takes_key(operation) {
+        if operation.takes_key() {
             answered["headers"]["bindery-revision"] =
                 json!({"$ref": "#/components/headers/Revision"});
         }
@@ -234,7 +234,7 @@ fn one(
         "summary": described.summary,
         "responses": responses,
     });
-    if !takes_key(operation) {
+    if !operation.takes_key() {
         value["security"] = json!([]);
     }
     if !described.detail.is_empty() {
@@ -314,17 +314,12 @@ fn refusals(operation: &Operation, described: &Described) -> Vec<(u16, &'static 
     if described.request.is_some() {
         shared.extend(WITH_BODY);
     }
-    if !takes_key(operation) {
+    if !operation.takes_key() {
         shared.retain(|(status, _)| ![401, 403].contains(status));
     }
     let own = &described.refusals;
     shared.retain(|(status, _)| own.iter().all(|(own, _)| own != status));
     own.iter().copied().chain(shared).collect()
-}
-
-/// Whether the operation is for those who have a key, and for nobody else.
-fn takes_key(operation: &Operation) -> bool {
-    !matches!(operation.handler, Handler::Open(_) | Handler::Public(_))
 }
 
 fn problem_name(status: u16) -> String {
@@ -335,7 +330,7 @@ fn problem_name(status: u16) -> String {
 fn tag(operation: &Operation) -> &'static str {
     let mut words = operation.path.split('/').skip(1);
     match (operation.handler, words.next()) {
-        (Handler::Open(_), _) => "sign-in",
+        (Handler::WithProof(_), _) => "sign-in",
         (_, Some("access" | ".well-known")) => "authzen",
         (_, Some("v2")) => words.next().unwrap_or_default(),
         _ => words.nth(1).unwrap_or_default(),
@@ -473,7 +468,7 @@ mod tests {
 
     #[test]
     fn what_any_key_may_be_answered_is_described_everywhere() {
-        for operation in OPERATIONS.iter().filter(|one| takes_key(one)) {
+        for operation in OPERATIONS.iter().filter(|one| one.takes_key()) {
             let described = (operation.described)();
             let statuses = refusals(operation, &described);
             for expected in [400, 401, 403, 429, 503] {

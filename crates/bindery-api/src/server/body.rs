@@ -13,15 +13,12 @@ use hyper::header::{self, HeaderMap};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Asked, Server};
-use crate::call::Handler;
 use crate::json::ValueCount;
 use crate::memory_budget::{Exhausted, Owner, Reserved};
-use crate::operations::Body;
+use crate::operation::Body;
 use crate::problem::Problem;
 use crate::turns::{Bound, Bounds, Lane, QueueFull, Turn, Turnstile};
 
-/// Bytes of a body that comes without a key.
-const OPEN_BODY_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a body that count as a part of its connection, not to the memory for requests.
 const UNCOUNTED_BYTES: usize = 4 * 1024;
 /// Room for a body that comes in pieces, to begin with.
@@ -76,14 +73,11 @@ impl Server {
         if operation.body == Body::Json {
             says_json.clone()?;
         }
-        let max = match operation.handler {
-            // Nobody knows yet who it is.
-            Handler::Open(_) => OPEN_BODY_BYTES_MAX,
-            _ => self.limits.body_bytes_max,
-        };
+        let limits = operation.limits;
+        let max = limits.bytes_max.min(self.limits.body_bytes_max);
         let reserved = Reserved::none(&self.request_memory, asked.owner);
         asked.connection.begin_waiting();
-        let body = Counted::new(request.into_body(), operation.values_max(), max);
+        let body = Counted::new(request.into_body(), limits.values_max, max);
         let turns = match asked.owner {
             Owner::Key(lane) => Some(Turns::new(&self.services.bodies, lane)),
             Owner::Stranger => None,
@@ -92,7 +86,7 @@ impl Server {
         asked.connection.end_waiting().map_err(Problem::leaving)?;
         match body {
             Err(Failed::TooLarge) => Err(Problem::too_large(max)),
-            Err(Failed::TooManyValues) => Err(Problem::too_many_values(operation.values_max())),
+            Err(Failed::TooManyValues) => Err(Problem::too_many_values(limits.values_max)),
             Err(Failed::TooSlow) => Err(Problem::slow_body(
                 self.limits.body_timeout,
                 BYTES_PER_SECOND_MIN,

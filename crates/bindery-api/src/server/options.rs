@@ -1,15 +1,15 @@
 //! The options of a server, its limits among them.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bindery_node::LogRetention;
 use tokio::net::TcpListener;
 
-use crate::authzen::Aliases;
+use crate::aliases::Aliases;
 use crate::client_address::Network;
 use crate::mail::Mailer;
 use crate::public_url::PublicUrl;
+use crate::rate::RateLimits;
 
 /// What a client may use up.
 #[derive(Clone, Copy, Debug)]
@@ -49,46 +49,6 @@ impl Default for Limits {
             request_memory_max: 128 * 1024 * 1024,
             answer_memory_max: 128 * 1024 * 1024,
             drain_timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-/// How many requests a second are answered; as many may come at once. The defaults are above what an honest client sends, and are
-/// there so that no client is without a limit (`docs/operations.md`).
-#[derive(Clone, Copy, Debug)]
-pub struct RateLimits {
-    /// All requests by one person, with all their keys and the service keys that they or those made.
-    pub person: NonZeroU32,
-    /// The changes among them.
-    pub changes: NonZeroU32,
-    /// All requests to one account.
-    pub account: NonZeroU32,
-    /// Requests without a good key from one client address.
-    pub address: NonZeroU32,
-    /// How long an empty bucket takes to be full again. A second; tests have none of theirs refill.
-    #[doc(hidden)]
-    pub refill: Duration,
-}
-
-impl RateLimits {
-    /// The default of [`Self::person`].
-    pub const PERSON: NonZeroU32 = NonZeroU32::new(200_000).expect("not zero");
-    /// The default of [`Self::changes`].
-    pub const CHANGES: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
-    /// The default of [`Self::account`].
-    pub const ACCOUNT: NonZeroU32 = NonZeroU32::new(500_000).expect("not zero");
-    /// The default of [`Self::address`].
-    pub const ADDRESS: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
-}
-
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self {
-            person: Self::PERSON,
-            changes: Self::CHANGES,
-            account: Self::ACCOUNT,
-            address: Self::ADDRESS,
-            refill: Duration::from_secs(1),
         }
     }
 }

@@ -1,12 +1,19 @@
 //! `/v2/api-keys`.
 
 use bindery_core::api_key::ApiKey;
-use bindery_core::command::api_keys::RevokeApiKey;
+use bindery_core::command::api_keys::{
+    CreateUserKey, KeyOrganization, RefreshApiKey, RevokeApiKey,
+};
+use bindery_core::command::{Command, Context, Counts, Decided};
 use bindery_core::query::{KeyFilter, KeyKind};
+use bindery_core::refusal::Refusal;
+use bindery_core::state::State;
+use bindery_core::user::User;
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
-use crate::secret::KeyText;
 use crate::wire::api_keys::{
     ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, BotUser,
     KEY_TYPES, NewKey, STATUSES,
@@ -43,47 +50,86 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn refresh(call: Call) -> Result<Answer, Problem> {
-    let key = call.path_id("api_key_id")?;
-    let body = if call.body.is_empty() {
-        ApiKeyRefresh::default()
-    } else {
-        call.body()?
-    };
-    let text = new_text()?;
-    let key = call.execute(body.parse(key, text.secret())?).await?;
-    let last_used_at = call.account.last_use(key.id);
-    let answer = ApiKeyRefreshed::new(&key, last_used_at, &text, call.ids());
-    Answer::json(&answer)
+/// What comes of a new key: the key itself, and for a service key its bot and where that is a member.
+#[derive(Debug)]
+pub(crate) struct NewKeyMade {
+    pub(crate) key: ApiKey,
+    pub(crate) bot: Option<(User, Vec<KeyOrganization>)>,
 }
 
-pub(crate) async fn revoke(call: Call) -> Result<Answer, Problem> {
-    let key = call.path_id("api_key_id")?;
-    call.execute(RevokeApiKey { key }).await?;
-    Ok(Answer::empty())
-}
+/// Two commands of the core, one operation.
+impl Command for NewKey {
+    type Outcome = NewKeyMade;
+    const OPERATION: &str = CreateUserKey::OPERATION;
+    const COUNTS: Counts = CreateUserKey::COUNTS;
 
-pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let body = call.read_body(ApiKeyCreate::read)?;
-    let text = new_text()?;
-    match body.parse(text.secret(), call.ids())? {
-        NewKey::User(command) => {
-            let key = call.execute(command).await?;
-            Answer::json(&ApiKeyCreated::new(&key, &text, None, call.ids()))
+    fn admit(&self, state: &State, context: &Context) -> Result<(), Refusal> {
+        match self {
+            Self::User(command) => command.admit(state, context),
+            Self::Service(command) => command.admit(state, context),
         }
-        NewKey::Service(command) => {
-            let places = command.organizations.clone();
-            let (key, bot) = call.execute(command).await?;
-            let state = call.account.snapshot();
-            let bot = BotUser::new(bot.id, bot.name.as_str(), bot.account_role, &places, &state);
-            Answer::json(&ApiKeyCreated::new(&key, &text, Some(bot), call.ids()))
+    }
+
+    fn execute(&self, state: &State, context: &Context) -> Result<Decided<NewKeyMade>, Refusal> {
+        match self {
+            Self::User(command) => {
+                let Decided { changes, outcome } = command.execute(state, context)?;
+                let outcome = NewKeyMade {
+                    key: outcome,
+                    bot: None,
+                };
+                Ok(Decided { changes, outcome })
+            }
+            Self::Service(command) => {
+                let Decided { changes, outcome } = command.execute(state, context)?;
+                let (key, bot) = outcome;
+                let outcome = NewKeyMade {
+                    key,
+                    bot: Some((bot, command.organizations.clone())),
+                };
+                Ok(Decided { changes, outcome })
+            }
         }
     }
 }
 
-pub(crate) fn new_text() -> Result<KeyText, Problem> {
-    KeyText::generate().map_err(|error| {
-        tracing::error!(%error, "the system gives no random numbers");
-        Problem::internal()
-    })
+impl Change for NewKey {
+    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
+        let body = call.read_body(ApiKeyCreate::read)?;
+        body.parse(secrets.make_key()?, call.ids())
+    }
+
+    fn render(call: &Call, created: &Self::Outcome, secrets: &Secrets) -> Result<Answer, Problem> {
+        let NewKeyMade { key, bot } = created;
+        let bot = bot.as_ref().map(|(bot, places)| {
+            let state = call.account.snapshot();
+            BotUser::new(bot.id, bot.name.as_str(), bot.account_role, places, &state)
+        });
+        Answer::json(&ApiKeyCreated::new(key, secrets.key()?, bot, call.ids()))
+    }
+}
+
+impl Change for RefreshApiKey {
+    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
+        let key = call.path_id("api_key_id")?;
+        let body = if call.body.is_empty() {
+            ApiKeyRefresh::default()
+        } else {
+            call.body()?
+        };
+        body.parse(key, secrets.make_key()?)
+    }
+
+    fn render(call: &Call, key: &Self::Outcome, secrets: &Secrets) -> Result<Answer, Problem> {
+        let last_used_at = call.account.last_use(key.id);
+        let answer = ApiKeyRefreshed::new(key, last_used_at, secrets.key()?, call.ids());
+        Answer::json(&answer)
+    }
+}
+
+impl Change for RevokeApiKey {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let key = call.path_id("api_key_id")?;
+        Ok(Self { key })
+    }
 }

@@ -7,7 +7,8 @@ use bindery_core::time::Timestamp;
 use bindery_node::StoreCall;
 use bindery_store::AuditQuery;
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
 use crate::problem::Problem;
 use crate::wire::audit_logs::{AuditLog, AuditLogs, NAME_LENGTH_MAX, NAMES_MAX, OPERATION_TYPES};
 use crate::wire::moment;

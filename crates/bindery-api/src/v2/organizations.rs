@@ -1,8 +1,13 @@
 //! `/v2/organizations` and the members below.
 
-use bindery_core::command::organizations::{DeleteOrganization, RemoveOrganizationUser};
+use bindery_core::command::organizations::{
+    AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
+    UpdateOrganization,
+};
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire::organizations::{
     Organization, OrganizationCreate, OrganizationMembership, OrganizationUpdate,
@@ -24,44 +29,56 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let command = call.body::<OrganizationCreate>()?.parse()?;
-    let organization = call.execute(command).await?;
-    Answer::json(&Organization::new(&organization, call.ids()))
-}
-
-pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
-    let organization = call.path_id("org_id")?;
-    let command = call.body::<OrganizationUpdate>()?.parse(organization)?;
-    let organization = call.execute(command).await?;
-    Answer::json(&Organization::new(&organization, call.ids()))
-}
-
-pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
-    let organization = call.path_id("org_id")?;
-    call.execute(DeleteOrganization { organization }).await?;
-    Ok(Answer::empty())
-}
-
-pub(crate) async fn remove_user(call: Call) -> Result<Answer, Problem> {
-    let organization = call.path_id("org_id")?;
-    let user = call.path_id("user_id")?;
-    call.execute(RemoveOrganizationUser { organization, user })
-        .await?;
-    Ok(Answer::empty())
-}
-
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("org_id")?;
     let organization = call.state.visible_organization(&call.admit()?, id)?;
     Answer::json(&Organization::new(organization, call.ids()))
 }
 
-pub(crate) async fn add_user(call: Call) -> Result<Answer, Problem> {
-    let organization = call.path_id("org_id")?;
-    let command = call
-        .body::<OrganizationUserAdd>()?
-        .parse(organization, call.ids())?;
-    let membership = call.execute(command).await?;
-    Answer::json(&OrganizationMembership::new(&membership, call.ids()))
+impl Change for CreateOrganization {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        call.body::<OrganizationCreate>()?.parse()
+    }
+
+    fn render(call: &Call, organization: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Organization::new(organization, call.ids()))
+    }
+}
+
+impl Change for UpdateOrganization {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let organization = call.path_id("org_id")?;
+        call.body::<OrganizationUpdate>()?.parse(organization)
+    }
+
+    fn render(call: &Call, organization: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Organization::new(organization, call.ids()))
+    }
+}
+
+impl Change for DeleteOrganization {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let organization = call.path_id("org_id")?;
+        Ok(Self { organization })
+    }
+}
+
+impl Change for AddOrganizationUser {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let organization = call.path_id("org_id")?;
+        call.body::<OrganizationUserAdd>()?
+            .parse(organization, call.ids())
+    }
+
+    fn render(call: &Call, membership: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&OrganizationMembership::new(membership, call.ids()))
+    }
+}
+
+impl Change for RemoveOrganizationUser {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let organization = call.path_id("org_id")?;
+        let user = call.path_id("user_id")?;
+        Ok(Self { organization, user })
+    }
 }

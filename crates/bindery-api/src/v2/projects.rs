@@ -3,7 +3,9 @@
 use bindery_core::command::projects::{CreateProject, DeleteProject, UpdateProject};
 use bindery_core::query::{Page, ProjectFilter};
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire;
 use crate::wire::projects::{PROJECT_TYPES, Project, ProjectCreate, ProjectUpdate, Projects};
@@ -37,31 +39,38 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let command: CreateProject = call.body::<ProjectCreate>()?.parse(call.ids())?;
-    let project = call.execute(command).await?;
-    Answer::json(&Project::new(&project, call.ids()))
-}
-
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("project_id")?;
     let project = call.state.visible_project(&call.admit()?, id)?;
     Answer::json(&Project::new(project, call.ids()))
 }
 
-pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
-    let project = call.path_id("project_id")?;
-    let body: ProjectUpdate = call.body()?;
-    let command = UpdateProject {
-        project,
-        name: wire::name(&body.name)?,
-    };
-    let project = call.execute(command).await?;
-    Answer::json(&Project::new(&project, call.ids()))
+impl Change for CreateProject {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        call.body::<ProjectCreate>()?.parse(call.ids())
+    }
+
+    fn render(call: &Call, project: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Project::new(project, call.ids()))
+    }
 }
 
-pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
-    let project = call.path_id("project_id")?;
-    call.execute(DeleteProject { project }).await?;
-    Ok(Answer::empty())
+impl Change for UpdateProject {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let project = call.path_id("project_id")?;
+        let body: ProjectUpdate = call.body()?;
+        let name = wire::name(&body.name)?;
+        Ok(Self { project, name })
+    }
+
+    fn render(call: &Call, project: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Project::new(project, call.ids()))
+    }
+}
+
+impl Change for DeleteProject {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let project = call.path_id("project_id")?;
+        Ok(Self { project })
+    }
 }

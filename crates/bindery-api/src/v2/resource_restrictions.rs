@@ -7,7 +7,9 @@ use bindery_core::id::{Id as _, Kind, ProjectId};
 use bindery_core::query::Page;
 use bindery_core::refusal::Refusal;
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire::resource_restrictions::{
     RESOURCE_TYPES, ResourceRestriction, ResourceRestrictionCreate, ResourceRestrictions,
@@ -39,20 +41,6 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let body: ResourceRestrictionCreate = call.body()?;
-    let project = restrictable(&call, &body.resource_id)?;
-    let restriction = call.execute(CreateResourceRestriction { project }).await?;
-    Answer::json(&ResourceRestriction::new(&restriction, call.ids()))
-}
-
-pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
-    let text = call.path_text("resource_id").to_owned();
-    let project = restrictable(&call, &text)?;
-    call.execute(DeleteResourceRestriction { project }).await?;
-    Ok(Answer::empty())
-}
-
 /// The project behind an id. Dashboards and prompts are legal kinds, of which nothing exists here.
 fn restrictable(call: &Call, text: &str) -> Result<ProjectId, Problem> {
     match call.ids().parse_any(text) {
@@ -62,5 +50,24 @@ fn restrictable(call: &Call, text: &str) -> Result<ProjectId, Problem> {
         }
         Some(Ok(id)) if id.kind == Kind::Project => Ok(ProjectId::from_number(id.number)),
         _ => call.id("resource_id", text),
+    }
+}
+
+impl Change for CreateResourceRestriction {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let body: ResourceRestrictionCreate = call.body()?;
+        let project = restrictable(call, &body.resource_id)?;
+        Ok(Self { project })
+    }
+
+    fn render(call: &Call, restriction: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&ResourceRestriction::new(restriction, call.ids()))
+    }
+}
+
+impl Change for DeleteResourceRestriction {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let project = restrictable(call, call.path_text("resource_id"))?;
+        Ok(Self { project })
     }
 }

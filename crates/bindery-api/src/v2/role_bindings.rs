@@ -1,8 +1,12 @@
 //! `/v2/role-bindings`.
 
-use bindery_core::command::role_bindings::{DeleteRoleBinding, UpdateRoleBinding};
+use bindery_core::command::role_bindings::{
+    CreateRoleBinding, DeleteRoleBinding, UpdateRoleBinding,
+};
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire::role_bindings::{
     RESOURCE_TYPES, RoleBinding, RoleBindingCreate, RoleBindingUpdate, RoleBindings,
@@ -34,28 +38,38 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let command = call.body::<RoleBindingCreate>()?.parse(call.ids())?;
-    let binding = call.execute(command).await?;
-    Answer::json(&RoleBinding::new(&binding, call.ids()))
-}
-
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("binding_id")?;
     let binding = call.state.visible_role_binding(&call.admit()?, id)?;
     Answer::json(&RoleBinding::new(&binding, call.ids()))
 }
 
-pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
-    let binding = call.path_id("binding_id")?;
-    let body: RoleBindingUpdate = call.body()?;
-    let role = call.id("role_id", &body.role_id)?;
-    let binding = call.execute(UpdateRoleBinding { binding, role }).await?;
-    Answer::json(&RoleBinding::new(&binding, call.ids()))
+impl Change for CreateRoleBinding {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        call.body::<RoleBindingCreate>()?.parse(call.ids())
+    }
+
+    fn render(call: &Call, binding: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&RoleBinding::new(binding, call.ids()))
+    }
 }
 
-pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
-    let binding = call.path_id("binding_id")?;
-    call.execute(DeleteRoleBinding { binding }).await?;
-    Ok(Answer::empty())
+impl Change for UpdateRoleBinding {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let binding = call.path_id("binding_id")?;
+        let body: RoleBindingUpdate = call.body()?;
+        let role = call.id("role_id", &body.role_id)?;
+        Ok(Self { binding, role })
+    }
+
+    fn render(call: &Call, binding: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&RoleBinding::new(binding, call.ids()))
+    }
+}
+
+impl Change for DeleteRoleBinding {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let binding = call.path_id("binding_id")?;
+        Ok(Self { binding })
+    }
 }

@@ -1,9 +1,11 @@
 //! `/v2/roles`.
 
-use bindery_core::command::roles::DeleteRole;
+use bindery_core::command::roles::{CreateRole, DeleteRole, UpdateRole};
 use bindery_core::role::AnyRole;
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire::roles::{Role, RoleCreate, RoleUpdate, Roles};
 
@@ -22,27 +24,36 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let command = call.body::<RoleCreate>()?.parse()?;
-    let role = call.execute(command).await?;
-    Answer::json(&Role::new(AnyRole::Custom(&role), &call.state))
-}
-
-pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
-    let role = call.path_id("role_id")?;
-    let command = call.body::<RoleUpdate>()?.parse(role)?;
-    let role = call.execute(command).await?;
-    Answer::json(&Role::new(AnyRole::Custom(&role), &call.state))
-}
-
-pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
-    let role = call.path_id("role_id")?;
-    call.execute(DeleteRole { role }).await?;
-    Ok(Answer::empty())
-}
-
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("role_id")?;
     let role = call.state.visible_role(&call.admit()?, id)?;
     Answer::json(&Role::new(role, &call.state))
+}
+
+impl Change for CreateRole {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        call.body::<RoleCreate>()?.parse()
+    }
+
+    fn render(call: &Call, role: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Role::new(AnyRole::Custom(role), &call.state))
+    }
+}
+
+impl Change for UpdateRole {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let role = call.path_id("role_id")?;
+        call.body::<RoleUpdate>()?.parse(role)
+    }
+
+    fn render(call: &Call, role: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Role::new(AnyRole::Custom(role), &call.state))
+    }
+}
+
+impl Change for DeleteRole {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let role = call.path_id("role_id")?;
+        Ok(Self { role })
+    }
 }

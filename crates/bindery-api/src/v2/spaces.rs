@@ -1,8 +1,12 @@
 //! `/v2/spaces` and the members below.
 
-use bindery_core::command::spaces::{DeleteSpace, RemoveSpaceUser};
+use bindery_core::command::spaces::{
+    AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
+};
 
-use crate::call::{Answer, Call};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::change::{Change, Secrets};
 use crate::problem::Problem;
 use crate::wire::spaces::{Space, SpaceCreate, SpaceMembership, SpaceUpdate, SpaceUserAdd, Spaces};
 
@@ -24,41 +28,55 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
-    let command = call.body::<SpaceCreate>()?.parse(call.ids())?;
-    let space = call.execute(command).await?;
-    Answer::json(&Space::new(&space, call.ids()))
-}
-
-pub(crate) async fn update(call: Call) -> Result<Answer, Problem> {
-    let space = call.path_id("space_id")?;
-    let command = call.body::<SpaceUpdate>()?.parse(space)?;
-    let space = call.execute(command).await?;
-    Answer::json(&Space::new(&space, call.ids()))
-}
-
-pub(crate) async fn delete(call: Call) -> Result<Answer, Problem> {
-    let space = call.path_id("space_id")?;
-    call.execute(DeleteSpace { space }).await?;
-    Ok(Answer::empty())
-}
-
-pub(crate) async fn remove_user(call: Call) -> Result<Answer, Problem> {
-    let space = call.path_id("space_id")?;
-    let user = call.path_id("user_id")?;
-    call.execute(RemoveSpaceUser { space, user }).await?;
-    Ok(Answer::empty())
-}
-
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("space_id")?;
     let space = call.state.visible_space(&call.admit()?, id)?;
     Answer::json(&Space::new(space, call.ids()))
 }
 
-pub(crate) async fn add_user(call: Call) -> Result<Answer, Problem> {
-    let space = call.path_id("space_id")?;
-    let command = call.body::<SpaceUserAdd>()?.parse(space, call.ids())?;
-    let seat = call.execute(command).await?;
-    Answer::json(&SpaceMembership::new(&seat, &call.account.snapshot()))
+impl Change for CreateSpace {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        call.body::<SpaceCreate>()?.parse(call.ids())
+    }
+
+    fn render(call: &Call, space: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Space::new(space, call.ids()))
+    }
+}
+
+impl Change for UpdateSpace {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let space = call.path_id("space_id")?;
+        call.body::<SpaceUpdate>()?.parse(space)
+    }
+
+    fn render(call: &Call, space: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&Space::new(space, call.ids()))
+    }
+}
+
+impl Change for DeleteSpace {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let space = call.path_id("space_id")?;
+        Ok(Self { space })
+    }
+}
+
+impl Change for AddSpaceUser {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let space = call.path_id("space_id")?;
+        call.body::<SpaceUserAdd>()?.parse(space, call.ids())
+    }
+
+    fn render(call: &Call, seat: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+        Answer::json(&SpaceMembership::new(seat, &call.account.snapshot()))
+    }
+}
+
+impl Change for RemoveSpaceUser {
+    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+        let space = call.path_id("space_id")?;
+        let user = call.path_id("user_id")?;
+        Ok(Self { space, user })
+    }
 }

@@ -62,7 +62,7 @@ pub(crate) struct SearchPage {
 /// What is kept, as one request sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keeper<'a> {
-    pub(crate) kept: &'a Kept,
+    pub(crate) kept: &'a KeptSearches,
     pub(crate) account: AccountId,
     pub(crate) ids: &'a IdKey,
     pub(crate) key: SearchKey,
@@ -71,7 +71,7 @@ pub(crate) struct Keeper<'a> {
 
 /// Searches whose pages are not all read.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<BTreeMap<AccountId, OfAccount>>);
+pub(crate) struct KeptSearches(Mutex<BTreeMap<AccountId, OfAccount>>);
 
 #[derive(Debug, Default)]
 struct OfAccount {
@@ -224,7 +224,7 @@ impl Keeper<'_> {
     }
 }
 
-impl Kept {
+impl KeptSearches {
     fn keep(&self, keeper: &Keeper<'_>, content: u64, search: Search) {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_account = accounts.entry(keeper.account).or_default();
@@ -429,7 +429,12 @@ mod tests {
 
     use super::*;
 
-    fn keeper<'a>(kept: &'a Kept, account: u32, ids: &'a IdKey, key: SearchKey) -> Keeper<'a> {
+    fn keeper<'a>(
+        kept: &'a KeptSearches,
+        account: u32,
+        ids: &'a IdKey,
+        key: SearchKey,
+    ) -> Keeper<'a> {
         Keeper {
             kept,
             account: AccountId(account),
@@ -487,7 +492,7 @@ mod tests {
 
     /// Plays a history; after each command a search begins, and those under way read their next page.
     fn walk_amid(history: &History) -> (usize, usize) {
-        let kept = Kept::default();
+        let kept = KeptSearches::default();
         let mut state = State::new(history.account());
         let mut model = Model::new(history.account());
         let mut now = START;
@@ -547,7 +552,13 @@ mod tests {
         count
     }
 
-    fn begin(kept: &Kept, state: &State, model: &Model, now: Timestamp, draw: usize) -> Walk {
+    fn begin(
+        kept: &KeptSearches,
+        state: &State,
+        model: &Model,
+        now: Timestamp,
+        draw: usize,
+    ) -> Walk {
         // The founder and everyone else by turns.
         let keys: Vec<&bindery_core::api_key::ApiKey> = model.api_keys.iter().collect();
         let place = if draw.is_multiple_of(3) { 0 } else { draw };
@@ -640,7 +651,7 @@ mod tests {
         }
     }
 
-    fn go_on(kept: &Kept, state: &State, walk: &mut Walk) {
+    fn go_on(kept: &KeptSearches, state: &State, walk: &mut Walk) {
         let limit = Some(walk.limit);
         let keeper = keeper(kept, 1, state.ids(), walk.key);
         let page = keeper.go_on(&walk.token, limit, |_| true, elsewhere);
@@ -717,7 +728,7 @@ mod tests {
 
     #[test]
     fn what_was_found_before_the_store_had_lost_it_is_not_read_on() {
-        let (kept, ids) = (Kept::default(), IdKey::new([1; 16]));
+        let (kept, ids) = (KeptSearches::default(), IdKey::new([1; 16]));
         let key = SearchKey::new(Caller::Operator, "search", &Members::new());
         let search = Search {
             found: Found::Users((1..4).map(UserId::new).collect()).into(),
@@ -734,7 +745,7 @@ mod tests {
 
     #[test]
     fn one_account_never_pushes_out_anothers_searches() {
-        let kept = Kept::default();
+        let kept = KeptSearches::default();
         let ids = IdKey::new([1; 16]);
         let begin = |account: u32, key: u32, number: i128, results: u32| {
             let body = Members::from([("n".to_owned(), Attribute::Integer(number))]);

@@ -4,56 +4,23 @@
 //! anywhere) is left to the handlers in `authzen.rs`, so that what is wrong with a request is said in one place, and what a
 //! right one is answered is the same on both ways.
 
-use std::any::TypeId;
 use std::borrow::Cow;
 
 use bindery_core::attribute::Attributes;
-use bindery_core::command::Context;
 use bindery_core::decision::Question;
 use bindery_core::inquiry::Inquiry;
-use bindery_core::state::State;
-use bindery_node::Account;
 use serde::Deserialize;
 
-use crate::authzen::{Aliases, Names};
+use super::Names;
+use crate::answer::Answer;
+use crate::call::Asking;
 use crate::json::{self, Object};
-use crate::metrics::Counts;
 use crate::wire::authzen::{
     Asked, EVALUATIONS_MAX, Evaluated, EvaluationsAnswer, Named, NamedAction,
 };
 
-/// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// One question.
-    Evaluation,
-    /// Many at once.
-    Evaluations,
-}
-
-impl Form {
-    /// The type that its answer is described as.
-    pub(crate) fn answer_type(self) -> TypeId {
-        match self {
-            Self::Evaluation => TypeId::of::<Evaluated>(),
-            Self::Evaluations => TypeId::of::<EvaluationsAnswer>(),
-        }
-    }
-}
-
 const ALLOWED: &[u8] = br#"{"decision":true}"#;
 const DENIED: &[u8] = br#"{"decision":false}"#;
-
-/// Who asks whom about what is known where.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asking<'a> {
-    pub(crate) account: &'a Account,
-    /// The account's newest state, that says who may ask.
-    pub(crate) state: &'a State,
-    pub(crate) aliases: &'a Aliases,
-    pub(crate) counts: &'a Counts,
-    pub(crate) context: Context,
-}
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,78 +95,82 @@ impl Many<'_> {
     }
 }
 
-impl Asking<'_> {
-    /// The body of the answer, which is the state's, if this is a request for the hot path.
-    pub(crate) fn answer(&self, form: Form, body: &[u8]) -> Option<Vec<u8>> {
-        self.state.admit(&self.context).ok()?;
-        match form {
-            Form::Evaluation => self.evaluate(body),
-            Form::Evaluations => self.evaluate_all(body),
-        }
+/// Answers one question, if this is a request for the hot path.
+pub(crate) fn evaluation(asking: &Asking<'_>, body: &[u8]) -> Option<Answer> {
+    asking.state.admit(&asking.context).ok()?;
+    let Object(one): Object<One<'_>> = read(body)?;
+    let question = question(asking, &one.asked())?;
+    let is_askable = asking
+        .state
+        .may_ask(&asking.context, question.principal, question.resource);
+    if !is_askable {
+        return None;
     }
+    let is_allowed = asking
+        .account
+        .allows(asking.state, &question, asking.context.now);
+    asking.counts.decided(1, is_allowed.into());
+    let json = if is_allowed { ALLOWED } else { DENIED };
+    let revision = asking.state.revision();
+    Some(Answer::written::<Evaluated>(json.to_vec(), revision))
+}
 
-    fn evaluate(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let Object(one): Object<One<'_>> = read(body)?;
-        let question = self.question(&one.asked())?;
-        let is_askable = self
-            .state
-            .may_ask(&self.context, question.principal, question.resource);
+/// Answers many questions at once.
+pub(crate) fn evaluations(asking: &Asking<'_>, body: &[u8]) -> Option<Answer> {
+    asking.state.admit(&asking.context).ok()?;
+    let Object(many): Object<Many<'_>> = read(body)?;
+    if many.evaluations.is_empty() || many.evaluations.len() > EVALUATIONS_MAX {
+        return None;
+    }
+    let asks_about_everything = asking.state.asks_about_everything(&asking.context);
+    let mut questions = Vec::with_capacity(many.evaluations.len());
+    for asked in many.asked() {
+        let question = question(asking, &asked?)?;
+        let is_askable = asks_about_everything
+            || asking
+                .state
+                .may_ask(&asking.context, question.principal, question.resource);
         if !is_askable {
             return None;
         }
-        let is_allowed = self.account.allows(self.state, &question, self.context.now);
-        self.counts.decided(1, is_allowed.into());
-        let answer = if is_allowed { ALLOWED } else { DENIED };
-        Some(answer.to_vec())
+        questions.push(question);
     }
+    let mut answers = Vec::with_capacity(questions.len());
+    let now = asking.context.now;
+    asking
+        .account
+        .allows_many(asking.state, &questions, now, &mut answers);
+    let allowed = answers.iter().filter(|is_allowed| **is_allowed).count();
+    asking.counts.decided(answers.len(), allowed);
+    let revision = asking.state.revision();
+    Some(Answer::written::<EvaluationsAnswer>(
+        written(&answers),
+        revision,
+    ))
+}
 
-    fn evaluate_all(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let Object(many): Object<Many<'_>> = read(body)?;
-        if many.evaluations.is_empty() || many.evaluations.len() > EVALUATIONS_MAX {
-            return None;
+fn written(answers: &[bool]) -> Vec<u8> {
+    let mut json = Vec::with_capacity(20 + answers.len() * (DENIED.len() + 1));
+    json.extend_from_slice(br#"{"evaluations":["#);
+    for (place, is_allowed) in answers.iter().enumerate() {
+        if place > 0 {
+            json.push(b',');
         }
-        let asks_about_everything = self.state.asks_about_everything(&self.context);
-        let mut questions = Vec::with_capacity(many.evaluations.len());
-        for asked in many.asked() {
-            let question = self.question(&asked?)?;
-            let is_askable = asks_about_everything
-                || self
-                    .state
-                    .may_ask(&self.context, question.principal, question.resource);
-            if !is_askable {
-                return None;
-            }
-            questions.push(question);
-        }
-        let mut answers = Vec::with_capacity(questions.len());
-        let now = self.context.now;
-        self.account
-            .allows_many(self.state, &questions, now, &mut answers);
-        let mut answer = Vec::with_capacity(20 + answers.len() * (DENIED.len() + 1));
-        answer.extend_from_slice(br#"{"evaluations":["#);
-        let mut allowed = 0;
-        for (place, is_allowed) in answers.iter().enumerate() {
-            if place > 0 {
-                answer.push(b',');
-            }
-            allowed += usize::from(*is_allowed);
-            answer.extend_from_slice(if *is_allowed { ALLOWED } else { DENIED });
-        }
-        self.counts.decided(answers.len(), allowed);
-        answer.extend_from_slice(b"]}");
-        Some(answer)
+        json.extend_from_slice(if *is_allowed { ALLOWED } else { DENIED });
     }
+    json.extend_from_slice(b"]}");
+    json
+}
 
-    /// `None` also for a permission that there isn't.
-    fn question(&self, asked: &Asked<'_>) -> Option<Question> {
-        let names = Names {
-            aliases: self.aliases,
-            state: self.state,
-        };
-        let inquiry: Inquiry<'_> = names.inquiry(asked);
-        debug_assert_eq!(inquiry.attributes, Attributes::default());
-        inquiry.question()
-    }
+/// `None` also for a permission that there isn't.
+fn question(asking: &Asking<'_>, asked: &Asked<'_>) -> Option<Question> {
+    let names = Names {
+        aliases: asking.aliases,
+        state: asking.state,
+    };
+    let inquiry: Inquiry<'_> = names.inquiry(asked);
+    debug_assert_eq!(inquiry.attributes, Attributes::default());
+    inquiry.question()
 }
 
 fn asked<'a>(

@@ -6,11 +6,29 @@
 use std::collections::BTreeMap;
 
 use bindery_core::id::IdKey;
+use bindery_core::inquiry::SubjectKind;
 use bindery_core::permission::Permission;
+use bindery_core::resource::Level;
 use serde::Deserialize;
 
-use super::names::{RESOURCE_TYPES, SUBJECT_TYPES};
 use crate::json;
+
+/// The types of subjects.
+pub(crate) const SUBJECT_TYPES: [(&str, SubjectKind); 2] = [
+    ("user", SubjectKind::User),
+    ("service_key", SubjectKind::ServiceKey),
+];
+
+/// The types of resources.
+pub(crate) const RESOURCE_TYPES: [(&str, Level); 4] = [
+    ("account", Level::Account),
+    ("organization", Level::Organization),
+    ("space", Level::Space),
+    ("project", Level::Project),
+];
+
+/// The id of the caller's own account: accounts have none that is shown.
+pub(crate) const ACCOUNT_ID: &str = "account";
 
 /// The aliases of a server, for all of its accounts: an id of one account names nothing in another.
 #[derive(Clone, Debug, Default)]
@@ -105,41 +123,41 @@ impl Aliases {
         })
     }
 
-    pub(super) fn subject_type<'a>(&'a self, sent: &'a str) -> &'a str {
+    pub(crate) fn subject_type<'a>(&'a self, sent: &'a str) -> &'a str {
         self.subject_types.get(sent).map_or(sent, String::as_str)
     }
 
-    pub(super) fn resource_type<'a>(&'a self, sent: &'a str) -> &'a str {
+    pub(crate) fn resource_type<'a>(&'a self, sent: &'a str) -> &'a str {
         self.resource_types.get(sent).map_or(sent, String::as_str)
     }
 
-    pub(super) fn action<'a>(&'a self, sent: &'a str) -> &'a str {
+    pub(crate) fn action<'a>(&'a self, sent: &'a str) -> &'a str {
         self.actions.name(sent)
     }
 
-    pub(super) fn action_shown<'a>(&'a self, name: &'a str) -> &'a str {
+    pub(crate) fn action_shown<'a>(&'a self, name: &'a str) -> &'a str {
         self.actions.alias(name).unwrap_or(name)
     }
 
     /// The id or address behind a subject's id, `kind` being Bindery's name of the type.
-    pub(super) fn subject<'a>(&'a self, kind: &str, sent: &'a str) -> &'a str {
+    pub(crate) fn subject<'a>(&'a self, kind: &str, sent: &'a str) -> &'a str {
         self.subjects
             .get(kind)
             .map_or(sent, |names| names.name(sent))
     }
 
-    pub(super) fn resource<'a>(&'a self, kind: &str, sent: &'a str) -> &'a str {
+    pub(crate) fn resource<'a>(&'a self, kind: &str, sent: &'a str) -> &'a str {
         self.resources
             .get(kind)
             .map_or(sent, |names| names.name(sent))
     }
 
     /// The alias of a subject that has this id, or this address.
-    pub(super) fn subject_shown(&self, kind: &str, id: &str) -> Option<&str> {
+    pub(crate) fn subject_shown(&self, kind: &str, id: &str) -> Option<&str> {
         self.subjects.get(kind)?.alias(id)
     }
 
-    pub(super) fn resource_shown(&self, kind: &str, id: &str) -> Option<&str> {
+    pub(crate) fn resource_shown(&self, kind: &str, id: &str) -> Option<&str> {
         self.resources.get(kind)?.alias(id)
     }
 }
@@ -217,7 +235,7 @@ fn things<T>(
 /// Whether a text is an id of any account, or the account itself.
 fn means_something(text: &str) -> bool {
     let reader = IdKey::new([0; 16]);
-    text == super::names::ACCOUNT_ID || reader.parse_any(text).is_some()
+    text == ACCOUNT_ID || reader.parse_any(text).is_some()
 }
 
 fn list<T>(known: &[(&str, T)]) -> String {
