@@ -279,6 +279,8 @@ pub(crate) fn names(path: &'static str) -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use bindery_core::command::AnyCommand;
+
     use super::*;
 
     fn find(method: &Method, path: &str) -> String {
@@ -329,6 +331,16 @@ mod tests {
             if matches!(one.method, Method::DELETE | Method::PUT) {
                 assert_eq!(one.success, 204, "{one:?}");
             }
+        }
+    }
+
+    #[test]
+    fn every_change_is_a_command_of_the_core() {
+        for operation in OPERATIONS.iter().filter(|one| one.is_change()) {
+            assert!(
+                AnyCommand::OPERATIONS.contains(&operation.id),
+                "{operation:?} is missing in the list of commands"
+            );
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::time::Timestamp;
 use crate::user::{Identity, Standing, User};
 
+mod any;
 pub mod api_keys;
 mod cascade;
 pub mod credentials;
@@ -31,6 +32,7 @@ mod seats;
 pub mod spaces;
 pub mod users;
 
+pub use any::{AnyCommand, WithCommand};
 pub(crate) use cascade::shorten_what_ends_with;
 
 /// On whose behalf something happens, and when.

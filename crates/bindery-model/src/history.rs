@@ -13,8 +13,8 @@ use bindery_core::place::{Account, AccountSettings};
 use bindery_core::text::{Email, KeyName, Name};
 use bindery_core::time::Timestamp;
 
-use crate::command::AnyCommand;
 use crate::model::Model;
+use bindery_core::command::AnyCommand;
 
 mod resolve;
 mod strategy;

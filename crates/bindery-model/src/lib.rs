@@ -3,7 +3,6 @@
 //! The model shares the types of the core and none of its logic: what it says comes from `docs/rules/authorization.md` and
 //! `docs/rules/operations.md`, read as plainly as they can be read. Nothing that ships depends on this crate.
 
-pub mod command;
 pub mod dice;
 pub mod history;
 pub mod model;

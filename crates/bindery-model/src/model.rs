@@ -29,7 +29,7 @@ use bindery_core::role_binding::RoleBinding;
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
 
-use crate::command::AnyCommand;
+use bindery_core::command::AnyCommand;
 
 mod api_keys;
 mod cascade;

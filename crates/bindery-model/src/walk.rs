@@ -33,9 +33,9 @@ use bindery_core::text::Name;
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Standing, User};
 
-use crate::command::AnyCommand;
 use crate::dice::Dice;
 use crate::history::START;
+use bindery_core::command::AnyCommand;
 
 mod administrator;
 mod attacker;

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use bindery_core::command::AnyCommand;
 use bindery_core::command::Caller;
 use bindery_core::id::{AccountId, Revision};
-use bindery_model::command::AnyCommand;
 use bindery_node::{Account, Audit, ExecuteError, RefusedAs};
 
 use crate::operation::{Answer, Dispatch, Fate, Operation};

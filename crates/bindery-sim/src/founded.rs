@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use bindery_core::api_key::{Secret, SecretHash};
 use bindery_core::change::{Entry, OneOperation};
+use bindery_core::command::AnyCommand;
 use bindery_core::command::api_keys::{CreateServiceKey, KeyOrganization, KeySpace};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
 use bindery_core::command::organizations::{AddOrganizationUser, CreateOrganization};
@@ -23,7 +24,6 @@ use bindery_core::resource::Bindable;
 use bindery_core::role::{AccountRole, CUSTOM_FIRST, OrganizationRole, SpaceRole};
 use bindery_core::text::{Description, Email, KeyName, Name, RoleName};
 use bindery_core::time::Timestamp;
-use bindery_model::command::AnyCommand;
 
 use crate::database::Ledger;
 

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bindery_core::change::Change;
+use bindery_core::command::{AnyCommand, WithCommand};
 use bindery_core::command::{Caller, Command, Context, Decided};
 use bindery_core::decision::{Decision, Question};
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::refusal::Refusal;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_model::command::{AnyCommand, WithCommand};
 use bindery_node::{Account, Audit, ExecuteError};
 
 use crate::world::lock;

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bindery_core::command::AnyCommand;
 use bindery_core::command::Caller;
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_model::command::AnyCommand;
 use bindery_node::drive::{Desk, Follower, Idle, Random, Turn};
 use bindery_node::{Account, Clock, FOLLOW_INTERVAL, LOG_AGE_MIN, LogRetention, Node};
 use bindery_store::Store;

@@ -2,6 +2,7 @@
 //! names, so that they get in each other's way.
 
 use bindery_core::api_key::SecretHash;
+use bindery_core::command::AnyCommand;
 use bindery_core::command::Assignment;
 use bindery_core::command::api_keys::{CreateUserKey, RefreshApiKey, RevokeApiKey};
 use bindery_core::command::operator::IssueUserKey;
@@ -26,7 +27,6 @@ use bindery_core::resource::{Bindable, Resource};
 use bindery_core::role::{AccountRole, CUSTOM_FIRST, OrganizationRole, SpaceRole};
 use bindery_core::state::State;
 use bindery_core::text::{Description, RoleName};
-use bindery_model::command::AnyCommand;
 
 use crate::founded::{email, key_name, name, secret};
 use crate::world::World;

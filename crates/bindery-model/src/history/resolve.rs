@@ -47,8 +47,8 @@ use super::{
     CallerPick, EmailPick, Expiry, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick, Pick,
     RolePick, SpaceChange, Step, UserPick, Wish, secret,
 };
-use crate::command::AnyCommand;
 use crate::model::{Model, is_human};
+use bindery_core::command::AnyCommand;
 
 pub(super) fn resolve(
     step: &Step,

@@ -29,7 +29,7 @@ use bindery_core::time::Timestamp;
 
 use super::Walk;
 use super::attacker::{Root, email, key_name};
-use crate::command::AnyCommand;
+use bindery_core::command::AnyCommand;
 
 /// What custom roles hold at first.
 const ROLES: [&[Permission]; 5] = [

@@ -29,7 +29,7 @@ use bindery_core::time::Timestamp;
 use bindery_core::user::User;
 
 use super::Walk;
-use crate::command::AnyCommand;
+use bindery_core::command::AnyCommand;
 
 /// What the attacker knows.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use bindery_core::resource::Bindable;
 use bindery_core::role_binding::RoleBinding;
 use bindery_core::state::State;
 
-use crate::command::AnyCommand;
+use bindery_core::command::AnyCommand;
 
 /// A rule that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

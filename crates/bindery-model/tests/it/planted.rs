@@ -9,13 +9,13 @@
 use std::collections::BTreeMap;
 
 use bindery_core::change::Change;
+use bindery_core::command::AnyCommand;
 use bindery_core::decision::{Facts, Place, Principal, decide};
 use bindery_core::id::{OrganizationId, RoleId, SpaceId, UserId};
 use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::resource::{Bindable, Resource};
 use bindery_core::role::{OrganizationRole, SpaceRole};
 use bindery_core::state::State;
-use bindery_model::command::AnyCommand;
 use bindery_model::history::History;
 use proptest::prelude::prop_assert;
 use proptest::test_runner::TestCaseResult;

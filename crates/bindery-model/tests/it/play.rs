@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use bindery_core::access::AccessWriter;
 use bindery_core::change::{Change, Entry, OneOperation};
+use bindery_core::command::AnyCommand;
 use bindery_core::command::{Caller, Context};
 use bindery_core::id::Kind;
 use bindery_core::refusal::Refusal;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_model::command::AnyCommand;
 use bindery_model::history::{History, START};
 use bindery_model::model::Model;
 use proptest::test_runner::TestCaseResult;

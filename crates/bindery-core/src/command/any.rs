@@ -1,38 +1,33 @@
-//! Any command of the core as one value, so that a history can hold them all.
+//! Any command as one value: what a history, a simulation or a plan is made of. This list has them all; the model, the tests of the
+//! API and the simulation fail to compile or fail a test without one of its commands.
 
 use std::fmt;
 
-use bindery_core::change::Change;
-use bindery_core::command::api_keys::{
+use super::api_keys::{
     CreateServiceKey, CreateUserKey, KeyOrganization, RefreshApiKey, RevokeApiKey,
 };
-use bindery_core::command::credentials::{
+use super::credentials::{
     AcceptInvitation, CompletePasswordReset, RenewTemporaryPassword, ResendInvitation,
     ResetPassword, SignIn,
 };
-use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
-use bindery_core::command::operator::{Bootstrap, IssueUserKey, SetQuota};
-use bindery_core::command::organizations::{
+use super::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
+use super::operator::{Bootstrap, IssueUserKey, SetQuota};
+use super::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,
     UpdateOrganization,
 };
-use bindery_core::command::projects::{CreateProject, DeleteProject, UpdateProject};
-use bindery_core::command::resource_restrictions::{
-    CreateResourceRestriction, DeleteResourceRestriction,
-};
-use bindery_core::command::role_bindings::{
-    CreateRoleBinding, DeleteRoleBinding, UpdateRoleBinding,
-};
-use bindery_core::command::roles::{CreateRole, DeleteRole, UpdateRole};
-use bindery_core::command::spaces::{
-    AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,
-};
-use bindery_core::command::users::{CreateUser, DeleteUser, ReleaseAddress, UpdateUser};
-use bindery_core::command::{Assignment, Command, Context};
-use bindery_core::id::Id;
-use bindery_core::refusal::Refusal;
-use bindery_core::resource::Bindable;
-use bindery_core::state::State;
+use super::projects::{CreateProject, DeleteProject, UpdateProject};
+use super::resource_restrictions::{CreateResourceRestriction, DeleteResourceRestriction};
+use super::role_bindings::{CreateRoleBinding, DeleteRoleBinding, UpdateRoleBinding};
+use super::roles::{CreateRole, DeleteRole, UpdateRole};
+use super::spaces::{AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace};
+use super::users::{CreateUser, DeleteUser, ReleaseAddress, UpdateUser};
+use super::{Assignment, Command, Context};
+use crate::change::Change;
+use crate::id::Id;
+use crate::refusal::Refusal;
+use crate::resource::Bindable;
+use crate::state::State;
 
 /// Something that is done with a command of any type.
 pub trait WithCommand {
@@ -48,9 +43,9 @@ pub trait WithCommand {
 
 macro_rules! commands {
     ($($name:ident)*) => {
-        /// Each variant is the core's command of that name.
+        /// Each variant is the command of that name.
         #[derive(Clone)]
-        #[expect(missing_docs, reason = "the core documents them")]
+        #[expect(missing_docs, reason = "each command documents itself")]
         pub enum AnyCommand {
             $($name($name),)*
         }
@@ -76,6 +71,9 @@ macro_rules! commands {
                     $(Self::$name(_) => $name::OPERATION,)*
                 }
             }
+
+            /// The operation ids of all commands.
+            pub const OPERATIONS: &[&str] = &[$($name::OPERATION,)*];
 
             /// The name of the command; two of them may be one operation.
             pub fn name(&self) -> &'static str {
@@ -104,7 +102,7 @@ commands! {
 }
 
 /// An id as its kind and number: `user 3`.
-pub(crate) fn id<I: Id>(id: I) -> String {
+fn id<I: Id>(id: I) -> String {
     format!("{} {}", I::KIND.noun(), id.number())
 }
 
@@ -190,12 +188,9 @@ impl fmt::Debug for AnyCommand {
             Self::ResetPassword(command) => f.write_str(&id(command.user)),
             Self::AcceptInvitation(command) => write!(f, "by {:?}", command.token.0),
             Self::CompletePasswordReset(command) => write!(f, "by {:?}", command.token.0),
-            Self::SignIn(command) => write!(
-                f,
-                "with `{}`, new password {:?}",
-                command.verified.as_str(),
-                command.new_password
-            ),
+            Self::SignIn(command) => {
+                write!(f, "has new password: {}", command.new_password.is_some())
+            }
             Self::UpdateUser(command) => {
                 let UpdateUser {
                     user,
