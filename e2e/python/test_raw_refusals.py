@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -221,3 +222,27 @@ def test_what_the_server_sets_cannot_be_sent(scene, operation):
     for member in ("id", "created_at", "updated_at", "is_predefined", "unheard_of"):
         problem = check_problem(scene.admin.call(operation, **good, **{member: "x"}), 400)
         assert member in problem["detail"], problem
+
+
+@pytest.mark.parametrize(("schema", "operation", "longest", "body"), [
+    ("Name", "create_organization", 255, {}),
+    ("RoleName", "create_role", 255, {"permissions": ["PROJECT_READ"]}),
+    ("KeyName", "create_api_key", 256, {"key_type": "USER"}),
+])
+def test_a_name_is_bounded_after_trimming_by_the_server_and_by_its_document(scene, schema, operation, longest, body):
+    document = Wire(scene.server, None).send("GET", "/openapi.json", None, {}).json()
+    pattern = re.compile(document["components"]["schemas"][schema]["pattern"])
+    for name, is_good in [
+        ("n" * longest, True),
+        (f"\t  {'m' * longest} \u2003\n", True),
+        ("n" * (longest + 1), False),
+        ("   ", False),
+        ("a\tb", False),
+    ]:
+        assert bool(pattern.search(name)) == is_good, name
+        answer = scene.admin.call(operation, name=name, **body)
+        if is_good:
+            assert answer.status == 201, answer.json()
+            assert answer.json()["name"] == name.strip()
+        else:
+            check_problem(answer, 400)

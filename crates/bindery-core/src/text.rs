@@ -95,24 +95,40 @@ text_type! {
     Name
 }
 
-/// What a trimmed, printable text may be sent as: something that is no white space, and control characters only where
-/// trimming takes them away.
-const PRINTABLE_PATTERN: &str = concat!(
-    r"^[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*",
-    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
-    unseen!(),
-    r"]([^\u0000-\u001f\u007f-\u009f",
-    unseen!(),
-    r"]*[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
-    unseen!(),
-    r"])?[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$",
-);
+/// What trimming takes away, in a class of a regular expression.
+macro_rules! white {
+    () => {
+        r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+    };
+}
+
+/// What a printable text may be sent as, so that one character and at most so many more are left of it after trimming, of which the
+/// first and the last are no white space.
+macro_rules! printable_pattern {
+    ($more:literal) => {
+        concat!(
+            "^[",
+            white!(),
+            r"]*[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+            unseen!(),
+            r"]([^\u0000-\u001f\u007f-\u009f",
+            unseen!(),
+            "]{0,",
+            $more,
+            r"}[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+            unseen!(),
+            "])?[",
+            white!(),
+            "]*$",
+        )
+    };
+}
 
 impl Name {
     /// Code points, after trimming.
     pub const LENGTH_MAX: usize = 255;
     /// What may be sent, before trimming.
-    pub const PATTERN: &str = PRINTABLE_PATTERN;
+    pub const PATTERN: &str = printable_pattern!("253");
 
     /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, TextError> {
@@ -146,11 +162,15 @@ impl RoleName {
     pub const LENGTH_MAX: usize = 255;
     /// What a role name may be made of (`docs/rules/operations.md`, `create_role`).
     pub const PATTERN: &str = r#"^[a-zA-Z0-9 \-_.,()[\]'"/:\\&@#$%!?+=]+$"#;
-    /// The same for what may be sent: one of the characters isn't a space, since trimming would leave nothing.
+    /// The same for what may be sent, before trimming.
     pub const SENT_PATTERN: &str = concat!(
-        r#"^[a-zA-Z0-9 \-_.,()\[\]'"/:\\&@#$%!?+=]*"#,
-        r#"[a-zA-Z0-9\-_.,()\[\]'"/:\\&@#$%!?+=]"#,
-        r#"[a-zA-Z0-9 \-_.,()\[\]'"/:\\&@#$%!?+=]*$"#,
+        "^[",
+        white!(),
+        r#"]*[a-zA-Z0-9\-_.,()\[\]'"/:\\&@#$%!?+=]"#,
+        r#"([a-zA-Z0-9 \-_.,()\[\]'"/:\\&@#$%!?+=]{0,253}"#,
+        r#"[a-zA-Z0-9\-_.,()\[\]'"/:\\&@#$%!?+=])?["#,
+        white!(),
+        "]*$",
     );
     const PUNCTUATION: &str = r#" -_.,()[]'"/:\&@#$%!?+="#;
 
@@ -181,7 +201,7 @@ impl KeyName {
     /// Code points, after trimming.
     pub const LENGTH_MAX: usize = 256;
     /// What may be sent, before trimming.
-    pub const PATTERN: &str = PRINTABLE_PATTERN;
+    pub const PATTERN: &str = printable_pattern!("253");
 
     /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, TextError> {
@@ -232,7 +252,7 @@ impl Label {
     /// Code points.
     pub const LENGTH_MAX: usize = 255;
     /// What it may be made of.
-    pub const PATTERN: &str = PRINTABLE_PATTERN;
+    pub const PATTERN: &str = printable_pattern!("253");
 
     /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, TextError> {
@@ -258,8 +278,8 @@ impl Email {
     /// Accepts `local@domain` with neither part empty, no white space or control character, at most
     /// [`Self::LENGTH_MAX`] characters. Whether the mailbox exists, only a mail can tell.
     pub fn parse(text: &str) -> Result<Self, TextError> {
+        bounded(text, Self::LENGTH_MAX)?;
         let trimmed = text.trim();
-        bounded(trimmed, Self::LENGTH_MAX)?;
         printable(trimmed)?;
         let not_an_email = || TextError::NotAnEmail(trimmed.to_owned());
         let (local, domain) = trimmed.rsplit_once('@').ok_or_else(not_an_email)?;

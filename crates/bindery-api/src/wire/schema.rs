@@ -153,10 +153,9 @@ named_schema!(
     Text<Name>,
     "Name",
     json_schema!({
-        "description": "White space around it is taken away. No control characters. Case counts.",
+        "description": format!("White space around it is taken away; at most {} characters are left. No control characters. Case counts.", Name::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
-        "maxLength": Name::LENGTH_MAX,
         "pattern": Name::PATTERN,
     })
 );
@@ -165,9 +164,9 @@ named_schema!(
     Text<Label>,
     "Label",
     json_schema!({
+        "description": format!("White space around it is taken away; at most {} characters are left.", Label::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
-        "maxLength": Label::LENGTH_MAX,
         "pattern": Label::PATTERN,
     })
 );
@@ -176,10 +175,9 @@ named_schema!(
     Text<RoleName>,
     "RoleName",
     json_schema!({
-        "description": "White space around it is taken away. ASCII letters, digits, spaces and common punctuation.",
+        "description": format!("White space around it is taken away; at most {} characters are left. ASCII letters, digits, spaces and common punctuation.", RoleName::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
-        "maxLength": RoleName::LENGTH_MAX,
         "pattern": RoleName::SENT_PATTERN,
     })
 );
@@ -188,10 +186,9 @@ named_schema!(
     Text<KeyName>,
     "KeyName",
     json_schema!({
-        "description": "White space around it is taken away. No control characters.",
+        "description": format!("White space around it is taken away; at most {} characters are left. No control characters.", KeyName::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
-        "maxLength": KeyName::LENGTH_MAX,
         "pattern": KeyName::PATTERN,
     })
 );
