@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bindery_node::Counter;
 use tokio::sync::Notify;
 
+use crate::backoff::Backoff;
 use crate::client_address::household;
 use crate::framing::Refused;
 use crate::turns::Lane;
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     /// Why nothing more is read.
     refused: OnceLock<Refused>,
     closes_after_answer: AtomicBool,
+    /// Not of a trusted proxy: its other clients would wait too.
+    backoff: Option<Backoff>,
     table: Arc<ConnectionTable>,
 }
 
@@ -156,6 +159,7 @@ impl ConnectionTable {
             evicted: Notify::new(),
             refused: OnceLock::new(),
             closes_after_answer: AtomicBool::new(false),
+            backoff: (!is_trusted).then(Backoff::default),
             table: Arc::clone(self),
         });
         inner.unproven.insert(place, Arc::clone(&connection));
@@ -328,6 +332,23 @@ impl Connection {
         self.advance(Stage::Idle, Stage::Working)
             .then_some(())
             .ok_or(Leaving)
+    }
+
+    /// Waits as long as refusals of requests before it ask for.
+    pub(crate) async fn hold_back(&self) -> Result<(), Leaving> {
+        let Some(until) = self.backoff.as_ref().and_then(Backoff::until) else {
+            return Ok(());
+        };
+        self.begin_waiting();
+        Box::pin(tokio::time::sleep_until(until)).await;
+        self.end_waiting()
+    }
+
+    /// A request was answered, or refused since its client is over a limit.
+    pub(crate) fn note_answer(&self, is_over_limit: bool) {
+        if let Some(backoff) = &self.backoff {
+            backoff.note(is_over_limit);
+        }
     }
 
     /// The request waits for something before the work on it begins; until then its connection may be chosen to go.

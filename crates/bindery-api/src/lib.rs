@@ -6,6 +6,7 @@ mod answer;
 mod attempts;
 mod audited;
 mod authzen;
+mod backoff;
 mod call;
 mod change;
 mod client_address;

@@ -22,7 +22,7 @@ use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
 
 use crate::attempts::Attempts;
@@ -121,7 +121,8 @@ impl Server {
     ) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = request.method().clone();
-        let uri = request.uri().clone();
+        // A copy: the URI would keep the whole buffer of the head while the body comes.
+        let path: Box<str> = request.uri().path().into();
         let request_id = request_id(request.headers());
         let has_body = !request.body().is_end_stream();
         let frame = Frame::default();
@@ -134,7 +135,7 @@ impl Server {
         };
         let overload = answered.as_ref().err().and_then(Problem::overload_kind);
         let mut response =
-            answered.unwrap_or_else(|problem| problem.render(&shown(uri.path()), &request_id));
+            answered.unwrap_or_else(|problem| problem.render(&shown(&path), &request_id));
         // What nobody reads would stand before the next request.
         let is_body_left = has_body && !frame.is_body_read();
         if is_body_left || connection.closes_after_answer() {
@@ -154,12 +155,14 @@ impl Server {
         let place = frame.operation().and_then(place_of);
         counts.answered(place, response.status(), took);
         let status = response.status().as_u16();
+        connection
+            .note_answer(overload.is_some() || response.status() == StatusCode::TOO_MANY_REQUESTS);
         let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         if let Some(overload) = overload {
             counts.overloaded(overload);
         }
         if let Some(line) = self.log_limits.of_request(status, overload) {
-            let (path, micros) = (shown(uri.path()), micros());
+            let (path, micros) = (shown(&path), micros());
             match line {
                 Line::Error => {
                     tracing::error!(%method, path, status, micros, request_id, "request");
@@ -176,7 +179,7 @@ impl Server {
             }
         } else if tracing::enabled!(tracing::Level::DEBUG) {
             // Who did what stands in the audit log; this is for looking closely.
-            let (path, micros) = (shown(uri.path()), micros());
+            let (path, micros) = (shown(&path), micros());
             tracing::debug!(%method, path, status, micros, request_id, "request");
         }
         response

@@ -133,12 +133,16 @@ impl Server {
             let (server, connection) = (self, Arc::clone(&connection));
             service_fn(move |request| {
                 let room = connection.begin_request();
-                if room.is_err() {
-                    connection.close_after_answer();
-                }
                 let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
                 // In a box of its own: hyper keeps room for one with each connection, idle ones too.
                 Box::pin(async move {
+                    let room = match room {
+                        Ok(()) => connection.hold_back().await,
+                        leaving => leaving,
+                    };
+                    if room.is_err() {
+                        connection.close_after_answer();
+                    }
                     let answer = server.respond(request, &connection, room).await;
                     connection.end_request();
                     Ok::<_, Infallible>(answer)
