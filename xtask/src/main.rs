@@ -12,6 +12,7 @@ mod bench;
 mod book;
 mod ci;
 mod codegen;
+mod figures;
 mod flood;
 mod fuzz;
 mod instructions;
@@ -111,6 +112,8 @@ enum Task {
     },
     /// Run every fuzz target for some minutes, and name the input that failed; needs cargo-fuzz and a nightly toolchain.
     Fuzz(fuzz::Arguments),
+    /// Print how long files and functions are, and which files of the API import each other in a circle.
+    Figures,
     /// Make the tables of bindery-core and the reference pages in docs/ from the tables in contract/.
     Codegen {
         /// Only say whether they are stale.
@@ -151,6 +154,7 @@ fn run_task(task: Task) -> Result<()> {
             only,
         } => flood::run_all(root, connections, seconds, only.as_deref()),
         Task::Fuzz(arguments) => fuzz::run_all(root, &arguments),
+        Task::Figures => figures::print(root),
         Task::Codegen { check } => codegen::run(root, check),
     }
 }

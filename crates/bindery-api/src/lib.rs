@@ -18,6 +18,7 @@ mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod http1;
 mod json;
 mod kept_searches;
 mod log_limit;
@@ -34,6 +35,7 @@ mod public_url;
 mod query;
 mod quotas;
 mod rate;
+mod request_id;
 mod request_stream;
 mod secret;
 mod server;

@@ -26,12 +26,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::connection_table::{Connection, ConnectionTable};
 use crate::counts::{CLASSES, Counts, REFUSED};
+use crate::http1::{Timeouts, first_request, http1};
 use crate::memory_budget::MemoryBudget;
 use crate::operations::OPERATIONS;
 use crate::problem::Overload;
 use crate::rate::Bucket;
+use crate::request_id::new_request_id;
 use crate::request_stream::refusal;
-use crate::server::{Timeouts, first_request, http1, new_request_id};
 use crate::services::Services;
 
 const PATH: &str = "/metrics";

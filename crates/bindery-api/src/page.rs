@@ -27,6 +27,27 @@ pub(crate) struct Pagination {
     next_cursor: Option<String>,
 }
 
+/// The `limit` of a list.
+#[derive(Debug)]
+pub(crate) enum LimitText {}
+
+impl JsonSchema for LimitText {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Cow::from("Limit")
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LIMIT_MAX,
+            "default": LIMIT_DEFAULT,
+        })
+    }
+}
+
 /// The text of a cursor.
 #[derive(Debug)]
 pub(crate) enum CursorText {}

@@ -14,12 +14,6 @@ mod sign_in;
 mod spaces;
 mod users;
 
-/// A status that the official API declares.
-const UNUSED: &str = "Declared by the official API; this server doesn't answer it.";
-/// Only a total is in the way.
-const QUOTA: &str =
-    "A quota of the account or of its creator is reached; the detail names it and its limit.";
-
 pub(crate) use api_keys::*;
 pub(crate) use audit_logs::*;
 pub(crate) use authzen::*;

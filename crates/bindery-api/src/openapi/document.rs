@@ -1,21 +1,19 @@
 //! Puts the document together: the operations table, what is described beside it, and the schemas of the wire types.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bindery_core::id::{
     ApiKeyId, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
 };
 use bindery_core::text::RequestId;
+use schemars::Schema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::{Described, Parameter, Success, WireType};
+use super::description::{Described, Parameter, Success, WireType};
 use crate::operation::{Body, Handler, Operation};
 use crate::operations::{OPERATIONS, names};
-use crate::page::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::problem::Problem;
 use crate::secret::LinkToken;
 use crate::wire::schema::{IdText, Text};
@@ -28,27 +26,6 @@ pub fn openapi_json() -> &'static str {
         text
     });
     &TEXT
-}
-
-/// The `limit` of a list.
-#[derive(Debug)]
-pub(super) enum Limit {}
-
-impl JsonSchema for Limit {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        Cow::from("Limit")
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "integer",
-            "minimum": 1,
-            "maximum": LIMIT_MAX,
-            "default": LIMIT_DEFAULT,
-        })
-    }
 }
 
 /// What every operation may be refused with, and why.

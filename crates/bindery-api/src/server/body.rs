@@ -12,7 +12,8 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Asked, Server};
+use super::Server;
+use super::perform::Asked;
 use crate::json::ValueCount;
 use crate::memory_budget::{Exhausted, Owner, Reserved};
 use crate::operation::Body;

@@ -2,24 +2,19 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Server, new_request_id};
-use crate::connection_table::{Connection, Open};
-use crate::framing::HEAD_BYTES_MAX;
-use crate::memory_budget::MemoryBudget;
-use crate::request_stream::RequestStream;
-use crate::unreadable::Explained;
+use super::Server;
+use crate::connection_table::Open;
+use crate::http1::{Timeouts, first_request, http1};
 
 /// After how long a connection is tried again that the system had no room for.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -162,46 +157,4 @@ impl Server {
         }
         drop(open);
     }
-}
-
-/// How hyper serves a connection whose client has so long for the head of a request, and between two.
-pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(HEAD_BYTES_MAX);
-    builder
-}
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    /// For the head of a request, and between two.
-    pub(crate) header: Duration,
-    /// For taking nothing of an answer.
-    pub(crate) write: Duration,
-}
-
-/// A stream that hyper is served.
-pub(crate) type Guarded = Explained<RequestStream<Pin<Box<TimeoutStream<TcpStream>>>>>;
-
-/// The same stream once there is a request in it, or `None` if none comes: whole heads with one reading, within this memory; for as
-/// long as its client takes what it asked for; and with a body in every refusal. hyper's buffers, of 16 KiB, are made after that, so a
-/// connection that sends no whole head costs little more than its bytes.
-pub(crate) async fn first_request(
-    stream: TcpStream,
-    connection: &Arc<Connection>,
-    budget: &Arc<MemoryBudget>,
-    timeouts: Timeouts,
-) -> Option<Guarded> {
-    let first = async {
-        stream.readable().await.ok()?;
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(timeouts.write));
-        let mut stream = RequestStream::new(Box::pin(stream), Arc::clone(connection), budget);
-        let is_there = stream.fill().await.ok()?;
-        is_there.then(|| Explained::new(stream, new_request_id))
-    };
-    tokio::time::timeout(timeouts.header, first).await.ok()?
 }

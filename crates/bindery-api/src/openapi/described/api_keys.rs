@@ -2,8 +2,7 @@
 
 use bindery_core::id::{SpaceId, UserId};
 
-use super::QUOTA;
-use crate::openapi::Described;
+use crate::openapi::description::{Described, QUOTA};
 use crate::wire::api_keys::{
     ApiKeyCreate, ApiKeyCreated, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, KeyStatusText,
     KeyTypeText,

@@ -2,7 +2,7 @@
 
 use bindery_core::id::UserId;
 
-use crate::openapi::Described;
+use crate::openapi::description::Described;
 use crate::wire::audit_logs::{AuditLogs, OperationNames, OperationTypeText};
 use crate::wire::schema::{IdText, MomentText};
 

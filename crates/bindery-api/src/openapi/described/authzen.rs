@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::openapi::Described;
+use crate::openapi::description::Described;
 use crate::wire::authzen::{
     ActionFound, ActionSearch, Configuration, EntityFound, Evaluated, EvaluationRequest,
     EvaluationsAnswer, EvaluationsRequest, ResourceSearch, SearchAnswer, SubjectSearch,

@@ -1,6 +1,6 @@
 //! Enforcement points, described.
 
-use crate::openapi::Described;
+use crate::openapi::description::Described;
 use crate::wire::enforcement_points::EnforcementPoints;
 
 pub(crate) fn list_enforcement_points() -> Described {

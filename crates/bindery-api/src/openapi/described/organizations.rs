@@ -1,7 +1,6 @@
 //! Organizations and their members, described.
 
-use super::QUOTA;
-use crate::openapi::Described;
+use crate::openapi::description::{Described, QUOTA};
 use crate::wire::organizations::{
     Organization, OrganizationCreate, OrganizationMembership, OrganizationUpdate,
     OrganizationUserAdd, Organizations,

@@ -2,7 +2,7 @@
 
 use bindery_core::id::SpaceId;
 
-use crate::openapi::Described;
+use crate::openapi::description::Described;
 use crate::wire::projects::{Project, ProjectCreate, ProjectTypeText, ProjectUpdate, Projects};
 use crate::wire::schema::{Fragment, IdText};
 

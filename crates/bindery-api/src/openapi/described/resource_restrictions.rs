@@ -1,7 +1,6 @@
 //! Resource restrictions, described.
 
-use super::{QUOTA, UNUSED};
-use crate::openapi::Described;
+use crate::openapi::description::{Described, QUOTA, UNUSED};
 use crate::wire::resource_restrictions::{
     ResourceRestriction, ResourceRestrictionCreate, ResourceRestrictions, RestrictableText,
 };

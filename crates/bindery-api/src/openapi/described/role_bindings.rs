@@ -3,8 +3,7 @@
 use bindery_core::id::UserId;
 use serde_json::json;
 
-use super::UNUSED;
-use crate::openapi::Described;
+use crate::openapi::description::{Described, UNUSED};
 use crate::wire::role_bindings::{
     ResourceTypeText, RoleBinding, RoleBindingCreate, RoleBindingUpdate, RoleBindings,
 };

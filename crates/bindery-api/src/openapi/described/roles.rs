@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::UNUSED;
-use crate::openapi::Described;
+use crate::openapi::description::{Described, UNUSED};
 use crate::wire::roles::{Role, RoleCreate, RoleUpdate, Roles};
 
 pub(crate) fn list_roles() -> Described {

@@ -1,6 +1,6 @@
 //! Accepting invitations, choosing passwords and signing in, described.
 
-use crate::openapi::Described;
+use crate::openapi::description::Described;
 use crate::wire::sign_in::{
     PasswordChanged, PasswordChoice, PasswordReset, SignInRequest, SignedIn, TemporaryPassword,
 };

@@ -2,8 +2,7 @@
 
 use bindery_core::id::OrganizationId;
 
-use super::{QUOTA, UNUSED};
-use crate::openapi::Described;
+use crate::openapi::description::{Described, QUOTA, UNUSED};
 use crate::wire::schema::{Fragment, IdText};
 use crate::wire::spaces::{Space, SpaceCreate, SpaceMembership, SpaceUpdate, SpaceUserAdd, Spaces};
 

@@ -1,7 +1,6 @@
 //! Users, described.
 
-use super::UNUSED;
-use crate::openapi::Described;
+use crate::openapi::description::{Described, UNUSED};
 use crate::wire::schema::Fragment;
 use crate::wire::users::{User, UserCreate, UserCreated, UserStatusText, UserUpdate, Users};
 
