@@ -95,6 +95,8 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
     /// Where it waits if it takes long.
     pub(crate) lane: Lane,
+    /// Whether it runs on a worker already.
+    pub(crate) is_on_worker: bool,
     pub(crate) state: Arc<State>,
     /// The revision of the state that a worker took instead, for the frame: of an answer and of a refusal.
     pub(crate) decided_at: Arc<OnceLock<Revision>>,
@@ -160,6 +162,11 @@ impl Call {
     where
         A: Future<Output = Result<Answer, Problem>> + Send,
     {
+        if self.is_on_worker {
+            // Its turn is taken. To wait for another one could last for ever: others may hold theirs and wait too.
+            return handler(self).await;
+        }
+        self.is_on_worker = true;
         let (services, lane) = (Arc::clone(&self.services), self.lane);
         let work = async move {
             self.state = self.account.snapshot();
@@ -359,6 +366,7 @@ mod tests {
                     key: ApiKeyId::new(1),
                 },
                 lane: Lane([1, 1, 1]),
+                is_on_worker: false,
                 state: account.snapshot(),
                 decided_at: Arc::default(),
                 now: node.clock().now(),
@@ -372,6 +380,7 @@ mod tests {
         let turn = services.workers.occupy(Lane([2, 2, 2])).await;
         let explains = r#","options":{"explain":true}"#;
         let large = format!(r#","context":{{"x":"{}"}}"#, "x".repeat(INLINE_BODY_MAX));
+        let large_and_explains = format!("{explains}{large}");
         let waiting = [
             call("access_evaluation", explains),
             call("access_evaluations", explains),
@@ -379,6 +388,9 @@ mod tests {
             call("search_action", ""),
             call("access_evaluation", &large),
             call("access_evaluations", &large),
+            // Large, and with reasons: one turn is enough for both.
+            call("access_evaluation", &large_and_explains),
+            call("access_evaluations", &large_and_explains),
         ];
         let mut waiting = waiting.map(|call| Box::pin(call.answer()));
         for answer in &mut waiting {

@@ -344,10 +344,10 @@ impl Connection {
         self.end_waiting()
     }
 
-    /// A request was answered, or refused since its client is over a limit.
-    pub(crate) fn note_answer(&self, is_over_limit: bool) {
+    /// A request was refused since its client is over a limit.
+    pub(crate) fn note_refusal(&self) {
         if let Some(backoff) = &self.backoff {
-            backoff.note(is_over_limit);
+            backoff.note_refusal();
         }
     }
 

@@ -8,7 +8,7 @@ use hyper::Method;
 
 use crate::answer::{Answer, Answering};
 use crate::call::{Asking, Call, OpenCall, PublicCall};
-use crate::openapi::Described;
+use crate::openapi::description::Described;
 use crate::problem::Problem;
 
 /// One operation of the API (`docs/rules/operations.md`).

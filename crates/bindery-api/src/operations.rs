@@ -115,7 +115,7 @@ macro_rules! handler {
     ($id:ident reads $family:ident::$handler:ident) => {
         Handler::WithKey(|call| Box::pin(async move { $family::$handler(&call) }))
     };
-    // A function that waits.
+    // A function that waits, and takes a turn by itself.
     ($id:ident waits $family:ident::$handler:ident) => {
         Handler::WithKey(|call| Box::pin($family::$handler(call)))
     };
@@ -192,7 +192,7 @@ pub(crate) static OPERATIONS: [Operation; 60] = [
     operation!(POST "/v2/api-keys" create_api_key: CHANGE_MANY, changes NewKey, 201, query [], body Json),
     operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: CHANGE, changes RefreshApiKey, 200, query [], body Optional),
     operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: CHANGE, changes RevokeApiKey, 204, query [], body Empty),
-    operation!(GET "/v2/audit-logs" list_audit_logs: LIST, waits audit_logs::list, 200, query ["start_time", "end_time", "user_id", "operation_name", "operation_type", "limit", "cursor"], body Empty),
+    operation!(GET "/v2/audit-logs" list_audit_logs: READ, waits audit_logs::list, 200, query ["start_time", "end_time", "user_id", "operation_name", "operation_type", "limit", "cursor"], body Empty),
     operation!(POST "/bindery/v1/invitations/{token}" accept_invitation: SIGN_IN, proves sign_in::accept_invitation, 200, query [], body Json),
     operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: SIGN_IN, proves sign_in::complete_password_reset, 200, query [], body Json),
     operation!(POST "/bindery/v1/sign-in" sign_in: SIGN_IN, proves sign_in::sign_in, 200, query [], body Json),

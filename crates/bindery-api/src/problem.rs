@@ -37,6 +37,8 @@ pub(crate) struct Problem {
     is_untyped: bool,
     /// Whether the audit log has it already: a command that was decided and refused.
     pub(crate) is_audited: bool,
+    /// Whether the caller's own key, person or client address is over a limit, so that the connection is slowed down.
+    is_over_own_limit: bool,
     /// What clients have used up, if that is the reason.
     overload: Option<Overload>,
 }
@@ -100,6 +102,7 @@ impl Problem {
             is_untyped: false,
             retry_after_seconds: None,
             is_audited: false,
+            is_over_own_limit: false,
             overload: None,
         }
     }
@@ -205,6 +208,7 @@ impl Problem {
     /// 429 or 503 that clients cause by what they send, and no fault of the server.
     fn overload(overload: Overload, status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
+            is_over_own_limit: status == StatusCode::TOO_MANY_REQUESTS,
             overload: Some(overload),
             ..Self::retry(status, detail)
         }
@@ -335,6 +339,7 @@ impl Problem {
         );
         Self {
             retry_after_seconds: Some(seconds),
+            is_over_own_limit: bucket != Bucket::Account,
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
@@ -437,6 +442,11 @@ impl Problem {
     /// What clients have used up, if that is the reason.
     pub(crate) fn overload_kind(&self) -> Option<Overload> {
         self.overload
+    }
+
+    /// Whether it is refused for what the caller itself has sent or waits for, and not for what others have.
+    pub(crate) fn is_over_own_limit(&self) -> bool {
+        self.is_over_own_limit
     }
 
     /// What its type ends with, if that says more than the status.

@@ -11,18 +11,16 @@ mod response;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bindery_core::text::RequestId;
 use bindery_node::{LogRetention, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, Response};
 use tokio::net::TcpListener;
 
 use crate::attempts::Attempts;
@@ -39,14 +37,11 @@ use crate::operations::{OPERATIONS, Router, place_of};
 use crate::password::Passwords;
 use crate::problem::Problem;
 use crate::rate::Rates;
+use crate::request_id::{REQUEST_ID, request_id};
 use crate::services::Services;
 use crate::turns::Turnstile;
 use crate::workers::Workers;
-pub(crate) use connections::{Timeouts, first_request, http1};
 pub use options::{Limits, Options};
-use perform::Asked;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Serves a node over HTTP.
 #[derive(Debug)]
@@ -133,7 +128,11 @@ impl Server {
                 .unwrap_or_else(|_| Err(Problem::internal())),
             Err(leaving) => Err(Problem::leaving(leaving)),
         };
-        let overload = answered.as_ref().err().and_then(Problem::overload_kind);
+        let problem = answered.as_ref().err();
+        let overload = problem.and_then(Problem::overload_kind);
+        if problem.is_some_and(Problem::is_over_own_limit) {
+            connection.note_refusal();
+        }
         let mut response =
             answered.unwrap_or_else(|problem| problem.render(&shown(&path), &request_id));
         // What nobody reads would stand before the next request.
@@ -155,8 +154,6 @@ impl Server {
         let place = frame.operation().and_then(place_of);
         counts.answered(place, response.status(), took);
         let status = response.status().as_u16();
-        connection
-            .note_answer(overload.is_some() || response.status() == StatusCode::TOO_MANY_REQUESTS);
         let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         if let Some(overload) = overload {
             counts.overloaded(overload);
@@ -217,21 +214,4 @@ fn shown(path: &str) -> String {
         Some(prefix) => format!("{prefix}…"),
         None => path.to_owned(),
     }
-}
-
-/// The client's own request id if it can stand in a header and a log line, or a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let sent = headers
-        .get(REQUEST_ID)
-        .and_then(|value| value.to_str().ok());
-    sent.filter(|id| RequestId::is_one(id))
-        .map_or_else(new_request_id, ToOwned::to_owned)
-}
-
-/// Tells requests apart, of this process and of others; nothing depends on its being hard to guess.
-pub(crate) fn new_request_id() -> String {
-    static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{:08x}{number:08x}", *PROCESS)
 }

@@ -102,8 +102,7 @@ macro_rules! white {
     };
 }
 
-/// What a printable text may be sent as, so that one character and at most so many more are left of it after trimming, of which the
-/// first and the last are no white space.
+/// What a printable text may be sent as. After trimming it has one character, or two with at most so many between them.
 macro_rules! printable_pattern {
     ($more:literal) => {
         concat!(
@@ -201,7 +200,7 @@ impl KeyName {
     /// Code points, after trimming.
     pub const LENGTH_MAX: usize = 256;
     /// What may be sent, before trimming.
-    pub const PATTERN: &str = printable_pattern!("253");
+    pub const PATTERN: &str = printable_pattern!("254");
 
     /// Trims, then accepts 1 to [`Self::LENGTH_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, TextError> {
@@ -276,7 +275,7 @@ impl Email {
     pub const LENGTH_MAX: usize = 254;
 
     /// Accepts `local@domain` with neither part empty, no white space or control character, at most
-    /// [`Self::LENGTH_MAX`] characters. Whether the mailbox exists, only a mail can tell.
+    /// [`Self::LENGTH_MAX`] characters before trimming. Whether the mailbox exists, only a mail can tell.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         bounded(text, Self::LENGTH_MAX)?;
         let trimmed = text.trim();

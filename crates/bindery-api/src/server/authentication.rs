@@ -52,7 +52,7 @@ impl Server {
         frame: &Frame,
     ) -> Result<Option<Known>, Problem> {
         let node = &self.services.node;
-        let is_change = matches!(route, Route::Found(operation, _) if operation.is_change());
+        let is_change = matches!(route, Route::Found(operation, _) if operation.takes_key() && operation.is_change());
         let took = |account: &Account, caller| {
             let state = account.snapshot();
             let context = Context {

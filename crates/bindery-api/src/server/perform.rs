@@ -304,6 +304,7 @@ impl Server {
             account,
             caller,
             lane,
+            is_on_worker: false,
             now,
             address: asked.address.clone(),
             request: RequestId::parse(asked.request_id),

@@ -25,20 +25,27 @@ pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
     let operations = names(&call)?;
     let before = cursors.after()?;
     call.state.may_read_audit_logs(&call.admit()?)?;
-    let found = if kind == Some(None) {
-        Vec::new()
-    } else {
-        let query = AuditQuery {
-            from,
-            to,
-            user,
-            operations,
-            kind: kind.flatten(),
-            before,
-            limit: limit + 1,
-        };
-        find(&call, query).await?
+    if kind == Some(None) {
+        return page(&call, limit, &[]);
+    }
+    let query = AuditQuery {
+        from,
+        to,
+        user,
+        operations,
+        kind: kind.flatten(),
+        before,
+        limit: limit + 1,
     };
+    // What was noted up to here is part of the answer.
+    call.account.flush().await?;
+    let (services, lane) = (Arc::clone(&call.services), call.lane);
+    let read = move || page(&call, limit, &find(&call, &query)?);
+    services.workers.run_on_store(lane, read).await?
+}
+
+/// One more than the page has says that there is another page.
+fn page(call: &Call, limit: usize, found: &[(u64, AuditEntry)]) -> Result<Answer, Problem> {
     let has_more = found.len() > limit;
     let page = &found[..limit.min(found.len())];
     let last = page.last().filter(|_| has_more).map(|(number, _)| *number);
@@ -47,7 +54,7 @@ pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
         .map(|(number, entry)| AuditLog::new(*number, entry.clone(), call.ids()));
     Answer::json(&AuditLogs {
         logs: logs.collect(),
-        pagination: cursors.pagination_after(last),
+        pagination: call.cursors().pagination_after(last),
     })
 }
 
@@ -96,15 +103,10 @@ fn names(call: &Call) -> Result<Vec<String>, Problem> {
     Ok(names)
 }
 
-async fn find(call: &Call, query: AuditQuery) -> Result<Vec<(u64, AuditEntry)>, Problem> {
-    // What was noted up to here is part of the answer.
-    call.account.flush().await?;
-    let (node, account) = (Arc::clone(&call.services.node), call.account.id());
-    let read = move || {
-        let found = node.store().audit(account, &query);
-        node.meters().watch(StoreCall::Audit, found)
-    };
-    let found = call.services.workers.run_on_store(call.lane, read).await?;
+fn find(call: &Call, query: &AuditQuery) -> Result<Vec<(u64, AuditEntry)>, Problem> {
+    let node = &call.services.node;
+    let found = node.store().audit(call.account.id(), query);
+    let found = node.meters().watch(StoreCall::Audit, found);
     found.map_err(|error| {
         tracing::error!(%error, "the audit log can't be read");
         Problem::unreadable()

@@ -41,13 +41,15 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
 impl Change for CreateUser {
     async fn prepare(call: &Call) -> Result<Secrets, Problem> {
         let body: UserCreate = call.body()?;
-        if body.invite_mode()? != InviteMode::TemporaryPassword {
-            return Ok(Secrets::default());
-        }
+        let mode = body.invite_mode()?;
         // The rest of the body first: hashing a password takes long.
         body.parse(Invitation::None, call.ids())?;
         call.state.may_create_users(&call.admit()?)?;
-        prepared_password(call).await
+        if mode == InviteMode::TemporaryPassword {
+            prepared_password(call).await
+        } else {
+            Ok(Secrets::default())
+        }
     }
 
     fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
