@@ -7,8 +7,8 @@ use bindery_core::place::Account;
 use bindery_core::time::Timestamp;
 
 use super::{
-    ACCOUNT, BASE, BASE_RECORD, BYTES_MAX, Cell, Column, Discrepancy, Part, RECORD, ROWS_MAX,
-    SECRET, Sums, TABLES, Table, Verified, Verifier,
+    ACCOUNT, AUDIT, BASE, BASE_RECORD, BYTES_MAX, Cell, Column, Discrepancy, Part, RECORD,
+    ROWS_MAX, SECRET, Sums, TABLES, Table, Verified, Verifier,
 };
 use crate::StoreError;
 use crate::tables::time_repair::{self, RepairedTime};
@@ -102,6 +102,7 @@ impl Snapshot {
         let accounts = accounts.map_err(|failure| at(failure, &self.place))?;
         for account in accounts {
             let mut sums = Sums::default();
+            let mut audited = 0;
             for table in &TABLES {
                 let mut after = vec![-1; table.key];
                 loop {
@@ -112,12 +113,16 @@ impl Snapshot {
                         after = key_of(last, table);
                         take(&part)?;
                     }
+                    if table.code == AUDIT {
+                        audited += part.rows.len();
+                    }
                     if is_last {
                         break;
                     }
                 }
             }
             check_sums(&mut *self.database, account, sums)
+                .and_then(|()| audit::check_count(&mut *self.database, account, audited))
                 .map_err(|failure| at(failure, &self.place))?;
         }
         Ok(())

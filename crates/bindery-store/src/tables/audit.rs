@@ -119,6 +119,23 @@ pub(crate) fn check_ends(
     Ok((oldest, newest))
 }
 
+/// Refuses a log of which so many entries were found in one go, and more or fewer must be there.
+pub(crate) fn check_count(
+    database: &mut dyn Database,
+    account: AccountId,
+    found: usize,
+) -> Result<(), Failure> {
+    let (oldest, newest) = check_ends(database, account)?;
+    let expected = newest.saturating_sub(oldest).saturating_add(1);
+    if bounded(found) == expected {
+        return Ok(());
+    }
+    Err(Failure::Damaged(format!(
+        "the audit log of account {} has {found} entries from {oldest} to {newest}, and should have {expected}",
+        account.0
+    )))
+}
+
 fn said_ends(database: &mut dyn Database, account: AccountId) -> Result<(i64, i64), Failure> {
     let newest = bounded(head(database, account)?.audit);
     let oldest = number_in_account(database, account, "oldest_audit")?;

@@ -147,6 +147,24 @@ fn an_audit_entry_missing_far_back_is_named_by_every_query_that_reaches_it() {
 }
 
 #[test]
+fn a_copy_of_a_store_that_lacks_audit_entries_is_refused() {
+    for missing in ["number = 1", "number = 5", "number = 10000", "TRUE"] {
+        for place in places() {
+            let store = founded(&place);
+            append(&*store, 0, &audited());
+            drop(store);
+            place.meddle(&format!("DELETE FROM audit WHERE {missing}"));
+            let copied = place
+                .snapshot()
+                .unwrap()
+                .each(None, &mut |_| Ok::<_, StoreError>(()));
+            let why = damage(copied);
+            assert!(why.contains("audit"), "{missing}: {why}");
+        }
+    }
+}
+
+#[test]
 fn an_audit_entry_missing_in_an_index_is_no_shorter_answer() {
     for (index, columns) in [
         ("audit_by_user", "account, user_number, number"),
