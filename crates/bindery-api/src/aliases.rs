@@ -1,6 +1,6 @@
 //! Aliases: other names for types, things and permissions on the AuthZEN endpoints, from a file of the operator's. Off by default.
 //!
-//! Whoever asks in their own words (`record`, `record-1`, `read`) is answered in them. An alias stands for one thing and a thing has
+//! A client that asks in its own words (`record`, `record-1`, `read`) is answered in them. An alias stands for one thing and a thing has
 //! one alias, so that what a search finds has one name; an alias never hides a name of Bindery's own.
 
 use std::collections::BTreeMap;

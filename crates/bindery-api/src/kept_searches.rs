@@ -31,7 +31,7 @@ const KEPT_OF_ACCOUNT_MAX: usize = 256;
 /// Results that are kept for one account at once, eight bytes each at the most; the newest search is kept whatever its size.
 const RESULTS_OF_ACCOUNT_MAX: usize = 4_000_000;
 
-/// What a request is, beside where its page begins: whoever sends the same has the same.
+/// What a request is, beside where its page begins. The same request has the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SearchKey {
     caller: (u32, u32),
@@ -346,7 +346,7 @@ fn content(ids: &IdKey, found: &Found) -> u64 {
     ids.digest(&[b"search content", &bytes])
 }
 
-/// A digest of a body without `page.token` and `page.limit`. Every value is told with its kind and length, so that no two bodies
+/// A digest of a body without `page.token` and `page.limit`. Every value is hashed with its kind and length, so that no two bodies
 /// meet; the order of members means nothing.
 fn digest(body: &Members) -> [u8; 32] {
     let mut hasher = Sha256::new();

@@ -40,7 +40,7 @@ pub(super) fn presented(headers: &HeaderMap) -> Option<SecretHash> {
 }
 
 impl Server {
-    /// Who asks, if the key is good. Rate limits are taken first, before anything waits: those of a person and account as soon as
+    /// Who asks, if the key is good. Rate limits are taken before a request waits for a revision, a turn or a load: those of a person and account as soon as
     /// they are known, and without a good key that of the client address.
     pub(super) async fn identify(
         &self,

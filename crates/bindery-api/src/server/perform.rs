@@ -153,7 +153,7 @@ impl Server {
         Ok(answer)
     }
 
-    /// Answers whoever has a key, and notes for the audit log what no command has written there.
+    /// Answers a caller with a key, and notes for the audit log what no command has written there.
     async fn answer_known(
         &self,
         asked: Asked<'_>,

@@ -84,7 +84,7 @@ pub(crate) fn find(
 }
 
 /// The numbers of the first and last entry that must be there, by the account's row; the first is behind the last if none must.
-/// Refuses a log that doesn't have them, or has more. An account that isn't there is told as well.
+/// Refuses a log that doesn't have them, or has more. So is an account that isn't there.
 pub(crate) fn check_ends(
     database: &mut dyn Database,
     account: AccountId,
