@@ -288,13 +288,20 @@ impl Snapshot {
     }
 
     fn chosen(&mut self, only: Option<AccountId>) -> Result<Vec<AccountId>, Failure> {
-        let heads = read::heads(&mut *self.database)?;
-        let all = heads.into_iter().map(|(account, _)| account);
-        match only {
-            None => Ok(all.collect()),
-            Some(one) if all.into_iter().any(|account| account == one) => Ok(vec![one]),
-            Some(missing) => Err(Failure::NoAccount(missing)),
+        let Some(one) = only else {
+            let heads = read::heads(&mut *self.database)?;
+            return Ok(heads.into_iter().map(|(account, _)| account).collect());
+        };
+        let mut found = Vec::new();
+        let sql = "SELECT id FROM account WHERE id = $1";
+        self.database.query(sql, &[one.into()], &mut |_| {
+            found.push(one);
+            Ok(())
+        })?;
+        if found.is_empty() {
+            return Err(Failure::NoAccount(one));
         }
+        Ok(found)
     }
 }
 

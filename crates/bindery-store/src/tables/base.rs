@@ -21,6 +21,9 @@ use crate::AppendError;
 const BASE: &str =
     "SELECT revision, newest_change, body, batch, content, checksum FROM base WHERE account = $1";
 
+/// How often a base is read before one that disagrees with the account's row counts as damaged.
+const READS_MAX: usize = 3;
+
 pub(crate) struct Base {
     pub(crate) position: LogPosition,
     /// When its last entry was decided.
@@ -43,23 +46,25 @@ impl Base {
     }
 }
 
-/// The base, compared with what the account's row says of it: one that is missing is no log that is whole. The caller holds a
-/// transaction that sees one moment.
+/// The base, compared with what the account's row says of it: one that is missing is no log that is whole.
 pub(crate) fn find_checked(
     database: &mut dyn Database,
     account: AccountId,
 ) -> Result<Option<Base>, Failure> {
-    let base = find(database, account)?;
-    let found = base
-        .as_ref()
-        .map_or(0, |base| base.checksum(account).stored());
-    if number_in_account(database, account, "base_checksum")? != found {
-        return Err(Failure::Damaged(format!(
-            "the row of account {} in table `base` is missing, out of date, or should not be there",
-            account.0
-        )));
+    // Without a transaction, another server may write a new base between the two statements: then both are read again.
+    for _ in 0..READS_MAX {
+        let base = find(database, account)?;
+        let found = base
+            .as_ref()
+            .map_or(0, |base| base.checksum(account).stored());
+        if number_in_account(database, account, "base_checksum")? == found {
+            return Ok(base);
+        }
     }
-    Ok(base)
+    Err(Failure::Damaged(format!(
+        "the row of account {} in table `base` is missing, out of date, or should not be there",
+        account.0
+    )))
 }
 
 fn find(database: &mut dyn Database, account: AccountId) -> Result<Option<Base>, Failure> {
@@ -132,7 +137,7 @@ pub(crate) fn forget(
     before: Timestamp,
     limit: usize,
 ) -> Result<usize, Failure> {
-    let base = find(database, account)?;
+    let base = find_checked(database, account)?;
     let begin = base
         .as_ref()
         .map_or(Revision(0), |base| base.position.revision);

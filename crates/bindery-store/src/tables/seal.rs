@@ -5,21 +5,19 @@ use std::fmt::Write as _;
 use std::collections::BTreeMap;
 
 use bindery_core::change::{Change, Entry};
-use bindery_core::credential::Knowers;
+use bindery_core::credential::{Credential, Knowers};
 use bindery_core::id::{AccountId, Id as _, Kind, Revision, UserId};
 use bindery_core::role::AccountRole;
 
-use super::checksum::{Checksum, of_account, of_base, of_cells, of_log, of_record};
+use super::checksum::{of_account, of_base, of_cells, of_log, of_record};
 use super::read::{decode_entry, decode_record};
 use super::replay::Replay;
 use super::{Database, Failure, Value, number, secrets};
-use crate::copy::{self, ACCOUNT, BASE, Cell, RECORD, SECRET, Sums, TABLES, Table};
+use crate::copy::{self, ACCOUNT, BASE, Cell, LOG, RECORD, SECRET, Sums, TABLES, Table};
 use crate::record::number_of;
 
 /// How many rows get their checksums in one statement.
 const ROWS_AT_ONCE: usize = 64;
-/// How much of a log is read at once.
-const LOG_PAGE: i64 = 1000;
 
 /// Gives every row its checksum, and every account and base the sum of its rows: for a store of format 5. It notes in records who gave
 /// each role and when, and who may know each password, as far as the log tells. A checksum would bless damage that is there already, so records are first compared with
@@ -201,16 +199,36 @@ fn write(
             values.push(Value::Bytes(body));
         }
     }
-    let sql = update(table, &["checksum"], bytes, rows.len());
-    database.execute(&sql, &values)?;
-    Ok(())
+    update(database, table, (&["checksum"], bytes), rows.len(), &values)
+}
+
+/// Sets columns of so many rows, each of which must be there: see [`statement`].
+pub(crate) fn update(
+    database: &mut dyn Database,
+    table: &Table,
+    (columns, bytes): (&[&str], Option<&str>),
+    rows: usize,
+    values: &[Value<'_>],
+) -> Result<(), Failure> {
+    let touched = database.execute(&statement(table, columns, bytes, rows), values)?;
+    check_touched(table.name, rows, touched)
+}
+
+/// Refuses a table in which rows that a scan has found are not found by their keys.
+fn check_touched(table: &str, rows: usize, touched: usize) -> Result<(), Failure> {
+    if touched == rows {
+        return Ok(());
+    }
+    Err(Failure::Damaged(format!(
+        "of {rows} rows in table `{table}` only {touched} are found by their keys: rebuild its indexes, and try again"
+    )))
 }
 
 /// Sets columns that are numbers in so many rows of a table, and the last column of the table if the type of its bytes is given. The
 /// values are the account, then the key and the columns of each row.
 ///
 /// Each row has the account too: compared with one value, `SQLite` would read all rows of the account for each statement.
-pub(crate) fn update(table: &Table, columns: &[&str], bytes: Option<&str>, rows: usize) -> String {
+fn statement(table: &Table, columns: &[&str], bytes: Option<&str>, rows: usize) -> String {
     let last = table.columns.last().filter(|_| bytes.is_some());
     let sets = columns.iter().copied().chain(last.map(|(name, _)| *name));
     let sets: Vec<String> = sets
@@ -245,7 +263,7 @@ pub(crate) fn update(table: &Table, columns: &[&str], bytes: Option<&str>, rows:
 }
 
 /// Records in credentials of formats before 6 who may know them, as far as the log tells. That depends on earlier entries, so an entry
-/// that puts a credential is written anew with it. The record is what the last of these entries has put.
+/// that puts a credential is written anew with it, and so is the record that the last of them has put.
 ///
 /// Returns what this changes in the sum of the checksums of the records.
 pub(crate) fn note_known_to(
@@ -254,10 +272,16 @@ pub(crate) fn note_known_to(
 ) -> Result<i64, Failure> {
     let mut knowers = Knowers::default();
     let mut admins = BTreeMap::new();
-    let (mut after, mut changed) = (-1, 0);
-    loop {
-        let (mut entries, last) = page_of_log(database, account, after)?;
-        for entry in &mut entries {
+    let mut current = BTreeMap::new();
+    let log = TABLES.iter().find(|table| table.code == LOG);
+    let log = log.ok_or_else(|| Failure::Damaged("there is no table of the log".to_owned()))?;
+    copy::each_page(database, account, log, &mut |database, rows| {
+        for row in rows {
+            let [Cell::Integer(revision), Cell::Bytes(body)] = &**row else {
+                continue;
+            };
+            let revision = Revision(revision.unsigned_abs());
+            let mut entry = decode_entry(revision, revision, body)?;
             let is_admin = |user| {
                 if let Some(known) = admins.get(&user) {
                     return Ok::<_, Failure>(*known);
@@ -266,41 +290,70 @@ pub(crate) fn note_known_to(
                 admins.insert(user, found);
                 Ok(found)
             };
-            let found = entry.changes.clone();
-            if !knowers.note(entry, is_admin)? {
-                continue;
+            if knowers.note(&mut entry, is_admin)? {
+                write_entry(database, account, &entry)?;
             }
-            write_entry(database, account, entry)?;
-            let pairs = found.iter().zip(&entry.changes);
-            for (old, new) in pairs.filter(|(old, new)| old != new) {
-                let (kind, number) = new.key();
-                let kind = number_of(kind).map_or(-1, i64::from);
-                let key = (kind, i64::from(number));
-                let (written, body) = (old.encode(), new.encode());
-                let checksum = checksum_of(account, key, new, &body);
-                let updated = database.execute(
-                    "UPDATE record SET body = $1, checksum = $2
-                    WHERE account = $3 AND kind = $4 AND number = $5 AND body = $6",
-                    &[
-                        Value::Bytes(&body),
-                        Value::Integer(checksum.stored()),
-                        account.into(),
-                        Value::Integer(key.0),
-                        Value::Integer(key.1),
-                        Value::Bytes(&written),
-                    ],
-                )?;
-                if updated > 0 {
-                    let before = checksum_of(account, key, old, &written);
-                    changed ^= before.stored() ^ checksum.stored();
+            for change in entry.changes {
+                if let Change::PutCredential(credential) = change {
+                    current.insert(credential.user, credential);
+                } else if let Change::DeleteCredential(user) = change {
+                    current.remove(&user);
                 }
             }
         }
-        match last {
-            Some(last) => after = last,
-            None => return Ok(changed),
-        }
+        Ok(())
+    })?;
+    let mut changed = 0;
+    for credential in current.into_values() {
+        changed ^= write_credential(database, account, credential)?;
     }
+    Ok(changed)
+}
+
+/// Writes the record of a credential if it is another. Returns what this changes in the sum of the checksums.
+fn write_credential(
+    database: &mut dyn Database,
+    account: AccountId,
+    credential: Credential,
+) -> Result<i64, Failure> {
+    let user = credential.user.number();
+    let record = Change::PutCredential(credential);
+    let kind = number_of(Kind::Credential).map_or(-1, i64::from);
+    let key = (kind, i64::from(user));
+    let mut before = None;
+    database.query(
+        "SELECT body, checksum FROM record WHERE account = $1 AND kind = $2 AND number = $3",
+        &[account.into(), Value::Integer(key.0), Value::Integer(key.1)],
+        &mut |row| {
+            let found = decode_record(Kind::Credential, user, row.bytes(0)?)?;
+            before = Some((found, row.integer(1)?));
+            Ok(())
+        },
+    )?;
+    let (found, before) = before.ok_or_else(|| {
+        let what = format!(
+            "the credential of user {user} is missing in account {}",
+            account.0
+        );
+        Failure::Damaged(what)
+    })?;
+    if found == record {
+        return Ok(0);
+    }
+    let body = record.encode();
+    let checksum = of_record(account, key, record.natural_key().as_deref(), &body).stored();
+    let touched = database.execute(
+        "UPDATE record SET body = $1, checksum = $2 WHERE account = $3 AND kind = $4 AND number = $5",
+        &[
+            Value::Bytes(&body),
+            Value::Integer(checksum),
+            account.into(),
+            Value::Integer(key.0),
+            Value::Integer(key.1),
+        ],
+    )?;
+    check_touched("record", 1, touched)?;
+    Ok(before ^ checksum)
 }
 
 /// Whether a user is a person and account admin. No operation changes the account role of a user who can act, and a deleted one keeps it,
@@ -338,7 +391,7 @@ fn write_entry(
     let revision = i64::try_from(entry.revision.0).unwrap_or(i64::MAX);
     let body = entry.encode();
     let checksum = of_log(account, revision, &body);
-    database.execute(
+    let touched = database.execute(
         "UPDATE log SET body = $1, checksum = $2 WHERE account = $3 AND revision = $4",
         &[
             Value::Bytes(&body),
@@ -347,33 +400,7 @@ fn write_entry(
             Value::Integer(revision),
         ],
     )?;
-    Ok(())
-}
-
-fn checksum_of(account: AccountId, key: (i64, i64), record: &Change, body: &[u8]) -> Checksum {
-    of_record(account, key, record.natural_key().as_deref(), body)
-}
-
-/// The next entries of the log, and the last revision of the page.
-fn page_of_log(
-    database: &mut dyn Database,
-    account: AccountId,
-    after: i64,
-) -> Result<(Vec<Entry>, Option<i64>), Failure> {
-    let mut entries = Vec::new();
-    let mut last = None;
-    database.query(
-        "SELECT revision, body FROM log WHERE account = $1 AND revision > $2 ORDER BY revision LIMIT $3",
-        &[account.into(), Value::Integer(after), Value::Integer(LOG_PAGE)],
-        &mut |row| {
-            let revision = row.integer(0)?;
-            last = Some(revision);
-            let found = Revision(u64::try_from(revision).unwrap_or_default());
-            entries.push(decode_entry(found, found, row.bytes(1)?)?);
-            Ok(())
-        },
-    )?;
-    Ok((entries, last))
+    check_touched("log", 1, touched)
 }
 
 #[cfg(test)]
@@ -391,14 +418,14 @@ mod tests {
         }
         let log = copy::table_of(copy::LOG).unwrap();
         assert_eq!(
-            update(log, &["checksum"], None, 2),
+            statement(log, &["checksum"], None, 2),
             "UPDATE log SET checksum = new.column3 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT)), \
             (CAST($1 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT))) AS new WHERE log.account = new.column1 \
             AND log.revision = new.column2"
         );
         let record = copy::table_of(copy::RECORD).unwrap();
         assert_eq!(
-            update(record, &["checksum"], Some("BYTEA"), 1),
+            statement(record, &["checksum"], Some("BYTEA"), 1),
             "UPDATE record SET checksum = new.column4, body = new.column5 FROM (VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), \
             CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BYTEA))) AS new WHERE record.account = new.column1 \
             AND record.kind = new.column2 AND record.number = new.column3"
@@ -458,7 +485,7 @@ mod tests {
         for table in TABLES.iter().filter(|table| table.key > 0) {
             let sql = format!(
                 "EXPLAIN QUERY PLAN {}",
-                update(table, &["checksum"], None, 64)
+                statement(table, &["checksum"], None, 64)
             );
             let mut plan = file.prepare(&sql).unwrap();
             let values = vec![1; plan.parameter_count()];

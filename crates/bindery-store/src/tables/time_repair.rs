@@ -390,8 +390,8 @@ impl Rewriting<'_, '_> {
                         values
                             .extend([cells[0], cells[2], cells[3], *checksum].map(Value::Integer));
                     }
-                    let sql = seal::update(table, &["at", "newest", "checksum"], None, some.len());
-                    database.execute(&sql, &values)?;
+                    let columns = &["at", "newest", "checksum"];
+                    seal::update(database, table, (columns, None), some.len(), &values)?;
                     wrote(rows, order, some.len())?;
                 }
                 Ok(())
@@ -422,8 +422,8 @@ impl Rewriting<'_, '_> {
                 values.extend([*key, at, new].map(Value::Integer));
             }
             if self.order.is_some() {
-                let sql = seal::update(table, &["at", "checksum"], None, some.len());
-                self.database.execute(&sql, &values)?;
+                let columns = &["at", "checksum"];
+                seal::update(self.database, table, (columns, None), some.len(), &values)?;
                 self.wrote(some.len())?;
             }
         }
