@@ -4,7 +4,7 @@ use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnfo
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire::api_keys::ApiKeyListed;
 use crate::wire::enforcement_points::EnforcementPoints;
@@ -23,14 +23,14 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 }
 
 impl Change for MarkEnforcementPoint {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let key = call.path_id("api_key_id")?;
         Ok(Self { key })
     }
 }
 
 impl Change for UnmarkEnforcementPoint {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let key = call.path_id("api_key_id")?;
         Ok(Self { key })
     }

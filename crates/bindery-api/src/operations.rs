@@ -111,6 +111,16 @@ macro_rules! handler {
         };
         Handler::WithKey(change::perform::<$command>)
     }};
+    // A command with a secret, which answers by `ChangeWithSecret`.
+    ($id:ident issues $command:ident) => {{
+        const {
+            assert!(
+                is_of::<$command>(stringify!($id)),
+                "the log has another name for it"
+            )
+        };
+        Handler::WithKey(change::perform_with_secret::<$command>)
+    }};
     // A function of the call and its state.
     ($id:ident reads $family:ident::$handler:ident) => {
         Handler::WithKey(|call| Box::pin(async move { $family::$handler(&call) }))
@@ -163,12 +173,12 @@ pub(crate) static OPERATIONS: [Operation; 60] = [
     operation!(POST "/v2/resource-restrictions" create_resource_restriction: CHANGE, changes CreateResourceRestriction, 200, query [], body Json),
     operation!(DELETE "/v2/resource-restrictions/{resource_id}" delete_resource_restriction: CHANGE, changes DeleteResourceRestriction, 204, query [], body Empty),
     operation!(GET "/v2/users" list_users: LIST, reads users::list, 200, query ["email", "status", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/users" create_user: CHANGE, changes CreateUser, 201, query [], body Json),
+    operation!(POST "/v2/users" create_user: CHANGE, issues CreateUser, 201, query [], body Json),
     operation!(GET "/v2/users/{user_id}" get_user: READ, reads users::get, 200, query [], body Empty),
     operation!(PATCH "/v2/users/{user_id}" update_user: CHANGE, changes UpdateUser, 200, query [], body Json),
     operation!(DELETE "/v2/users/{user_id}" delete_user: CHANGE, changes DeleteUser, 204, query [], body Empty),
-    operation!(POST "/v2/users/{user_id}/resend-invitation" resend_user_invitation: CHANGE, changes ResendInvitation, 204, query [], body Empty),
-    operation!(POST "/v2/users/{user_id}/reset-password" reset_user_password: CHANGE, changes ResetPassword, 204, query [], body Empty),
+    operation!(POST "/v2/users/{user_id}/resend-invitation" resend_user_invitation: CHANGE, issues ResendInvitation, 204, query [], body Empty),
+    operation!(POST "/v2/users/{user_id}/reset-password" reset_user_password: CHANGE, issues ResetPassword, 204, query [], body Empty),
     operation!(GET "/v2/organizations" list_organizations: LIST, reads organizations::list, 200, query ["name", "limit", "cursor"], body Empty),
     operation!(POST "/v2/organizations" create_organization: CHANGE, changes CreateOrganization, 201, query [], body Json),
     operation!(GET "/v2/organizations/{org_id}" get_organization: READ, reads organizations::get, 200, query [], body Empty),
@@ -189,14 +199,14 @@ pub(crate) static OPERATIONS: [Operation; 60] = [
     operation!(PATCH "/v2/projects/{project_id}" update_project: CHANGE, changes UpdateProject, 200, query [], body Json),
     operation!(DELETE "/v2/projects/{project_id}" delete_project: CHANGE, changes DeleteProject, 204, query [], body Empty),
     operation!(GET "/v2/api-keys" list_api_keys: LIST, reads api_keys::list, 200, query ["key_type", "status", "space_id", "user_id", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/api-keys" create_api_key: CHANGE_MANY, changes NewKey, 201, query [], body Json),
-    operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: CHANGE, changes RefreshApiKey, 200, query [], body Optional),
+    operation!(POST "/v2/api-keys" create_api_key: CHANGE_MANY, issues NewKey, 201, query [], body Json),
+    operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: CHANGE, issues RefreshApiKey, 200, query [], body Optional),
     operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: CHANGE, changes RevokeApiKey, 204, query [], body Empty),
     operation!(GET "/v2/audit-logs" list_audit_logs: READ, waits audit_logs::list, 200, query ["start_time", "end_time", "user_id", "operation_name", "operation_type", "limit", "cursor"], body Empty),
     operation!(POST "/bindery/v1/invitations/{token}" accept_invitation: SIGN_IN, proves sign_in::accept_invitation, 200, query [], body Json),
     operation!(POST "/bindery/v1/password-resets/{token}" complete_password_reset: SIGN_IN, proves sign_in::complete_password_reset, 200, query [], body Json),
     operation!(POST "/bindery/v1/sign-in" sign_in: SIGN_IN, proves sign_in::sign_in, 200, query [], body Json),
-    operation!(POST "/bindery/v1/users/{user_id}/temporary-password" renew_temporary_password: CHANGE, changes RenewTemporaryPassword, 200, query [], body Empty),
+    operation!(POST "/bindery/v1/users/{user_id}/temporary-password" renew_temporary_password: CHANGE, issues RenewTemporaryPassword, 200, query [], body Empty),
     operation!(GET "/bindery/v1/enforcement-points" list_enforcement_points: LIST, reads enforcement_points::list, 200, query ["limit", "cursor"], body Empty),
     operation!(PUT "/bindery/v1/enforcement-points/{api_key_id}" mark_enforcement_point: CHANGE, changes MarkEnforcementPoint, 204, query [], body Empty),
     operation!(DELETE "/bindery/v1/enforcement-points/{api_key_id}" unmark_enforcement_point: CHANGE, changes UnmarkEnforcementPoint, 204, query [], body Empty),

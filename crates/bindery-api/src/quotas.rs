@@ -5,7 +5,7 @@ use bindery_core::quota::QUOTAS;
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire::quotas::{AddressRelease, AddressReleased, Quota, Quotas};
 
@@ -28,11 +28,11 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 }
 
 impl Change for ReleaseAddress {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         call.body::<AddressRelease>()?.parse()
     }
 
-    fn render(call: &Call, user: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, user: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&AddressReleased::new(user, call.ids()))
     }
 }

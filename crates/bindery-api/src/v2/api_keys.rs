@@ -12,8 +12,9 @@ use bindery_core::user::User;
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::{Change, ChangeWithSecret};
 use crate::problem::Problem;
+use crate::secret::KeyText;
 use crate::wire::api_keys::{
     ApiKeyCreate, ApiKeyCreated, ApiKeyListed, ApiKeyRefresh, ApiKeyRefreshed, ApiKeys, BotUser,
     KEY_TYPES, NewKey, STATUSES,
@@ -93,42 +94,47 @@ impl Command for NewKey {
     }
 }
 
-impl Change for NewKey {
-    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
+impl ChangeWithSecret for NewKey {
+    type Secret = KeyText;
+
+    async fn parse(call: &Call) -> Result<(Self, KeyText), Problem> {
         let body = call.read_body(ApiKeyCreate::read)?;
-        body.parse(secrets.make_key()?, call.ids())
+        let text = KeyText::new()?;
+        Ok((body.parse(text.secret(), call.ids())?, text))
     }
 
-    fn render(call: &Call, created: &Self::Outcome, secrets: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, created: &Self::Outcome, text: &KeyText) -> Result<Answer, Problem> {
         let NewKeyMade { key, bot } = created;
         let bot = bot.as_ref().map(|(bot, places)| {
             let state = call.account.snapshot();
             BotUser::new(bot.id, bot.name.as_str(), bot.account_role, places, &state)
         });
-        Answer::json(&ApiKeyCreated::new(key, secrets.key()?, bot, call.ids()))
+        Answer::json(&ApiKeyCreated::new(key, text, bot, call.ids()))
     }
 }
 
-impl Change for RefreshApiKey {
-    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
+impl ChangeWithSecret for RefreshApiKey {
+    type Secret = KeyText;
+
+    async fn parse(call: &Call) -> Result<(Self, KeyText), Problem> {
         let key = call.path_id("api_key_id")?;
         let body = if call.body.is_empty() {
             ApiKeyRefresh::default()
         } else {
             call.body()?
         };
-        body.parse(key, secrets.make_key()?)
+        let text = KeyText::new()?;
+        Ok((body.parse(key, text.secret())?, text))
     }
 
-    fn render(call: &Call, key: &Self::Outcome, secrets: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, key: &Self::Outcome, text: &KeyText) -> Result<Answer, Problem> {
         let last_used_at = call.account.last_use(key.id);
-        let answer = ApiKeyRefreshed::new(key, last_used_at, secrets.key()?, call.ids());
-        Answer::json(&answer)
+        Answer::json(&ApiKeyRefreshed::new(key, last_used_at, text, call.ids()))
     }
 }
 
 impl Change for RevokeApiKey {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let key = call.path_id("api_key_id")?;
         Ok(Self { key })
     }

@@ -7,7 +7,7 @@ use bindery_core::command::organizations::{
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire::organizations::{
     Organization, OrganizationCreate, OrganizationMembership, OrganizationUpdate,
@@ -36,47 +36,47 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
 }
 
 impl Change for CreateOrganization {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         call.body::<OrganizationCreate>()?.parse()
     }
 
-    fn render(call: &Call, organization: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, organization: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Organization::new(organization, call.ids()))
     }
 }
 
 impl Change for UpdateOrganization {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let organization = call.path_id("org_id")?;
         call.body::<OrganizationUpdate>()?.parse(organization)
     }
 
-    fn render(call: &Call, organization: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, organization: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Organization::new(organization, call.ids()))
     }
 }
 
 impl Change for DeleteOrganization {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let organization = call.path_id("org_id")?;
         Ok(Self { organization })
     }
 }
 
 impl Change for AddOrganizationUser {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let organization = call.path_id("org_id")?;
         call.body::<OrganizationUserAdd>()?
             .parse(organization, call.ids())
     }
 
-    fn render(call: &Call, membership: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, membership: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&OrganizationMembership::new(membership, call.ids()))
     }
 }
 
 impl Change for RemoveOrganizationUser {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let organization = call.path_id("org_id")?;
         let user = call.path_id("user_id")?;
         Ok(Self { organization, user })

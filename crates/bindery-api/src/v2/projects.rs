@@ -5,7 +5,7 @@ use bindery_core::query::{Page, ProjectFilter};
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire;
 use crate::wire::projects::{PROJECT_TYPES, Project, ProjectCreate, ProjectUpdate, Projects};
@@ -46,30 +46,30 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
 }
 
 impl Change for CreateProject {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         call.body::<ProjectCreate>()?.parse(call.ids())
     }
 
-    fn render(call: &Call, project: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, project: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Project::new(project, call.ids()))
     }
 }
 
 impl Change for UpdateProject {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let project = call.path_id("project_id")?;
         let body: ProjectUpdate = call.body()?;
         let name = wire::name(&body.name)?;
         Ok(Self { project, name })
     }
 
-    fn render(call: &Call, project: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, project: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Project::new(project, call.ids()))
     }
 }
 
 impl Change for DeleteProject {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let project = call.path_id("project_id")?;
         Ok(Self { project })
     }

@@ -9,7 +9,7 @@ use bindery_core::refusal::Refusal;
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire::resource_restrictions::{
     RESOURCE_TYPES, ResourceRestriction, ResourceRestrictionCreate, ResourceRestrictions,
@@ -54,19 +54,19 @@ fn restrictable(call: &Call, text: &str) -> Result<ProjectId, Problem> {
 }
 
 impl Change for CreateResourceRestriction {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let body: ResourceRestrictionCreate = call.body()?;
         let project = restrictable(call, &body.resource_id)?;
         Ok(Self { project })
     }
 
-    fn render(call: &Call, restriction: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, restriction: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&ResourceRestriction::new(restriction, call.ids()))
     }
 }
 
 impl Change for DeleteResourceRestriction {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let project = restrictable(call, call.path_text("resource_id"))?;
         Ok(Self { project })
     }

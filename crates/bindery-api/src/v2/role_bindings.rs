@@ -6,7 +6,7 @@ use bindery_core::command::role_bindings::{
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire::role_bindings::{
     RESOURCE_TYPES, RoleBinding, RoleBindingCreate, RoleBindingUpdate, RoleBindings,
@@ -45,30 +45,30 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
 }
 
 impl Change for CreateRoleBinding {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         call.body::<RoleBindingCreate>()?.parse(call.ids())
     }
 
-    fn render(call: &Call, binding: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, binding: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&RoleBinding::new(binding, call.ids()))
     }
 }
 
 impl Change for UpdateRoleBinding {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let binding = call.path_id("binding_id")?;
         let body: RoleBindingUpdate = call.body()?;
         let role = call.id("role_id", &body.role_id)?;
         Ok(Self { binding, role })
     }
 
-    fn render(call: &Call, binding: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, binding: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&RoleBinding::new(binding, call.ids()))
     }
 }
 
 impl Change for DeleteRoleBinding {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let binding = call.path_id("binding_id")?;
         Ok(Self { binding })
     }

@@ -5,7 +5,7 @@ use bindery_core::role::AnyRole;
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire::roles::{Role, RoleCreate, RoleUpdate, Roles};
 
@@ -31,28 +31,28 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
 }
 
 impl Change for CreateRole {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         call.body::<RoleCreate>()?.parse()
     }
 
-    fn render(call: &Call, role: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, role: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Role::new(AnyRole::Custom(role), &call.state))
     }
 }
 
 impl Change for UpdateRole {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let role = call.path_id("role_id")?;
         call.body::<RoleUpdate>()?.parse(role)
     }
 
-    fn render(call: &Call, role: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, role: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Role::new(AnyRole::Custom(role), &call.state))
     }
 }
 
 impl Change for DeleteRole {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let role = call.path_id("role_id")?;
         Ok(Self { role })
     }

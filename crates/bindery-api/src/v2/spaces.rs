@@ -6,7 +6,7 @@ use bindery_core::command::spaces::{
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::Change;
 use crate::problem::Problem;
 use crate::wire::spaces::{Space, SpaceCreate, SpaceMembership, SpaceUpdate, SpaceUserAdd, Spaces};
 
@@ -35,46 +35,46 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
 }
 
 impl Change for CreateSpace {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         call.body::<SpaceCreate>()?.parse(call.ids())
     }
 
-    fn render(call: &Call, space: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, space: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Space::new(space, call.ids()))
     }
 }
 
 impl Change for UpdateSpace {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let space = call.path_id("space_id")?;
         call.body::<SpaceUpdate>()?.parse(space)
     }
 
-    fn render(call: &Call, space: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, space: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&Space::new(space, call.ids()))
     }
 }
 
 impl Change for DeleteSpace {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let space = call.path_id("space_id")?;
         Ok(Self { space })
     }
 }
 
 impl Change for AddSpaceUser {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let space = call.path_id("space_id")?;
         call.body::<SpaceUserAdd>()?.parse(space, call.ids())
     }
 
-    fn render(call: &Call, seat: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, seat: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&SpaceMembership::new(seat, &call.account.snapshot()))
     }
 }
 
 impl Change for RemoveSpaceUser {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let space = call.path_id("space_id")?;
         let user = call.path_id("user_id")?;
         Ok(Self { space, user })

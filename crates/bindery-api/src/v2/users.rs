@@ -2,15 +2,17 @@
 
 use bindery_core::command::credentials::{RenewTemporaryPassword, ResendInvitation, ResetPassword};
 use bindery_core::command::users::{CreateUser, CreatedUser, DeleteUser, Invitation, UpdateUser};
+use bindery_core::credential::PasswordHash;
 use bindery_core::query::UserFilter;
 use hyper::StatusCode;
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::change::{Change, Secrets};
+use crate::change::{Change, ChangeWithSecret};
 use crate::mail::Letter;
 use crate::password::Password;
 use crate::problem::Problem;
+use crate::secret::LinkToken;
 use crate::wire::sign_in::TemporaryPassword;
 use crate::wire::users::{InviteMode, STATUSES, User, UserCreate, UserCreated, UserUpdate, Users};
 
@@ -38,45 +40,50 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     Answer::json(&User::new(user, call.ids(), call.now))
 }
 
-impl Change for CreateUser {
-    async fn prepare(call: &Call) -> Result<Secrets, Problem> {
-        let body: UserCreate = call.body()?;
-        let mode = body.invite_mode()?;
-        // The rest of the body first: hashing a password takes long.
-        body.parse(Invitation::None, call.ids())?;
-        call.state.may_create_users(&call.admit()?)?;
-        if mode == InviteMode::TemporaryPassword {
-            prepared_password(call).await
-        } else {
-            Ok(Secrets::default())
-        }
-    }
+/// What an invited person comes in with.
+pub(crate) enum Proof {
+    Nothing,
+    Link(LinkToken),
+    TemporaryPassword(Password),
+}
 
-    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
+impl ChangeWithSecret for CreateUser {
+    type Secret = Proof;
+
+    async fn parse(call: &Call) -> Result<(Self, Proof), Problem> {
         let body: UserCreate = call.body()?;
         let mode = body.invite_mode()?;
         let command = body.parse(Invitation::None, call.ids())?;
-        let invitation = match mode {
-            InviteMode::None => Invitation::None,
-            InviteMode::EmailLink => Invitation::Link(secrets.make_link()?),
+        // Before a password is hashed, which takes long.
+        call.state.may_create_users(&call.admit()?)?;
+        let (invitation, proof) = match mode {
+            InviteMode::None => (Invitation::None, Proof::Nothing),
+            InviteMode::EmailLink => {
+                let token = LinkToken::generate()?;
+                (Invitation::Link(token.hash()), Proof::Link(token))
+            }
             InviteMode::TemporaryPassword => {
-                Invitation::TemporaryPassword(secrets.password_hash()?)
+                let (password, hash) = temporary_password(call).await?;
+                let invitation = Invitation::TemporaryPassword(hash);
+                (invitation, Proof::TemporaryPassword(password))
             }
         };
-        Ok(Self {
+        let command = Self {
             invitation,
             ..command
-        })
+        };
+        Ok((command, proof))
     }
 
-    fn render(call: &Call, created: &Self::Outcome, secrets: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, created: &Self::Outcome, proof: &Proof) -> Result<Answer, Problem> {
         match created {
             CreatedUser::Created(user) => Answer::json(&UserCreated {
                 user: User::new(user, call.ids(), call.now),
                 invite_mode: call.body::<UserCreate>()?.invite_mode,
-                temporary_password: secrets
-                    .password()
-                    .map(|password| password.reveal().to_owned()),
+                temporary_password: match proof {
+                    Proof::TemporaryPassword(password) => Some(password.reveal().to_owned()),
+                    Proof::Nothing | Proof::Link(_) => None,
+                },
             }),
             CreatedUser::AlreadyInvited(user) => {
                 let answer = Answer::json(&User::new(user, call.ids(), call.now))?;
@@ -85,87 +92,93 @@ impl Change for CreateUser {
         }
     }
 
-    fn send_mail(call: &Call, created: &Self::Outcome, secrets: &Secrets) {
-        if let (CreatedUser::Created(user), Some(token)) = (created, secrets.link()) {
+    fn send_mail(call: &Call, created: &Self::Outcome, proof: &Proof) {
+        if let (CreatedUser::Created(user), Proof::Link(token)) = (created, proof) {
             call.send(Letter::Invitation, user, token);
         }
     }
 }
 
 /// A new temporary password and its hash.
-async fn prepared_password(call: &Call) -> Result<Secrets, Problem> {
+async fn temporary_password(call: &Call) -> Result<(Password, PasswordHash), Problem> {
     let password = Password::generate()?;
     let passwords = &call.services.passwords;
     let hash = passwords.hash_in(call.lane, password.clone()).await?;
-    Ok(Secrets::with_password(password, hash))
+    Ok((password, hash))
 }
 
 impl Change for UpdateUser {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let user = call.path_id("user_id")?;
         call.body::<UserUpdate>()?.parse(user)
     }
 
-    fn render(call: &Call, user: &Self::Outcome, _: &Secrets) -> Result<Answer, Problem> {
+    fn render(call: &Call, user: &Self::Outcome) -> Result<Answer, Problem> {
         Answer::json(&User::new(user, call.ids(), call.now))
     }
 }
 
 impl Change for DeleteUser {
-    fn parse(call: &Call, _: &mut Secrets) -> Result<Self, Problem> {
+    fn parse(call: &Call) -> Result<Self, Problem> {
         let user = call.path_id("user_id")?;
         Ok(Self { user })
     }
 }
 
-impl Change for ResendInvitation {
-    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
+impl ChangeWithSecret for ResendInvitation {
+    type Secret = LinkToken;
+
+    async fn parse(call: &Call) -> Result<(Self, LinkToken), Problem> {
         let user = call.path_id("user_id")?;
-        let token = secrets.make_link()?;
-        Ok(Self { user, token })
+        let link = LinkToken::generate()?;
+        let token = link.hash();
+        Ok((Self { user, token }, link))
     }
 
-    fn send_mail(call: &Call, user: &Self::Outcome, secrets: &Secrets) {
-        if let Some(token) = secrets.link() {
-            call.send(Letter::Invitation, user, token);
-        }
+    fn render(_: &Call, _: &Self::Outcome, _: &LinkToken) -> Result<Answer, Problem> {
+        Ok(Answer::empty())
+    }
+
+    fn send_mail(call: &Call, user: &Self::Outcome, link: &LinkToken) {
+        call.send(Letter::Invitation, user, link);
     }
 }
 
-impl Change for ResetPassword {
-    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
+impl ChangeWithSecret for ResetPassword {
+    type Secret = LinkToken;
+
+    async fn parse(call: &Call) -> Result<(Self, LinkToken), Problem> {
         let user = call.path_id("user_id")?;
-        let token = secrets.make_link()?;
-        Ok(Self { user, token })
+        let link = LinkToken::generate()?;
+        let token = link.hash();
+        Ok((Self { user, token }, link))
     }
 
-    fn send_mail(call: &Call, user: &Self::Outcome, secrets: &Secrets) {
-        if let Some(token) = secrets.link() {
-            call.send(Letter::PasswordReset, user, token);
-        }
+    fn render(_: &Call, _: &Self::Outcome, _: &LinkToken) -> Result<Answer, Problem> {
+        Ok(Answer::empty())
+    }
+
+    fn send_mail(call: &Call, user: &Self::Outcome, link: &LinkToken) {
+        call.send(Letter::PasswordReset, user, link);
     }
 }
 
 /// `/bindery/v1/users/{user_id}/temporary-password`.
-impl Change for RenewTemporaryPassword {
-    async fn prepare(call: &Call) -> Result<Secrets, Problem> {
+impl ChangeWithSecret for RenewTemporaryPassword {
+    type Secret = Password;
+
+    async fn parse(call: &Call) -> Result<(Self, Password), Problem> {
         let user = call.path_id("user_id")?;
-        // Hashing a password takes long.
+        // Before a password is hashed, which takes long.
         call.state.check_temporary_password(&call.admit()?, user)?;
-        prepared_password(call).await
+        let (secret, password) = temporary_password(call).await?;
+        Ok((Self { user, password }, secret))
     }
 
-    fn parse(call: &Call, secrets: &mut Secrets) -> Result<Self, Problem> {
-        let user = call.path_id("user_id")?;
-        let password = secrets.password_hash()?;
-        Ok(Self { user, password })
-    }
-
-    fn render(call: &Call, user: &Self::Outcome, secrets: &Secrets) -> Result<Answer, Problem> {
-        let password = secrets.password().ok_or_else(Problem::internal)?;
+    fn render(call: &Call, user: &Self::Outcome, secret: &Password) -> Result<Answer, Problem> {
         Answer::json(&TemporaryPassword {
             user: User::new(user, call.ids(), call.now),
-            temporary_password: password.reveal().to_owned(),
+            temporary_password: secret.reveal().to_owned(),
         })
     }
 }
