@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bindery_node::Counter;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::client_address::household;
@@ -334,11 +335,14 @@ impl Connection {
             .ok_or(Leaving)
     }
 
-    /// Waits as long as refusals of requests before it ask for.
-    pub(crate) async fn hold_back(&self) -> Result<(), Leaving> {
-        let Some(until) = self.backoff.as_ref().and_then(Backoff::until) else {
-            return Ok(());
-        };
+    /// Until when the next request has to wait because of refusals before it.
+    pub(crate) fn held_back_until(&self) -> Option<Instant> {
+        let until = self.backoff.as_ref()?.until()?;
+        (until > Instant::now()).then_some(until)
+    }
+
+    /// Holds a request back until then.
+    pub(crate) async fn hold_back(&self, until: Instant) -> Result<(), Leaving> {
         self.begin_waiting();
         Box::pin(tokio::time::sleep_until(until)).await;
         self.end_waiting()
@@ -484,6 +488,34 @@ mod tests {
 
     fn is_evicted(connection: &Connection) -> bool {
         connection.evicted().now_or_never().is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_requests_are_refused_is_held_back_and_can_be_evicted() {
+        let table = ConnectionTable::new(1, 1);
+        let connection = open(&table, "192.0.2.1");
+        assert_eq!(connection.held_back_until(), None);
+        connection.begin_request().unwrap();
+        connection.note_refusal();
+        connection.end_request();
+        connection.begin_request().unwrap();
+        let until = connection.held_back_until().unwrap();
+        assert_eq!(connection.hold_back(until).await, Ok(()));
+        assert_eq!(Instant::now(), until);
+        connection.note_refusal();
+        let until = connection.held_back_until().unwrap();
+        let held = connection.hold_back(until);
+        let newcomer = async { open(&table, "192.0.2.2") };
+        let (held, _newcomer) = tokio::join!(held, newcomer);
+        assert_eq!(held, Err(Leaving));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trusted_proxy_is_not_held_back() {
+        let table = ConnectionTable::new(1, 1);
+        let connection = table.open(address("192.0.2.1"), true).unwrap();
+        connection.note_refusal();
+        assert_eq!(connection.held_back_until(), None);
     }
 
     #[test]

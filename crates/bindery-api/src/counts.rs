@@ -31,6 +31,7 @@ pub(crate) struct Counts {
     pub(crate) limited: [Counter; Bucket::ALL.len()],
     pub(crate) overloads: [Counter; Overload::ALL.len()],
     pub(crate) refused_connections: Counter,
+    pub(crate) held_back: Counter,
     pub(crate) started: SystemTime,
 }
 
@@ -58,6 +59,7 @@ impl Counts {
             limited: Default::default(),
             overloads: Default::default(),
             refused_connections: Counter::default(),
+            held_back: Counter::default(),
             started: SystemTime::now(),
         }
     }
@@ -102,6 +104,11 @@ impl Counts {
     /// A connection was refused.
     pub(crate) fn refused_connection(&self) {
         self.refused_connections.count();
+    }
+
+    /// A request waits since requests before it on the same connection were refused.
+    pub(crate) fn held_back(&self) {
+        self.held_back.count();
     }
 
     /// A command was decided, and refused with this status.

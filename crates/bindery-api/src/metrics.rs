@@ -188,6 +188,11 @@ impl Metrics {
             "Connections that were refused because requests were being worked on in all others",
             &self.counts.refused_connections,
         )?;
+        page.counter(
+            "bindery_requests_held_back",
+            "Requests that waited because requests before them on the same connection were refused for a limit of their client",
+            &self.counts.held_back,
+        )?;
         page.gauges(
             "bindery_client_memory_bytes",
             "Memory that is reserved for requests that are arriving, and for answers that wait to be taken",

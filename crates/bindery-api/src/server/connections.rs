@@ -131,9 +131,12 @@ impl Server {
                 let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
                 // In a box of its own: hyper keeps room for one with each connection, idle ones too.
                 Box::pin(async move {
-                    let room = match room {
-                        Ok(()) => connection.hold_back().await,
-                        leaving => leaving,
+                    let room = match (room, connection.held_back_until()) {
+                        (Ok(()), Some(until)) => {
+                            server.services.counts.held_back();
+                            connection.hold_back(until).await
+                        }
+                        (room, _) => room,
                     };
                     if room.is_err() {
                         connection.close_after_answer();

@@ -7,7 +7,7 @@ use bindery_api::RateLimits;
 use bindery_core::place::AccountSettings;
 use serde_json::{Value, json};
 
-use crate::metrics::{read, watched};
+use crate::metrics::{read, watched, watched_with};
 use crate::personas::{Builder, found_account_with};
 use crate::scene::{CHOSEN, Scene};
 use crate::served::{Answered, Served};
@@ -429,4 +429,23 @@ fn members_of_other_accounts_lock_no_person_out_by_inviting_their_address() {
     assert_eq!(status, 200, "in the account that is named: {answer}");
     named["account"] = json!(3);
     assert_eq!(sign_in(&named).0, 401, "and in no other");
+}
+
+#[test]
+fn a_connection_that_goes_on_after_a_refusal_is_held_back_but_not_that_of_a_trusted_proxy() {
+    for is_trusted in [false, true] {
+        let builder = Builder::new();
+        let key = builder.admin_key.clone();
+        let (served, address) = watched_with(builder.served, |options| {
+            limited(|limits| limits.person = few(1))(options);
+            if is_trusted {
+                options.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+            }
+        });
+        let refused = (0..FLOOD).filter(|_| roles(&served, &key).status == 429);
+        assert!(refused.count() >= FLOOD - 2);
+        let (_, numbers) = read(address);
+        let held_back = numbers["bindery_requests_held_back_total"];
+        assert_eq!(held_back > 0.0, !is_trusted, "{held_back}");
+    }
 }

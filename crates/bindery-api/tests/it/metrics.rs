@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use bindery_api::Options;
 use serde_json::json;
 
 use crate::personas::Builder;
@@ -11,11 +12,17 @@ use crate::served::Served;
 
 /// A server with metrics, and where they are.
 pub(crate) fn watched(served: Served) -> (Served, SocketAddr) {
+    watched_with(served, |_| {})
+}
+
+/// The same with other options too.
+pub(crate) fn watched_with(served: Served, set: impl FnOnce(&mut Options)) -> (Served, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
     let served = served.again(|options| {
         options.metrics = Some(tokio::net::TcpListener::from_std(listener).unwrap());
+        set(options);
     });
     (served, address)
 }
