@@ -4,19 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
-use bindery_core::api_key::SecretHash;
-use bindery_core::audit::AuditEntry;
 use bindery_core::change::{Entry, LogPosition};
-use bindery_core::credential::Credential;
-use bindery_core::id::{AccountId, ApiKeyId, Revision};
-use bindery_core::place::Account;
+use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
-use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
-use bindery_store::Owner;
-use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
+use bindery_store::{AppendError, Batch, Layer, Store, StoreError};
 
 use crate::handle::Handle;
 use crate::world::{World, lock};
@@ -148,19 +141,15 @@ impl Planted {
     }
 }
 
-impl Store for Planted {
-    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.inner.accounts()
+impl Layer for Planted {
+    fn below(&self) -> &dyn Store {
+        &self.inner
     }
 
     fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
         let heads = self.inner.heads()?;
         let heads = heads.into_iter();
         Ok(heads.map(|(id, head)| (id, self.as_known(head))).collect())
-    }
-
-    fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        self.inner.create_account(account)
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
@@ -249,10 +238,6 @@ impl Store for Planted {
         Ok(entries)
     }
 
-    fn base(&self, account: AccountId) -> Result<State, StoreError> {
-        self.inner.base(account)
-    }
-
     fn forget_log(
         &self,
         account: AccountId,
@@ -265,43 +250,5 @@ impl Store for Planted {
             _ => until,
         };
         self.inner.forget_log(account, until, before, limit)
-    }
-
-    fn audit(
-        &self,
-        account: AccountId,
-        query: &AuditQuery,
-    ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        self.inner.audit(account, query)
-    }
-
-    fn forget_audit(
-        &self,
-        account: AccountId,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        self.inner.forget_audit(account, before, limit)
-    }
-
-    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
-        self.inner.key_uses(account)
-    }
-
-    fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
-        self.inner.owners(secrets)
-    }
-
-    fn credentials(
-        &self,
-        email: &Email,
-        account: Option<AccountId>,
-        limit: usize,
-    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.inner.credentials(email, account, limit)
-    }
-
-    fn watch(&self, timeout: Duration) -> Wake {
-        self.inner.watch(timeout)
     }
 }

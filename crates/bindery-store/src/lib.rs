@@ -14,10 +14,10 @@ use bindery_core::state::State;
 use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 
-pub mod conformance;
 pub mod copy;
 #[doc(hidden)]
 pub mod fuzzing;
+mod layer;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod record;
@@ -25,6 +25,7 @@ mod record;
 pub mod sqlite;
 mod tables;
 
+pub use layer::Layer;
 pub use tables::schema::FORMAT;
 pub use tables::time_repair::{RepairedTime, TimeRepairOrder};
 

@@ -5,17 +5,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bindery_core::api_key::SecretHash;
-use bindery_core::audit::AuditEntry;
-use bindery_core::change::{Entry, LogPosition};
-use bindery_core::credential::Credential;
-use bindery_core::id::{AccountId, ApiKeyId, Revision};
-use bindery_core::place::Account;
-use bindery_core::state::State;
-use bindery_core::text::Email;
+use bindery_core::id::AccountId;
 use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
-use bindery_store::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
+use bindery_store::{Layer, Store, StoreError};
 use serde_json::json;
 
 use crate::personas::Builder;
@@ -28,62 +21,14 @@ struct Bottomless {
     forgotten: mpsc::Sender<usize>,
 }
 
-impl Store for Bottomless {
-    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.inner.accounts()
+impl Layer for Bottomless {
+    fn below(&self) -> &dyn Store {
+        &self.inner
     }
-    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
-        self.inner.heads()
-    }
-    fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
-        self.inner.owners(secrets)
-    }
-    fn credentials(
-        &self,
-        email: &Email,
-        account: Option<AccountId>,
-        limit: usize,
-    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.inner.credentials(email, account, limit)
-    }
-    fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        self.inner.create_account(account)
-    }
-    fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        self.inner.load(account)
-    }
-    fn append(
-        &self,
-        account: AccountId,
-        known: LogPosition,
-        decide: &mut dyn FnMut(&[Entry]) -> Batch,
-    ) -> Result<Revision, AppendError> {
-        self.inner.append(account, known, decide)
-    }
-    fn changes_since(
-        &self,
-        account: AccountId,
-        known: LogPosition,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.inner.changes_since(account, known, limit)
-    }
-    fn audit(
-        &self,
-        account: AccountId,
-        query: &AuditQuery,
-    ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        self.inner.audit(account, query)
-    }
+
     fn forget_audit(&self, _: AccountId, _: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let _ = self.forgotten.send(limit);
         Ok(limit)
-    }
-    fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
-        self.inner.key_uses(account)
-    }
-    fn watch(&self, timeout: Duration) -> Wake {
-        self.inner.watch(timeout)
     }
 }
 

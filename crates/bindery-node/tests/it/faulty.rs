@@ -8,16 +8,12 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use bindery_core::api_key::SecretHash;
-use bindery_core::audit::AuditEntry;
 use bindery_core::change::{Entry, LogPosition};
-use bindery_core::credential::Credential;
 use bindery_core::id::{AccountId, ApiKeyId, Revision};
-use bindery_core::place::Account;
 use bindery_core::state::State;
-use bindery_core::text::Email;
 use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
-use bindery_store::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
+use bindery_store::{AppendError, Batch, Layer, Owner, Store, StoreError, Wake};
 
 /// The fault of one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,14 +120,7 @@ impl FaultyStore {
         self.is_cut_off.store(is_cut_off, Ordering::SeqCst);
     }
 
-    fn reach(&self) -> Result<&SqliteStore, StoreError> {
-        if self.is_cut_off.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("cut off on purpose".into()));
-        }
-        Ok(self.there())
-    }
-
-    /// The current store, if it can be reached.
+    /// The current store.
     pub(crate) fn there(&self) -> &SqliteStore {
         self.instead.get().unwrap_or(&self.inner)
     }
@@ -168,22 +157,22 @@ fn lost() -> AppendError {
     AppendError::Unknown("the answer was lost on purpose".into())
 }
 
-impl Store for FaultyStore {
-    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.reach()?.accounts()
+impl Layer for FaultyStore {
+    fn below(&self) -> &dyn Store {
+        self.there()
     }
 
-    fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
-        self.reach()?.heads()
-    }
-
-    fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        self.reach()?.create_account(account)
+    fn before(&self) -> Result<(), StoreError> {
+        if self.is_cut_off.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("cut off on purpose".into()));
+        }
+        Ok(())
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
-        self.reach()?.load(account)
+        self.before()?;
+        self.there().load(account)
     }
 
     fn append(
@@ -231,66 +220,19 @@ impl Store for FaultyStore {
         }
     }
 
-    fn changes_since(
-        &self,
-        account: AccountId,
-        known: LogPosition,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.reach()?.changes_since(account, known, limit)
-    }
-
-    fn base(&self, account: AccountId) -> Result<State, StoreError> {
-        self.reach()?.base(account)
-    }
-
-    fn forget_log(
-        &self,
-        account: AccountId,
-        until: Revision,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        self.reach()?.forget_log(account, until, before, limit)
-    }
-
-    fn audit(
-        &self,
-        account: AccountId,
-        query: &AuditQuery,
-    ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        self.reach()?.audit(account, query)
-    }
-
-    fn forget_audit(
-        &self,
-        account: AccountId,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        self.reach()?.forget_audit(account, before, limit)
-    }
-
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
         let meanwhile = self.meanwhile.0.lock().expect("the list").take();
         if let Some(meanwhile) = meanwhile {
             meanwhile(&self.inner);
         }
-        self.reach()?.key_uses(account)
+        self.before()?;
+        self.there().key_uses(account)
     }
 
     fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
-        self.reach()?.owners(secrets)
-    }
-
-    fn credentials(
-        &self,
-        email: &Email,
-        account: Option<AccountId>,
-        limit: usize,
-    ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.reach()?.credentials(email, account, limit)
+        self.before()?;
+        self.there().owners(secrets)
     }
 
     fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -1,7 +1,7 @@
 //! The simulated store passes the suite of every store, so what is found on it is found on a store.
 
+use bindery_conformance::{conformance, forgetting};
 use bindery_sim::calm_store;
-use bindery_store::conformance::{conformance, forgetting};
 
 #[test]
 fn the_simulated_store_keeps_to_what_every_store_promises() {

@@ -684,11 +684,11 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::conformance::furnish;
     use crate::copy::{Import, Target};
     use crate::sqlite::SqliteStore;
     use crate::tables::TakeRow;
     use crate::{Batch, Store as _};
+    use bindery_conformance::furnish_sqlite;
 
     /// Whose primary key of `record` lacks an entry: reading a page misses a row that other ways lead to.
     struct Lacking(Connection);
@@ -786,8 +786,8 @@ mod tests {
     #[test]
     fn no_statement_of_a_look_or_a_copy_reads_more_than_a_part_has() {
         let directory = tempfile::tempdir().unwrap();
+        furnish_sqlite(directory.path());
         let store = SqliteStore::open(directory.path()).unwrap();
-        furnish(&store);
         let known = store.load(AccountId(1)).unwrap().position();
         let batch = Batch {
             entries: vec![Entry::from(OneOperation {
@@ -837,7 +837,7 @@ mod tests {
     #[test]
     fn a_copy_that_misses_a_row_is_refused_though_the_account_loads() {
         let directory = tempfile::tempdir().unwrap();
-        furnish(&SqliteStore::open(directory.path()).unwrap());
+        furnish_sqlite(directory.path());
         let file = Connection::open(directory.path().join("bindery.db")).unwrap();
         let mut snapshot = Snapshot::new("here".to_owned(), Box::new(Lacking(file)));
         let copied = snapshot.each(None, &mut |_| Ok::<_, StoreError>(()));

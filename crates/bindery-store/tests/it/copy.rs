@@ -10,11 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use bindery_conformance::furnish;
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::id::{AccountId, Revision, UserId};
 use bindery_core::state::Difference;
 use bindery_core::time::Timestamp;
-use bindery_store::conformance::furnish;
 use bindery_store::copy::{Backup, BackupError, BackupWriter, Import, Part, Snapshot, Verified};
 use bindery_store::postgres::{OpenError, PostgresStore};
 use bindery_store::sqlite::SqliteStore;

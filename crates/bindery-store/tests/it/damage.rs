@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use bindery_conformance::furnish;
 use bindery_core::api_key::{Secret, SecretHash};
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::credential::{Credential, KnownTo, Link, LinkPurpose, PasswordHash};
 use bindery_core::id::{AccountId, ApiKeyId, Revision, RoleBindingId, UserId};
 use bindery_core::text::{Email, Name};
-use bindery_store::conformance::furnish;
 use bindery_store::copy::Snapshot;
 use bindery_store::{AuditQuery, Batch, Store, StoreError};
 use rusqlite::types::Value;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bindery_conformance::{conformance, forgetting};
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
-use bindery_store::conformance::{conformance, forgetting};
 use bindery_store::postgres::{OpenError, PostgresStore};
 use bindery_store::{AppendError, Batch, Store, StoreError, Wake};
 use postgres::error::SqlState;

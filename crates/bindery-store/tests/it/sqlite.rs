@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use bindery_conformance::{conformance, forgetting};
 use bindery_core::id::Revision;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
-use bindery_store::conformance::{conformance, forgetting};
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{Batch, Store as _, StoreError};
 use rusqlite::Connection;

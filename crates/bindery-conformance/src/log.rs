@@ -7,14 +7,14 @@ use bindery_core::change::{Change, LogPosition};
 use bindery_core::id::{Kind, Revision, RoleId};
 use bindery_core::state::State;
 
-use super::world::{account, audit, entry, history, organization, role, user};
-use super::{
+use crate::world::{account, audit, entry, history, organization, role, user};
+use crate::{
     FIRST, SECOND, advanced, append, audit_numbers, batch, commit, entries_of, everything, found,
     load,
 };
-use crate::{Batch, Store, StoreError};
+use bindery_store::{Batch, Store, StoreError};
 
-pub(super) fn accounts_are_made_once_and_listed_by_number(store: &dyn Store) {
+pub(crate) fn accounts_are_made_once_and_listed_by_number(store: &dyn Store) {
     assert_eq!(store.accounts().expect("nothing is wrong"), []);
     for number in [2, 1] {
         store
@@ -33,7 +33,7 @@ pub(super) fn accounts_are_made_once_and_listed_by_number(store: &dyn Store) {
     assert_eq!(load(store), State::new(account(1)));
 }
 
-pub(super) fn what_is_appended_is_loaded(store: &dyn Store) {
+pub(crate) fn what_is_appended_is_loaded(store: &dyn Store) {
     found(store);
     let mut expected = State::new(account(1));
     for (known, entry) in (0..).zip(history()) {
@@ -49,7 +49,7 @@ pub(super) fn what_is_appended_is_loaded(store: &dyn Store) {
     );
 }
 
-pub(super) fn how_far_each_account_has_come_is_told(store: &dyn Store) {
+pub(crate) fn how_far_each_account_has_come_is_told(store: &dyn Store) {
     assert_eq!(store.heads().expect("nothing is wrong"), []);
     store
         .create_account(&account(2))
@@ -63,7 +63,7 @@ pub(super) fn how_far_each_account_has_come_is_told(store: &dyn Store) {
     );
 }
 
-pub(super) fn a_batch_of_many_entries_is_loaded(store: &dyn Store) {
+pub(crate) fn a_batch_of_many_entries_is_loaded(store: &dyn Store) {
     found(store);
     let mut entries = history();
     let users = (16..=1015).zip(100..);
@@ -78,7 +78,7 @@ pub(super) fn a_batch_of_many_entries_is_loaded(store: &dyn Store) {
     assert_eq!(entries_of(store), entries);
 }
 
-pub(super) fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
+pub(crate) fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries);
@@ -96,7 +96,7 @@ pub(super) fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
     }
 }
 
-pub(super) fn decide_is_handed_what_it_missed(store: &dyn Store) {
+pub(crate) fn decide_is_handed_what_it_missed(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries[..5]);
@@ -120,7 +120,7 @@ pub(super) fn decide_is_handed_what_it_missed(store: &dyn Store) {
     assert_eq!(load(store), advanced(&entries[..7]));
 }
 
-pub(super) fn an_empty_batch_commits_nothing(store: &dyn Store) {
+pub(crate) fn an_empty_batch_commits_nothing(store: &dyn Store) {
     found(store);
     for (known, committed) in [(0, 0), (0, 15), (15, 15)] {
         if committed > 0 && known == 0 {
@@ -133,7 +133,7 @@ pub(super) fn an_empty_batch_commits_nothing(store: &dyn Store) {
     }
 }
 
-pub(super) fn changes_of_one_batch_follow_each_other(store: &dyn Store) {
+pub(crate) fn changes_of_one_batch_follow_each_other(store: &dyn Store) {
     found(store);
     let entries = [
         entry(1, vec![role(64, "first"), role(65, "second")]),
@@ -155,7 +155,7 @@ pub(super) fn changes_of_one_batch_follow_each_other(store: &dyn Store) {
     assert_eq!(load(store), advanced(&entries));
 }
 
-pub(super) fn numbers_of_what_is_gone_stay_issued(store: &dyn Store) {
+pub(crate) fn numbers_of_what_is_gone_stay_issued(store: &dyn Store) {
     found(store);
     let entries = [
         entry(1, vec![role(64, "stays"), role(65, "goes")]),
@@ -170,7 +170,7 @@ pub(super) fn numbers_of_what_is_gone_stay_issued(store: &dyn Store) {
     assert_eq!(state, advanced(&entries));
 }
 
-pub(super) fn accounts_do_not_mix(store: &dyn Store) {
+pub(crate) fn accounts_do_not_mix(store: &dyn Store) {
     found(store);
     let second = store.create_account(&account(2));
     second.expect("the number is free");
@@ -200,7 +200,7 @@ pub(super) fn accounts_do_not_mix(store: &dyn Store) {
     assert_eq!(log.expect("it is there"), [other]);
 }
 
-pub(super) fn writers_at_once_make_one_order(store: &dyn Store) {
+pub(crate) fn writers_at_once_make_one_order(store: &dyn Store) {
     const WRITERS: u64 = 4;
     const APPENDS: u64 = 25;
     found(store);

@@ -1,6 +1,8 @@
-//! What every store has to keep to, as checks that run on any of them: SQLite, PostgreSQL, the simulated one.
+//! Tests only: what every store promises, as checks that run on any of them: SQLite, PostgreSQL, the simulated one.
 //!
 //! Each check gets an empty store. What only one store can do (files, connections, faults) is tested where it is.
+
+use std::path::Path;
 
 use bindery_core::audit::AuditKind;
 use bindery_core::change::Entry;
@@ -8,7 +10,8 @@ use bindery_core::id::{AccountId, ApiKeyId, Revision};
 use bindery_core::state::State;
 
 use self::world::{account, moment};
-use crate::{AppendError, AuditQuery, Batch, Store};
+use bindery_store::sqlite::SqliteStore;
+use bindery_store::{AppendError, AuditQuery, Batch, Store};
 
 mod audit;
 mod forgetting;
@@ -121,6 +124,16 @@ pub fn furnish(store: &dyn Store) {
         batch(std::slice::from_ref(&other))
     });
     appended.expect("nothing is wrong");
+}
+
+/// [`furnish`], for a SQLite store in this empty directory.
+///
+/// # Panics
+///
+/// When the store can't be opened or breaks a promise.
+pub fn furnish_sqlite(directory: &Path) {
+    let store = SqliteStore::open(directory).expect("the directory is empty");
+    furnish(&store);
 }
 
 /// Makes [`FIRST`].

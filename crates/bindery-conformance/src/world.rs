@@ -19,11 +19,11 @@ use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
 
 /// The moment with this number; later numbers are later.
-pub(super) const fn moment(number: i64) -> Timestamp {
+pub(crate) const fn moment(number: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + number)
 }
 
-pub(super) fn account(number: u8) -> Account {
+pub(crate) fn account(number: u8) -> Account {
     Account {
         id: AccountId(number.into()),
         name: name(&format!("account {number}")),
@@ -34,7 +34,7 @@ pub(super) fn account(number: u8) -> Account {
 }
 
 /// The entry of this revision with these changes.
-pub(super) fn entry(revision: u64, changes: Vec<Change>) -> Entry {
+pub(crate) fn entry(revision: u64, changes: Vec<Change>) -> Entry {
     Entry::from(OneOperation {
         revision: Revision(revision),
         at: moment(i64::try_from(revision).expect("a small number")),
@@ -47,7 +47,7 @@ pub(super) fn entry(revision: u64, changes: Vec<Change>) -> Entry {
 }
 
 /// A history that puts, replaces and deletes every kind of thing, in the order of its revisions.
-pub(super) fn history() -> Vec<Entry> {
+pub(crate) fn history() -> Vec<Entry> {
     let on_space = Bindable::Space(SpaceId::new(1));
     let on_project = Bindable::Project(ProjectId::new(1));
     let changes = vec![
@@ -107,13 +107,13 @@ pub(super) fn history() -> Vec<Entry> {
         .collect()
 }
 
-pub(super) fn user(number: u32, email: &str) -> Change {
+pub(crate) fn user(number: u32, email: &str) -> Change {
     let email = Email::parse(email).expect("an e-mail address");
     put_user(number, Identity::Human { email })
 }
 
 /// The same, invited until this moment.
-pub(super) fn invited(number: u32, email: &str, until: i64) -> Change {
+pub(crate) fn invited(number: u32, email: &str, until: i64) -> Change {
     let mut put = user(number, email);
     if let Change::PutUser(user) = &mut put {
         user.standing = Standing::Invited {
@@ -123,7 +123,7 @@ pub(super) fn invited(number: u32, email: &str, until: i64) -> Change {
     put
 }
 
-pub(super) fn bot(number: u32, key: u32) -> Change {
+pub(crate) fn bot(number: u32, key: u32) -> Change {
     put_user(
         number,
         Identity::Bot {
@@ -145,7 +145,7 @@ fn put_user(number: u32, identity: Identity) -> Change {
     })
 }
 
-pub(super) fn key(number: u32, owner: KeyOwner) -> Change {
+pub(crate) fn key(number: u32, owner: KeyOwner) -> Change {
     let hash = |half: u8| SecretHash([half.wrapping_add(number.to_le_bytes()[0]); 32]);
     Change::PutApiKey(ApiKey {
         id: ApiKeyId::new(number),
@@ -172,7 +172,7 @@ pub(super) fn key(number: u32, owner: KeyOwner) -> Change {
 }
 
 /// The same key with these secrets.
-pub(super) fn key_with(number: u32, secret: SecretHash, previous: Option<SecretHash>) -> Change {
+pub(crate) fn key_with(number: u32, secret: SecretHash, previous: Option<SecretHash>) -> Change {
     let Change::PutApiKey(key) = key(number, KeyOwner::User(UserId::new(1))) else {
         unreachable!("a key is put")
     };
@@ -190,7 +190,7 @@ pub(super) fn key_with(number: u32, secret: SecretHash, previous: Option<SecretH
 }
 
 /// A person's password and link.
-pub(super) fn credential(user: u32, password: &str, link: Option<SecretHash>) -> Credential {
+pub(crate) fn credential(user: u32, password: &str, link: Option<SecretHash>) -> Credential {
     Credential {
         user: UserId::new(user),
         password: Some(PasswordHash::new(password.to_owned())),
@@ -203,7 +203,7 @@ pub(super) fn credential(user: u32, password: &str, link: Option<SecretHash>) ->
     }
 }
 
-pub(super) fn organization(number: u32, called: &str) -> Change {
+pub(crate) fn organization(number: u32, called: &str) -> Change {
     Change::PutOrganization(Organization {
         id: OrganizationId::new(number),
         name: name(called),
@@ -262,7 +262,7 @@ fn restriction(project: u32) -> Change {
     })
 }
 
-pub(super) fn role(number: u32, called: &str) -> Change {
+pub(crate) fn role(number: u32, called: &str) -> Change {
     Change::PutRole(Role {
         id: RoleId::new(number),
         name: RoleName::parse(called).expect("a role name"),
@@ -290,7 +290,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A request of this user for this operation at a moment, with every member filled.
-pub(super) fn audit(at: i64, user: u32, kind: AuditKind, operation: &str) -> AuditEntry {
+pub(crate) fn audit(at: i64, user: u32, kind: AuditKind, operation: &str) -> AuditEntry {
     AuditEntry {
         user: UserId::new(user),
         address: "192.0.2.1".to_owned(),

@@ -6,9 +6,9 @@ use bindery_core::change::Entry;
 use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::State;
 
-use super::world::{account, entry, history, moment, organization};
-use super::{FIRST, SECOND, advanced, append, batch, commit, found, load};
-use crate::{AppendError, Batch, Store, StoreError};
+use crate::world::{account, entry, history, moment, organization};
+use crate::{FIRST, SECOND, advanced, append, batch, commit, found, load};
+use bindery_store::{AppendError, Batch, Store, StoreError};
 
 /// Later than every entry.
 const LATE: i64 = 1_000_000;
@@ -45,7 +45,7 @@ fn begins_after(store: &dyn Store, entries: &[Entry], count: usize) {
     assert_eq!(load(store), state);
 }
 
-pub(super) fn what_is_forgotten_becomes_the_base(store: &dyn Store) {
+pub(crate) fn what_is_forgotten_becomes_the_base(store: &dyn Store) {
     found(store);
     let entries = history();
     assert_eq!(base(store), State::new(account(1)));
@@ -73,7 +73,7 @@ pub(super) fn what_is_forgotten_becomes_the_base(store: &dyn Store) {
     begins_after(store, &entries, 16);
 }
 
-pub(super) fn what_is_young_is_not_forgotten(store: &dyn Store) {
+pub(crate) fn what_is_young_is_not_forgotten(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries);
@@ -82,7 +82,7 @@ pub(super) fn what_is_young_is_not_forgotten(store: &dyn Store) {
     begins_after(store, &entries, 7);
 }
 
-pub(super) fn whoever_is_behind_the_base_is_told(store: &dyn Store) {
+pub(crate) fn whoever_is_behind_the_base_is_told(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries);
@@ -119,7 +119,7 @@ pub(super) fn whoever_is_behind_the_base_is_told(store: &dyn Store) {
     }
 }
 
-pub(super) fn only_the_log_of_the_account_is_forgotten(store: &dyn Store) {
+pub(crate) fn only_the_log_of_the_account_is_forgotten(store: &dyn Store) {
     found(store);
     let second = store.create_account(&account(2));
     second.expect("the number is free");
@@ -145,7 +145,7 @@ pub(super) fn only_the_log_of_the_account_is_forgotten(store: &dyn Store) {
     );
 }
 
-pub(super) fn forgetting_at_once_and_beside_a_writer_loses_nothing(store: &dyn Store) {
+pub(crate) fn forgetting_at_once_and_beside_a_writer_loses_nothing(store: &dyn Store) {
     const APPENDS: u64 = 100;
     found(store);
     let made = |number: u64| {

@@ -3,9 +3,9 @@
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
 
-use super::world::{audit, history, moment};
-use super::{FIRST, append, audit_numbers, commit, everything, found, load};
-use crate::{AuditQuery, Batch, Store, StoreError};
+use crate::world::{audit, history, moment};
+use crate::{FIRST, append, audit_numbers, commit, everything, found, load};
+use bindery_store::{AuditQuery, Batch, Store, StoreError};
 
 /// Asks for less than everything.
 type Narrow = fn(&mut AuditQuery);
@@ -43,7 +43,7 @@ fn audited(store: &dyn Store) -> Vec<AuditEntry> {
     entries
 }
 
-pub(super) fn audit_alone_leaves_the_revision(store: &dyn Store) {
+pub(crate) fn audit_alone_leaves_the_revision(store: &dyn Store) {
     found(store);
     commit(store, 0, &history());
     let before = load(store);
@@ -63,14 +63,14 @@ pub(super) fn audit_alone_leaves_the_revision(store: &dyn Store) {
     );
 }
 
-pub(super) fn audit_entries_are_found_newest_first(store: &dyn Store) {
+pub(crate) fn audit_entries_are_found_newest_first(store: &dyn Store) {
     let entries = audited(store);
     let found = store.audit(FIRST, &everything()).expect("it is there");
     let expected: Vec<_> = (1..).zip(entries).collect();
     assert_eq!(found, expected.into_iter().rev().collect::<Vec<_>>());
 }
 
-pub(super) fn audit_entries_are_found_by_every_filter(store: &dyn Store) {
+pub(crate) fn audit_entries_are_found_by_every_filter(store: &dyn Store) {
     audited(store);
     let cases: [(Narrow, &[u64]); 16] = [
         (|query| query.from = moment(20), &[6, 5, 4, 3, 2]),
@@ -109,7 +109,7 @@ pub(super) fn audit_entries_are_found_by_every_filter(store: &dyn Store) {
     }
 }
 
-pub(super) fn no_text_keeps_an_audit_entry_out(store: &dyn Store) {
+pub(crate) fn no_text_keeps_an_audit_entry_out(store: &dyn Store) {
     found(store);
     let odd = "\0a\u{1}\n\r\t\"\\{}\u{fffd}\u{feff}\u{10ffff}é\0";
     let entry = AuditEntry {
@@ -145,7 +145,7 @@ pub(super) fn no_text_keeps_an_audit_entry_out(store: &dyn Store) {
     assert_eq!(store.audit(FIRST, &asked).expect("it can be asked"), []);
 }
 
-pub(super) fn audit_entries_are_found_page_by_page(store: &dyn Store) {
+pub(crate) fn audit_entries_are_found_page_by_page(store: &dyn Store) {
     audited(store);
     let mut before = None;
     for page in [[6, 5], [4, 3], [2, 1]] {
@@ -164,7 +164,7 @@ pub(super) fn audit_entries_are_found_page_by_page(store: &dyn Store) {
     assert_eq!(audit_numbers(store, &query), [0; 0]);
 }
 
-pub(super) fn audit_entries_are_found_whatever_the_clock_did(store: &dyn Store) {
+pub(crate) fn audit_entries_are_found_whatever_the_clock_did(store: &dyn Store) {
     found(store);
     for at in [10, 50, 20, 30, 60] {
         let entry = audit(at, 1, AuditKind::Query, "list_roles");
@@ -195,7 +195,7 @@ pub(super) fn audit_entries_are_found_whatever_the_clock_did(store: &dyn Store) 
     }
 }
 
-pub(super) fn old_audit_entries_are_forgotten_and_the_numbers_go_on(store: &dyn Store) {
+pub(crate) fn old_audit_entries_are_forgotten_and_the_numbers_go_on(store: &dyn Store) {
     audited(store);
     let forget = |before, limit| {
         store
@@ -221,7 +221,7 @@ pub(super) fn old_audit_entries_are_forgotten_and_the_numbers_go_on(store: &dyn 
     );
 }
 
-pub(super) fn the_last_use_of_a_key_is_kept_beside_the_log(store: &dyn Store) {
+pub(crate) fn the_last_use_of_a_key_is_kept_beside_the_log(store: &dyn Store) {
     found(store);
     let key = ApiKeyId::new;
     let uses = |pairs: &[(u32, i64)]| -> Vec<_> {

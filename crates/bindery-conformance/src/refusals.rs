@@ -6,12 +6,12 @@ use std::num::NonZeroU64;
 use bindery_core::change::{Change, Entry, LogPosition};
 use bindery_core::id::Revision;
 
-use super::world::{account, audit, entry, history, moment, organization, role};
-use super::{
+use crate::world::{account, audit, entry, history, moment, organization, role};
+use crate::{
     FIRST, SECOND, advanced, append, audit_numbers, batch, commit, entries_of, everything, found,
     load,
 };
-use crate::{AppendError, Batch, Store, StoreError};
+use bindery_store::{AppendError, Batch, Store, StoreError};
 
 /// Appending the batch at revision 15 of [`history`] is a contradiction that names `expected`, and leaves no trace.
 fn refused(store: &dyn Store, batch: Batch, expected: &str) {
@@ -33,7 +33,7 @@ fn refused(store: &dyn Store, batch: Batch, expected: &str) {
     assert_eq!(audit_numbers(store, &everything()), [0; 0]);
 }
 
-pub(super) fn a_gap_is_refused_whole(store: &dyn Store) {
+pub(crate) fn a_gap_is_refused_whole(store: &dyn Store) {
     let entry = |revision| entry(revision, vec![role(70, "Late")]);
     let entries = vec![entry(16), entry(18)];
     refused(store, batch(&entries), "18 can't follow 16");
@@ -50,12 +50,12 @@ pub(super) fn a_gap_is_refused_whole(store: &dyn Store) {
     assert_eq!(entries_of(store), history());
 }
 
-pub(super) fn another_accounts_entity_is_refused(store: &dyn Store) {
+pub(crate) fn another_accounts_entity_is_refused(store: &dyn Store) {
     let entries = vec![entry(16, vec![Change::PutAccount(account(2))])];
     refused(store, batch(&entries), "account 2");
 }
 
-pub(super) fn a_taken_natural_key_is_refused_whole(store: &dyn Store) {
+pub(crate) fn a_taken_natural_key_is_refused_whole(store: &dyn Store) {
     let entries = vec![
         entry(16, vec![role(70, "Unheard of")]),
         entry(17, vec![organization(9, "fresh"), role(71, "Writer")]),
@@ -87,7 +87,7 @@ fn has_diverged(store: &dyn Store, known: LogPosition) {
     assert!(is_told && !has_run, "{known:?}: {outcome:?}");
 }
 
-pub(super) fn a_revision_that_never_was_is_refused(store: &dyn Store) {
+pub(crate) fn a_revision_that_never_was_is_refused(store: &dyn Store) {
     found(store);
     commit(store, 0, &history());
     for known in [16, u64::MAX] {
@@ -95,7 +95,7 @@ pub(super) fn a_revision_that_never_was_is_refused(store: &dyn Store) {
     }
 }
 
-pub(super) fn a_log_that_has_come_as_far_by_other_entries_is_refused(store: &dyn Store) {
+pub(crate) fn a_log_that_has_come_as_far_by_other_entries_is_refused(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries);
@@ -133,7 +133,7 @@ pub(super) fn a_log_that_has_come_as_far_by_other_entries_is_refused(store: &dyn
     }
 }
 
-pub(super) fn nothing_is_known_of_an_unknown_account(store: &dyn Store) {
+pub(crate) fn nothing_is_known_of_an_unknown_account(store: &dyn Store) {
     found(store);
     let unknown = |outcome: Option<StoreError>| {
         assert!(

@@ -5,9 +5,9 @@ use bindery_core::change::{Change, Entry};
 use bindery_core::id::{AccountId, Revision, UserId};
 use bindery_core::text::Email;
 
-use super::world::{account, credential, entry, invited, key_with, role, user};
-use super::{FIRST, SECOND, append, batch, commit, found};
-use crate::{Owner, Store};
+use crate::world::{account, credential, entry, invited, key_with, role, user};
+use crate::{FIRST, SECOND, append, batch, commit, found};
+use bindery_store::{Owner, Store};
 
 const fn secret(byte: u8) -> SecretHash {
     SecretHash([byte; 32])
@@ -32,7 +32,7 @@ fn append_to_second(store: &dyn Store, entries: &[Entry]) {
     appended.expect("the entries begin the log");
 }
 
-pub(super) fn a_secret_leads_to_its_account_and_how_far_that_has_come(store: &dyn Store) {
+pub(crate) fn a_secret_leads_to_its_account_and_how_far_that_has_come(store: &dyn Store) {
     found(store);
     let second = store.create_account(&account(2));
     second.expect("the number is free");
@@ -57,7 +57,7 @@ pub(super) fn a_secret_leads_to_its_account_and_how_far_that_has_come(store: &dy
     assert_eq!(owners(store, &[secret(1)]), [Some((FIRST, 4))]);
 }
 
-pub(super) fn a_secret_that_was_replaced_or_given_up_leads_nowhere(store: &dyn Store) {
+pub(crate) fn a_secret_that_was_replaced_or_given_up_leads_nowhere(store: &dyn Store) {
     found(store);
     let link = |hash| Change::PutCredential(credential(1, "a hash", Some(hash)));
     let entries = [
@@ -91,7 +91,7 @@ pub(super) fn a_secret_that_was_replaced_or_given_up_leads_nowhere(store: &dyn S
     );
 }
 
-pub(super) fn any_number_of_secrets_is_looked_up_at_once(store: &dyn Store) {
+pub(crate) fn any_number_of_secrets_is_looked_up_at_once(store: &dyn Store) {
     found(store);
     assert_eq!(owners(store, &[]), []);
     let keys = (1..=200).map(|number| key_with(number, secret(number.to_le_bytes()[0]), None));
@@ -107,7 +107,7 @@ pub(super) fn any_number_of_secrets_is_looked_up_at_once(store: &dyn Store) {
     }
 }
 
-pub(super) fn what_was_refused_leads_nowhere(store: &dyn Store) {
+pub(crate) fn what_was_refused_leads_nowhere(store: &dyn Store) {
     found(store);
     let clash = vec![
         key_with(1, secret(1), None),
@@ -119,7 +119,7 @@ pub(super) fn what_was_refused_leads_nowhere(store: &dyn Store) {
     assert_eq!(owners(store, &[secret(1)]), [None]);
 }
 
-pub(super) fn people_are_found_by_their_address_in_every_account(store: &dyn Store) {
+pub(crate) fn people_are_found_by_their_address_in_every_account(store: &dyn Store) {
     found(store);
     let second = store.create_account(&account(2));
     second.expect("the number is free");
