@@ -20,6 +20,9 @@ use crate::memory_budget::{MemoryBudget, Owner, Reserved};
 const UNCOUNTED_BYTES: usize = 4 * 1024;
 /// How many bytes of a head that isn't whole are read at once.
 const READ_BYTES: usize = 4 * 1024;
+/// How many bytes hyper gets at once of a connection on which no request was authenticated. Its buffer has 8 KiB; this keeps the
+/// second half untouched, so that the system gives it no memory.
+const UNPROVEN_BYTES: usize = 2 * 1024;
 /// hyper copies a head: so many times its size are reserved.
 const COPIES: usize = 2;
 /// After a larger head, its connection ends: what its buffers have grown to goes with it.
@@ -137,9 +140,20 @@ impl<S> RequestStream<S> {
         is_last
     }
 
+    /// How many bytes hyper gets at once.
+    fn room(&self, out: &ReadBuf<'_>) -> usize {
+        let is_proven = self.connection.owner().is_some();
+        let max = if is_proven {
+            usize::MAX
+        } else {
+            UNPROVEN_BYTES
+        };
+        out.remaining().min(max)
+    }
+
     /// Passes on what is good of what waits here.
     fn pass(&mut self, out: &mut ReadBuf<'_>) {
-        let count = self.good.min(out.remaining());
+        let count = self.good.min(self.room(out));
         out.put_slice(&self.waiting[..count]);
         self.good -= count;
         if count == self.waiting.len() {
@@ -185,7 +199,15 @@ impl<S: AsyncRead + Unpin> RequestStream<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<bool>> {
         let before = out.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, out))?;
+        let room = self.room(out);
+        if room < out.remaining() {
+            let mut part = ReadBuf::new(out.initialize_unfilled_to(room));
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+            let count = part.filled().len();
+            out.advance(count);
+        } else {
+            ready!(Pin::new(&mut self.stream).poll_read(context, out))?;
+        }
         let bytes = &out.filled()[before..];
         if bytes.is_empty() {
             self.end = End::Eof;
