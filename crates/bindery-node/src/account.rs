@@ -1,6 +1,5 @@
 //! The handle of one account: a snapshot to read, and a queue to write.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -21,7 +20,7 @@ use bindery_store::Store;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::ClockGuard;
-use crate::desk::Desk;
+use crate::desk::{Desk, Mode};
 use crate::directory::Directory;
 use crate::in_flight::InFlight;
 use crate::meters::Meters;
@@ -140,13 +139,8 @@ impl Account {
             meters,
             waiting,
             first: None,
-            queue: Vec::new(),
             heard: Vec::new(),
-            singly: VecDeque::new(),
-            is_single: false,
-            are_notes_first: false,
-            lost: None,
-            is_closing: false,
+            mode: Mode::default(),
         };
         let account = Self {
             id,

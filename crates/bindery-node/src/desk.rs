@@ -1,8 +1,13 @@
-//! The loop of an account's writer. One turn takes the queued commands, lets the store append them, publishes
-//! the result, and responds. If the response to a commit is lost, it reads the log to find the outcome.
+//! The writer of one account, turn by turn: it takes the commands that wait, has the store append them as one batch, finds out what
+//! became of a commit whose answer was lost, publishes the new state, and answers.
 //!
-//! A turn waits for the store only. So a thread can run turns one after the other, and a simulation can act
-//! between two turns.
+//! A turn waits for nothing but the store. A thread can take one turn after another, and a simulation can do anything between two.
+//!
+//! `commit` sends a batch to the store, `outcome` reads the log to find out what is committed, `finish` publishes and answers.
+
+mod commit;
+mod finish;
+mod outcome;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,19 +16,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bindery_core::access::AccessWriter;
 use bindery_core::api_key::SecretHash;
-use bindery_core::id::{AccountId, Revision};
-use bindery_store::{AppendError, Batch, Store, StoreError};
+use bindery_core::id::AccountId;
+use bindery_store::Store;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use crate::account::{Errand, ExecuteError, Published};
-use crate::clock::{ClockAhead, ClockGuard};
-use crate::directory::{Directory, note_secrets};
-use crate::meters::{Meters, StoreCall};
+use self::outcome::Unanswered;
+use crate::account::{Errand, Published};
+use crate::clock::ClockGuard;
+use crate::directory::Directory;
+use crate::meters::Meters;
 use crate::notes::{Notes, Taken};
 use crate::random::Random;
 use crate::submission::Submission;
@@ -34,8 +40,6 @@ use crate::writer::Writer;
 const BATCH_MAX: usize = 1024;
 /// How long to wait before the outcome of a commit is read again.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
-/// How many entries of the log are read at once.
-const LOG_PAGE: usize = 1000;
 
 /// The state of one account's writer.
 pub struct Desk {
@@ -44,7 +48,7 @@ pub struct Desk {
     pub(crate) guard: Arc<ClockGuard>,
     pub(crate) random: Random,
     pub(crate) directory: Directory,
-    /// Secrets of keys that were read or made since the last publish.
+    /// Secrets of keys in entries that were read or made since the last publication.
     pub(crate) heard: Vec<SecretHash>,
     pub(crate) published: Arc<Published>,
     pub(crate) notes: Arc<Notes>,
@@ -55,56 +59,40 @@ pub struct Desk {
     pub(crate) writer: Writer,
     pub(crate) meters: Arc<Meters>,
     pub(crate) waiting: mpsc::Receiver<Errand>,
-    /// A message that was waited for; it goes before the ones in `waiting`.
+    /// What the thread waited for. It comes before the rest of `waiting`.
     pub(crate) first: Option<Errand>,
-    /// The commands of the current batch; empty between two batches.
-    pub(crate) queue: Vec<Box<dyn Submission>>,
-    /// Commands that get a batch each: one of their batch contradicted the store, and the others must not
-    /// fail with it.
-    pub(crate) singly: VecDeque<Box<dyn Submission>>,
-    /// Whether `queue` holds one of `singly`.
-    pub(crate) is_single: bool,
-    /// Whether audit entries and uses get a batch of their own first: they may be the contradiction, and must
-    /// not make commands fail.
-    pub(crate) are_notes_first: bool,
-    /// The batch in `queue`, if the outcome of its commit is unknown.
-    pub(crate) lost: Option<Lost>,
-    pub(crate) is_closing: bool,
+    pub(crate) mode: Mode,
 }
 
-/// A batch whose commit has no response.
-pub(crate) struct Lost {
-    batch: u64,
+/// What the next turn does.
+#[derive(Default)]
+pub(crate) enum Mode {
+    /// Commits the commands that wait.
+    #[default]
+    Queue,
+    /// Commits the commands of a refused batch one by one.
+    Separate(Separated),
+    /// Reads the log until it is known what became of a commit, then goes on as before.
+    Resolve { lost: Unanswered, then: Box<Self> },
+    /// Ends. The account is released, and its last audit entries have had their attempt.
+    Close,
+}
+
+/// A batch that contradicts the store. Its commands get a batch each, so that only the one to blame is refused.
+pub(crate) struct Separated {
+    /// Whether pending audit entries get a batch of their own first: they may be to blame as well.
+    are_notes_first: bool,
+    commands: VecDeque<Box<dyn Submission>>,
+}
+
+/// One attempt to commit a batch.
+#[derive(Default)]
+struct Attempt {
+    commands: Vec<Box<dyn Submission>>,
+    /// Pending audit entries in the same batch.
     notes: Taken,
-    /// Whether the log, as far as it was read since, has the batch.
-    is_in: bool,
-}
-
-/// Why the log does not continue from the known position.
-#[derive(Clone, Copy, Debug)]
-enum Gap {
-    /// The log is truncated after the known position.
-    Forgotten,
-    /// The known position is not in the log: the log was rolled back, or does not reach it yet.
-    Diverged,
-}
-
-impl Gap {
-    fn in_log(error: &StoreError) -> Option<Self> {
-        match error {
-            StoreError::Forgotten { .. } => Some(Self::Forgotten),
-            StoreError::Diverged { .. } => Some(Self::Diverged),
-            _ => None,
-        }
-    }
-
-    fn in_append(error: &AppendError) -> Option<Self> {
-        match error {
-            AppendError::Forgotten { .. } => Some(Self::Forgotten),
-            AppendError::Diverged { .. } => Some(Self::Diverged),
-            _ => None,
-        }
-    }
+    /// Whether this is one command of a refused batch.
+    is_single: bool,
 }
 
 /// The result of a turn.
@@ -114,10 +102,9 @@ pub enum Turn {
     Idle,
     /// Something was done, and more may wait.
     Done,
-    /// The response to a commit was lost, and the log can't be read. Until it can, nothing is decided and no
-    /// response is sent. Try again later.
+    /// The answer of a commit was lost and the log can't be read yet. Nothing is decided or answered until it can: try again later.
     Later,
-    /// The account is closed, and nothing is left to write.
+    /// The account is released and nothing is left to write.
     Over,
 }
 
@@ -132,14 +119,14 @@ impl fmt::Debug for Desk {
 
 /// Who runs the turns of the desks.
 pub(crate) enum Hands {
-    /// One thread for each desk.
+    /// A thread for each.
     Threads,
-    /// The function that takes each desk.
+    /// The caller, who is given each desk.
     Given(Box<dyn Fn(Desk) + Send + Sync>),
 }
 
 impl Hands {
-    /// Hands the desk over. If it gets a thread, the caller must join it in the end.
+    /// Has turns taken at the desk. If a thread takes them, the node waits for it in the end.
     pub(crate) fn employ(&self, desk: Desk) -> io::Result<Option<JoinHandle<()>>> {
         match self {
             Self::Threads => desk.work_on_thread().map(Some),
@@ -151,8 +138,19 @@ impl Hands {
     }
 }
 
+impl Attempt {
+    /// Of one command of a refused batch.
+    fn of_one(command: Box<dyn Submission>) -> Self {
+        Self {
+            commands: vec![command],
+            is_single: true,
+            ..Self::default()
+        }
+    }
+}
+
 impl Desk {
-    /// The account of this desk.
+    /// The account of this writer.
     pub fn account(&self) -> AccountId {
         self.id
     }
@@ -162,8 +160,7 @@ impl Desk {
         std::thread::Builder::new()
             .name(format!("writer-{number}"))
             .spawn(move || {
-                // The batch may be committed or not, and no client may get a guess: a new process reads the
-                // log.
+                // Its batch may be committed or not, and no caller may get a guess: a new process reads the log.
                 if std::panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
                     tracing::error!("the writer of an account has panicked; the process ends");
                     std::process::abort();
@@ -175,7 +172,7 @@ impl Desk {
         loop {
             match self.turn() {
                 Turn::Done => {}
-                // The next turn notices the end of the queue.
+                // The next turn sees whether the queue is closed.
                 Turn::Idle => self.first = self.waiting.blocking_recv(),
                 Turn::Later => std::thread::sleep(RESOLVE_PAUSE),
                 Turn::Over => return,
@@ -183,25 +180,41 @@ impl Desk {
         }
     }
 
-    /// Runs the next step: at most one batch.
+    /// Does the next thing: one batch at most.
     pub fn turn(&mut self) -> Turn {
-        if let Some(lost) = self.lost.take() {
-            return self.resolve(lost);
+        match std::mem::take(&mut self.mode) {
+            Mode::Resolve { lost, then } => {
+                self.mode = *then;
+                self.resolve(lost)
+            }
+            Mode::Separate(mut separated) => {
+                let attempt = if separated.are_notes_first {
+                    separated.are_notes_first = false;
+                    Attempt::default()
+                } else if let Some(command) = separated.commands.pop_front() {
+                    Attempt::of_one(command)
+                } else {
+                    return self.take_queued();
+                };
+                self.mode = Mode::Separate(separated);
+                self.commit(attempt)
+            }
+            Mode::Queue => self.take_queued(),
+            Mode::Close => self.close(),
         }
-        if std::mem::take(&mut self.are_notes_first) {
-            return self.commit();
-        }
-        self.is_single = false;
-        if let Some(single) = self.singly.pop_front() {
-            self.is_single = true;
-            self.queue.push(single);
-            return self.commit();
-        }
-        let (is_called, is_over) = self.gather();
-        if !self.queue.is_empty() {
+    }
+
+    /// Commits the commands that wait, or catches up with other nodes if they have appended something.
+    fn take_queued(&mut self) -> Turn {
+        let (commands, is_called, is_over) = self.gather();
+        if !commands.is_empty() {
             // An append also catches up, if it gets that far.
-            let turn = self.commit();
-            if is_called && self.lost.is_none() && !self.takes_writes.load(Ordering::Relaxed) {
+            let turn = self.commit(Attempt {
+                commands,
+                ..Attempt::default()
+            });
+            let is_resolving = matches!(self.mode, Mode::Resolve { .. });
+            if is_called && !is_resolving && !self.takes_writes.load(Ordering::Relaxed) {
                 self.catch_up();
             }
             return turn;
@@ -213,12 +226,16 @@ impl Desk {
         if !is_over {
             return Turn::Idle;
         }
-        // The account is closed. Try once to write the last audit entries and uses.
+        self.mode = Mode::Close;
         if self.notes.is_waiting() {
-            if !self.is_closing {
-                self.is_closing = true;
-                return self.commit();
-            }
+            // One attempt: a process that ends must not wait for a store that may never come back.
+            return self.commit(Attempt::default());
+        }
+        self.close()
+    }
+
+    fn close(&self) -> Turn {
+        if self.notes.is_waiting() {
             let entries = self.notes.waiting();
             tracing::error!(
                 account = self.id.0,
@@ -229,348 +246,28 @@ impl Desk {
         Turn::Over
     }
 
-    /// Moves queued commands into the next batch. Returns whether others have appended something, and whether
+    /// Takes the commands that queued while the last commit ran. Returns them, whether others have appended something, and whether
     /// the queue is closed.
-    fn gather(&mut self) -> (bool, bool) {
+    fn gather(&mut self) -> (Vec<Box<dyn Submission>>, bool, bool) {
+        let mut commands = Vec::new();
         let mut is_called = false;
-        while self.queue.len() < BATCH_MAX {
+        while commands.len() < BATCH_MAX {
             let errand = match self
                 .first
                 .take()
                 .map_or_else(|| self.waiting.try_recv(), Ok)
             {
                 Ok(errand) => errand,
-                Err(end) => return (is_called, end == TryRecvError::Disconnected),
+                Err(end) => return (commands, is_called, end == TryRecvError::Disconnected),
             };
             match errand {
-                Errand::Commit(submission) => self.queue.push(submission),
+                Errand::Commit(submission) => commands.push(submission),
                 Errand::CatchUp => {
                     self.is_called.store(false, Ordering::Release);
                     is_called = true;
                 }
             }
         }
-        (is_called, false)
-    }
-
-    /// Commits the queue as one batch.
-    fn commit(&mut self) -> Turn {
-        let batch = match self.random.batch() {
-            Ok(batch) => batch,
-            Err(error) => {
-                tracing::error!(%error, account = self.id.0, "the system returned no random numbers");
-                return self.answer(Err(ExecuteError::Unavailable));
-            }
-        };
-        // A single command is tested alone: the pending entries must not make it fail.
-        let mut taken = if self.is_single {
-            Taken::default()
-        } else {
-            self.notes.take()
-        };
-        let began = Instant::now();
-        let appended = match self.append(batch, &taken) {
-            // Nothing was decided yet, so decide again on the new state. Not after a rollback: ids of the
-            // callers may belong to others now.
-            Err(error) if self.bridge(Gap::in_append(&error)) => match error {
-                AppendError::Forgotten { .. } => self.append(batch, &taken),
-                error => {
-                    taken.forget_uses();
-                    Err(error)
-                }
-            },
-            appended => appended,
-        };
-        self.meters.append_micros.observe_micros(began.elapsed());
-        let committed = match self.meters.watch(StoreCall::Append, appended) {
-            Ok(_) => {
-                self.writer.commit();
-                Ok(())
-            }
-            Err(AppendError::Unknown(cause)) => {
-                tracing::error!(%cause, account = self.id.0, "the response to a commit was lost; reading the log");
-                self.writer.abandon();
-                self.meters.lost.count();
-                self.lost = Some(Lost {
-                    batch,
-                    notes: taken,
-                    is_in: false,
-                });
-                return Turn::Done;
-            }
-            Err(
-                error @ (AppendError::Unavailable(_)
-                | AppendError::Forgotten { .. }
-                | AppendError::Diverged { .. }),
-            ) => {
-                tracing::error!(%error, account = self.id.0, "a batch was not committed");
-                self.writer.abandon();
-                Err(ExecuteError::Unavailable)
-            }
-            Err(error @ AppendError::Contradiction(_)) => {
-                tracing::error!(%error, account = self.id.0, "a batch was refused by the store");
-                self.writer.abandon();
-                Err(ExecuteError::Contradiction)
-            }
-        };
-        self.finish(committed, taken)
-    }
-
-    fn append(&mut self, batch: u64, taken: &Taken) -> Result<Revision, AppendError> {
-        let mut ahead = match self.append_unless_ahead(batch, taken) {
-            Ok(appended) => return appended,
-            Err(ahead) => ahead,
-        };
-        // If the machine was paused and its clock is right again, the database's clock shows it.
-        if self.guard.ask(&*self.store) {
-            match self.append_unless_ahead(batch, taken) {
-                Ok(appended) => return appended,
-                // With the newest time of the database.
-                Err(still) => ahead = still,
-            }
-        }
-        self.meters.clock_refusals.count();
-        Err(AppendError::Unavailable(ahead.into()))
-    }
-
-    /// Appends, unless the clock has run ahead.
-    fn append_unless_ahead(
-        &mut self,
-        batch: u64,
-        taken: &Taken,
-    ) -> Result<Result<Revision, AppendError>, ClockAhead> {
-        let known = self.writer.known();
-        let Self {
-            id,
-            writer,
-            guard,
-            heard,
-            queue,
-            usage,
-            ..
-        } = self;
-        let mut decided_at = Ok(None);
-        let appended = self.store.append(*id, known, &mut |appended| {
-            let now = guard.now();
-            decided_at = guard.check(now).map(|()| Some(now));
-            if decided_at.is_err() {
-                return Batch::default();
-            }
-            usage.begin_day(now);
-            let mut made = writer.make_batch(appended, queue, now, batch);
-            taken.add_to(&mut made, now.max(writer.known_time()));
-            note_secrets(appended, heard);
-            note_secrets(&made.entries, heard);
-            made
-        });
-        if let Some(now) = decided_at?
-            && appended.is_ok()
-        {
-            guard.trust(now);
-        }
-        Ok(appended)
-    }
-
-    /// Reloads the account from its records if the log does not continue from the known position. Returns
-    /// whether that worked.
-    fn bridge(&mut self, gap: Option<Gap>) -> bool {
-        let Some(gap) = gap else {
-            return false;
-        };
-        let loaded = self.store.load(self.id);
-        match self.meters.watch(StoreCall::Load, loaded) {
-            Ok(state) => {
-                let known = self.writer.known().revision.0;
-                let newest = state.revision().0;
-                match gap {
-                    Gap::Forgotten => tracing::warn!(
-                        account = self.id.0,
-                        known,
-                        newest,
-                        "the log is truncated after the last known revision: reloading the account"
-                    ),
-                    Gap::Diverged => {
-                        self.meters.diverged.count();
-                        tracing::error!(
-                            account = self.id.0,
-                            known,
-                            newest,
-                            "the log was rolled back: the store was restored, or a server without the last changes took over. \
-                            Reloading the account"
-                        );
-                    }
-                }
-                self.writer.reload(state);
-                if matches!(gap, Gap::Diverged) {
-                    self.turn_away();
-                    self.forget_uses();
-                }
-                self.publish();
-                if matches!(gap, Gap::Diverged) {
-                    // Set this after the publish: results from the old state must not be taken for results
-                    // from the new one.
-                    self.published.divergences.fetch_add(1, Ordering::AcqRel);
-                }
-                // After readers can see them, as in `publish`.
-                self.directory
-                    .add(self.id, self.writer.committed().api_keys());
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, account = self.id.0, "the account can't be reloaded yet");
-                false
-            }
-        }
-    }
-
-    /// Refuses all queued commands. Their keys or users may be lost, and lost id numbers are assigned again,
-    /// so a command could act for the wrong person.
-    fn turn_away(&mut self) {
-        let mut queued: Vec<_> = self.singly.drain(..).collect();
-        for _ in 0..=self.waiting.len() {
-            let errand = self.first.take().or_else(|| self.waiting.try_recv().ok());
-            match errand {
-                Some(Errand::Commit(submission)) => queued.push(submission),
-                Some(Errand::CatchUp) => self.is_called.store(false, Ordering::Release),
-                None => break,
-            }
-        }
-        for submission in queued {
-            submission.answer(Err(ExecuteError::Unavailable));
-        }
-    }
-
-    /// Key ids may belong to other keys now, or to none: take their last uses from the store.
-    fn forget_uses(&self) {
-        let uses = self.store.key_uses(self.id);
-        match self.meters.watch(StoreCall::Load, uses) {
-            Ok(uses) => self.notes.take_uses(uses),
-            Err(error) => tracing::error!(
-                %error,
-                account = self.id.0,
-                "last uses of keys can't be read yet; those of lost keys may be shown"
-            ),
-        }
-    }
-
-    /// Reads the log to its end. No client gets a response before that: a guess could be wrong.
-    fn resolve(&mut self, mut lost: Lost) -> Turn {
-        loop {
-            let known = self.writer.known();
-            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
-            match self.meters.watch(StoreCall::Changes, changes) {
-                Ok(entries) if entries.is_empty() => {
-                    if lost.is_in {
-                        self.meters.lost_and_found.count();
-                    }
-                    let committed = lost.is_in.then_some(()).ok_or(ExecuteError::Unavailable);
-                    return self.finish(committed, lost.notes);
-                }
-                Ok(entries) => {
-                    note_secrets(&entries, &mut self.heard);
-                    lost.is_in |= self.writer.resolve(&entries, lost.batch);
-                }
-                // Only after an outage longer than the log is kept, or after a rollback.
-                Err(error) if self.bridge(Gap::in_log(&error)) => {
-                    let is_whole = matches!(error, StoreError::Forgotten { .. });
-                    if !is_whole {
-                        lost.notes.forget_uses();
-                    }
-                    let is_in = lost.is_in && is_whole;
-                    let committed = is_in.then_some(()).ok_or(ExecuteError::Unknown);
-                    return self.finish(committed, lost.notes);
-                }
-                Err(error @ StoreError::NoAccount(_)) => {
-                    tracing::error!(%error, account = self.id.0, "the outcome of the last changes is unknown");
-                    return self.finish(Err(ExecuteError::Unknown), lost.notes);
-                }
-                Err(error) if self.waiting.is_closed() => {
-                    // No client waits for a response any more. A process that stops must not wait for a store
-                    // that may never come back.
-                    tracing::error!(%error, account = self.id.0, "the outcome of the last changes can't be read; the log has it");
-                    return self.finish(Err(ExecuteError::Unknown), lost.notes);
-                }
-                Err(error) => {
-                    tracing::error!(%error, account = self.id.0, "the log can't be read yet");
-                    self.takes_writes.store(false, Ordering::Relaxed);
-                    self.lost = Some(lost);
-                    return Turn::Later;
-                }
-            }
-        }
-    }
-
-    /// The outcome of the batch is known: publish it, then respond.
-    fn finish(&mut self, committed: Result<(), ExecuteError>, notes: Taken) -> Turn {
-        self.meters.batch(self.queue.len(), committed.is_ok());
-        let is_reached = committed != Err(ExecuteError::Unavailable);
-        self.takes_writes.store(is_reached, Ordering::Relaxed);
-        if committed.is_ok() {
-            self.notes.settle();
-        } else if self.queue.is_empty() && committed == Err(ExecuteError::Contradiction) {
-            self.notes.give_up(&notes);
-        } else {
-            self.notes.put_back(notes);
-        }
-        self.publish();
-        self.answer(committed)
-    }
-
-    fn answer(&mut self, committed: Result<(), ExecuteError>) -> Turn {
-        let may_blame_another = self.queue.len() > 1 || self.notes.is_waiting();
-        let is_to_be_parted = !self.is_single && !self.queue.is_empty() && may_blame_another;
-        if committed == Err(ExecuteError::Contradiction) && is_to_be_parted {
-            self.are_notes_first = self.notes.is_waiting();
-            self.singly.extend(self.queue.drain(..));
-            return Turn::Done;
-        }
-        for submission in self.queue.drain(..) {
-            submission.answer(committed);
-        }
-        Turn::Done
-    }
-
-    /// Shows the committed state to every reader. The state is published inside the index's section, while
-    /// readers of the index are sent to it. So a caller who has seen a revision in one of the two finds no
-    /// older one in the other.
-    fn publish(&mut self) {
-        let touched = self.writer.take_touched();
-        let state = self.writer.committed();
-        if state.position() == self.published.snapshot.load().position() {
-            return;
-        }
-        let next = Arc::new(state.clone());
-        let swap = || self.published.snapshot.swap(next);
-        let last = self.access.advance(state, &touched, swap);
-        // Outside of the section: freeing the old state and waking waiters takes time.
-        drop(last);
-        self.directory.learn(self.id, &mut self.heard);
-        self.published.revision.send_replace(state.revision());
-    }
-
-    /// Reads what others have appended, as far as the log can be read. Returns whether it reached the end.
-    pub(crate) fn catch_up(&mut self) -> bool {
-        let mut is_bridged = false;
-        loop {
-            let known = self.writer.known();
-            let changes = self.store.changes_since(self.id, known, LOG_PAGE);
-            match self.meters.watch(StoreCall::Changes, changes) {
-                Ok(entries) => {
-                    note_secrets(&entries, &mut self.heard);
-                    self.writer.follow(&entries);
-                    self.publish();
-                    if entries.len() < LOG_PAGE {
-                        return true;
-                    }
-                }
-                // Only once: if the log does not continue from its own records it is damaged, and reading
-                // again does not help.
-                Err(error) if !is_bridged && self.bridge(Gap::in_log(&error)) => is_bridged = true,
-                Err(error) => {
-                    tracing::warn!(%error, account = self.id.0, "changes of other servers can't be read yet");
-                    return false;
-                }
-            }
-        }
+        (commands, is_called, false)
     }
 }
