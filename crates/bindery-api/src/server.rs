@@ -18,9 +18,10 @@ use bindery_node::{LogRetention, Node};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::Full;
+use hyper::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response};
+use hyper::http::request::Parts;
 use tokio::net::TcpListener;
 
 use crate::attempts::Attempts;
@@ -110,19 +111,20 @@ impl Server {
     /// Answers one request; whatever happens inside, the client gets a whole answer with a request id.
     async fn respond(
         &self,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
         connection: &Connection,
         room: Result<(), Leaving>,
     ) -> Response<Full<Bytes>> {
         let began = Instant::now();
-        let method = request.method().clone();
-        // A copy: the URI would keep the whole buffer of the head while the body comes.
-        let path: Box<str> = request.uri().path().into();
-        let request_id = request_id(request.headers());
-        let has_body = !request.body().is_end_stream();
+        let method = head.method.clone();
+        // A copy: the head is released before the body comes.
+        let path: Box<str> = head.uri.path().into();
+        let request_id = request_id(&head.headers);
+        let has_body = !body.is_end_stream();
         let frame = Frame::default();
         let answered = match room {
-            Ok(()) => AssertUnwindSafe(self.answer(request, connection, &request_id, &frame))
+            Ok(()) => AssertUnwindSafe(self.answer(head, body, connection, &request_id, &frame))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Err(Problem::internal())),

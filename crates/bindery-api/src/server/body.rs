@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt as _;
-use hyper::Request;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap};
+use hyper::http::Uri;
+use hyper::http::request::Parts;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Server;
@@ -63,14 +64,15 @@ pub(super) fn turns() -> Bounds {
 }
 
 impl Server {
-    /// The body of a request. A large one has its turn until the last of its readers has let go of it.
+    /// Reads the body of a request, and releases its head. A large one has its turn until the last of its readers has let go of it.
     pub(super) async fn read_body(
         &self,
         asked: &Asked<'_>,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
     ) -> Result<Bytes, Problem> {
         let operation = asked.operation;
-        let says_json = require_json(request.headers());
+        let says_json = require_json(&head.headers);
         if operation.body == Body::Json {
             says_json.clone()?;
         }
@@ -78,7 +80,10 @@ impl Server {
         let max = limits.bytes_max.min(self.limits.body_bytes_max);
         let reserved = Reserved::none(&self.request_memory, asked.owner);
         asked.connection.begin_waiting();
-        let body = Counted::new(request.into_body(), limits.values_max, max);
+        let body = Counted::new(body, limits.values_max, max);
+        // Headers and URI keep the buffer of the head, of 8 KiB and more, and the body may take long.
+        head.headers = HeaderMap::new();
+        head.uri = Uri::default();
         let turns = match asked.owner {
             Owner::Key(lane) => Some(Turns::new(&self.services.bodies, lane)),
             Owner::Stranger => None,

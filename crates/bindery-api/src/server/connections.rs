@@ -6,6 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -126,9 +128,10 @@ impl Server {
         };
         let service = {
             let (server, connection) = (self, Arc::clone(&connection));
-            service_fn(move |request| {
+            service_fn(move |request: Request<Incoming>| {
                 let room = connection.begin_request();
                 let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
+                let (mut head, body) = request.into_parts();
                 // In a box of its own: hyper keeps room for one with each connection, idle ones too.
                 Box::pin(async move {
                     let room = match (room, connection.held_back_until()) {
@@ -141,7 +144,7 @@ impl Server {
                     if room.is_err() {
                         connection.close_after_answer();
                     }
-                    let answer = server.respond(request, &connection, room).await;
+                    let answer = server.respond(&mut head, body, &connection, room).await;
                     connection.end_request();
                     Ok::<_, Infallible>(answer)
                 })

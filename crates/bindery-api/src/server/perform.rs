@@ -13,8 +13,9 @@ use bindery_node::{Account, ClientNetwork};
 use bytes::Bytes;
 use futures_util::future::Either;
 use http_body_util::Full;
+use hyper::Response;
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::Server;
@@ -41,35 +42,33 @@ impl Server {
     /// What takes long or is rare waits in a box of its own, so that each request holds only the memory of what it waits for.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
         connection: &Connection,
         request_id: &str,
         frame: &Frame,
     ) -> Result<Response<Full<Bytes>>, Problem> {
-        if let Some(refused) = refusal(request.method(), connection) {
+        if let Some(refused) = refusal(&head.method, connection) {
             return Err(refused.problem());
         }
-        let path = request.uri().path();
-        if let Some(answer) = self
-            .health
-            .answer(&self.services.node, request.method(), path)
-        {
+        let path = head.uri.path();
+        if let Some(answer) = self.health.answer(&self.services.node, &head.method, path) {
             return answer;
         }
-        if let Some(page) = pages::answer(request.method(), path, request.headers()) {
+        if let Some(page) = pages::answer(&head.method, path, &head.headers) {
             return page;
         }
         self.health.check(&self.services.node)?;
         // Before anything else about the request: a caller that isn't known learns nothing, not even which paths there are.
-        let key = presented(request.headers());
-        let route = self.router.find(request.method(), path);
+        let key = presented(&head.headers);
+        let route = self.router.find(&head.method, path);
         let client =
-            client_address::client(connection.peer(), request.headers(), &self.trusted_proxies);
+            client_address::client(connection.peer(), &head.headers, &self.trusted_proxies);
         let known = self.identify(
             key.as_ref(),
             client,
             &route,
-            request.headers(),
+            &head.headers,
             connection,
             frame,
         );
@@ -104,15 +103,17 @@ impl Server {
         let owner = asked.owner;
         let answer = match (operation.handler, known) {
             (Handler::WithProof(handler), _) => {
-                Box::pin(self.answer_open(asked, handler, request)).await?
+                Box::pin(self.answer_open(asked, handler, head, body)).await?
             }
             (Handler::ForAnyone(handler), _) => {
-                Query::parse(request.uri().query().unwrap_or_default(), operation.query)?;
+                Query::parse(head.uri.query().unwrap_or_default(), operation.query)?;
                 let answer = handler(&self.public)?;
                 operation.check_answer(&answer);
                 answer
             }
-            (Handler::WithKey(_), Some(known)) => self.answer_known(asked, known, request).await?,
+            (Handler::WithKey(_), Some(known)) => {
+                self.answer_known(asked, known, head, body).await?
+            }
             (Handler::WithKey(_), None) => return Err(Problem::unauthenticated()),
         };
         self.render(operation, owner, answer)
@@ -122,14 +123,12 @@ impl Server {
         &self,
         asked: Asked<'_>,
         handler: fn(OpenCall) -> Answering,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
     ) -> Result<Answer, Problem> {
-        Query::parse(
-            request.uri().query().unwrap_or_default(),
-            asked.operation.query,
-        )?;
+        Query::parse(head.uri.query().unwrap_or_default(), asked.operation.query)?;
         let path = decode_all(&asked.parameters)?;
-        let body = self.read_body(&asked, request).await?;
+        let body = self.read_body(&asked, head, body).await?;
         let operation = asked.operation;
         let answered_at = Arc::new(OnceLock::new());
         let answer = handler(OpenCall {
@@ -158,15 +157,16 @@ impl Server {
         &self,
         asked: Asked<'_>,
         known: Known,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
     ) -> Result<Answer, Problem> {
         let Known {
             account,
             caller,
             lane,
         } = known;
-        let sent = request.uri().query().unwrap_or_default().to_owned();
-        let body = self.read_body(&asked, request);
+        let sent = head.uri.query().unwrap_or_default().to_owned();
+        let body = self.read_body(&asked, head, body);
         let body = if let (Some(hot_path), true) = (asked.operation.hot_path, sent.is_empty()) {
             let body = body.await;
             if let Ok(body) = &body
