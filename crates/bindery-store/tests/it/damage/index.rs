@@ -259,6 +259,32 @@ fn every_index_of_a_database_is_compared_and_amcheck_is_used_where_it_is() {
     }
 }
 
+#[test]
+fn an_index_that_an_administrator_has_added_is_not_called_damaged() {
+    let database = Database::new();
+    furnish(&database.open());
+    let mut client = connect(&database.url);
+    client
+        .batch_execute(
+            "CREATE INDEX added ON audit (account, operation, number); CREATE INDEX added_too ON record (kind, body);
+            UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('added'::regclass, 'added_too'::regclass)",
+        )
+        .unwrap();
+    assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
+    // One like ours, which the database may read in its place.
+    client
+        .batch_execute("CREATE INDEX added_like_ours ON audit (account, user_number, number)")
+        .unwrap();
+    for line in verified(snapshot(&database.url)) {
+        let expected = "index `audit_by_user` of table `audit` can't be compared";
+        assert!(line.contains(expected), "{line}");
+        assert!(!line.contains("REINDEX"), "{line}");
+    }
+    if client.batch_execute("CREATE EXTENSION amcheck").is_ok() {
+        assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
+    }
+}
+
 /// Has SQLite change rows of a table as if some of its indexes weren't there: those with these names, or all of them.
 fn without_indexes(path: &Path, table: &Table, only: Option<&str>, work: impl FnOnce(&Connection)) {
     let open = || {
