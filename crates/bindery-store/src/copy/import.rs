@@ -11,7 +11,7 @@ use super::{BASE, Cell, LOG, Part, RECORD, SECRET, Sums};
 use crate::StoreError;
 use crate::tables::checksum::of_cells;
 use crate::tables::read::{decode_entry, put_batch};
-use crate::tables::replay::Replay;
+use crate::tables::replay::{HeadRow, Replay};
 use crate::tables::{Database, Failure, Rows, Value, bounded, kept, seal, secrets};
 
 /// How many rows go into one transaction.
@@ -131,10 +131,23 @@ impl Import {
         };
         let mut part = part.clone();
         for row in &mut part.rows {
-            if let (BASE, [Cell::Integer(revision), _, Cell::Bytes(body), ..]) =
-                (part.table.code, &**row)
+            if let (
+                BASE,
+                [
+                    Cell::Integer(revision),
+                    Cell::Integer(latest),
+                    Cell::Bytes(body),
+                    ..,
+                ],
+            ) = (part.table.code, &**row)
             {
-                *replay = Replay::begin(part.account, Some((*revision, body)))?;
+                let base = HeadRow {
+                    revision: *revision,
+                    batch: None,
+                    latest: *latest,
+                    body,
+                };
+                *replay = Replay::begin(part.account, Some(base))?;
             }
             replay.take(part.table.code, row)?;
         }
@@ -146,8 +159,26 @@ impl Import {
         let account = self.accounts.last();
         let row = account.and_then(|held| held.part.rows.first());
         match (self.replay.take(), row.map(Vec::as_slice)) {
-            (Some(replay), Some([Cell::Integer(revision), _, _, _, Cell::Bytes(body), ..])) => {
-                replay.finish(*revision, body)
+            (
+                Some(replay),
+                Some(
+                    [
+                        Cell::Integer(revision),
+                        Cell::Integer(latest),
+                        Cell::Integer(audit_head),
+                        Cell::Integer(newest_audit),
+                        Cell::Bytes(body),
+                        ..,
+                    ],
+                ),
+            ) => {
+                let row = HeadRow {
+                    revision: *revision,
+                    batch: None,
+                    latest: *latest,
+                    body,
+                };
+                replay.finish(row, (*audit_head, *newest_audit))
             }
             _ => Ok(()),
         }

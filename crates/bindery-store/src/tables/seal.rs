@@ -11,7 +11,7 @@ use bindery_core::role::AccountRole;
 
 use super::checksum::{of_account, of_base, of_cells, of_log, of_record};
 use super::read::{decode_entry, decode_record};
-use super::replay::Replay;
+use super::replay::{HeadRow, Replay};
 use super::{Database, Failure, Value, number, secrets};
 use crate::copy::{self, ACCOUNT, BASE, Cell, LOG, RECORD, SECRET, Sums, TABLES, Table};
 use crate::record::number_of;
@@ -31,13 +31,15 @@ pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
 
 fn fill_account(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
     let mut base = None;
-    let sql = "SELECT revision, body FROM base WHERE account = $1";
+    let sql = "SELECT revision, batch, newest_change, body FROM base WHERE account = $1";
     database.query(sql, &[account.into()], &mut |row| {
-        base = Some((row.integer(0)?, row.bytes(1)?.to_vec()));
+        let numbers = [row.integer(0)?, row.integer(1)?, row.integer(2)?];
+        base = Some((numbers, row.bytes(3)?.to_vec()));
         Ok(())
     })?;
-    let base = base.as_ref();
-    let base = base.map(|(revision, body)| (*revision, body.as_slice()));
+    let base = base
+        .as_ref()
+        .map(|(numbers, body)| head_row(*numbers, body));
     let mut replay = Replay::begin(account, base)?;
     let mut sums = Sums::default();
     for table in &TABLES {
@@ -46,16 +48,28 @@ fn fill_account(database: &mut dyn Database, account: AccountId) -> Result<(), F
         }
     }
     let mut end = None;
-    let sql = "SELECT revision, body FROM account WHERE id = $1";
+    let sql =
+        "SELECT revision, batch, latest, audit_head, newest_audit, body FROM account WHERE id = $1";
     database.query(sql, &[account.into()], &mut |row| {
-        end = Some((row.integer(0)?, row.bytes(1)?.to_vec()));
+        let numbers = [row.integer(0)?, row.integer(1)?, row.integer(2)?];
+        let audit = (row.integer(3)?, row.integer(4)?);
+        end = Some((numbers, audit, row.bytes(5)?.to_vec()));
         Ok(())
     })?;
-    let (revision, body) = end.ok_or(Failure::NoAccount(account))?;
-    replay.finish(revision, &body)?;
+    let (numbers, audit, body) = end.ok_or(Failure::NoAccount(account))?;
+    replay.finish(head_row(numbers, &body), audit)?;
     sums.add(SECRET, secrets::write_anew(database, account)?);
     sums.add(RECORD, note_known_to(database, account)?);
     seal(database, account, sums)
+}
+
+fn head_row([revision, batch, latest]: [i64; 3], body: &[u8]) -> HeadRow<'_> {
+    HeadRow {
+        revision,
+        batch: Some(batch),
+        latest,
+        body,
+    }
 }
 
 fn accounts(database: &mut dyn Database) -> Result<Vec<AccountId>, Failure> {

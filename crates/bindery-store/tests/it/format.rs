@@ -332,7 +332,7 @@ fn a_server_of_format_5_can_not_write_into_format_6() {
 }
 
 /// Damage that a store of format 5 has already, and what says so.
-const DAMAGE: [(&str, &str); 8] = [
+const DAMAGE: [(&str, &str); 16] = [
     (
         "DELETE FROM record WHERE account = 1 AND kind = 1 AND number = 64",
         "account 1: the log makes role 64, and the records don't have it",
@@ -365,6 +365,38 @@ const DAMAGE: [(&str, &str); 8] = [
     (
         "UPDATE account SET body = (SELECT body FROM account AS other WHERE other.id = 1) WHERE id = 2",
         "account 2 holds something else",
+    ),
+    (
+        "UPDATE account SET latest = latest - 1 WHERE id = 1",
+        "account 1: column `latest` of its row in table `account` has",
+    ),
+    (
+        "UPDATE account SET batch = batch + 1 WHERE id = 2",
+        "account 2: column `batch` of its row in table `account` has",
+    ),
+    (
+        "UPDATE base SET latest_change = latest_change + 1000000 WHERE account = 1",
+        "account 1: revision 10 is of 1700000000010, and what is before it of",
+    ),
+    (
+        "UPDATE account SET audit_head = audit_head - 1 WHERE id = 1",
+        "account 1: column `audit_head` of its row in table `account` has 18, and its logs end with 19",
+    ),
+    (
+        "DELETE FROM audit WHERE account = 1 AND number = 19",
+        "account 1: column `audit_head` of its row in table `account` has 19, and its logs end with 18",
+    ),
+    (
+        "DELETE FROM audit WHERE account = 1 AND number = 9",
+        "account 1: audit entry 9 is missing from table `audit`",
+    ),
+    (
+        "UPDATE account SET latest_audit = latest_audit + 1 WHERE id = 1",
+        "account 1: column `newest_audit` of its row in table `account` has",
+    ),
+    (
+        "UPDATE audit SET latest = latest - 1 WHERE account = 1 AND number = 9",
+        "account 1: audit entry 9 says that",
     ),
 ];
 
