@@ -20,7 +20,7 @@ pub(crate) use self::file::{FrameWriter, encode};
 pub use self::import::Import;
 pub(crate) use self::import::Target;
 pub use self::snapshot::{DAMAGED_MAX, Damage, Report, Snapshot};
-pub(crate) use self::snapshot::{each_checked_page, each_page};
+pub(crate) use self::snapshot::{each_checked_page, each_page, next_page};
 pub use self::verify::{Discrepancy, Verified, Verifier};
 
 /// How many rows a part has at the most.

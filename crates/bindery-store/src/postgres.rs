@@ -123,6 +123,14 @@ impl PostgresStore {
         copy::snapshot(&Address::parse(url)?)
     }
 
+    /// The time of the database's own clock. Opens no store, so a standby that takes no writes will do.
+    pub fn clock(url: &str) -> Result<Timestamp, OpenError> {
+        let address = Address::parse(url)?;
+        let read = Connection::open(&address.of_any_server(), WRITE_TIMEOUT, None)
+            .and_then(|mut connection| clock_of(&mut connection));
+        Ok(read.map_err(|failure| failure.at(&address.place))?)
+    }
+
     /// Begins a store in a database in which there is none yet, or one without an account, and in which a restore was not
     /// finished: what is left of that is thrown away. The login must be one that may make tables.
     pub fn import(url: &str) -> Result<Import, OpenError> {
@@ -357,18 +365,20 @@ impl Store for PostgresStore {
     }
 
     fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
-        self.read(|connection| {
-            let mut time = None;
-            connection.query(sql, &[], &mut |row| {
-                time = Some(Timestamp::from_millis(row.integer(0)?));
-                Ok(())
-            })?;
-            Ok(time)
-        })
+        self.read(clock_of).map(Some)
     }
 
     fn watch(&self, timeout: Duration) -> Wake {
         self.listener.watch(timeout)
     }
+}
+
+fn clock_of(connection: &mut Connection) -> Result<Timestamp, Failure> {
+    let sql = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
+    let mut time = None;
+    connection.query(sql, &[], &mut |row| {
+        time = Some(Timestamp::from_millis(row.integer(0)?));
+        Ok(())
+    })?;
+    time.ok_or_else(|| Failure::Database("the database returned no time".into()))
 }

@@ -17,6 +17,7 @@ pub(crate) mod audit;
 pub(crate) mod base;
 pub(crate) mod checksum;
 pub(crate) mod fold;
+pub(crate) mod known_to;
 pub(crate) mod read;
 pub(crate) mod replay;
 pub(crate) mod schema;
@@ -197,6 +198,16 @@ pub(crate) fn position(
 /// The batch of a position as its column has it.
 pub(crate) fn batch_of(position: LogPosition) -> i64 {
     position.batch.map_or(0, NonZeroU64::get).cast_signed()
+}
+
+/// Refuses a table in which rows that a scan has found are not found by their keys.
+pub(crate) fn check_touched(table: &str, rows: usize, touched: usize) -> Result<(), Failure> {
+    if touched == rows {
+        return Ok(());
+    }
+    Err(Failure::Damaged(format!(
+        "of {rows} rows in table `{table}` only {touched} are found by their keys: rebuild its indexes, and try again"
+    )))
 }
 
 /// As far as a column reaches: nothing stored lies beyond it.

@@ -171,7 +171,7 @@ impl Place {
     pub(crate) fn database_time(&self) -> Result<Option<Timestamp>> {
         match self {
             Self::Directory(_) => Ok(None),
-            Self::Database(url) => Ok(PostgresStore::open(url)?.database_time()?),
+            Self::Database(url) => Ok(Some(PostgresStore::clock(url)?)),
         }
     }
 

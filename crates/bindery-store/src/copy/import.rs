@@ -10,8 +10,9 @@ use bindery_core::id::Revision;
 use super::{BASE, Cell, LOG, Part, RECORD, SECRET, Sums};
 use crate::StoreError;
 use crate::tables::checksum::of_cells;
+use crate::tables::known_to::NoteKnownTo;
 use crate::tables::read::{decode_entry, put_batch};
-use crate::tables::replay::Replay;
+use crate::tables::replay::{HeadRow, Replay};
 use crate::tables::{Database, Failure, Rows, Value, bounded, kept, seal, secrets};
 
 /// How many rows go into one transaction.
@@ -93,7 +94,7 @@ impl Import {
 
     fn write(&mut self, part: &Part) -> Result<(), Failure> {
         if part.table.begins_account() {
-            self.finish_replay()?;
+            self.finish_account()?;
             if part.is_of_older_format {
                 self.replay = Some(Replay::begin(part.account, None)?);
             }
@@ -115,7 +116,12 @@ impl Import {
         }
         self.note_base(part);
         self.note_end(part)?;
-        self.rows += part.rows.len();
+        self.wrote(part.rows.len())
+    }
+
+    /// Commits if there is enough to commit.
+    fn wrote(&mut self, rows: usize) -> Result<(), Failure> {
+        self.rows += rows;
         if self.rows >= COMMIT_ROWS {
             self.target.commit()?;
             self.target.begin()?;
@@ -131,23 +137,72 @@ impl Import {
         };
         let mut part = part.clone();
         for row in &mut part.rows {
-            if let (BASE, [Cell::Integer(revision), _, Cell::Bytes(body), ..]) =
-                (part.table.code, &**row)
+            if let (
+                BASE,
+                [
+                    Cell::Integer(revision),
+                    Cell::Integer(latest),
+                    Cell::Bytes(body),
+                    ..,
+                ],
+            ) = (part.table.code, &**row)
             {
-                *replay = Replay::begin(part.account, Some((*revision, body)))?;
+                let base = HeadRow {
+                    revision: *revision,
+                    batch: None,
+                    latest: *latest,
+                    body,
+                };
+                *replay = Replay::begin(part.account, Some(base))?;
             }
             replay.take(part.table.code, row)?;
         }
         Ok(Some(part))
     }
 
-    /// Compares what the log has made with the row of the account before.
-    fn finish_replay(&mut self) -> Result<(), Failure> {
+    /// Ends the account before, all of whose rows are written but its own. If its backup has no sums, it compares them with the log, and
+    /// records who may know its passwords.
+    fn finish_account(&mut self) -> Result<(), Failure> {
+        let Some(replay) = self.replay.take() else {
+            return Ok(());
+        };
+        self.finish_replay(replay)?;
+        let account = self.accounts.last().map(|held| held.part.account);
+        let Some(account) = account else {
+            return Ok(());
+        };
+        let mut noting = NoteKnownTo::begin(account)?;
+        while let Some(rows) = noting.step(&mut *self.target)? {
+            self.wrote(rows)?;
+        }
+        if let Some(held) = self.accounts.last_mut() {
+            held.sums.add(RECORD, noting.changed);
+        }
+        Ok(())
+    }
+
+    /// Compares what the log has made with the row of the account.
+    fn finish_replay(&self, replay: Replay) -> Result<(), Failure> {
         let account = self.accounts.last();
         let row = account.and_then(|held| held.part.rows.first());
-        match (self.replay.take(), row.map(Vec::as_slice)) {
-            (Some(replay), Some([Cell::Integer(revision), _, _, _, Cell::Bytes(body), ..])) => {
-                replay.finish(*revision, body)
+        match row.map(Vec::as_slice) {
+            Some(
+                [
+                    Cell::Integer(revision),
+                    Cell::Integer(latest),
+                    Cell::Integer(audit_head),
+                    Cell::Integer(newest_audit),
+                    Cell::Bytes(body),
+                    ..,
+                ],
+            ) => {
+                let row = HeadRow {
+                    revision: *revision,
+                    batch: None,
+                    latest: *latest,
+                    body,
+                };
+                replay.finish(row, (*audit_head, *newest_audit))
             }
             _ => Ok(()),
         }
@@ -225,7 +280,7 @@ impl Import {
     }
 
     fn end(mut self) -> Result<(), Failure> {
-        self.finish_replay()?;
+        self.finish_account()?;
         self.target.commit()?;
         self.target.begin()?;
         let accounts = std::mem::take(&mut self.accounts);
@@ -244,12 +299,7 @@ impl Import {
             if let Some(end) = end {
                 put_batch(&mut *self.target, part.account, *end)?;
             }
-            let mut sums = held.sums;
-            if part.is_of_older_format {
-                let noted = seal::note_known_to(&mut *self.target, part.account)?;
-                sums.add(RECORD, noted);
-            }
-            seal::seal(&mut *self.target, part.account, sums)?;
+            seal::seal(&mut *self.target, part.account, held.sums)?;
         }
         self.target.finish(bounded(accounts.len()))
     }

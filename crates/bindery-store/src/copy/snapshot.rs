@@ -516,6 +516,22 @@ fn pages_after(
     }
 }
 
+/// The next rows of a table of an account: those after a key, which becomes the key to go on after. After the last rows there is none.
+pub(crate) fn next_page(
+    database: &mut dyn Database,
+    account: AccountId,
+    table: &'static Table,
+    after: &mut Option<Vec<i64>>,
+) -> Result<Vec<Vec<Cell>>, Failure> {
+    let Some(key) = after.take() else {
+        return Ok(Vec::new());
+    };
+    let (part, is_last) = page(database, account, table, &key, None)?;
+    let last = part.rows.last().filter(|_| !is_last);
+    *after = last.map(|row| key_of(row, table));
+    Ok(part.rows)
+}
+
 /// Refuses an account of which a row is missing, out of date, or should not be there, by the sums of what was handed over.
 fn check_sums(
     database: &mut dyn Database,

@@ -3,6 +3,9 @@
 //!
 //! Each index is read from its beginning to its end, twice: with the rows that it leads to, and by its own keys alone. Both are compared
 //! with a scan of the table. All three see one moment, in the transaction of the caller.
+//!
+//! Indexes that a database administrator has added are not looked at: no statement needs them, and they may be of any kind. One of them
+//! may be read in place of one of ours; then only `amcheck` can look at ours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +17,26 @@ use crate::tables::{Database as _, Failure, Value};
 /// How long the database may take to read one index.
 const TIMEOUT: Duration = Duration::from_hours(6);
 
-/// Every B-tree index of ours that is sorted as usual, on columns alone.
+/// The indexes that the steps to the format make; PostgreSQL gives those of keys their names.
+const NAMES: [&str; 15] = [
+    "account_pkey",
+    "audit_by_time",
+    "audit_by_user",
+    "audit_pkey",
+    "base_issued_pkey",
+    "base_pkey",
+    "base_record_pkey",
+    "issued_pkey",
+    "key_use_pkey",
+    "log_pkey",
+    "record_account_kind_natural_key_key",
+    "record_of_person",
+    "record_pkey",
+    "secret_by_hash",
+    "secret_pkey",
+];
+
+/// Every B-tree index that is sorted as usual, on columns alone.
 const INDEXES: &str = "
     SELECT CAST(tables.relname AS TEXT), CAST(indexes.relname AS TEXT),
         CASE WHEN one.indisvalid AND one.indisready AND one.indislive THEN 1 ELSE 0 END,
@@ -65,6 +87,14 @@ struct Index {
     account: &'static str,
 }
 
+/// What came of a comparison of an index with its table.
+enum Compared {
+    Same,
+    Differs(String),
+    /// The database reads another index in its place: one with the same columns that an administrator has added, say.
+    NotRead,
+}
+
 /// Rows of an account: how many there are, and their checksums combined.
 type Sums = BTreeMap<i64, (i64, i64)>;
 
@@ -77,8 +107,11 @@ pub(super) fn inspect(connection: &mut Connection) -> Result<Vec<String>, Failur
         connection.recover()?;
         connection.wait_for_statements_of(READ_TIMEOUT);
         match compared {
-            Ok(None) => {}
-            Ok(Some(why)) | Err(Failure::Damaged(why)) => found.push(index.says(&why)),
+            Ok(Compared::Same) => {}
+            Ok(Compared::Differs(why)) | Err(Failure::Damaged(why)) => {
+                found.push(index.says(&why));
+            }
+            Ok(Compared::NotRead) => found.push(index.says_not_read()),
             Err(other) => return Err(other),
         }
     }
@@ -91,7 +124,15 @@ impl Index {
         format!("index `{name}` of table `{table}`: {why}; rebuild it (`REINDEX INDEX {name}`)")
     }
 
-    /// Its rows in its order. Nothing but this index has it, so nothing else is read where nothing may be sorted.
+    fn says_not_read(&self) -> String {
+        let Self { table, name, .. } = self;
+        format!(
+            "index `{name}` of table `{table}` can't be compared: the database reads another index in its place; drop that one, or \
+            install the extension `amcheck`"
+        )
+    }
+
+    /// Its rows in its order. No other index of ours has it, so nothing else is read where nothing may be sorted.
     fn sorted(&self, columns: &str) -> String {
         let Self {
             table, order, rows, ..
@@ -117,6 +158,9 @@ fn indexes(connection: &mut Connection) -> Result<Vec<Index>, Failure> {
             // Another application's.
             None => return Ok(()),
         };
+        if !NAMES.contains(&&*owned(1)?) {
+            return Ok(());
+        }
         indexes.push(Index {
             table,
             name: owned(1)?,
@@ -132,14 +176,27 @@ fn indexes(connection: &mut Connection) -> Result<Vec<Index>, Failure> {
     Ok(indexes)
 }
 
-/// What is wrong with an index, if anything is.
+/// Compares an index with its table. Leaves it to `amcheck`, if that is there, where the database reads another index.
 fn compare(
     connection: &mut Connection,
     index: &Index,
     amcheck: Option<&str>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Compared, Failure> {
+    let compared = compare_rows(connection, index)?;
+    let Some(schema) = amcheck else {
+        return Ok(compared);
+    };
+    if let Compared::Differs(_) = compared {
+        return Ok(compared);
+    }
+    check_structure(connection, schema, &index.name)?;
+    Ok(Compared::Same)
+}
+
+fn compare_rows(connection: &mut Connection, index: &Index) -> Result<Compared, Failure> {
+    let differs = |why: &str| Ok(Compared::Differs(why.to_owned()));
     if !index.is_usable {
-        return Ok(Some("the database doesn't use it".to_owned()));
+        return differs("the database doesn't use it");
     }
     let Index {
         table,
@@ -173,9 +230,7 @@ fn compare(
         &by_index,
         &format!("Index Scan using {}", index.name),
     )? {
-        return Ok(Some(
-            "the database can't be made to read it alone".to_owned(),
-        ));
+        return Ok(Compared::NotRead);
     }
     let mut misplaced = None;
     let mut found = Sums::new();
@@ -188,9 +243,9 @@ fn compare(
         Ok(())
     })?;
     if let Some(account) = first_difference(&expected, &found).or(misplaced) {
-        return Ok(Some(format!(
+        return differs(&format!(
             "it leads to other rows of account {account} than the table has"
-        )));
+        ));
     }
 
     connection.batch(BY_KEYS)?;
@@ -203,17 +258,12 @@ fn compare(
         &by_keys,
         &format!("Index Only Scan using {}", index.name),
     )? {
-        return Ok(Some(
-            "the database can't be made to read its keys".to_owned(),
-        ));
+        return Ok(Compared::NotRead);
     }
     if totals(connection, &by_keys)? != expected_keys {
-        return Ok(Some("its keys are not those of the rows".to_owned()));
+        return differs("its keys are not those of the rows");
     }
-    if let Some(schema) = amcheck {
-        check_structure(connection, schema, &index.name)?;
-    }
-    Ok(None)
+    Ok(Compared::Same)
 }
 
 fn sums(connection: &mut Connection, sql: &str) -> Result<Sums, Failure> {

@@ -125,14 +125,22 @@ pub(crate) fn check_count(
     account: AccountId,
     found: usize,
 ) -> Result<(), Failure> {
-    let (oldest, newest) = check_ends(database, account)?;
-    let expected = newest.saturating_sub(oldest).saturating_add(1);
+    let ends = check_ends(database, account)?;
+    check_found(account, u64::try_from(found).unwrap_or(u64::MAX), ends)
+}
+
+/// Refuses so many entries from the first of two numbers to the last, if more or fewer must be there.
+pub(crate) fn check_found(
+    AccountId(account): AccountId,
+    found: u64,
+    (first, last): (i64, i64),
+) -> Result<(), Failure> {
+    let expected = last.saturating_sub(first).saturating_add(1);
     if bounded(found) == expected {
         return Ok(());
     }
     Err(Failure::Damaged(format!(
-        "the audit log of account {} has {found} entries from {oldest} to {newest}, and should have {expected}",
-        account.0
+        "the audit log of account {account} has {found} entries from {first} to {last}, and should have {expected}"
     )))
 }
 
@@ -176,18 +184,18 @@ fn check_page(
     account: AccountId,
     query: &AuditQuery,
     found: &[(u64, AuditEntry)],
-    (oldest, newest): (i64, i64),
+    (oldest, newest_of_log): (i64, i64),
 ) -> Result<(), Failure> {
     if query.limit == 0 {
         return Ok(());
     }
-    let newest = query
-        .before
-        .map_or(newest, |before| newest.min(bounded(before) - 1));
+    let newest = query.before.map_or(newest_of_log, |before| {
+        newest_of_log.min(bounded(before) - 1)
+    });
     let oldest = match found.last() {
         Some((last, _)) if found.len() >= query.limit => bounded(*last),
         _ if query.user.is_some() => oldest,
-        _ => first_by_time(database, account, query, oldest)?,
+        _ => first_since(database, account, query.from, (oldest, newest_of_log))?,
     };
     let since = |rows: i64| oldest.max(newest.saturating_sub(rows - 1));
     let counted = match query.user {
@@ -201,28 +209,25 @@ fn check_page(
     check_rows(database, account, query, found, (checked, newest))
 }
 
-/// The first entry that a page of all users reaches back to: the first one at the beginning of the span of time or later. Refuses an
-/// index by time that lacks entries before it.
-fn first_by_time(
+/// The first entry whose `newest` is this moment or later; the number after the last entry if there is none. Refuses an index by time
+/// that lacks entries before it. The caller has the ends of the log from [`check_ends`].
+pub(crate) fn first_since(
     database: &mut dyn Database,
     account: AccountId,
-    query: &AuditQuery,
-    oldest: i64,
+    from: Timestamp,
+    (oldest, newest): (i64, i64),
 ) -> Result<i64, Failure> {
     let mut first = None;
     database.query(
         "SELECT number FROM audit WHERE account = $1 AND newest >= $2 ORDER BY newest, number LIMIT 1",
-        &[account.into(), Value::Integer(query.from.as_millis())],
+        &[account.into(), Value::Integer(from.as_millis())],
         &mut |row| {
             first = Some(row.integer(0)?);
             Ok(())
         },
     )?;
-    let first = match first {
-        Some(first) => first,
-        // Everything is earlier.
-        None => said_ends(database, account)?.1.saturating_add(1),
-    };
+    // Without one, everything is earlier.
+    let first = first.unwrap_or(newest.saturating_add(1));
     if first <= oldest {
         return Ok(oldest);
     }
@@ -236,7 +241,7 @@ fn first_by_time(
     })?;
     match latest {
         None => Err(missing(account, first - 1)),
-        Some(latest) if latest >= query.from.as_millis() => Err(misled(account)),
+        Some(latest) if latest >= from.as_millis() => Err(misled(account)),
         Some(_) => Ok(first),
     }
 }

@@ -2,7 +2,7 @@
 //! only the log tells whether they are damaged already.
 //!
 //! It keeps some 100 bytes of memory for each record, of one account at a time, and reads each row once, as it passes through. What no
-//! log tells can't be compared: rows of the base, audit entries and uses of keys.
+//! log tells can't be compared: rows of the base, uses of keys, and of audit entries all but their numbers and the latest time so far.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,26 @@ use bindery_core::id::{AccountId, Revision};
 use bindery_core::state::Difference;
 use bindery_core::time::Timestamp;
 
-use super::Failure;
 use super::checksum;
 use super::read::{decode_account, decode_entry, decode_kind, decode_record, difference_in_words};
-use crate::copy::{BASE_ISSUED, BASE_RECORD, Cell, ISSUED, LOG, RECORD};
+use super::{Failure, batch_of};
+use crate::copy::{AUDIT, BASE_ISSUED, BASE_RECORD, Cell, ISSUED, LOG, RECORD};
 use crate::record::number_of;
+
+/// What the row of an account, or of its base, says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadRow<'a> {
+    pub(crate) revision: i64,
+    /// The batch that made the revision. Absent if the row comes from a backup: those do not have it.
+    pub(crate) batch: Option<i64>,
+    /// When the last change was made.
+    pub(crate) latest: i64,
+    /// The account.
+    pub(crate) body: &'a [u8],
+}
+
+/// The number of an audit entry, and the latest time up to it.
+pub(crate) type AuditEnd = (i64, i64);
 
 /// What should be in the rows that are still to come.
 #[derive(Debug)]
@@ -24,6 +39,12 @@ pub(crate) struct Replay {
     account: AccountId,
     /// Where the log has come to.
     revision: i64,
+    /// The batch of the entry or base that the log has come to, if the base says it.
+    batch: Option<i64>,
+    /// When that was made. Absent before the first entry of an account without a base.
+    latest: Option<i64>,
+    /// Where the audit log has come to.
+    audit: Option<AuditEnd>,
     records: BTreeMap<(i64, i64), Put>,
     issued: BTreeMap<i64, i64>,
     /// The account itself, if the base or the log has it.
@@ -40,13 +61,16 @@ struct Put {
 }
 
 impl Replay {
-    /// Before the first row of an account; with the revision and body of its base, if it has one.
-    pub(crate) fn begin(account: AccountId, base: Option<(i64, &[u8])>) -> Result<Self, Failure> {
-        let entity = base.map(|(_, body)| decode_account(account.0, body));
+    /// Before the first row of an account; with the row of its base, if it has one.
+    pub(crate) fn begin(account: AccountId, base: Option<HeadRow<'_>>) -> Result<Self, Failure> {
+        let entity = base.map(|base| decode_account(account.0, base.body));
         let entity = entity.transpose()?;
         Ok(Self {
             account,
-            revision: base.map_or(0, |(revision, _)| revision),
+            revision: base.map_or(0, |base| base.revision),
+            batch: base.map_or(Some(0), |base| base.batch),
+            latest: base.map(|base| base.latest),
+            audit: None,
             records: BTreeMap::new(),
             issued: BTreeMap::new(),
             entity: entity.map(|entity| Change::PutAccount(entity).encode()),
@@ -73,6 +97,16 @@ impl Replay {
                 self.issued.insert(*kind, *number);
             }
             (LOG, [Cell::Integer(revision), Cell::Bytes(body)]) => self.advance(*revision, body)?,
+            (
+                AUDIT,
+                [
+                    Cell::Integer(number),
+                    _,
+                    Cell::Integer(at),
+                    Cell::Integer(newest),
+                    ..,
+                ],
+            ) => self.advance_audit(*number, *at, *newest)?,
             (
                 RECORD,
                 [
@@ -122,7 +156,38 @@ impl Replay {
             let put = self.put_of(key, written);
             self.records.insert(key, Put { given, ..put });
         }
+        // Times in a log never go back.
+        let at = entry.at.as_millis();
+        if let Some(latest) = self.latest.filter(|latest| *latest > at) {
+            return Err(self.named(Failure::Damaged(format!(
+                "revision {revision} is of {at}, and what is before it of {latest}: column `newest_change` of its base is damaged, \
+                or the log"
+            ))));
+        }
         self.revision = revision;
+        self.batch = Some(batch_of(entry.position()));
+        self.latest = Some(at);
+        Ok(())
+    }
+
+    /// Numbers of audit entries have no gaps, and each entry has the latest time up to it.
+    fn advance_audit(&mut self, number: i64, at: i64, newest: i64) -> Result<(), Failure> {
+        let (expected, latest) = match self.audit {
+            Some((last, latest)) => (last.saturating_add(1), latest.max(at)),
+            // The log may be truncated, and what was before is not known.
+            None => (number, newest.max(at)),
+        };
+        if number != expected {
+            return Err(self.named(Failure::Damaged(format!(
+                "audit entry {expected} is missing from table `audit`"
+            ))));
+        }
+        if newest != latest {
+            return Err(self.named(Failure::Damaged(format!(
+                "audit entry {number} says that {newest} is the latest time up to it, and that is {latest}"
+            ))));
+        }
+        self.audit = Some((number, newest));
         Ok(())
     }
 
@@ -161,8 +226,8 @@ impl Replay {
         Ok(true)
     }
 
-    /// After the last row: compares what is left with nothing, and where the log ends with what the account's row says.
-    pub(crate) fn finish(mut self, revision: i64, body: &[u8]) -> Result<(), Failure> {
+    /// After the last row: compares what is left with nothing, and where the logs end with what the account's row says.
+    pub(crate) fn finish(mut self, row: HeadRow<'_>, audit: AuditEnd) -> Result<(), Failure> {
         if let Some(((kind, number), _)) = self.records.pop_first() {
             let (kind, number) = (
                 decode_kind(kind)?,
@@ -174,19 +239,42 @@ impl Replay {
             return Err(self.damaged(Difference::Issued(decode_kind(kind)?)));
         }
         let AccountId(account) = self.account;
-        if self.revision != revision {
+        if self.revision != row.revision {
             return Err(self.damaged(Difference::Revision {
                 expected: Revision(self.revision.unsigned_abs()),
-                found: Revision(revision.unsigned_abs()),
+                found: Revision(row.revision.unsigned_abs()),
             }));
         }
-        let entity = Change::PutAccount(decode_account(account, body)?).encode();
+        let decoded = decode_account(account, row.body)?;
+        // An account without a change is of the time at which it was made.
+        let latest = self.latest.unwrap_or(decoded.created_at.as_millis());
+        self.check_column("latest", row.latest, latest)?;
+        if let (Some(found), Some(expected)) = (row.batch, self.batch) {
+            self.check_column("batch", found, expected)?;
+        }
+        // An audit log of which everything was deleted for its age tells nothing, unless there never was an entry.
+        let is_new = audit.0 == 0;
+        if let Some((number, newest)) = self.audit.or(is_new.then_some((0, 0))) {
+            self.check_column("audit_head", audit.0, number)?;
+            self.check_column("newest_audit", audit.1, newest)?;
+        }
+        let entity = Change::PutAccount(decoded).encode();
         match self.entity {
             Some(expected) if expected != entity => Err(Failure::Damaged(format!(
                 "the row of account {account} in table `account` has the account otherwise than the log makes it"
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Compares a column of the account's row with what its logs end with.
+    fn check_column(&self, column: &str, found: i64, expected: i64) -> Result<(), Failure> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(self.named(Failure::Damaged(format!(
+            "column `{column}` of its row in table `account` has {found}, and its logs end with {expected}"
+        ))))
     }
 
     fn decode(&self, (kind, number): (i64, i64), body: &[u8]) -> Result<Change, Failure> {

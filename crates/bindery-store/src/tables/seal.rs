@@ -2,26 +2,20 @@
 
 use std::fmt::Write as _;
 
-use std::collections::BTreeMap;
+use bindery_core::id::AccountId;
 
-use bindery_core::change::{Change, Entry};
-use bindery_core::credential::{Credential, Knowers};
-use bindery_core::id::{AccountId, Id as _, Kind, Revision, UserId};
-use bindery_core::role::AccountRole;
-
-use super::checksum::{of_account, of_base, of_cells, of_log, of_record};
-use super::read::{decode_entry, decode_record};
-use super::replay::Replay;
-use super::{Database, Failure, Value, number, secrets};
-use crate::copy::{self, ACCOUNT, BASE, Cell, LOG, RECORD, SECRET, Sums, TABLES, Table};
-use crate::record::number_of;
+use super::checksum::{of_account, of_base, of_cells};
+use super::known_to::NoteKnownTo;
+use super::replay::{HeadRow, Replay};
+use super::{Database, Failure, Value, check_touched, number, secrets};
+use crate::copy::{self, ACCOUNT, BASE, Cell, RECORD, SECRET, Sums, TABLES, Table};
 
 /// How many rows get their checksums in one statement.
 const ROWS_AT_ONCE: usize = 64;
 
 /// Gives every row its checksum, and every account and base the sum of its rows: for a store of format 5. It notes in records who gave
-/// each role and when, and who may know each password, as far as the log tells. A checksum would bless damage that is there already, so records are first compared with
-/// what the log makes of them: see [`Replay`].
+/// each role and when, and who may know each password, as far as the log tells. A checksum would bless damage that is there already, so
+/// records, and where each account stands, are first compared with what the log makes of them: see [`Replay`].
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     for account in accounts(database)? {
         fill_account(database, account)?;
@@ -31,13 +25,15 @@ pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
 
 fn fill_account(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
     let mut base = None;
-    let sql = "SELECT revision, body FROM base WHERE account = $1";
+    let sql = "SELECT revision, batch, newest_change, body FROM base WHERE account = $1";
     database.query(sql, &[account.into()], &mut |row| {
-        base = Some((row.integer(0)?, row.bytes(1)?.to_vec()));
+        let numbers = [row.integer(0)?, row.integer(1)?, row.integer(2)?];
+        base = Some((numbers, row.bytes(3)?.to_vec()));
         Ok(())
     })?;
-    let base = base.as_ref();
-    let base = base.map(|(revision, body)| (*revision, body.as_slice()));
+    let base = base
+        .as_ref()
+        .map(|(numbers, body)| head_row(*numbers, body));
     let mut replay = Replay::begin(account, base)?;
     let mut sums = Sums::default();
     for table in &TABLES {
@@ -46,16 +42,30 @@ fn fill_account(database: &mut dyn Database, account: AccountId) -> Result<(), F
         }
     }
     let mut end = None;
-    let sql = "SELECT revision, body FROM account WHERE id = $1";
+    let sql =
+        "SELECT revision, batch, latest, audit_head, newest_audit, body FROM account WHERE id = $1";
     database.query(sql, &[account.into()], &mut |row| {
-        end = Some((row.integer(0)?, row.bytes(1)?.to_vec()));
+        let numbers = [row.integer(0)?, row.integer(1)?, row.integer(2)?];
+        let audit = (row.integer(3)?, row.integer(4)?);
+        end = Some((numbers, audit, row.bytes(5)?.to_vec()));
         Ok(())
     })?;
-    let (revision, body) = end.ok_or(Failure::NoAccount(account))?;
-    replay.finish(revision, &body)?;
+    let (numbers, audit, body) = end.ok_or(Failure::NoAccount(account))?;
+    replay.finish(head_row(numbers, &body), audit)?;
     sums.add(SECRET, secrets::write_anew(database, account)?);
-    sums.add(RECORD, note_known_to(database, account)?);
+    let mut noting = NoteKnownTo::begin(account)?;
+    while noting.step(database)?.is_some() {}
+    sums.add(RECORD, noting.changed);
     seal(database, account, sums)
+}
+
+fn head_row([revision, batch, latest]: [i64; 3], body: &[u8]) -> HeadRow<'_> {
+    HeadRow {
+        revision,
+        batch: Some(batch),
+        latest,
+        body,
+    }
 }
 
 fn accounts(database: &mut dyn Database) -> Result<Vec<AccountId>, Failure> {
@@ -214,16 +224,6 @@ pub(crate) fn update(
     check_touched(table.name, rows, touched)
 }
 
-/// Refuses a table in which rows that a scan has found are not found by their keys.
-fn check_touched(table: &str, rows: usize, touched: usize) -> Result<(), Failure> {
-    if touched == rows {
-        return Ok(());
-    }
-    Err(Failure::Damaged(format!(
-        "of {rows} rows in table `{table}` only {touched} are found by their keys: rebuild its indexes, and try again"
-    )))
-}
-
 /// Sets columns that are numbers in so many rows of a table, and the last column of the table if the type of its bytes is given. The
 /// values are the account, then the key and the columns of each row.
 ///
@@ -260,147 +260,6 @@ fn statement(table: &Table, columns: &[&str], bytes: Option<&str>, rows: usize) 
         let _ = write!(sql, " AND {}.{key} = new.column{place}", table.name);
     }
     sql
-}
-
-/// Records in credentials of formats before 6 who may know them, as far as the log tells. That depends on earlier entries, so an entry
-/// that puts a credential is written anew with it, and so is the record that the last of them has put.
-///
-/// Returns what this changes in the sum of the checksums of the records.
-pub(crate) fn note_known_to(
-    database: &mut dyn Database,
-    account: AccountId,
-) -> Result<i64, Failure> {
-    let mut knowers = Knowers::default();
-    let mut admins = BTreeMap::new();
-    let mut current = BTreeMap::new();
-    let log = TABLES.iter().find(|table| table.code == LOG);
-    let log = log.ok_or_else(|| Failure::Damaged("there is no table of the log".to_owned()))?;
-    copy::each_page(database, account, log, &mut |database, rows| {
-        for row in rows {
-            let [Cell::Integer(revision), Cell::Bytes(body)] = &**row else {
-                continue;
-            };
-            let revision = Revision(revision.unsigned_abs());
-            let mut entry = decode_entry(revision, revision, body)?;
-            let is_admin = |user| {
-                if let Some(known) = admins.get(&user) {
-                    return Ok::<_, Failure>(*known);
-                }
-                let found = is_admin(database, account, user)?;
-                admins.insert(user, found);
-                Ok(found)
-            };
-            if knowers.note(&mut entry, is_admin)? {
-                write_entry(database, account, &entry)?;
-            }
-            for change in entry.changes {
-                if let Change::PutCredential(credential) = change {
-                    current.insert(credential.user, credential);
-                } else if let Change::DeleteCredential(user) = change {
-                    current.remove(&user);
-                }
-            }
-        }
-        Ok(())
-    })?;
-    let mut changed = 0;
-    for credential in current.into_values() {
-        changed ^= write_credential(database, account, credential)?;
-    }
-    Ok(changed)
-}
-
-/// Writes the record of a credential if it is another. Returns what this changes in the sum of the checksums.
-fn write_credential(
-    database: &mut dyn Database,
-    account: AccountId,
-    credential: Credential,
-) -> Result<i64, Failure> {
-    let user = credential.user.number();
-    let record = Change::PutCredential(credential);
-    let kind = number_of(Kind::Credential).map_or(-1, i64::from);
-    let key = (kind, i64::from(user));
-    let mut before = None;
-    database.query(
-        "SELECT body, checksum FROM record WHERE account = $1 AND kind = $2 AND number = $3",
-        &[account.into(), Value::Integer(key.0), Value::Integer(key.1)],
-        &mut |row| {
-            let found = decode_record(Kind::Credential, user, row.bytes(0)?)?;
-            before = Some((found, row.integer(1)?));
-            Ok(())
-        },
-    )?;
-    let (found, before) = before.ok_or_else(|| {
-        let what = format!(
-            "the credential of user {user} is missing in account {}",
-            account.0
-        );
-        Failure::Damaged(what)
-    })?;
-    if found == record {
-        return Ok(0);
-    }
-    let body = record.encode();
-    let checksum = of_record(account, key, record.natural_key().as_deref(), &body).stored();
-    let touched = database.execute(
-        "UPDATE record SET body = $1, checksum = $2 WHERE account = $3 AND kind = $4 AND number = $5",
-        &[
-            Value::Bytes(&body),
-            Value::Integer(checksum),
-            account.into(),
-            Value::Integer(key.0),
-            Value::Integer(key.1),
-        ],
-    )?;
-    check_touched("record", 1, touched)?;
-    Ok(before ^ checksum)
-}
-
-/// Whether a user is a person and account admin. No operation changes the account role of a user who can act, and a deleted one keeps it,
-/// so the current record tells what it was.
-fn is_admin(
-    database: &mut dyn Database,
-    account: AccountId,
-    user: UserId,
-) -> Result<bool, Failure> {
-    let kind = number_of(Kind::User).map_or(-1, i64::from);
-    let mut is_admin = false;
-    database.query(
-        "SELECT body FROM record WHERE account = $1 AND kind = $2 AND number = $3",
-        &[
-            account.into(),
-            Value::Integer(kind),
-            Value::Integer(user.number().into()),
-        ],
-        &mut |row| {
-            let record = decode_record(Kind::User, user.number(), row.bytes(0)?)?;
-            if let Change::PutUser(user) = record {
-                is_admin = user.is_human() && user.account_role == AccountRole::Admin;
-            }
-            Ok(())
-        },
-    )?;
-    Ok(is_admin)
-}
-
-fn write_entry(
-    database: &mut dyn Database,
-    account: AccountId,
-    entry: &Entry,
-) -> Result<(), Failure> {
-    let revision = i64::try_from(entry.revision.0).unwrap_or(i64::MAX);
-    let body = entry.encode();
-    let checksum = of_log(account, revision, &body);
-    let touched = database.execute(
-        "UPDATE log SET body = $1, checksum = $2 WHERE account = $3 AND revision = $4",
-        &[
-            Value::Bytes(&body),
-            Value::Integer(checksum.stored()),
-            account.into(),
-            Value::Integer(revision),
-        ],
-    )?;
-    check_touched("log", 1, touched)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use bindery_core::time_repair::{End, TimeRepair};
 
 use super::checksum::{self, of_cells};
 use super::read::{self, Head, changes_since, decode_account, decode_kind, decode_record};
-use super::{Database, Failure, Rows, Value, base, batch_of, bounded, seal};
+use super::{Database, Failure, Rows, Value, audit, base, batch_of, bounded, seal};
 use crate::copy::{self, AUDIT, BASE_RECORD, Cell, KEY_USE, RECORD, Table};
 use crate::{Batch, Cause};
 
@@ -112,7 +112,7 @@ struct Found {
     head: Head,
     state: State,
     /// Where the log begins.
-    base: State,
+    base: Revision,
     first_entry: Option<Revision>,
     /// The state before that; absent if the base is ahead already.
     before: Option<State>,
@@ -137,12 +137,7 @@ impl Rewriting<'_, '_> {
             newest,
             first_entry: found.first_entry,
             entries: 0,
-            entries_total: found
-                .head
-                .position
-                .revision
-                .0
-                .saturating_sub(found.base.revision().0),
+            entries_total: found.head.position.revision.0.saturating_sub(found.base.0),
             records: 0,
             base_records: 0,
             audit: 0,
@@ -230,7 +225,7 @@ impl Rewriting<'_, '_> {
         let last = found.head.position.revision;
         let first = found.first_entry.unwrap_or(last);
         let batch = self.order.as_ref().map_or(0, |order| order.batch.get());
-        let mut known = Revision(first.0.saturating_sub(1)).max(found.base.revision());
+        let mut known = Revision(first.0.saturating_sub(1)).max(found.base);
         while known < last {
             let entries = changes_since(self.database, self.account, known.into(), LOG_PAGE)?;
             let Some(newest) = entries.last() else { break };
@@ -349,16 +344,9 @@ impl Rewriting<'_, '_> {
         }
         let (account, table) = (self.account, table_of(AUDIT)?);
         let writes = self.order.is_some();
-        let mut first = None;
-        self.database.query(
-            "SELECT number FROM audit WHERE account = $1 AND newest > $2 ORDER BY newest, number LIMIT 1",
-            &[account.into(), Value::Integer(repaired.latest.as_millis())],
-            &mut |row| {
-                first = Some(row.integer(0)?);
-                Ok(())
-            },
-        )?;
-        let Some(first) = first else { return Ok(()) };
+        let (oldest, newest) = audit::check_ends(self.database, account)?;
+        let ahead = repaired.latest.just_after();
+        let first = audit::first_since(self.database, account, ahead, (oldest, newest))?;
         let (rows, order) = (&mut self.rows, &mut self.order);
         let after = vec![first.saturating_sub(1)];
         copy::each_checked_page(
@@ -396,7 +384,8 @@ impl Rewriting<'_, '_> {
                 }
                 Ok(())
             },
-        )
+        )?;
+        audit::check_found(account, repaired.audit, (first, newest))
     }
 
     /// The last uses of keys that are ahead.
@@ -539,7 +528,8 @@ fn find(
     let is_base_ahead = base.latest() > latest || has_base_ahead(database, account, latest)?;
     let mut before = (!is_base_ahead).then(|| base.clone());
     let mut first_entry = None;
-    let mut made = base.clone();
+    let base_revision = base.revision();
+    let mut made = base;
     while made.revision() < head.position.revision {
         let entries = changes_since(database, account, made.position(), LOG_PAGE)?;
         if entries.is_empty() {
@@ -564,7 +554,7 @@ fn find(
     Ok(Found {
         head,
         state,
-        base,
+        base: base_revision,
         first_entry,
         before,
     })

@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use bindery_core::change::{Change, Entry};
 use bindery_core::credential::{Credential, KnownTo, PasswordHash};
@@ -16,14 +17,19 @@ use bindery_core::role::AccountRole;
 use bindery_core::text::{Email, Name};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, Standing, User};
-use bindery_store::Store;
 use bindery_store::copy::{Backup, BackupError, Import, Part, Snapshot};
 use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
+use bindery_store::{Store, StoreError};
 use minicbor::Encode;
+use rusqlite::Connection;
 
 use crate::copy::everything;
 use crate::postgres::Database;
+
+use self::version_1::backup_of;
+
+mod version_1;
 
 /// The entries of its first account; the second has the first ten of them, with other keys.
 const ENTRIES: &str = include_str!("../../../bindery-core/tests/golden/format-5.hex");
@@ -150,8 +156,9 @@ struct EntryOfFormat5 {
 const INVITED: UserId = UserId::new(4);
 const INVITER: UserId = UserId::new(2);
 
-/// Puts two more entries into the fixture: grace, a member, invites somebody with a temporary password, and it is used.
-fn invite_with_temporary_password(blob: impl Fn(&[u8]) -> String) -> String {
+/// Puts more entries into the fixture: grace, a member, invites somebody with a temporary password, and it is used; between that, so many
+/// entries change nothing of it.
+fn invite_with_temporary_password(between: u64, blob: impl Fn(&[u8]) -> String) -> String {
     let at = Timestamp::from_millis(1_700_000_000_020);
     let user = |standing| {
         Change::PutUser(User {
@@ -190,8 +197,7 @@ fn invite_with_temporary_password(blob: impl Fn(&[u8]) -> String) -> String {
             credential("chosen"),
         ),
     ];
-    let mut sql = String::new();
-    for (revision, (operation, by, user, credential)) in (20..).zip(steps) {
+    let entry = |revision, operation, by, changes| {
         let entry = EntryOfFormat5 {
             revision: Revision(revision),
             at,
@@ -199,10 +205,23 @@ fn invite_with_temporary_password(blob: impl Fn(&[u8]) -> String) -> String {
             key: None,
             operation,
             batch: revision,
-            changes: vec![user.clone(), credential.clone()],
+            changes,
         };
+        blob(&minicbor::to_vec(&entry).unwrap())
+    };
+    let mut sql = String::new();
+    for revision in 21..21 + between {
+        let changes = vec![user(Standing::Invited { until })];
+        let entry = entry(revision, "update_user", INVITER, changes);
+        let _ = write!(
+            sql,
+            "INSERT INTO log (account, revision, body) VALUES (1, {revision}, {entry});"
+        );
+    }
+    for (revision, (operation, by, user, credential)) in [20, 21 + between].into_iter().zip(steps) {
+        let changes = vec![user.clone(), credential.clone()];
+        let entry = entry(revision, operation, by, changes);
         let (user, credential) = (blob(&user.encode()), blob(&credential.encode()));
-        let entry = blob(&minicbor::to_vec(&entry).unwrap());
         let _ = write!(
             sql,
             "DELETE FROM record WHERE account = 1 AND number = 4 AND kind IN (0, 14);
@@ -234,24 +253,56 @@ fn assert_known(store: &dyn Store, snapshot: Snapshot) {
     assert_clean(snapshot);
 }
 
+/// More entries than are read at once.
+const MANY_ENTRIES: u64 = 1_100;
+
 #[test]
 fn on_the_way_to_format_6_the_log_tells_who_may_know_a_password() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("bindery.db");
-    fs::write(&path, SQLITE).unwrap();
-    let file = rusqlite::Connection::open(&path).unwrap();
-    let sql = invite_with_temporary_password(|bytes| format!("x'{}'", hex(bytes)));
-    file.execute_batch(&sql).unwrap();
-    drop(file);
-    let store = SqliteStore::open(directory.path()).unwrap();
-    assert_known(&store, SqliteStore::snapshot(directory.path()).unwrap());
+    for between in [0, MANY_ENTRIES] {
+        let directory = tempfile::tempdir().unwrap();
+        drop(file_with_temporary_password(directory.path(), between));
+        let store = SqliteStore::open(directory.path()).unwrap();
+        assert_known(&store, SqliteStore::snapshot(directory.path()).unwrap());
 
-    let database = Database::new();
-    database.run(POSTGRES);
-    let sql = invite_with_temporary_password(|bytes| format!("'\\x{}'::bytea", hex(bytes)));
-    database.run(&sql);
-    let store = PostgresStore::open(&database.url).unwrap();
-    assert_known(&store, PostgresStore::snapshot(&database.url).unwrap());
+        let database = Database::new();
+        database.run(POSTGRES);
+        let blob = |bytes: &[u8]| format!("'\\x{}'::bytea", hex(bytes));
+        database.run(&invite_with_temporary_password(between, blob));
+        let store = PostgresStore::open(&database.url).unwrap();
+        assert_known(&store, PostgresStore::snapshot(&database.url).unwrap());
+    }
+}
+
+#[test]
+fn the_log_of_a_backup_of_version_1_tells_who_may_know_a_password() {
+    for between in [0, MANY_ENTRIES] {
+        let files = tempfile::tempdir().unwrap();
+        let backup = backup_of(&file_with_temporary_password(files.path(), between));
+        let directory = tempfile::tempdir().unwrap();
+        restore(&backup, || SqliteStore::import(directory.path()).unwrap()).unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        assert_known(&store, SqliteStore::snapshot(directory.path()).unwrap());
+
+        let database = Database::new();
+        restore(&backup, || PostgresStore::import(&database.url).unwrap()).unwrap();
+        let store = PostgresStore::open(&database.url).unwrap();
+        assert_known(&store, PostgresStore::snapshot(&database.url).unwrap());
+    }
+}
+
+fn file_with_temporary_password(directory: &Path, between: u64) -> Connection {
+    let file = file_of_format_5(directory);
+    let blob = |bytes: &[u8]| format!("x'{}'", hex(bytes));
+    let sql = invite_with_temporary_password(between, blob);
+    file.execute_batch(&format!("BEGIN; {sql} COMMIT;"))
+        .unwrap();
+    file
+}
+
+fn file_of_format_5(directory: &Path) -> Connection {
+    let path = directory.join("bindery.db");
+    fs::write(&path, SQLITE).unwrap();
+    Connection::open(path).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -270,17 +321,44 @@ fn restore(bytes: &[u8], begin: impl FnOnce() -> Import) -> Result<(), BackupErr
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("backup");
     fs::write(&file, bytes).unwrap();
-    let read = |take: &mut dyn FnMut(&Part)| {
-        Backup::open(&file)?.each(&mut |part, _| {
-            take(part);
-            Ok::<_, BackupError>(())
-        })
+    let read = |take: &mut dyn FnMut(&Part) -> Result<(), StoreError>| {
+        Backup::open(&file)?.each(&mut |part, _| Ok::<_, BackupError>(take(part)?))
     };
-    read(&mut |_| ())?;
+    read(&mut |_| Ok(()))?;
     let mut import = begin();
-    read(&mut |part| import.take(part).unwrap())?;
-    import.finish().unwrap();
-    Ok(())
+    read(&mut |part| import.take(part))?;
+    Ok(import.finish()?)
+}
+
+#[test]
+fn the_backups_that_these_tests_make_are_those_of_version_1() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(backup_of(&file_of_format_5(directory.path())) == BACKUP);
+}
+
+#[test]
+fn damage_that_a_backup_of_version_1_has_copied_makes_no_store() {
+    for (sql, expected) in DAMAGE {
+        // Which batch made a revision is no part of a backup.
+        if sql.contains("batch") {
+            continue;
+        }
+        let files = tempfile::tempdir().unwrap();
+        let file = file_of_format_5(files.path());
+        assert_eq!(file.execute(sql, []).unwrap(), 1, "{sql}");
+        let backup = backup_of(&file);
+        let directory = tempfile::tempdir().unwrap();
+        let refused = restore(&backup, || SqliteStore::import(directory.path()).unwrap());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(expected), "{sql}: {refused}");
+        assert!(SqliteStore::open(directory.path()).is_err(), "{sql}");
+
+        let database = Database::new();
+        let refused = restore(&backup, || PostgresStore::import(&database.url).unwrap());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(expected), "{sql}: {refused}");
+        assert!(PostgresStore::open(&database.url).is_err(), "{sql}");
+    }
 }
 
 #[test]
@@ -332,7 +410,7 @@ fn a_server_of_format_5_can_not_write_into_format_6() {
 }
 
 /// Damage that a store of format 5 has already, and what says so.
-const DAMAGE: [(&str, &str); 8] = [
+const DAMAGE: [(&str, &str); 16] = [
     (
         "DELETE FROM record WHERE account = 1 AND kind = 1 AND number = 64",
         "account 1: the log makes role 64, and the records don't have it",
@@ -365,6 +443,38 @@ const DAMAGE: [(&str, &str); 8] = [
     (
         "UPDATE account SET body = (SELECT body FROM account AS other WHERE other.id = 1) WHERE id = 2",
         "account 2 holds something else",
+    ),
+    (
+        "UPDATE account SET latest = latest - 1 WHERE id = 1",
+        "account 1: column `latest` of its row in table `account` has",
+    ),
+    (
+        "UPDATE account SET batch = batch + 1 WHERE id = 2",
+        "account 2: column `batch` of its row in table `account` has",
+    ),
+    (
+        "UPDATE base SET latest_change = latest_change + 1000000 WHERE account = 1",
+        "account 1: revision 10 is of 1700000000010, and what is before it of",
+    ),
+    (
+        "UPDATE account SET audit_head = audit_head - 1 WHERE id = 1",
+        "account 1: column `audit_head` of its row in table `account` has 18, and its logs end with 19",
+    ),
+    (
+        "DELETE FROM audit WHERE account = 1 AND number = 19",
+        "account 1: column `audit_head` of its row in table `account` has 19, and its logs end with 18",
+    ),
+    (
+        "DELETE FROM audit WHERE account = 1 AND number = 9",
+        "account 1: audit entry 9 is missing from table `audit`",
+    ),
+    (
+        "UPDATE account SET latest_audit = latest_audit + 1 WHERE id = 1",
+        "account 1: column `newest_audit` of its row in table `account` has",
+    ),
+    (
+        "UPDATE audit SET latest = latest - 1 WHERE account = 1 AND number = 9",
+        "account 1: audit entry 9 says that",
     ),
 ];
 

@@ -558,4 +558,8 @@ fn a_host_that_is_not_there_is_passed_over() {
         matches!(refused, OpenError::Store(StoreError::Unavailable(_))),
         "{refused:?}"
     );
+    // What only looks does not need one: a copy, and the clock.
+    PostgresStore::snapshot(&read_only).unwrap();
+    let of_standby = PostgresStore::clock(&read_only).unwrap();
+    assert!(of_standby <= store.database_time().unwrap().unwrap());
 }

@@ -193,6 +193,13 @@ fn after_a_repair_of_its_time_an_account_is_served_as_before_the_clock_ran_ahead
         // Looking is possible beside a server; a directory is repaired without one.
         let planned = scene.dry_run();
         assert!(planned.contains("dry run: nothing is changed"), "{planned}");
+        if !scene.is_directory() {
+            // As on a standby.
+            let url = format!("{}?options=-cdefault_transaction_read_only%3Don", scene.url);
+            let store = ["--account", "1", "--store", &url, "--dry-run"];
+            let planned = succeeds(&[&["account", "repair-time"][..], &store].concat());
+            assert!(planned.contains("dry run: nothing is changed"), "{planned}");
+        }
         if scene.is_directory() {
             let refused = fails(&scene.repair());
             assert!(

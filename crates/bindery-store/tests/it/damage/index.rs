@@ -3,8 +3,13 @@
 //!
 //! Made by having the database change rows as if there were no such index, which both can be talked into by their catalogs.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 
+use bindery_core::time::Timestamp;
+use bindery_store::postgres::PostgresStore;
+use bindery_store::sqlite::SqliteStore;
+use bindery_store::{RepairedTime, TimeRepairOrder};
 use rusqlite::Connection;
 
 use super::postgres::{connect, delete, insert, snapshot};
@@ -257,6 +262,100 @@ fn every_index_of_a_database_is_compared_and_amcheck_is_used_where_it_is() {
     if client.batch_execute("CREATE EXTENSION amcheck").is_ok() {
         assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
     }
+}
+
+#[test]
+fn an_index_that_an_administrator_has_added_is_not_called_damaged() {
+    let database = Database::new();
+    furnish(&database.open());
+    let mut client = connect(&database.url);
+    client
+        .batch_execute(
+            "CREATE INDEX added ON audit (account, operation, number); CREATE INDEX added_too ON record (kind, body);
+            UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('added'::regclass, 'added_too'::regclass)",
+        )
+        .unwrap();
+    assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
+    // One like ours, which the database may read in its place.
+    client
+        .batch_execute("CREATE INDEX added_like_ours ON audit (account, user_number, number)")
+        .unwrap();
+    for line in verified(snapshot(&database.url)) {
+        let expected = "index `audit_by_user` of table `audit` can't be compared";
+        assert!(line.contains(expected), "{line}");
+        assert!(!line.contains("REINDEX"), "{line}");
+    }
+    if client.batch_execute("CREATE EXTENSION amcheck").is_ok() {
+        assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
+    }
+}
+
+/// Takes these entries out of the index by time of the audit log.
+const OUT_OF_THE_INDEX: [&str; 3] = [
+    "CREATE TABLE kept AS SELECT * FROM audit WHERE account = 1 AND number IN (11, 12, 13);
+    DELETE FROM audit WHERE account = 1 AND number IN (11, 12, 13);",
+    "INSERT INTO audit SELECT * FROM kept",
+    "DROP TABLE kept",
+];
+
+/// The time that it is set back to is that of entry 10.
+fn repair_is_refused(
+    snapshot: Result<Snapshot, StoreError>,
+    repair: impl FnOnce(TimeRepairOrder<'_>) -> Result<RepairedTime, StoreError>,
+) {
+    let latest = Timestamp::from_millis(1_700_000_000_010);
+    let order = TimeRepairOrder {
+        latest,
+        batch: NonZeroU64::MIN,
+        written: &mut |_| Ok(()),
+    };
+    let planned = snapshot.unwrap().plan_time_repair(AccountId(1), latest);
+    for refused in [planned, repair(order)] {
+        let refused = refused.unwrap_err().to_string();
+        // The database may look for a single entry by the damaged index as well.
+        let is_named = [
+            "an index of table `audit` leads to other entries of account 1",
+            "audit entry 13 of account 1 is missing",
+        ];
+        let is_named = is_named.iter().any(|expected| refused.contains(expected));
+        assert!(is_named, "{refused}");
+    }
+}
+
+#[test]
+fn a_time_is_not_repaired_by_an_index_that_lacks_audit_entries() {
+    let database = Database::new();
+    furnish(&database.open());
+    let mut client = connect(&database.url);
+    let [first, second, third] = OUT_OF_THE_INDEX;
+    client.batch_execute(first).unwrap();
+    without(&mut client, &["audit_by_time"], &[second.to_owned()]);
+    client.batch_execute(third).unwrap();
+    let url = format!(
+        "{}?options=-cenable_seqscan%3Doff%20-cenable_bitmapscan%3Doff",
+        database.url
+    );
+    let store = PostgresStore::open(&url).unwrap();
+    repair_is_refused(snapshot(&url), |order| {
+        store.repair_time(AccountId(1), order)
+    });
+
+    let directory = tempfile::tempdir().unwrap();
+    furnish(&SqliteStore::open(directory.path()).unwrap());
+    let path = directory.path().join(FILE);
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(first)
+        .unwrap();
+    let audit = Table::new("audit", Vec::new(), Vec::new());
+    without_indexes(&path, &audit, Some("audit_by_time"), |file| {
+        file.execute_batch(second).unwrap();
+        file.execute_batch(third).unwrap();
+    });
+    let store = SqliteStore::open(directory.path()).unwrap();
+    repair_is_refused(SqliteStore::snapshot(directory.path()), |order| {
+        store.repair_time(AccountId(1), order)
+    });
 }
 
 /// Has SQLite change rows of a table as if some of its indexes weren't there: those with these names, or all of them.
