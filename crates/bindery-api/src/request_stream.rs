@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Method;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::connection_table::Connection;
@@ -20,9 +20,9 @@ use crate::memory_budget::{MemoryBudget, Owner, Reserved};
 const UNCOUNTED_BYTES: usize = 4 * 1024;
 /// How many bytes of a head that isn't whole are read at once.
 const READ_BYTES: usize = 4 * 1024;
-/// How many bytes hyper gets at once of a connection on which no request was authenticated. Its buffer has 8 KiB; this keeps the
-/// second half untouched, so that the system gives it no memory.
-const UNPROVEN_BYTES: usize = 2 * 1024;
+/// How many bytes of a body or of a next head hyper reads at once while no request on the connection was authenticated. Its buffer has
+/// 8 KiB, of which a head may have used some; pages that are never written need no memory.
+const UNPROVEN_BYTES: u64 = 2 * 1024;
 /// hyper copies a head: so many times its size are reserved.
 const COPIES: usize = 2;
 /// After a larger head, its connection ends: what its buffers have grown to goes with it.
@@ -140,20 +140,9 @@ impl<S> RequestStream<S> {
         is_last
     }
 
-    /// How many bytes hyper gets at once.
-    fn room(&self, out: &ReadBuf<'_>) -> usize {
-        let is_proven = self.connection.owner().is_some();
-        let max = if is_proven {
-            usize::MAX
-        } else {
-            UNPROVEN_BYTES
-        };
-        out.remaining().min(max)
-    }
-
     /// Passes on what is good of what waits here.
     fn pass(&mut self, out: &mut ReadBuf<'_>) {
-        let count = self.good.min(self.room(out));
+        let count = self.good.min(out.remaining());
         out.put_slice(&self.waiting[..count]);
         self.good -= count;
         if count == self.waiting.len() {
@@ -199,15 +188,13 @@ impl<S: AsyncRead + Unpin> RequestStream<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<bool>> {
         let before = out.filled().len();
-        let room = self.room(out);
-        if room < out.remaining() {
-            let mut part = ReadBuf::new(out.initialize_unfilled_to(room));
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
-            let count = part.filled().len();
-            out.advance(count);
+        let max = if self.connection.owner().is_some() {
+            u64::MAX
         } else {
-            ready!(Pin::new(&mut self.stream).poll_read(context, out))?;
-        }
+            UNPROVEN_BYTES
+        };
+        let mut stream = (&mut self.stream).take(max);
+        ready!(Pin::new(&mut stream).poll_read(context, out))?;
         let bytes = &out.filled()[before..];
         if bytes.is_empty() {
             self.end = End::Eof;

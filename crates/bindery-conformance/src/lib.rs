@@ -126,7 +126,8 @@ pub fn furnish(store: &dyn Store) {
     appended.expect("nothing is wrong");
 }
 
-/// [`furnish`], for a SQLite store in this empty directory.
+/// [`furnish`], for a SQLite store in this empty directory. Unit tests of `bindery-store` need this one: their `Store` is of another
+/// build of the crate.
 ///
 /// # Panics
 ///

@@ -141,6 +141,7 @@ impl Account {
             first: None,
             heard: Vec::new(),
             mode: Mode::default(),
+            lost: None,
         };
         let account = Self {
             id,

@@ -1,13 +1,15 @@
-//! The writer of one account, turn by turn: it takes the commands that wait, has the store append them as one batch, finds out what
-//! became of a commit whose answer was lost, publishes the new state, and answers.
+//! The loop of an account's writer. One turn takes the queued commands, lets the store append them as one batch, publishes the
+//! result, and responds. If the response to a commit is lost, it reads the log to find the outcome.
 //!
-//! A turn waits for nothing but the store. A thread can take one turn after another, and a simulation can do anything between two.
+//! A turn waits for the store only. So a thread can run turns one after the other, and a simulation can act between two turns.
 //!
-//! `commit` sends a batch to the store, `outcome` reads the log to find out what is committed, `finish` publishes and answers.
+//! `commit` sends a batch to the store, `outcome` finds the outcome of a lost commit, `reload` reads what others have appended, and
+//! `finish` publishes and responds.
 
 mod commit;
 mod finish;
 mod outcome;
+mod reload;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,7 +27,7 @@ use bindery_store::Store;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use self::outcome::Unanswered;
+use self::outcome::LostCommit;
 use crate::account::{Errand, Published};
 use crate::clock::ClockGuard;
 use crate::directory::Directory;
@@ -48,7 +50,7 @@ pub struct Desk {
     pub(crate) guard: Arc<ClockGuard>,
     pub(crate) random: Random,
     pub(crate) directory: Directory,
-    /// Secrets of keys in entries that were read or made since the last publication.
+    /// Secrets of keys that were read or made since the last publish.
     pub(crate) heard: Vec<SecretHash>,
     pub(crate) published: Arc<Published>,
     pub(crate) notes: Arc<Notes>,
@@ -59,28 +61,29 @@ pub struct Desk {
     pub(crate) writer: Writer,
     pub(crate) meters: Arc<Meters>,
     pub(crate) waiting: mpsc::Receiver<Errand>,
-    /// What the thread waited for. It comes before the rest of `waiting`.
+    /// A message that was waited for; it goes before the ones in `waiting`.
     pub(crate) first: Option<Errand>,
     pub(crate) mode: Mode,
+    /// The commit whose outcome is unknown, if there is one. Nothing else goes on until it is known.
+    pub(crate) lost: Option<LostCommit>,
 }
 
 /// What the next turn does.
 #[derive(Default)]
 pub(crate) enum Mode {
-    /// Commits the commands that wait.
+    /// Commits the queued commands.
     #[default]
     Queue,
     /// Commits the commands of a refused batch one by one.
     Separate(Separated),
-    /// Reads the log until it is known what became of a commit, then goes on as before.
-    Resolve { lost: Unanswered, then: Box<Self> },
-    /// Ends. The account is released, and its last audit entries have had their attempt.
+    /// Ends. The account is closed, and the last audit entries and uses get one attempt.
     Close,
 }
 
 /// A batch that contradicts the store. Its commands get a batch each, so that only the one to blame is refused.
 pub(crate) struct Separated {
-    /// Whether pending audit entries get a batch of their own first: they may be to blame as well.
+    /// Whether pending audit entries and uses of keys get a batch of their own first: they may be the contradiction, and must not make
+    /// commands fail.
     are_notes_first: bool,
     commands: VecDeque<Box<dyn Submission>>,
 }
@@ -89,10 +92,20 @@ pub(crate) struct Separated {
 #[derive(Default)]
 struct Attempt {
     commands: Vec<Box<dyn Submission>>,
-    /// Pending audit entries in the same batch.
+    /// Pending audit entries and uses of keys in the same batch.
     notes: Taken,
     /// Whether this is one command of a refused batch.
     is_single: bool,
+}
+
+/// What was in the queue.
+#[derive(Default)]
+struct Gathered {
+    commands: Vec<Box<dyn Submission>>,
+    /// Whether others have appended something.
+    is_called: bool,
+    /// Whether nothing can queue any more.
+    is_closed: bool,
 }
 
 /// The result of a turn.
@@ -102,9 +115,10 @@ pub enum Turn {
     Idle,
     /// Something was done, and more may wait.
     Done,
-    /// The answer of a commit was lost and the log can't be read yet. Nothing is decided or answered until it can: try again later.
+    /// The response to a commit was lost, and the log can't be read. Until it can, nothing is decided and no response is sent. Try again
+    /// later.
     Later,
-    /// The account is released and nothing is left to write.
+    /// The account is closed, and nothing is left to write.
     Over,
 }
 
@@ -119,14 +133,14 @@ impl fmt::Debug for Desk {
 
 /// Who runs the turns of the desks.
 pub(crate) enum Hands {
-    /// A thread for each.
+    /// One thread for each desk.
     Threads,
-    /// The caller, who is given each desk.
+    /// The function that takes each desk.
     Given(Box<dyn Fn(Desk) + Send + Sync>),
 }
 
 impl Hands {
-    /// Has turns taken at the desk. If a thread takes them, the node waits for it in the end.
+    /// Hands the desk over. If it gets a thread, the caller must join it in the end.
     pub(crate) fn employ(&self, desk: Desk) -> io::Result<Option<JoinHandle<()>>> {
         match self {
             Self::Threads => desk.work_on_thread().map(Some),
@@ -150,7 +164,7 @@ impl Attempt {
 }
 
 impl Desk {
-    /// The account of this writer.
+    /// The account of this desk.
     pub fn account(&self) -> AccountId {
         self.id
     }
@@ -160,7 +174,7 @@ impl Desk {
         std::thread::Builder::new()
             .name(format!("writer-{number}"))
             .spawn(move || {
-                // Its batch may be committed or not, and no caller may get a guess: a new process reads the log.
+                // The batch may be committed or not, and no client may get a guess: a new process reads the log.
                 if std::panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
                     tracing::error!("the writer of an account has panicked; the process ends");
                     std::process::abort();
@@ -180,41 +194,42 @@ impl Desk {
         }
     }
 
-    /// Does the next thing: one batch at most.
+    /// Runs the next step: at most one batch.
     pub fn turn(&mut self) -> Turn {
-        match std::mem::take(&mut self.mode) {
-            Mode::Resolve { lost, then } => {
-                self.mode = *then;
-                self.resolve(lost)
-            }
-            Mode::Separate(mut separated) => {
-                let attempt = if separated.are_notes_first {
-                    separated.are_notes_first = false;
+        if let Some(lost) = self.lost.take() {
+            return self.resolve(lost);
+        }
+        match &mut self.mode {
+            Mode::Queue => self.take_queued(),
+            Mode::Separate(separated) => {
+                let attempt = if std::mem::take(&mut separated.are_notes_first) {
                     Attempt::default()
                 } else if let Some(command) = separated.commands.pop_front() {
                     Attempt::of_one(command)
                 } else {
+                    self.mode = Mode::Queue;
                     return self.take_queued();
                 };
-                self.mode = Mode::Separate(separated);
                 self.commit(attempt)
             }
-            Mode::Queue => self.take_queued(),
             Mode::Close => self.close(),
         }
     }
 
-    /// Commits the commands that wait, or catches up with other nodes if they have appended something.
+    /// Commits the queued commands, or reads what others have appended.
     fn take_queued(&mut self) -> Turn {
-        let (commands, is_called, is_over) = self.gather();
+        let Gathered {
+            commands,
+            is_called,
+            is_closed,
+        } = self.gather();
         if !commands.is_empty() {
             // An append also catches up, if it gets that far.
             let turn = self.commit(Attempt {
                 commands,
                 ..Attempt::default()
             });
-            let is_resolving = matches!(self.mode, Mode::Resolve { .. });
-            if is_called && !is_resolving && !self.takes_writes.load(Ordering::Relaxed) {
+            if is_called && self.lost.is_none() && !self.takes_writes.load(Ordering::Relaxed) {
                 self.catch_up();
             }
             return turn;
@@ -223,12 +238,12 @@ impl Desk {
             self.catch_up();
             return Turn::Done;
         }
-        if !is_over {
+        if !is_closed {
             return Turn::Idle;
         }
         self.mode = Mode::Close;
         if self.notes.is_waiting() {
-            // One attempt: a process that ends must not wait for a store that may never come back.
+            // One attempt: a process that stops must not wait for a store that may never come back.
             return self.commit(Attempt::default());
         }
         self.close()
@@ -246,28 +261,29 @@ impl Desk {
         Turn::Over
     }
 
-    /// Takes the commands that queued while the last commit ran. Returns them, whether others have appended something, and whether
-    /// the queue is closed.
-    fn gather(&mut self) -> (Vec<Box<dyn Submission>>, bool, bool) {
-        let mut commands = Vec::new();
-        let mut is_called = false;
-        while commands.len() < BATCH_MAX {
+    /// Takes what queued while the last commit ran, as much as one batch takes.
+    fn gather(&mut self) -> Gathered {
+        let mut gathered = Gathered::default();
+        while gathered.commands.len() < BATCH_MAX {
             let errand = match self
                 .first
                 .take()
                 .map_or_else(|| self.waiting.try_recv(), Ok)
             {
                 Ok(errand) => errand,
-                Err(end) => return (commands, is_called, end == TryRecvError::Disconnected),
+                Err(end) => {
+                    gathered.is_closed = end == TryRecvError::Disconnected;
+                    break;
+                }
             };
             match errand {
-                Errand::Commit(submission) => commands.push(submission),
+                Errand::Commit(submission) => gathered.commands.push(submission),
                 Errand::CatchUp => {
                     self.is_called.store(false, Ordering::Release);
-                    is_called = true;
+                    gathered.is_called = true;
                 }
             }
         }
-        (commands, is_called, false)
+        gathered
     }
 }

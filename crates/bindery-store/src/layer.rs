@@ -14,7 +14,7 @@ use bindery_core::time::Timestamp;
 
 use crate::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
-/// A store in front of another. Implement [`Layer::below`], and only those methods of [`Store`] that differ: the others pass the call
+/// A store in front of another, for tests. Implement [`Layer::below`], and only those methods of [`Store`] that differ: the others pass the call
 /// on. A type with this trait is a [`Store`].
 ///
 /// Import `Layer` only where it is implemented: elsewhere a call of `load` would name two traits.
@@ -24,32 +24,32 @@ pub trait Layer: Send + Sync + 'static {
     fn below(&self) -> &dyn Store;
 
     /// Runs before each call that is passed on. With an error, the call fails and is not passed on; calls that can't fail are.
-    fn before(&self) -> Result<(), StoreError> {
+    fn check_reachable(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().accounts()
     }
 
     fn damaged_accounts(&self) -> Result<Vec<StoreError>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().damaged_accounts()
     }
 
     fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().heads()
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().create_account(account)
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().load(account)
     }
 
@@ -59,7 +59,7 @@ pub trait Layer: Send + Sync + 'static {
         known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
-        self.before()
+        self.check_reachable()
             .map_err(|error| AppendError::Unavailable(error.into()))?;
         self.below().append(account, known, decide)
     }
@@ -70,12 +70,12 @@ pub trait Layer: Send + Sync + 'static {
         known: LogPosition,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().changes_since(account, known, limit)
     }
 
     fn base(&self, account: AccountId) -> Result<State, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().base(account)
     }
 
@@ -86,7 +86,7 @@ pub trait Layer: Send + Sync + 'static {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().forget_log(account, until, before, limit)
     }
 
@@ -95,7 +95,7 @@ pub trait Layer: Send + Sync + 'static {
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().audit(account, query)
     }
 
@@ -105,17 +105,17 @@ pub trait Layer: Send + Sync + 'static {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().forget_audit(account, before, limit)
     }
 
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().key_uses(account)
     }
 
     fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().owners(secrets)
     }
 
@@ -125,17 +125,17 @@ pub trait Layer: Send + Sync + 'static {
         account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().credentials(email, account, limit)
     }
 
     fn check_place(&self) -> Result<(), StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().check_place()
     }
 
     fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.before()?;
+        self.check_reachable()?;
         self.below().database_time()
     }
 
@@ -144,6 +144,8 @@ pub trait Layer: Send + Sync + 'static {
     }
 }
 
+// A method with a default of its own must be passed on too.
+#[deny(clippy::missing_trait_methods)]
 impl<T: Layer> Store for T {
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         Layer::accounts(self)

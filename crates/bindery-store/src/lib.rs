@@ -25,6 +25,7 @@ mod record;
 pub mod sqlite;
 mod tables;
 
+#[doc(hidden)]
 pub use layer::Layer;
 pub use tables::schema::FORMAT;
 pub use tables::time_repair::{RepairedTime, TimeRepairOrder};

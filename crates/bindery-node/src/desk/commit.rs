@@ -5,30 +5,31 @@ use std::time::Instant;
 use bindery_core::id::Revision;
 use bindery_store::{AppendError, Batch};
 
-use super::outcome::{Gap, Unanswered};
-use super::{Attempt, Desk, Mode, Turn};
+use super::outcome::LostCommit;
+use super::reload::Gap;
+use super::{Attempt, Desk, Turn};
 use crate::account::ExecuteError;
 use crate::clock::ClockAhead;
 use crate::directory::note_secrets;
 use crate::meters::StoreCall;
 
 impl Desk {
-    /// Commits the commands of an attempt, with pending audit entries, as one batch.
+    /// Commits the commands of an attempt, with pending audit entries and uses of keys, as one batch.
     pub(super) fn commit(&mut self, mut attempt: Attempt) -> Turn {
         let batch = match self.random.batch() {
             Ok(batch) => batch,
             Err(error) => {
                 tracing::error!(%error, account = self.id.0, "the system returned no random numbers");
-                return self.answer(attempt, Err(ExecuteError::Unavailable));
+                return self.respond_or_separate(attempt, Err(ExecuteError::Unavailable));
             }
         };
-        // A single command shows whether it is to blame, so no audit entry may be to blame instead.
+        // A single command is tested alone: the pending entries must not make it fail.
         if !attempt.is_single {
             attempt.notes = self.notes.take();
         }
         let began = Instant::now();
         let appended = match self.append(batch, &mut attempt) {
-            // Nothing was decided yet: once more, on the state as it is now. But not if numbers in the waiting commands are issued again.
+            // Nothing was decided yet, so decide again on the new state. Not after a rollback: ids of the callers may belong to others now.
             Err(error) if self.bridge(Gap::in_append(&error)) => match error {
                 AppendError::Forgotten { .. } => self.append(batch, &mut attempt),
                 error => {
@@ -48,10 +49,7 @@ impl Desk {
                 tracing::error!(%cause, account = self.id.0, "the response to a commit was lost; reading the log");
                 self.writer.abandon();
                 self.meters.lost.count();
-                self.mode = Mode::Resolve {
-                    lost: Unanswered::new(batch, attempt),
-                    then: Box::new(std::mem::take(&mut self.mode)),
-                };
+                self.lost = Some(LostCommit::new(batch, attempt));
                 return Turn::Done;
             }
             Err(
@@ -77,7 +75,7 @@ impl Desk {
             Ok(appended) => return appended,
             Err(ahead) => ahead,
         };
-        // A machine that was paused may have a right clock again: the database knows.
+        // If the machine was paused and its clock is right again, the database's clock shows it.
         if self.guard.ask(&*self.store) {
             match self.append_unless_ahead(batch, attempt) {
                 Ok(appended) => return appended,

@@ -1,4 +1,4 @@
-//! Publishes what is committed, and answers.
+//! Publishes what is committed, and responds.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,7 +7,7 @@ use super::{Attempt, Desk, Mode, Separated, Turn};
 use crate::account::ExecuteError;
 
 impl Desk {
-    /// Ends an attempt whose outcome is known: readers see the new state, and then the callers get their answers.
+    /// The outcome of an attempt is known: publishes it, then responds.
     pub(super) fn finish(
         &mut self,
         mut attempt: Attempt,
@@ -25,11 +25,15 @@ impl Desk {
             self.notes.put_back(notes);
         }
         self.publish();
-        self.answer(attempt, committed)
+        self.respond_or_separate(attempt, committed)
     }
 
-    /// Answers the commands of an attempt. Those of a refused batch are separated instead, unless there was only one to blame.
-    pub(super) fn answer(&mut self, attempt: Attempt, committed: Result<(), ExecuteError>) -> Turn {
+    /// Responds to the commands of an attempt. If it was refused and has more than one part to blame, separates them instead.
+    pub(super) fn respond_or_separate(
+        &mut self,
+        attempt: Attempt,
+        committed: Result<(), ExecuteError>,
+    ) -> Turn {
         let Attempt {
             commands,
             is_single,
@@ -51,8 +55,8 @@ impl Desk {
         Turn::Done
     }
 
-    /// Shows the committed state to every reader. The snapshot changes first, and the index while its readers use the snapshot: a
-    /// reader who has seen a revision in one of them finds no older one in the other.
+    /// Shows the committed state to every reader. The state is published inside the index's section, while readers of the index are sent
+    /// to it. So a caller who has seen a revision in one of the two finds no older one in the other.
     pub(super) fn publish(&mut self) {
         let touched = self.writer.take_touched();
         let state = self.writer.committed();
@@ -62,7 +66,7 @@ impl Desk {
         let next = Arc::new(state.clone());
         let swap = || self.published.snapshot.swap(next);
         let last = self.access.advance(state, &touched, swap);
-        // Freeing it and waking waiters take time. Readers of the index need not wait for that.
+        // Outside of the section: freeing the old state and waking waiters takes time.
         drop(last);
         self.directory.learn(self.id, &mut self.heard);
         self.published.revision.send_replace(state.revision());

@@ -162,7 +162,7 @@ impl Layer for FaultyStore {
         self.there()
     }
 
-    fn before(&self) -> Result<(), StoreError> {
+    fn check_reachable(&self) -> Result<(), StoreError> {
         if self.is_cut_off.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("cut off on purpose".into()));
         }
@@ -171,7 +171,7 @@ impl Layer for FaultyStore {
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
-        self.before()?;
+        self.check_reachable()?;
         self.there().load(account)
     }
 
@@ -182,9 +182,8 @@ impl Layer for FaultyStore {
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
         self.appends.fetch_add(1, Ordering::SeqCst);
-        if self.is_cut_off.load(Ordering::SeqCst) {
-            return Err(AppendError::Unavailable("cut off on purpose".into()));
-        }
+        self.check_reachable()
+            .map_err(|error| AppendError::Unavailable(error.into()))?;
         let fault = self.faults.lock().expect("the list").pop_front();
         match fault {
             None => self.append_sound(account, known, decide),
@@ -225,13 +224,13 @@ impl Layer for FaultyStore {
         if let Some(meanwhile) = meanwhile {
             meanwhile(&self.inner);
         }
-        self.before()?;
+        self.check_reachable()?;
         self.there().key_uses(account)
     }
 
     fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
-        self.before()?;
+        self.check_reachable()?;
         self.there().owners(secrets)
     }
 

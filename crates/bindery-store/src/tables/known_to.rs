@@ -70,10 +70,11 @@ impl NoteKnownTo {
         let (account, admins) = (self.account, &mut self.admins);
         let mut written = 0;
         for row in rows {
+            let not_read = || Failure::Damaged("a row of the log has other columns".to_owned());
             let [Cell::Integer(revision), Cell::Bytes(body)] = &**row else {
-                continue;
+                return Err(not_read());
             };
-            let revision = Revision(revision.unsigned_abs());
+            let revision = Revision(u64::try_from(*revision).map_err(|_| not_read())?);
             let mut entry = decode_entry(revision, revision, body)?;
             let is_admin = |user| {
                 if let Some(known) = admins.get(&user) {
