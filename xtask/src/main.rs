@@ -23,7 +23,6 @@ mod run;
 mod security;
 mod suites;
 mod torture;
-mod words;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What contributors and CI run")]
