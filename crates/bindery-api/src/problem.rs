@@ -598,7 +598,7 @@ impl From<Refusal> for Problem {
             Refusal::Forbidden(lack) => (StatusCode::FORBIDDEN, forbidden(lack)),
             Refusal::NotFound(kind) => (StatusCode::NOT_FOUND, not_found(kind)),
             Refusal::Invalid(rule) => (StatusCode::BAD_REQUEST, invalid(rule).to_owned()),
-            Refusal::Conflict(conflict) => (StatusCode::CONFLICT, in_the_way(conflict)),
+            Refusal::Conflict(reason) => (StatusCode::CONFLICT, conflict(reason)),
             Refusal::Unprocessable(reason) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, unprocessable(reason))
             }
@@ -778,8 +778,8 @@ const fn invalid(rule: Invalid) -> &'static str {
     }
 }
 
-fn in_the_way(conflict: Conflict) -> String {
-    let sentence = match conflict {
+fn conflict(reason: Conflict) -> String {
+    let sentence = match reason {
         Conflict::NameTaken(kind) => {
             return format!(
                 "`name`: another {} has this name; choose one that is free",
