@@ -1,5 +1,5 @@
-//! `cargo xtask figures`: how long files and functions are, and which files of a crate import each other in a circle. The tests hold
-//! the tree to its bounds.
+//! `cargo xtask figures`: lengths of files and functions, circles of imports, and private words left in comments. The tests fail
+//! beyond the bounds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use syn::visit::{self, Visit};
 
 use crate::run::say;
+use crate::words;
 
 /// A file with more lines, its tests not counted, needs a row with a reason in [`LONG_FILES`].
 const FILE_LINES_MAX: usize = 400;
@@ -65,6 +66,12 @@ pub(crate) fn print(root: &Path) -> Result<()> {
     for circle in circles(&imports).iter().filter(|circle| circle.len() > 1) {
         say(&format!("{:5}  {}", circle.len(), circle.join(", ")));
     }
+    let left = words::left_in_comments(root)?;
+    say("\nPrivate words (xtask/private-words.tsv) left in comments:");
+    for (folder, count) in &left {
+        say(&format!("{count:5}  {folder}"));
+    }
+    say(&format!("{:5}  in all", left.values().sum::<usize>()));
     Ok(())
 }
 

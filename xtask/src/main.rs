@@ -23,6 +23,7 @@ mod run;
 mod security;
 mod suites;
 mod torture;
+mod words;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What contributors and CI run")]

@@ -1,8 +1,9 @@
-//! Durable changes a second through an account's writer, on each store, beside a file that is appended to and synced:
-//! `cargo xtask postgres cargo bench -p bindery-node --bench appends` (without `cargo xtask postgres`, SQLite alone).
+//! Durable changes a second through an account's writer, on each store, compared with a file that is appended
+//! to and synced: `cargo xtask postgres cargo bench -p bindery-node --bench appends` (without `cargo xtask
+//! postgres`, SQLite alone).
 //!
-//! Each client waits for its answer before it asks for the next change, on one account or on as many as there are clients. It only
-//! reports.
+//! Each client waits for its response before the next change, on one account or on as many as there are
+//! clients. It only reports.
 
 #![expect(clippy::print_stdout, reason = "a bench reports")]
 #![expect(clippy::unwrap_used, reason = "the account is made of good texts")]
@@ -30,9 +31,9 @@ use tokio::runtime::Runtime;
 
 const SPAN: Duration = Duration::from_secs(3);
 const CLIENTS: [usize; 3] = [1, 16, 64];
-/// How many accounts are written to beside each other, by a client each.
+/// How many accounts are written in parallel, by one client each.
 const ACCOUNTS: usize = 8;
-/// About what a change of ours adds to a log.
+/// About what one of our changes adds to a log.
 const FLOOR_BYTES: usize = 512;
 
 fn main() {
@@ -81,7 +82,7 @@ fn report(store: &str, accounts: usize, clients: usize, mut taken: Vec<Duration>
     );
 }
 
-/// What the disk allows one who asks for nothing else.
+/// What the disk allows without Bindery.
 fn floor(path: &Path) -> Vec<Duration> {
     let mut file = File::create(path).unwrap();
     let mut taken = Vec::new();
@@ -136,7 +137,7 @@ fn empty(node: &Node, number: u32) -> Arc<Account> {
     .unwrap()
 }
 
-/// An organization for each client.
+/// Makes an organization for each client.
 async fn furnish(account: &Account) -> Caller {
     let bootstrap = Bootstrap {
         name: Name::parse("Ada").unwrap(),

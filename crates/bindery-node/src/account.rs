@@ -1,4 +1,4 @@
-//! One account as the rest of the process sees it: a snapshot to read, and a queue to write.
+//! The handle of one account: a snapshot to read, and a queue to write.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,14 +31,14 @@ use crate::submission::{Audit, Flush, Pending, Submission};
 use crate::usage::{Today, Usage};
 use crate::writer::Writer;
 
-/// How many commands may wait; more are told to come back.
+/// How many commands may wait; more are refused and may be retried.
 const QUEUE_MAX: usize = 4096;
-/// How often the index is searched before the snapshot is, if a change came between the two.
+/// How often a search of the index is tried before the snapshot is searched, if changes come in between.
 const SEARCHES_MAX: usize = 2;
-/// How much later a use of the account must be than the one that is known, to be noted.
+/// A use of the account is recorded only if it is this much later than the last recorded one.
 const TOUCH_STEP_MS: u64 = 1_000;
 
-/// One account at work. Cheap to share; ends when the last holder drops it.
+/// One loaded account. Cheap to share; closes when the last handle is dropped.
 #[derive(Debug)]
 pub struct Account {
     id: AccountId,
@@ -47,20 +47,20 @@ pub struct Account {
     notes: Arc<Notes>,
     usage: Arc<Usage>,
     takes_writes: Arc<AtomicBool>,
-    /// Whether the writer has been called to catch up and hasn't begun.
+    /// Whether the writer was asked to catch up and has not started.
     is_called: Arc<AtomicBool>,
-    /// When somebody used it last, in milliseconds.
+    /// When the account was last used, in milliseconds.
     touched: AtomicI64,
     in_flight: Arc<InFlight>,
     queue: Option<mpsc::Sender<Errand>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the writer is asked for.
+/// A message to the writer.
 pub(crate) enum Errand {
-    /// Deciding and committing this.
+    /// Decide and commit this command.
     Commit(Box<dyn Submission>),
-    /// Reading what others have appended.
+    /// Read what others have appended.
     CatchUp,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Published {
     pub(crate) snapshot: ArcSwap<State>,
     /// Its revision, to wait for.
     pub(crate) revision: watch::Sender<Revision>,
-    /// How often the store had lost what was known here.
+    /// How often the log was found to be rolled back.
     pub(crate) divergences: AtomicU64,
 }
 
@@ -84,28 +84,28 @@ impl Published {
     }
 }
 
-/// Why a command brought nothing, or why we can't tell.
+/// Why a command has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExecuteError {
     /// The command was decided, and refused.
     #[error("refused: {0:?}")]
     Refused(Refusal),
-    /// Nothing was changed, and a repeat may succeed.
+    /// Nothing was changed, and a retry may succeed.
     #[error("the store can't be reached, or too many changes are waiting; nothing was changed")]
     Unavailable,
-    /// Nothing was changed: too many commands of the same key or person wait already.
+    /// Nothing was changed: too many commands of the same key or person are waiting.
     #[error("too many changes of this key or person are waiting; nothing was changed")]
     Crowded,
-    /// The answer of the store was lost, and what the log says about it was forgotten before it could be read again.
-    #[error("whether it was changed can't be told any more; look before you repeat it")]
+    /// The response of the store was lost, and the log was truncated before the outcome could be read.
+    #[error("it is unknown whether the change was made; read before you repeat it")]
     Unknown,
-    /// Nothing was changed, and a repeat won't succeed: the store found that the change breaks a rule that it guards.
+    /// Nothing was changed, and a retry will fail too: the change breaks a rule that the store enforces.
     #[error("the change contradicts what is stored; nothing was changed")]
     Contradiction,
 }
 
 impl Account {
-    /// The account, and the desk of its writer: the one is nothing without the other.
+    /// Creates the account and the desk of its writer. Neither works without the other.
     pub(crate) fn new(
         state: State,
         store: Arc<dyn Store>,
@@ -164,20 +164,20 @@ impl Account {
         (account, desk)
     }
 
-    /// Who works at the desk, and is waited for in the end.
+    /// Sets the thread that works at the desk. Dropping the account joins it.
     pub(crate) fn set_thread(&mut self, thread: Option<JoinHandle<()>>) {
         self.thread = thread;
     }
 
-    /// Its number.
+    /// The number of the account.
     pub fn id(&self) -> AccountId {
         self.id
     }
 
-    /// The caller behind a key's hash at `now`, if it is good here.
+    /// The caller behind a key's hash at `now`, if the key is valid in this account.
     pub(crate) fn authenticate(&self, hash: &SecretHash, now: Timestamp) -> Option<Caller> {
         let snapshot = self.snapshot();
-        // Never earlier than the last change: a clock that was set back brings no key back to life.
+        // Never earlier than the last change: setting the clock back must not revive an expired key.
         let caller = snapshot.authenticate(hash, now.max(snapshot.latest()))?;
         if let Caller::Key { key, .. } = caller {
             self.note_use(key, now);
@@ -186,16 +186,16 @@ impl Account {
         Some(caller)
     }
 
-    /// Notes that somebody uses it.
+    /// Records that the account is used.
     pub(crate) fn touch(&self, now: Timestamp) {
-        // Many read this at once: it is written once a second at the most.
+        // Many threads read this at once, so it is written at most once a second.
         let known = self.touched.load(Ordering::Relaxed);
         if known.abs_diff(now.as_millis()) >= TOUCH_STEP_MS {
             self.touched.store(now.as_millis(), Ordering::Relaxed);
         }
     }
 
-    /// When somebody used it last, within a second.
+    /// When the account was last used, within a second.
     pub(crate) fn last_touch(&self) -> Timestamp {
         Timestamp::from_millis(self.touched.load(Ordering::Relaxed))
     }
@@ -205,7 +205,7 @@ impl Account {
         self.notes.waiting()
     }
 
-    /// Whether anything that was noted isn't written down yet.
+    /// Whether audit entries or last uses of keys wait to be written.
     pub(crate) fn has_notes(&self) -> bool {
         self.notes.is_waiting()
     }
@@ -215,11 +215,11 @@ impl Account {
         self.published.snapshot.load_full()
     }
 
-    /// The decision, by everything that is committed, and the revision that it was made at. Never waits: while changes are put
-    /// into the index, the snapshot answers.
+    /// Decides by everything that is committed, and returns the revision of the decision. Never waits: while
+    /// the index is being changed, the snapshot decides.
     ///
-    /// No reader ever goes back: what is asked later, of this or of [`Account::snapshot`], is answered at this revision or a
-    /// later one.
+    /// No reader goes back: a later call of this or of [`Account::snapshot`] sees this revision or a later
+    /// one.
     #[inline]
     pub fn decide(&self, question: &Question, now: Timestamp) -> (Decision, Revision) {
         self.access.decide(question, now).unwrap_or_else(|| {
@@ -228,7 +228,7 @@ impl Account {
         })
     }
 
-    /// [`Account::decide`] for many questions, in their order and at one revision; the decisions replace what is in
+    /// [`Account::decide`] for many questions, in order and at one revision. Replaces the content of
     /// `decisions`.
     pub fn decide_many(
         &self,
@@ -245,8 +245,8 @@ impl Account {
         })
     }
 
-    /// What this state says, for whoever holds it and has read from it who asks and about what: a later one may say something
-    /// else of both. By the index while it stands there, which takes a tenth of the time.
+    /// Decides by this state, for a caller who has already read names and rights from it: a later state may
+    /// disagree on both. Uses the index while it is at the same revision, which takes a tenth of the time.
     #[inline]
     pub fn allows(&self, state: &State, question: &Question, now: Timestamp) -> bool {
         match self.access.allows(question, now) {
@@ -255,7 +255,7 @@ impl Account {
         }
     }
 
-    /// [`Account::allows`] for many questions, in their order; the answers replace what is in `answers`.
+    /// [`Account::allows`] for many questions, in order. Replaces the content of `answers`.
     pub fn allows_many(
         &self,
         state: &State,
@@ -271,8 +271,8 @@ impl Account {
         }
     }
 
-    /// Every resource of this level on which the user may use the permission, in no order, and the one state of which that
-    /// is so; they replace what is in `found`.
+    /// All resources of this level on which the user may use the permission, unordered. Replaces the content
+    /// of `found`. Returns the state for which the result is true.
     pub fn resources_of(
         &self,
         user: UserId,
@@ -289,8 +289,8 @@ impl Account {
         )
     }
 
-    /// Everyone who may use the permission on the resource, in no order, and the one state of which that is so; they replace
-    /// what is in `found`.
+    /// All users who may use the permission on the resource, unordered. Replaces the content of `found`.
+    /// Returns the state for which the result is true.
     pub fn users_of(
         &self,
         resource: Resource,
@@ -306,8 +306,8 @@ impl Account {
         )
     }
 
-    /// What the index finds, if the snapshot is of its revision; else what the snapshot does: that takes its time, and no change
-    /// disturbs it.
+    /// Searches the index if the snapshot is at its revision, else the snapshot, which is slower but not
+    /// disturbed by changes.
     fn search<T>(
         &self,
         found: &mut Vec<T>,
@@ -328,8 +328,8 @@ impl Account {
         state
     }
 
-    /// The snapshot, and the moment to ask it about: never earlier than its last change, as in the index. A clock that was set
-    /// back brings no key back to life.
+    /// The snapshot, and the moment to use with it: never earlier than its last change, as in the index.
+    /// Setting the clock back must not revive an expired key.
     #[cold]
     fn snapshot_for(&self, now: Timestamp) -> (Arc<State>, Timestamp) {
         let state = self.snapshot();
@@ -337,33 +337,33 @@ impl Account {
         (state, now)
     }
 
-    /// The index alone, for what asks more at one revision than the above; whoever gets `None` from it asks the snapshot.
+    /// The index alone, for several questions at one revision. On `None`, ask the snapshot.
     pub fn access(&self) -> &AccessIndex {
         &self.access
     }
 
-    /// Has the writer read what others have appended to this account. Returns at once.
+    /// Asks the writer to read what others have appended to this account. Returns at once.
     pub fn catch_up(&self) {
         if let Some(queue) = &self.queue
             && !self.is_called.swap(true, Ordering::AcqRel)
             && queue.try_send(Errand::CatchUp).is_err()
         {
-            // The queue is full: whoever commits the next batch reads what others have appended as well.
+            // The queue is full: the next batch reads what others have appended as well.
             self.is_called.store(false, Ordering::Release);
         }
     }
 
-    /// Waits until readers see this revision, for as long as the caller likes.
+    /// Waits until readers see this revision. Cancel it to stop waiting.
     pub async fn reach(&self, revision: Revision) {
         let mut published = self.published.revision.subscribe();
         if *published.borrow_and_update() < revision {
             self.catch_up();
-            // It ends only with the account, which the caller holds.
+            // It fails only when the account is dropped, and the caller holds the account.
             let _ = published.wait_for(|reached| *reached >= revision).await;
         }
     }
 
-    /// How many commands wait for the writer: how far it is behind.
+    /// How many commands wait for the writer.
     pub fn waiting(&self) -> usize {
         self.queue
             .as_ref()
@@ -375,8 +375,8 @@ impl Account {
         self.takes_writes.load(Ordering::Relaxed)
     }
 
-    /// Notes a request that changed nothing for the audit log. It is written with the next batch, or within the interval of
-    /// [`Node::keep_notes`](crate::Node::keep_notes).
+    /// Adds an audit entry for a request that changed nothing. It is written with the next batch, or within
+    /// the interval of [`Node::keep_notes`](crate::Node::keep_notes).
     pub fn note(&self, entry: AuditEntry) {
         let Some(entry) = self.usage.keep_room(&self.snapshot(), entry) else {
             return;
@@ -384,18 +384,18 @@ impl Account {
         if self.notes.request(entry)
             && let Some(queue) = &self.queue
         {
-            // A full queue is as good a reason for a batch.
+            // A full queue causes a batch as well.
             let (flush, _) = Flush::new();
             let _ = queue.try_send(Errand::Commit(Box::new(flush)));
         }
     }
 
-    /// What was used today of the quotas of a day, as far as this process decided it.
+    /// Today's use of the daily quotas, as counted by this process.
     pub fn today(&self, person: UserId, now: Timestamp) -> Today {
         self.usage.today(person, now)
     }
 
-    /// Notes that a key was used, within a minute.
+    /// Records the use of a key, within a minute.
     pub fn note_use(&self, key: ApiKeyId, now: Timestamp) {
         self.notes.key_use(key, now);
     }
@@ -405,23 +405,25 @@ impl Account {
         self.notes.last_use(key)
     }
 
-    /// How often the store had lost what was known here, since the account came to work: what was found before names other things now.
+    /// How often the log was found to be rolled back since the account was loaded. Results from before a
+    /// rollback may name other things now.
     pub fn divergences(&self) -> u64 {
         self.published.divergences.load(Ordering::Acquire)
     }
 
-    /// Nothing can queue any more: the writer does what is left, and ends.
+    /// Closes the queue: the writer finishes what is left, and stops.
     pub(crate) fn close(&mut self) {
         drop(self.queue.take());
     }
 
-    /// Whether nothing waits to be written down, and the last change could be stored.
+    /// Whether nothing waits to be written, and the last change could be stored.
     pub(crate) fn is_flushed(&self) -> bool {
         !self.notes.is_waiting() && self.takes_writes()
     }
 
-    /// Has everything that was noted so far written down, and waits for it. After a change that could not be stored, tries the store in
-    /// any case: whoever sends changes only where they are taken would never find out that they are again.
+    /// Waits until all pending audit entries and last uses are written. After a change that could not be
+    /// stored it tries the store in any case. Otherwise a client that sends changes only to servers that take
+    /// them would never find out that this one does again.
     pub async fn flush(&self) -> Result<(), ExecuteError> {
         if self.is_flushed() {
             return Ok(());
@@ -471,7 +473,7 @@ fn by_state(state: &State, question: &Question, now: Timestamp) -> bool {
 }
 
 impl Drop for Account {
-    /// Closes the queue and waits until everything in it is committed and answered.
+    /// Closes the queue and waits until all its commands are committed and answered.
     fn drop(&mut self) {
         self.close();
         if let Some(thread) = self.thread.take() {

@@ -1,5 +1,5 @@
-//! Where moments come from: the machine's clock, or a test's. And [`ClockGuard`], which keeps a clock that jumps ahead out of the
-//! log.
+//! The clock: the machine's, or a test's. And [`ClockGuard`], which refuses commits while the wall clock has
+//! jumped ahead.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,18 @@ use bindery_core::time::Timestamp;
 use bindery_store::Store;
 use rustix::time::{ClockId, clock_gettime};
 
-/// How far the wall clock may run ahead of the boot-time clock from one commit to the next.
+/// How far the wall clock may run ahead of the boot-time clock between two commits.
 ///
-/// More than any correction of a clock that is synchronised (NTP daemons step over seconds), and so little that a commit this
-/// far ahead does no harm: time in the log stands still for as long at the most.
+/// More than any correction of a synchronized clock (NTP daemons step over seconds). Little enough that a
+/// commit this far ahead does no harm: time in the log then stands still for at most this long.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_mins(10);
 
-/// Tells the time, and how much of it has passed. Cheap to clone.
+/// Reads the time and measures elapsed time. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     steady: Arc<dyn Fn() -> Duration + Send + Sync>,
-    /// Time since the machine started, including the time that it was suspended. A test's clock may have none.
+    /// Time since the machine started, including suspended time. A test's clock may have none.
     boottime: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
 }
 
@@ -34,7 +34,7 @@ impl Clock {
             Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
         });
         clock.with_boottime(|| {
-            // Not the monotonic clock, which stands still while the machine is suspended.
+            // Not the monotonic clock, which stops while the machine is suspended.
             let since_start = clock_gettime(ClockId::Boottime);
             let seconds = u64::try_from(since_start.tv_sec).unwrap_or_default();
             let nanos = u32::try_from(since_start.tv_nsec).unwrap_or_default();
@@ -42,13 +42,13 @@ impl Clock {
         })
     }
 
-    /// A clock that asks `now`; what has passed is the machine's.
+    /// A clock that reads the time from `now`, and elapsed time from the machine.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let start = Instant::now();
         Self::with_steady(now, move || start.elapsed())
     }
 
-    /// A clock that asks `now` for the moment, and `steady` for how much has passed since some moment or other.
+    /// A clock that reads the time from `now`, and elapsed time since an arbitrary start from `steady`.
     pub fn with_steady(
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
         steady: impl Fn() -> Duration + Send + Sync + 'static,
@@ -60,8 +60,8 @@ impl Clock {
         }
     }
 
-    /// The same clock, whose moments are held against `boottime`: how much has passed since the machine started. A clock without
-    /// this may jump as it likes.
+    /// The same clock, with `boottime` to check against: the time since the machine started. Without it, a
+    /// clock may jump.
     #[must_use]
     pub fn with_boottime(self, boottime: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self {
@@ -70,12 +70,12 @@ impl Clock {
         }
     }
 
-    /// The moment. Whoever sets the clock moves it, forward or back.
+    /// The time. Setting the clock moves it, forward or back.
     pub fn now(&self) -> Timestamp {
         (self.now)()
     }
 
-    /// How much time has passed: never goes back, whatever is done to the clock.
+    /// Elapsed time. Never goes back, even if the clock is set.
     pub fn steady(&self) -> Duration {
         (self.steady)()
     }
@@ -87,12 +87,12 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The wall clock has run ahead by more than [`CLOCK_AHEAD_MAX`] since the last commit, or of the database's clock.
+/// The wall clock is more than [`CLOCK_AHEAD_MAX`] ahead of the last commit, or of the database's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockAhead {
     ahead: Duration,
     now: Timestamp,
-    /// What the database's clock says at that moment, if there is one.
+    /// The database's clock at that moment, if there is one.
     database: Option<Timestamp>,
 }
 
@@ -125,22 +125,22 @@ fn in_words(moment: Timestamp) -> String {
     )
 }
 
-/// Keeps moments out of the log that lie in the future: time there never goes back, so one commit in fifty years' time would be
-/// the moment of every change until then.
+/// Keeps future times out of the log. Time in the log never goes back, so after one commit fifty years ahead,
+/// all changes until then would get that time.
 ///
-/// It knows how the wall clock and the boot-time clock stood to each other at the last commit, or at the start: by the
-/// database's clock, where there is one. The wall clock may be set back, and right again.
+/// It keeps the difference between wall clock and boot-time clock at the last commit, or at the start. With a
+/// database, the start uses the database's clock. The wall clock may be set back, and then set right again.
 #[derive(Debug)]
 pub(crate) struct ClockGuard {
     clock: Clock,
-    /// Milliseconds from the start of the machine's boot-time clock to 1970, negated; the latest that was trusted.
+    /// Wall clock minus boot-time clock in milliseconds, since 1970; the largest trusted value.
     offset_ms: Mutex<i64>,
-    /// The same by the database's clock, when it was last asked.
+    /// The same by the database's clock, when it was last read.
     database_offset_ms: Mutex<Option<i64>>,
 }
 
 impl ClockGuard {
-    /// Trusts the database's clock, or this machine's if there is none.
+    /// Trusts the database's clock at the start, or this machine's if there is none.
     pub(crate) fn new(clock: Clock, database_time: Option<Timestamp>) -> Self {
         let trusted = database_time.unwrap_or_else(|| clock.now());
         let offset_ms = offset_ms(&clock, trusted);
@@ -151,7 +151,7 @@ impl ClockGuard {
         }
     }
 
-    /// Whether a commit may be made at this moment of the clock.
+    /// Fails if no commit may be made at this time.
     pub(crate) fn check(&self, now: Timestamp) -> Result<(), ClockAhead> {
         let ahead_ms = offset_ms(&self.clock, now).saturating_sub(*self.lock());
         let ahead = Duration::from_millis(u64::try_from(ahead_ms).unwrap_or_default());
@@ -170,25 +170,25 @@ impl ClockGuard {
         Ok(())
     }
 
-    /// The moment by the clock that is guarded.
+    /// The time of the guarded clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Whether changes are refused at this moment.
+    /// Whether changes are refused now.
     pub(crate) fn is_ahead(&self) -> bool {
         self.check(self.now()).is_err()
     }
 
-    /// A commit was made at this moment, or somebody who knows says that it has come.
+    /// Trusts this time: a commit was made at it, or the database confirmed it.
     pub(crate) fn trust(&self, moment: Timestamp) {
         let offset_ms = offset_ms(&self.clock, moment);
         let mut trusted = self.lock();
-        // Never less: a clock that was set back may be set right again.
+        // Never lower: a clock that was set back may be set right again.
         *trusted = offset_ms.max(*trusted);
     }
 
-    /// Asks the database what time it is; whether it has a clock. Blocks.
+    /// Reads the database's clock. Returns whether it has one. Blocks.
     pub(crate) fn ask(&self, store: &dyn Store) -> bool {
         match store.database_time() {
             Ok(Some(moment)) => {
@@ -217,7 +217,7 @@ impl ClockGuard {
     }
 }
 
-/// How far a moment is ahead of the boot-time clock; always nothing for a clock without one.
+/// How far a time is ahead of the boot-time clock; 0 for a clock without one.
 fn offset_ms(clock: &Clock, moment: Timestamp) -> i64 {
     clock.boottime.as_ref().map_or(0, |boottime| {
         let since_start = i64::try_from(boottime().as_millis()).unwrap_or(i64::MAX);
@@ -234,7 +234,7 @@ mod tests {
     const START_MS: i64 = 1_800_000_000_000;
     const DAY_MS: i64 = 86_400_000;
 
-    /// A machine whose clocks a test sets.
+    /// A machine with clocks that a test sets.
     #[derive(Default)]
     struct Machine {
         wall_ms: Arc<AtomicI64>,
@@ -267,7 +267,7 @@ mod tests {
     fn time_that_passes_is_no_jump_however_much_it_is() {
         let machine = Machine::default();
         let guard = ClockGuard::new(machine.clock(), None);
-        // Suspended for a year: the boot-time clock counts that as well.
+        // Suspended for a year; the boot-time clock counts that too.
         machine.pass(365 * DAY_MS);
         assert!(!guard.is_ahead());
     }
@@ -281,7 +281,7 @@ mod tests {
         machine.set(1);
         assert!(guard.is_ahead());
         machine.pass(DAY_MS);
-        assert!(guard.is_ahead(), "waiting doesn't make it right");
+        assert!(guard.is_ahead(), "waiting doesn't set it right");
         machine.set(-1);
         assert!(!guard.is_ahead());
     }
@@ -303,7 +303,7 @@ mod tests {
         let right = Timestamp::from_millis(START_MS);
         machine.set(50 * 365 * DAY_MS);
         assert!(ClockGuard::new(machine.clock(), Some(right)).is_ahead());
-        // Nothing else tells.
+        // Nothing else can detect it.
         assert!(!ClockGuard::new(machine.clock(), None).is_ahead());
     }
 

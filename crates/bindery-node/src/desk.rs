@@ -1,8 +1,8 @@
-//! Where an account's writer works, turn by turn: it takes what has queued, has the store append it, finds out what became of
-//! a commit whose answer was lost, publishes, and answers.
+//! The loop of an account's writer. One turn takes the queued commands, lets the store append them, publishes
+//! the result, and responds. If the response to a commit is lost, it reads the log to find the outcome.
 //!
-//! A turn waits for nothing but the store, so a thread can take one after the other, and a simulation can do anything between
-//! two of them.
+//! A turn waits for the store only. So a thread can run turns one after the other, and a simulation can act
+//! between two turns.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,19 +32,19 @@ use crate::writer::Writer;
 
 /// How many commands one transaction takes.
 const BATCH_MAX: usize = 1024;
-/// How long to wait before the store is asked again what became of a commit.
+/// How long to wait before the outcome of a commit is read again.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
-/// How much of the log is read at once.
+/// How many entries of the log are read at once.
 const LOG_PAGE: usize = 1000;
 
-/// What one account's writer works with.
+/// The state of one account's writer.
 pub struct Desk {
     pub(crate) id: AccountId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) guard: Arc<ClockGuard>,
     pub(crate) random: Random,
     pub(crate) directory: Directory,
-    /// Secrets of keys in what was read or made since readers were last shown something.
+    /// Secrets of keys that were read or made since the last publish.
     pub(crate) heard: Vec<SecretHash>,
     pub(crate) published: Arc<Published>,
     pub(crate) notes: Arc<Notes>,
@@ -55,35 +55,37 @@ pub struct Desk {
     pub(crate) writer: Writer,
     pub(crate) meters: Arc<Meters>,
     pub(crate) waiting: mpsc::Receiver<Errand>,
-    /// What was waited for, before what waits.
+    /// A message that was waited for; it goes before the ones in `waiting`.
     pub(crate) first: Option<Errand>,
-    /// The batch that is being worked on; empty between two of them.
+    /// The commands of the current batch; empty between two batches.
     pub(crate) queue: Vec<Box<dyn Submission>>,
-    /// What gets a batch of its own: one of them contradicted the store, and the others shall not pay for it.
+    /// Commands that get a batch each: one of their batch contradicted the store, and the others must not
+    /// fail with it.
     pub(crate) singly: VecDeque<Box<dyn Submission>>,
-    /// Whether what is in `queue` is one of them.
+    /// Whether `queue` holds one of `singly`.
     pub(crate) is_single: bool,
-    /// Whether notes get a batch of their own before those: they may be to blame, and must not be for whatever comes.
+    /// Whether audit entries and uses get a batch of their own first: they may be the contradiction, and must
+    /// not make commands fail.
     pub(crate) are_notes_first: bool,
-    /// The batch in `queue`, if nobody knows whether it was committed.
+    /// The batch in `queue`, if the outcome of its commit is unknown.
     pub(crate) lost: Option<Lost>,
     pub(crate) is_closing: bool,
 }
 
-/// A batch whose commit wasn't answered.
+/// A batch whose commit has no response.
 pub(crate) struct Lost {
     batch: u64,
     notes: Taken,
-    /// Whether the part of the log that was read since has it.
+    /// Whether the log, as far as it was read since, has the batch.
     is_in: bool,
 }
 
-/// Why the log doesn't lead from what is known to what is there now.
+/// Why the log does not continue from the known position.
 #[derive(Clone, Copy, Debug)]
 enum Gap {
-    /// It has forgotten what comes next.
+    /// The log is truncated after the known position.
     Forgotten,
-    /// It hasn't come there, or has lost it.
+    /// The known position is not in the log: the log was rolled back, or does not reach it yet.
     Diverged,
 }
 
@@ -105,17 +107,17 @@ impl Gap {
     }
 }
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing waits.
     Idle,
     /// Something was done, and more may wait.
     Done,
-    /// The answer of a commit was lost and the log can't be read: nothing is decided and nobody answered before it can. To be
-    /// tried again in a while.
+    /// The response to a commit was lost, and the log can't be read. Until it can, nothing is decided and no
+    /// response is sent. Try again later.
     Later,
-    /// Nobody holds the account any more, and nothing is left to write.
+    /// The account is closed, and nothing is left to write.
     Over,
 }
 
@@ -128,16 +130,16 @@ impl fmt::Debug for Desk {
     }
 }
 
-/// Who takes the turns of a node's desks.
+/// Who runs the turns of the desks.
 pub(crate) enum Hands {
-    /// A thread each.
+    /// One thread for each desk.
     Threads,
-    /// Whoever is given them.
+    /// The function that takes each desk.
     Given(Box<dyn Fn(Desk) + Send + Sync>),
 }
 
 impl Hands {
-    /// Has someone work at the desk; a thread is to be waited for in the end.
+    /// Hands the desk over. If it gets a thread, the caller must join it in the end.
     pub(crate) fn employ(&self, desk: Desk) -> io::Result<Option<JoinHandle<()>>> {
         match self {
             Self::Threads => desk.work_on_thread().map(Some),
@@ -150,7 +152,7 @@ impl Hands {
 }
 
 impl Desk {
-    /// Whose it is.
+    /// The account of this desk.
     pub fn account(&self) -> AccountId {
         self.id
     }
@@ -160,7 +162,8 @@ impl Desk {
         std::thread::Builder::new()
             .name(format!("writer-{number}"))
             .spawn(move || {
-                // What it was at may be committed or not, and nobody may be told a guess: a new process reads the log.
+                // The batch may be committed or not, and no client may get a guess: a new process reads the
+                // log.
                 if std::panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
                     tracing::error!("the writer of an account has panicked; the process ends");
                     std::process::abort();
@@ -172,7 +175,7 @@ impl Desk {
         loop {
             match self.turn() {
                 Turn::Done => {}
-                // The end of the queue is seen by the next turn.
+                // The next turn notices the end of the queue.
                 Turn::Idle => self.first = self.waiting.blocking_recv(),
                 Turn::Later => std::thread::sleep(RESOLVE_PAUSE),
                 Turn::Over => return,
@@ -180,7 +183,7 @@ impl Desk {
         }
     }
 
-    /// Does the next thing that is to be done, one batch at the most.
+    /// Runs the next step: at most one batch.
     pub fn turn(&mut self) -> Turn {
         if let Some(lost) = self.lost.take() {
             return self.resolve(lost);
@@ -196,7 +199,7 @@ impl Desk {
         }
         let (is_called, is_over) = self.gather();
         if !self.queue.is_empty() {
-            // An append catches up as well, if it gets so far.
+            // An append also catches up, if it gets that far.
             let turn = self.commit();
             if is_called && self.lost.is_none() && !self.takes_writes.load(Ordering::Relaxed) {
                 self.catch_up();
@@ -210,7 +213,7 @@ impl Desk {
         if !is_over {
             return Turn::Idle;
         }
-        // Nobody holds the account any more; what was noted last is still to be written. Tried once.
+        // The account is closed. Try once to write the last audit entries and uses.
         if self.notes.is_waiting() {
             if !self.is_closing {
                 self.is_closing = true;
@@ -220,14 +223,14 @@ impl Desk {
             tracing::error!(
                 account = self.id.0,
                 entries,
-                "audit entries were given up: the store can't be written to"
+                "audit entries were dropped: the store can't be written"
             );
         }
         Turn::Over
     }
 
-    /// Whatever queued while the last commit ran goes into the next one. Tells whether others have appended something, and
-    /// whether nothing can queue any more.
+    /// Moves queued commands into the next batch. Returns whether others have appended something, and whether
+    /// the queue is closed.
     fn gather(&mut self) -> (bool, bool) {
         let mut is_called = false;
         while self.queue.len() < BATCH_MAX {
@@ -250,16 +253,16 @@ impl Desk {
         (is_called, false)
     }
 
-    /// Commits what is in the queue as one batch.
+    /// Commits the queue as one batch.
     fn commit(&mut self) -> Turn {
         let batch = match self.random.batch() {
             Ok(batch) => batch,
             Err(error) => {
-                tracing::error!(%error, account = self.id.0, "the system gives no random numbers");
+                tracing::error!(%error, account = self.id.0, "the system returned no random numbers");
                 return self.answer(Err(ExecuteError::Unavailable));
             }
         };
-        // One that is to show whether it is to blame is not to be blamed for notes.
+        // A single command is tested alone: the pending entries must not make it fail.
         let mut taken = if self.is_single {
             Taken::default()
         } else {
@@ -267,7 +270,8 @@ impl Desk {
         };
         let began = Instant::now();
         let appended = match self.append(batch, &taken) {
-            // Nothing was decided yet: once more, on what there is now. But not where numbers of who has queued are given again.
+            // Nothing was decided yet, so decide again on the new state. Not after a rollback: ids of the
+            // callers may belong to others now.
             Err(error) if self.bridge(Gap::in_append(&error)) => match error {
                 AppendError::Forgotten { .. } => self.append(batch, &taken),
                 error => {
@@ -284,7 +288,7 @@ impl Desk {
                 Ok(())
             }
             Err(AppendError::Unknown(cause)) => {
-                tracing::error!(%cause, account = self.id.0, "a commit's answer was lost; reading the log");
+                tracing::error!(%cause, account = self.id.0, "the response to a commit was lost; reading the log");
                 self.writer.abandon();
                 self.meters.lost.count();
                 self.lost = Some(Lost {
@@ -317,11 +321,11 @@ impl Desk {
             Ok(appended) => return appended,
             Err(ahead) => ahead,
         };
-        // A machine that was paused, and whose clock is right again: the database knows.
+        // If the machine was paused and its clock is right again, the database's clock shows it.
         if self.guard.ask(&*self.store) {
             match self.append_unless_ahead(batch, taken) {
                 Ok(appended) => return appended,
-                // With what the database says now.
+                // With the newest time of the database.
                 Err(still) => ahead = still,
             }
         }
@@ -329,7 +333,7 @@ impl Desk {
         Err(AppendError::Unavailable(ahead.into()))
     }
 
-    /// Nothing is written if the clock has run ahead.
+    /// Appends, unless the clock has run ahead.
     fn append_unless_ahead(
         &mut self,
         batch: u64,
@@ -367,7 +371,8 @@ impl Desk {
         Ok(appended)
     }
 
-    /// Takes the account as its records are now, where the log doesn't lead there from what is known. Whether that worked.
+    /// Reloads the account from its records if the log does not continue from the known position. Returns
+    /// whether that worked.
     fn bridge(&mut self, gap: Option<Gap>) -> bool {
         let Some(gap) = gap else {
             return false;
@@ -382,7 +387,7 @@ impl Desk {
                         account = self.id.0,
                         known,
                         newest,
-                        "what others have changed is forgotten in the log: the account is loaded anew"
+                        "the log is truncated after the last known revision: reloading the account"
                     ),
                     Gap::Diverged => {
                         self.meters.diverged.count();
@@ -390,8 +395,8 @@ impl Desk {
                             account = self.id.0,
                             known,
                             newest,
-                            "the store has lost changes that are known here: it was restored, or a server that hadn't heard of \
-                            them took over. The account is loaded anew, as the store has it"
+                            "the log was rolled back: the store was restored, or a server without the last changes took over. \
+                            Reloading the account"
                         );
                     }
                 }
@@ -402,23 +407,24 @@ impl Desk {
                 }
                 self.publish();
                 if matches!(gap, Gap::Diverged) {
-                    // After that: what is found in the state from before is never taken for something found since.
+                    // Set this after the publish: results from the old state must not be taken for results
+                    // from the new one.
                     self.published.divergences.fetch_add(1, Ordering::AcqRel);
                 }
-                // Once readers know them, as in `publish`.
+                // After readers can see them, as in `publish`.
                 self.directory
                     .add(self.id, self.writer.committed().api_keys());
                 true
             }
             Err(error) => {
-                tracing::error!(%error, account = self.id.0, "an account can't be loaded anew yet");
+                tracing::error!(%error, account = self.id.0, "the account can't be reloaded yet");
                 false
             }
         }
     }
 
-    /// Answers whoever has queued: they came in by a key or as a user that the log has lost, maybe, and what it lost of numbers is given
-    /// again, so they could be taken for somebody else.
+    /// Refuses all queued commands. Their keys or users may be lost, and lost id numbers are assigned again,
+    /// so a command could act for the wrong person.
     fn turn_away(&mut self) {
         let mut queued: Vec<_> = self.singly.drain(..).collect();
         for _ in 0..=self.waiting.len() {
@@ -434,7 +440,7 @@ impl Desk {
         }
     }
 
-    /// Keys have other numbers now, or none: their last uses are what the store says.
+    /// Key ids may belong to other keys now, or to none: take their last uses from the store.
     fn forget_uses(&self) {
         let uses = self.store.key_uses(self.id);
         match self.meters.watch(StoreCall::Load, uses) {
@@ -442,12 +448,12 @@ impl Desk {
             Err(error) => tracing::error!(
                 %error,
                 account = self.id.0,
-                "when keys were last used can't be read yet, and may be shown of lost ones"
+                "last uses of keys can't be read yet; those of lost keys may be shown"
             ),
         }
     }
 
-    /// Reads the log until it has no more to say. Nobody is told anything before that: a guess could be a lie.
+    /// Reads the log to its end. No client gets a response before that: a guess could be wrong.
     fn resolve(&mut self, mut lost: Lost) -> Turn {
         loop {
             let known = self.writer.known();
@@ -464,7 +470,7 @@ impl Desk {
                     note_secrets(&entries, &mut self.heard);
                     lost.is_in |= self.writer.resolve(&entries, lost.batch);
                 }
-                // Only after an outage that was longer than any entry is young, or where the log has lost its end.
+                // Only after an outage longer than the log is kept, or after a rollback.
                 Err(error) if self.bridge(Gap::in_log(&error)) => {
                     let is_whole = matches!(error, StoreError::Forgotten { .. });
                     if !is_whole {
@@ -475,13 +481,13 @@ impl Desk {
                     return self.finish(committed, lost.notes);
                 }
                 Err(error @ StoreError::NoAccount(_)) => {
-                    tracing::error!(%error, account = self.id.0, "what became of the last changes can't be told");
+                    tracing::error!(%error, account = self.id.0, "the outcome of the last changes is unknown");
                     return self.finish(Err(ExecuteError::Unknown), lost.notes);
                 }
                 Err(error) if self.waiting.is_closed() => {
-                    // Nobody waits for an answer any more, and a process that is to end must not wait for a store that may never
-                    // come back.
-                    tracing::error!(%error, account = self.id.0, "what became of the last changes can't be read; the log will tell");
+                    // No client waits for a response any more. A process that stops must not wait for a store
+                    // that may never come back.
+                    tracing::error!(%error, account = self.id.0, "the outcome of the last changes can't be read; the log has it");
                     return self.finish(Err(ExecuteError::Unknown), lost.notes);
                 }
                 Err(error) => {
@@ -494,7 +500,7 @@ impl Desk {
         }
     }
 
-    /// It is known what became of the batch: readers see it, and then those who asked are told.
+    /// The outcome of the batch is known: publish it, then respond.
     fn finish(&mut self, committed: Result<(), ExecuteError>, notes: Taken) -> Turn {
         self.meters.batch(self.queue.len(), committed.is_ok());
         let is_reached = committed != Err(ExecuteError::Unavailable);
@@ -524,8 +530,9 @@ impl Desk {
         Turn::Done
     }
 
-    /// Lets every reader see what is committed. The snapshot comes first, and the index while its readers are sent to the
-    /// snapshot: whoever has seen a revision in one of them finds no older one in the other.
+    /// Shows the committed state to every reader. The state is published inside the index's section, while
+    /// readers of the index are sent to it. So a caller who has seen a revision in one of the two finds no
+    /// older one in the other.
     fn publish(&mut self) {
         let touched = self.writer.take_touched();
         let state = self.writer.committed();
@@ -535,13 +542,13 @@ impl Desk {
         let next = Arc::new(state.clone());
         let swap = || self.published.snapshot.swap(next);
         let last = self.access.advance(state, &touched, swap);
-        // Freeing it and waking who waits take time, which readers of the index don't have to spend as well.
+        // Outside of the section: freeing the old state and waking waiters takes time.
         drop(last);
         self.directory.learn(self.id, &mut self.heard);
         self.published.revision.send_replace(state.revision());
     }
 
-    /// Takes in what others have appended, as far as the log can be read now. Whether that is all.
+    /// Reads what others have appended, as far as the log can be read. Returns whether it reached the end.
     pub(crate) fn catch_up(&mut self) -> bool {
         let mut is_bridged = false;
         loop {
@@ -556,10 +563,11 @@ impl Desk {
                         return true;
                     }
                 }
-                // Once: a log that doesn't go on from its own records is damaged, and no reading makes it better.
+                // Only once: if the log does not continue from its own records it is damaged, and reading
+                // again does not help.
                 Err(error) if !is_bridged && self.bridge(Gap::in_log(&error)) => is_bridged = true,
                 Err(error) => {
-                    tracing::warn!(%error, account = self.id.0, "what others have changed can't be read yet");
+                    tracing::warn!(%error, account = self.id.0, "changes of other servers can't be read yet");
                     return false;
                 }
             }

@@ -1,4 +1,4 @@
-//! Which account at work a key belongs to.
+//! Finds the loaded account of a key.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,8 +7,8 @@ use bindery_core::api_key::{ApiKey, SecretHash};
 use bindery_core::change::{Change, Entry};
 use bindery_core::id::AccountId;
 
-/// The keys of all accounts at work. A hint only: the account decides whether the key is good, so an entry that has outlived its
-/// secret does no harm.
+/// The keys of all loaded accounts. Only a hint: the account decides whether the key is valid, so a stale
+/// entry does no harm.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory(Arc<RwLock<HashMap<SecretHash, AccountId>>>);
 
@@ -31,8 +31,8 @@ impl Directory {
         }
     }
 
-    /// Takes in secrets of keys that readers of the account can see by now: before, whoever shows one would be taken for
-    /// somebody whose key is good no more.
+    /// Adds secrets of keys that readers of the account can already see. Adding them earlier would make a new
+    /// key look like a revoked one.
     pub(crate) fn learn(&self, account: AccountId, secrets: &mut Vec<SecretHash>) {
         if secrets.is_empty() {
             return;
@@ -41,7 +41,7 @@ impl Directory {
         accounts.extend(secrets.drain(..).map(|secret| (secret, account)));
     }
 
-    /// Forgets every key of these accounts, those of secrets that were replaced included.
+    /// Removes every key of these accounts, including replaced secrets.
     pub(crate) fn forget(&self, accounts: &BTreeSet<AccountId>) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, account| !accounts.contains(account));
@@ -49,7 +49,7 @@ impl Directory {
     }
 }
 
-/// Notes the secrets of the keys in new log entries, for [`Directory::learn`].
+/// Collects the secrets of the keys in new log entries, for [`Directory::learn`].
 pub(crate) fn note_secrets(entries: &[Entry], secrets: &mut Vec<SecretHash>) {
     for change in entries.iter().flat_map(|entry| &entry.changes) {
         if let Change::PutApiKey(key) = change {

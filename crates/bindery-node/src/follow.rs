@@ -1,5 +1,5 @@
-//! Following what other processes append to the same store: woken by the store where it can, and by asking how far every
-//! account has come where it can't. A wake-up that is missed costs time and nothing else.
+//! Follows what other processes append to the same store. The store wakes the follower where it can; in any
+//! case it polls the revision of every account. A missed wake-up only costs time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,17 +14,18 @@ use crate::clock::Clock;
 use crate::meters::StoreCall;
 use crate::node::Node;
 
-/// How often the store is asked how far every account has come, whatever was heard in between.
+/// How often the revisions of all accounts are polled, besides wake-ups.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Node {
-    /// Whether that is still to be done, of an account that is at work.
+    /// Whether the account is loaded and still has to get there.
     fn is_wanted(&self, wanted: Wanted) -> bool {
         let account = self.account(wanted.account());
         account.is_some_and(|account| !wanted.is_done_at(account.snapshot().position()))
     }
 
-    /// Follows what others append, for as long as it is polled. Ends by itself if nobody else can.
+    /// Follows what others append, for as long as it is polled. Returns if no other process can write to the
+    /// store.
     pub async fn follow(self: Arc<Self>) {
         let mut follower = Follower::new(self);
         loop {
@@ -37,7 +38,7 @@ impl Node {
                 Ok((_, true)) => return,
                 Ok((next, false)) => follower = next,
                 Err(error) => {
-                    tracing::error!(%error, "what others change is not followed any more");
+                    tracing::error!(%error, "changes of other servers are no longer followed");
                     return;
                 }
             }
@@ -45,29 +46,29 @@ impl Node {
     }
 }
 
-/// One process's follower, step by step. [`Node::follow`] is what takes the steps in production.
+/// The follower of one process, step by step. In production [`Node::follow`] runs the steps.
 #[derive(Debug)]
 pub struct Follower {
     node: Arc<Node>,
-    /// When every account's revision was last asked for, by [`Clock::steady`].
+    /// When the revisions were last polled, by [`Clock::steady`].
     asked: Option<Duration>,
-    /// What that brought of accounts at work that are elsewhere.
+    /// Loaded accounts that the last poll found elsewhere.
     wanted: Vec<Wanted>,
-    /// Whether the store was out of reach.
+    /// Whether the store was unreachable.
     is_cut_off: bool,
 }
 
-/// Where an account at work has to get.
+/// Where a loaded account has to get.
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     /// To this revision at least.
     To(AccountId, Revision),
-    /// Away from this position, which its log has lost.
+    /// Away from this position, which its log no longer has.
     From(AccountId, LogPosition),
 }
 
 impl Wanted {
-    /// What is wanted of an account that was known to be at one place before the log turned out to be at another.
+    /// What an account must do if it was at `known` before the log was found at `head`.
     fn of(account: AccountId, known: LogPosition, head: LogPosition) -> Option<Self> {
         if known.is_met_by(head) {
             None
@@ -93,7 +94,7 @@ impl Wanted {
 }
 
 impl Follower {
-    /// Follows for this node.
+    /// A follower for this node.
     pub fn new(node: Arc<Node>) -> Self {
         node.freshness().expect_others();
         Self {
@@ -104,7 +105,8 @@ impl Follower {
         }
     }
 
-    /// Waits for a wake-up, at most [`FOLLOW_INTERVAL`], and has the accounts catch up. Whether there is nothing to follow.
+    /// Waits for a wake-up, at most [`FOLLOW_INTERVAL`], and lets the accounts catch up. Returns whether
+    /// there is nothing to follow.
     pub fn step(&mut self) -> bool {
         let since = self.since_asked();
         let left = FOLLOW_INTERVAL.saturating_sub(since.unwrap_or(FOLLOW_INTERVAL));
@@ -134,17 +136,17 @@ impl Follower {
 
     fn call(&self, accounts: &BTreeSet<AccountId>) {
         for id in accounts {
-            // One that nobody here needs stays in the store: it is loaded as it is then.
+            // An account that is not loaded stays so: a later load reads its newest state.
             if let Some(account) = self.node.account(*id) {
                 account.catch_up();
             }
         }
     }
 
-    /// Asks how far every account has come, and has those catch up that are elsewhere.
+    /// Polls the revisions, and lets accounts that are elsewhere catch up.
     fn ask(&mut self) {
         self.node.freshness().asks();
-        // Before that, so that nothing of it can be newer than the answer.
+        // Read before the poll, so that nothing here is newer than its result.
         let known: BTreeMap<AccountId, LogPosition> = self
             .node
             .accounts()
@@ -164,12 +166,12 @@ impl Follower {
                 for id in known.keys().filter(|id| !there.contains(id)) {
                     self.node.put_out_of_work(*id);
                 }
-                // Those that have come to work since then are up to date themselves.
+                // Accounts that were loaded since then are up to date.
                 let wanted = heads
                     .into_iter()
                     .filter_map(|(id, head)| Wanted::of(id, *known.get(&id)?, head));
                 self.wanted = wanted.collect();
-                // Each wake-up looks at them again.
+                // Each wake-up checks them again.
                 self.wanted.retain(|one| self.node.is_wanted(*one));
                 let elsewhere = self.wanted.iter().map(|one| one.account()).collect();
                 self.call(&elsewhere);
@@ -179,7 +181,7 @@ impl Follower {
         }
     }
 
-    /// Notes when everything that was asked for has come.
+    /// Records when everything that was polled has arrived.
     fn settle(&self) {
         if !self.wanted.iter().any(|one| self.node.is_wanted(*one)) {
             self.node.freshness().settle();
@@ -187,43 +189,44 @@ impl Follower {
     }
 
     fn mourn(&mut self, error: &StoreError) {
-        // Once, and not twice a second for as long as it lasts.
+        // Log it once, not twice a second.
         if !self.is_cut_off {
-            tracing::error!(%error, "the store can't be reached: deciding goes on from what is known");
+            tracing::error!(%error, "the store can't be reached; decisions continue from memory");
         }
         self.is_cut_off = true;
     }
 }
 
-/// When everything in the store was last known here, of the accounts at work.
+/// When this process last knew everything that the store had, for its loaded accounts.
 #[derive(Debug)]
 pub(crate) struct Freshness {
     clock: Clock,
-    /// Whether anyone else can write to the store.
+    /// Whether another process can write to the store.
     has_others: AtomicBool,
     /// In milliseconds of [`Clock::steady`].
     fresh_at: AtomicU64,
     questions: Mutex<Questions>,
 }
 
-/// How far every account had come was asked at some moment.
+/// One poll of the revisions.
 #[derive(Clone, Copy, Debug, Default)]
 struct Question {
     at: Duration,
-    /// Whether an account has come to work since that was read before it. The answer doesn't speak for that one.
+    /// Whether an account was loaded since, from a state that was read before the poll. The poll says nothing
+    /// about it.
     is_overtaken: bool,
 }
 
 #[derive(Debug)]
 struct Questions {
-    /// That whose answer is being caught up to.
+    /// The newest poll with a result.
     answered: Question,
-    /// That which has no answer yet, if it ever gets one.
+    /// The newest poll, with or without a result.
     asked: Question,
 }
 
 impl Freshness {
-    /// Everything is loaded after this.
+    /// Call it before anything is loaded.
     pub(crate) fn new(clock: Clock) -> Self {
         let at = clock.steady();
         let question = Question {
@@ -267,19 +270,19 @@ impl Freshness {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An account comes to work that was read at this moment at the latest: whatever is known of the others, nothing later is known
-    /// of this one.
+    /// Adds a loaded account with a state that was read at `read_at` or earlier. Nothing later is known of
+    /// it, even if more is known of the others.
     pub(crate) fn joins(&self, read_at: Duration, comes: impl FnOnce()) {
         let mut questions = self.questions();
         questions.answered.is_overtaken |= read_at < questions.answered.at;
         questions.asked.is_overtaken |= read_at < questions.asked.at;
         self.fresh_at.fetch_min(millis(read_at), Ordering::AcqRel);
-        // Held until it has come: nothing makes everything fresher in between.
+        // The lock is held meanwhile, so freshness can't advance in between.
         comes();
         drop(questions);
     }
 
-    /// How far everything has come is asked for now.
+    /// A poll starts now.
     fn asks(&self) {
         self.questions().asked = Question {
             at: self.clock.steady(),
@@ -287,7 +290,7 @@ impl Freshness {
         };
     }
 
-    /// That is answered; `is_reached` if all of it is known here.
+    /// The poll has a result; `is_reached` if all of it is known here.
     fn seen(&self, is_reached: bool) {
         let mut questions = self.questions();
         questions.answered = questions.asked;
@@ -297,7 +300,7 @@ impl Freshness {
         }
     }
 
-    /// What was asked for last is known here.
+    /// Everything of the newest result is known here.
     fn settle(&self) {
         let questions = self.questions();
         let Question { at, is_overtaken } = questions.answered;

@@ -1,4 +1,5 @@
-//! How many commands of one key and one person wait for an account's writer: a flood of one's own leaves room for others.
+//! Limits how many commands of one key and one person wait for an account's writer, so that a flood leaves
+//! room for others.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,10 +9,10 @@ use bindery_core::id::{ApiKeyId, UserId};
 
 /// How many commands of one key may wait for a commit; more are refused.
 pub const KEY_COMMANDS_MAX: usize = 128;
-/// The same of one person, with all their keys and the service keys that they or those made.
+/// The same for one person: all their keys, and the service keys made with them, at any depth.
 pub const PERSON_COMMANDS_MAX: usize = 512;
 
-/// The commands of an account that wait, by key and by person.
+/// Counts waiting commands of an account, by key and by person.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight(Mutex<Counts>);
 
@@ -21,7 +22,7 @@ struct Counts {
     persons: HashMap<UserId, usize>,
 }
 
-/// A command that waits, until this is dropped.
+/// A waiting command; dropping this ends the count.
 #[derive(Debug)]
 pub(crate) struct Waits {
     all: Arc<InFlight>,
@@ -60,7 +61,7 @@ impl Drop for Waits {
     }
 }
 
-/// Only what waits is kept, so the maps are as small as the queue.
+/// Removes entries at zero, so the maps are as small as the queue.
 fn leave<K: Hash + Eq>(counts: &mut HashMap<K, usize>, one: &K) {
     match counts.get_mut(one) {
         Some(count) if *count > 1 => *count -= 1,

@@ -1,7 +1,7 @@
-//! Accounts at work. Readers take an immutable snapshot and never wait; writes go through one writer an account, which
-//! commits everything that queued while the last commit ran as one batch.
+//! Loaded accounts. Readers take an immutable snapshot and never wait. Each account has one writer, which
+//! commits the commands that queued during the last commit as one batch.
 //!
-//! What deliberately isn't here: HTTP, SQL, and any rule about who may do what.
+//! Deliberately absent: HTTP, SQL, and any rule about who may do what.
 
 mod account;
 mod clock;
@@ -31,8 +31,8 @@ pub use retention::{LOG_AGE_MIN, LogRetention};
 pub use submission::{Audit, NOTED_TEXT_MAX, RefusedAs};
 pub use usage::Today;
 
-/// For whoever takes the steps of a node by hand instead of leaving them to threads: a simulation, which decides from a seed
-/// what happens between them. Begins with [`Node::by_hand`].
+/// Runs the steps of a node by hand instead of on threads. The simulation uses this to decide from a seed
+/// what happens between two steps. Start with [`Node::by_hand`].
 pub mod drive {
     pub use crate::desk::{Desk, Turn};
     pub use crate::follow::Follower;

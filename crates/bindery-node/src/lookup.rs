@@ -33,9 +33,9 @@ const SECRETS_PER_QUERY: usize = 256;
 const PAUSE: Duration = Duration::from_millis(10);
 /// The same after one that failed.
 const FAILED_PAUSE: Duration = Duration::from_millis(250);
-/// How long anyone waits.
+/// How long a request waits.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a secret that nobody has is remembered for one, up to twice as long.
+/// How long an unknown secret is remembered, up to twice as long.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// How many are remembered, up to twice as many.
 const UNKNOWN_MAX: usize = 8192;
@@ -84,7 +84,7 @@ struct Waiting {
     by_network: HashMap<ClientNetwork, usize>,
     /// The sum of `by_network`.
     count: usize,
-    /// Whether there is a task that asks for them.
+    /// Whether a task is running that asks for them.
     is_attended: bool,
 }
 
@@ -118,7 +118,7 @@ impl Node {
         }
     }
 
-    /// Asks for everything that waits, until nothing does.
+    /// Asks for everything that waits, then ends.
     async fn attend(self: Arc<Self>) {
         while let Some(asked) = self.lookups().take() {
             let node = Arc::clone(&self);
@@ -156,7 +156,7 @@ impl Waiting {
         true
     }
 
-    /// Takes the secrets for the next query. Without any, the task that asks for them has to end.
+    /// Takes the secrets for the next query. Without any, the task that asks for them must end.
     fn take(&mut self) -> Option<Asked> {
         let mut asked = Vec::new();
         while asked.len() < SECRETS_PER_QUERY
@@ -188,12 +188,12 @@ impl Waiting {
 }
 
 impl Lookups {
-    /// What is asked for next.
+    /// The next secrets to ask for.
     fn take(&self) -> Option<Asked> {
         lock(&self.waiting).take()
     }
 
-    /// Answers every request; returns whether the store did.
+    /// Responds to every request. Returns whether the store responded.
     fn answer(
         &self,
         asked: Asked,
@@ -202,7 +202,7 @@ impl Lookups {
         let owners = match owners {
             Ok(owners) => owners,
             Err(error) => {
-                tracing::error!(%error, "the owners of keys can't be read");
+                tracing::error!(%error, "the accounts of keys can't be read");
                 for (_, requests) in asked {
                     for request in requests {
                         let _ = request.reply.send(Err(Unavailable));
@@ -224,7 +224,7 @@ impl Lookups {
     }
 }
 
-/// Secrets that nobody has, of this moment and of the one before.
+/// Unknown secrets, of the current and the previous period.
 #[derive(Debug, Default)]
 struct Unknown {
     began: Option<Instant>,
@@ -301,7 +301,7 @@ mod tests {
         let mut next = CONNECTIONS;
         let is_found = (0..CONNECTIONS.div_ceil(256)).any(|_| {
             let asked = waiting.take().expect("the flood goes on");
-            // Each connection of the flood that was answered asks again with another key.
+            // Each answered connection of the flood asks again with another key.
             for _ in &asked {
                 flood.extend(add(&mut waiting, hash(0, next), network(1)));
                 next += 1;
@@ -310,7 +310,7 @@ mod tests {
         });
         assert!(
             is_found,
-            "it is still waiting after as many queries as the flood needs"
+            "it still waits after the queries that the flood needs"
         );
     }
 

@@ -1,25 +1,25 @@
-//! Counts of what happens here, for whoever watches the process. Written without a lock and read at any time; what they are called
-//! outside, `bindery-api` says.
+//! Counters for monitoring. Written without a lock and read at any time. `bindery-api` gives them their
+//! public names.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counts up.
+/// A counter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub fn count(&self) {
         self.add(1);
     }
 
-    /// So many more.
+    /// Adds this many.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// How many there were.
+    /// The count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -33,17 +33,17 @@ pub static MICROS: [u64; 14] = [
 /// Upper bounds of sizes.
 static SIZES: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
-/// Counts numbers by their size.
+/// A histogram.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
-    /// One for each bound, and one for what is above all of them.
+    /// One for each bound, and one for everything above.
     counts: Box<[Counter]>,
     sum: Counter,
 }
 
 impl Histogram {
-    /// With these bounds, each of which belongs to what is below it.
+    /// With these upper bounds, each inclusive.
     pub fn new(bounds: &'static [u64]) -> Self {
         Self {
             bounds,
@@ -52,19 +52,20 @@ impl Histogram {
         }
     }
 
-    /// One more number.
+    /// Counts a number.
     pub fn observe(&self, number: u64) {
         let place = self.bounds.partition_point(|bound| *bound < number);
         self.counts[place].count();
         self.sum.add(number);
     }
 
-    /// One more duration, in microseconds.
+    /// Counts a duration, in microseconds.
     pub fn observe_micros(&self, duration: Duration) {
         self.observe(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Each bound with how many were below it and above the one before, then those above all, and the sum of all.
+    /// Each bound with the count between the previous bound and it, then the count above all, and the sum of
+    /// all numbers.
     pub fn read(&self) -> (impl Iterator<Item = (Option<u64>, u64)>, u64) {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         let counts = self.counts.iter().map(Counter::get);
@@ -72,25 +73,25 @@ impl Histogram {
     }
 }
 
-/// What a store was asked for when it failed.
+/// The call to the store that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreCall {
-    /// To append.
+    /// Appends.
     Append,
-    /// For the log.
+    /// Reads of the log.
     Changes,
-    /// For whole accounts.
+    /// Loads of whole accounts.
     Load,
-    /// How far accounts have come.
+    /// Polls of revisions.
     Heads,
-    /// Where secrets lead, and who has an address.
+    /// Look-ups of secrets and addresses.
     Lookup,
-    /// For the audit log, or to forget some of it.
+    /// Reads and truncation of the audit log.
     Audit,
 }
 
 impl StoreCall {
-    /// All of them, in their order.
+    /// All calls, in order.
     pub const ALL: [Self; 6] = [
         Self::Append,
         Self::Changes,
@@ -100,7 +101,7 @@ impl StoreCall {
         Self::Audit,
     ];
 
-    /// Its name.
+    /// The label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Append => "append",
@@ -113,38 +114,38 @@ impl StoreCall {
     }
 }
 
-/// What a process's accounts count.
+/// The counters of a process's accounts.
 #[derive(Debug)]
 pub struct Meters {
-    /// Batches that are committed, resolved ones included.
+    /// Committed batches, including those found in the log after a lost response.
     pub committed: Counter,
-    /// Batches that were not committed: the store couldn't be reached, or refused.
+    /// Batches that were not committed: the store was unreachable, or refused.
     pub not_committed: Counter,
-    /// Batches that were not given to the store because the clock had run ahead.
+    /// Batches that were not sent to the store because the clock had run ahead.
     pub clock_refusals: Counter,
-    /// Commits whose answer was lost.
+    /// Commits without a response.
     pub lost: Counter,
     /// Of these, those that the log was found to have.
     pub lost_and_found: Counter,
-    /// Times that the store had lost changes of an account that were known here.
+    /// Rollbacks: times that the log no longer had changes that were known here.
     pub diverged: Counter,
-    /// How long appends took, in microseconds.
+    /// Durations of appends, in microseconds.
     pub append_micros: Histogram,
-    /// How many commands they had.
+    /// Commands in each append.
     pub append_commands: Histogram,
     /// Accounts that were loaded.
     pub loads: Counter,
-    /// How long loading took, in microseconds.
+    /// Durations of loads, in microseconds.
     pub load_micros: Histogram,
-    /// Accounts that were given up because nobody used them.
+    /// Idle accounts that were unloaded.
     pub evictions: Counter,
-    /// Secrets that were not known here, and looked up in the store.
+    /// Secrets that were unknown here, and looked up in the store.
     pub looked_up: Counter,
-    /// Secrets that nobody has, as the store had just said.
+    /// Secrets that the store had just reported as unknown.
     pub known_as_unknown: Counter,
     /// Queries that looked secrets up.
     pub lookups: Counter,
-    /// Secrets that were not looked up because too many requests were waiting.
+    /// Secrets that were not looked up because too many requests waited.
     pub lookups_refused: Counter,
     store_errors: [Counter; StoreCall::ALL.len()],
 }
@@ -171,7 +172,7 @@ impl Meters {
         }
     }
 
-    /// A batch of so many commands has come to its end.
+    /// Counts a finished batch.
     pub(crate) fn batch(&self, commands: usize, is_committed: bool) {
         if is_committed {
             self.committed.count();
@@ -182,12 +183,12 @@ impl Meters {
         self.append_commands.observe(commands);
     }
 
-    /// How often the store failed when it was asked for this.
+    /// How often this call to the store failed.
     pub fn store_errors(&self, call: StoreCall) -> &Counter {
         &self.store_errors[call as usize]
     }
 
-    /// Counts a failure of the store.
+    /// Counts the result if it is an error.
     pub fn watch<T, E>(&self, call: StoreCall, result: Result<T, E>) -> Result<T, E> {
         if result.is_err() {
             self.store_errors(call).count();

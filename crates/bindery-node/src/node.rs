@@ -21,15 +21,15 @@ use crate::meters::Meters;
 use crate::presence::Presence;
 use crate::random::Random;
 
-/// How long what was noted beside the changes may wait to be written down.
+/// How long pending audit entries and last uses may wait to be written.
 pub const NOTES_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A process's accounts. Those that somebody needs are at work; the others are in the store alone.
+/// The accounts of a process. Those in use are loaded; the others are only in the store.
 pub struct Node {
     store: Arc<dyn Store>,
     clock: Clock,
     guard: Arc<ClockGuard>,
-    /// Whether the files of the store were the ones that were opened when that was last looked at.
+    /// Whether the store's files were still the opened ones at the last check.
     is_in_place: AtomicBool,
     random: Random,
     hands: Hands,
@@ -50,7 +50,7 @@ impl fmt::Debug for Node {
 }
 
 impl Drop for Node {
-    /// Has every writer end before the first is waited for: each may have to wait for the store.
+    /// Closes all accounts before it joins the first writer: each may have to wait for the store.
     fn drop(&mut self) {
         for account in self.accounts_at_work().values_mut() {
             if let Some(account) = Arc::get_mut(account) {
@@ -60,18 +60,18 @@ impl Drop for Node {
     }
 }
 
-/// Why an account can't be put to work.
+/// Why an account can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The system gave no thread for its writer.
-    #[error("the system gives no thread for a writer: {0}")]
+    /// The system could not start a thread for its writer.
+    #[error("the system can't start a thread for a writer: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// What keeps every change of a node from being written.
+/// Why no change of this node can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// The files of the store were deleted, renamed or replaced.
@@ -80,18 +80,18 @@ pub enum Obstacle {
     ClockAhead,
 }
 
-/// Whoever asks can't be told now: the store can't be reached, or too many ask at once. The log has the cause.
+/// No result now: the store can't be reached, or too many requests wait. The log has the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store can't be reached, or too many ask at once")]
+#[error("the store can't be reached, or too many requests wait")]
 pub struct Unavailable;
 
 impl Node {
-    /// The accounts of a store that can be read, none of them at work yet.
+    /// Opens a readable store without loading an account.
     pub fn open(store: Arc<dyn Store>, clock: Clock) -> Result<Self, OpenError> {
         Self::open_with(store, clock, Random::system(), Hands::Threads)
     }
 
-    /// The same without a thread: the desk of each account that is put to work goes to `take`, for whoever takes its turns.
+    /// The same without threads: `take` gets the desk of each loaded account, and runs its turns.
     pub fn by_hand(
         store: Arc<dyn Store>,
         clock: Clock,
@@ -128,19 +128,19 @@ impl Node {
         })
     }
 
-    /// Keeps a new account and puts it to work.
+    /// Stores a new account and loads it.
     pub fn create_account(&self, account: &AccountRecord) -> Result<Arc<Account>, OpenError> {
         self.store.create_account(account)?;
         self.load(account.id)
     }
 
-    /// The accounts at work, by number.
+    /// The loaded accounts, by number.
     pub fn accounts(&self) -> Vec<Arc<Account>> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         accounts.values().cloned().collect()
     }
 
-    /// The account with this number, if it is at work.
+    /// The account with this number, if it is loaded.
     pub fn account(&self, id: AccountId) -> Option<Arc<Account>> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         accounts.get(&id).cloned()
@@ -162,19 +162,18 @@ impl Node {
         &self.hands
     }
 
-    /// What tells the time here.
+    /// The clock of this node.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Whether changes can be written, as far as is known: the last one of every loaded account could be stored, and
-    /// [`Node::obstacle`] finds nothing.
+    /// Whether changes can be written, as far as is known: the last one of every loaded account was stored,
+    /// and [`Node::obstacle`] finds nothing.
     pub fn takes_writes(&self) -> bool {
         self.obstacle().is_none() && self.accounts().iter().all(|account| account.takes_writes())
     }
 
-    /// What keeps every change from being written at this moment, whatever became of the last one. The log says what to do about it,
-    /// once each time.
+    /// Why no change can be written now, whatever happened to the last one. Logs the remedy once each time.
     pub fn obstacle(&self) -> Option<Obstacle> {
         let place = self.store.check_place();
         let was_in_place = self.is_in_place.swap(place.is_ok(), Ordering::Relaxed);
@@ -194,9 +193,9 @@ impl Node {
         &self.guard
     }
 
-    /// How long ago this process had surely read everything that was in the store of its accounts at work: nothing while nobody else
-    /// can write there, at most about [`FOLLOW_INTERVAL`](crate::FOLLOW_INTERVAL) while [`Node::follow`] runs and the store
-    /// can be reached.
+    /// How old the knowledge of this process about its loaded accounts can be. Zero while no other process
+    /// can write to the store. At most about [`FOLLOW_INTERVAL`](crate::FOLLOW_INTERVAL) while
+    /// [`Node::follow`] runs and the store can be reached.
     pub fn staleness(&self) -> Duration {
         self.freshness.staleness()
     }
@@ -222,26 +221,26 @@ impl Node {
         &self.lookups
     }
 
-    /// What is counted here.
+    /// The counters of this node.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.meters
     }
 
-    /// Where the log and the audit log are.
+    /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Has what was noted written down every [`NOTES_INTERVAL`], for as long as it is polled.
+    /// Writes pending audit entries and last uses every [`NOTES_INTERVAL`], for as long as it is polled.
     pub async fn keep_notes(self: &Arc<Self>) {
         let mut interval = tokio::time::interval(NOTES_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // Beside each other: one that waits for the store, for as long as that takes, holds nobody up.
+        // In parallel: an account that waits for the store delays no other.
         let (mut flushes, mut flushing) = (JoinSet::new(), BTreeSet::new());
         loop {
             interval.tick().await;
             let node = Arc::clone(self);
-            // Looks at files, which blocks. Also without a request, so that the log says it soon.
+            // Checks files, which blocks. Also without a request, so that the log has it soon.
             let _ = tokio::task::spawn_blocking(move || node.obstacle()).await;
             while let Some(ended) = flushes.try_join_next() {
                 if let Ok(id) = ended {

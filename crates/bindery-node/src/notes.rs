@@ -1,6 +1,7 @@
-//! What is written down beside the changes: requests that changed nothing, and when keys were last used. Kept in memory until
-//! the writer takes it along with its next batch, within [`NOTES_MAX`] entries, [`NOTES_BYTES_MAX`] bytes and the interval of
-//! [`Node::keep_notes`](crate::Node::keep_notes); a killed process loses no more than that.
+//! Pending records that are not changes: audit entries of requests that changed nothing, and last uses of
+//! keys. They wait in memory until the writer commits them with its next batch, within the interval of
+//! [`Node::keep_notes`](crate::Node::keep_notes). At most [`NOTES_MAX`] entries and [`NOTES_BYTES_MAX`] bytes
+//! wait; a killed process loses no more than that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,17 +11,17 @@ use bindery_core::id::ApiKeyId;
 use bindery_core::time::Timestamp;
 use bindery_store::Batch;
 
-/// How many audit entries may wait. Only a store that is out of reach lets so many gather; then the oldest are given up, and
-/// the log says how many.
+/// How many audit entries may wait. So many gather only while the store is unreachable. Then the oldest are
+/// dropped, and the log says how many.
 pub(crate) const NOTES_MAX: usize = 65_536;
 /// How many bytes of text they may have.
 const NOTES_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How many waiting audit entries the writer is woken for.
+/// The writer is woken for this many waiting audit entries.
 pub(crate) const NOTES_WAKE: usize = 1024;
-/// How much later a use of a key must be than the one that is known, to be noted.
+/// A use of a key is recorded only if it is this much later than the last recorded one.
 const USE_STEP_MS: i64 = 60_000;
 
-/// The notes of one account.
+/// The pending records of one account.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     waiting: Mutex<Waiting>,
@@ -34,13 +35,13 @@ struct Waiting {
     uses: BTreeMap<ApiKeyId, Timestamp>,
     /// Bytes of the texts in `audit`.
     bytes: usize,
-    /// Given up since the log last said so.
+    /// Dropped since the log last said so.
     lost: usize,
-    /// Whether some are taken and neither written down nor put back yet.
+    /// Whether some are in a batch, neither written nor put back yet.
     are_taken: bool,
 }
 
-/// Notes on their way into a batch; then [`Notes::settle`], or [`Notes::put_back`] if it isn't committed.
+/// Records in a batch; then [`Notes::settle`], or [`Notes::put_back`] if it isn't committed.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     audit: Vec<AuditEntry>,
@@ -48,14 +49,14 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// What was noted of keys is of others than have their numbers now.
+    /// Drops the uses of keys: the numbers belong to other keys now.
     pub(crate) fn forget_uses(&mut self) {
         self.uses.clear();
     }
 }
 
 impl Notes {
-    /// Notes with what the store has written down of the keys' uses.
+    /// Starts with the last uses of keys in the store.
     pub(crate) fn new(uses: Vec<(ApiKeyId, Timestamp)>) -> Self {
         Self {
             waiting: Mutex::default(),
@@ -63,7 +64,7 @@ impl Notes {
         }
     }
 
-    /// Notes a request. Returns whether enough have gathered to wake the writer for.
+    /// Adds an audit entry. Returns whether the writer should be woken.
     pub(crate) fn request(&self, entry: AuditEntry) -> bool {
         let mut waiting = lock(&self.waiting);
         waiting.bytes += bytes_of(&entry);
@@ -72,7 +73,7 @@ impl Notes {
         waiting.audit.len() == NOTES_WAKE
     }
 
-    /// Notes that a key was used.
+    /// Records the use of a key.
     pub(crate) fn key_use(&self, key: ApiKeyId, now: Timestamp) {
         {
             let mut uses = lock(&self.uses);
@@ -90,13 +91,14 @@ impl Notes {
         lock(&self.uses).get(&key).copied()
     }
 
-    /// Keys were last used when the store says so, and what was noted of them since is of others.
+    /// Replaces all last uses of keys by those in the store: after a rollback, pending ones belong to other
+    /// keys.
     pub(crate) fn take_uses(&self, uses: Vec<(ApiKeyId, Timestamp)>) {
         lock(&self.waiting).uses.clear();
         *lock(&self.uses) = uses.into_iter().collect();
     }
 
-    /// Whether anything isn't written down yet.
+    /// Whether anything waits to be written.
     pub(crate) fn is_waiting(&self) -> bool {
         let waiting = lock(&self.waiting);
         waiting.are_taken || !waiting.audit.is_empty() || !waiting.uses.is_empty()
@@ -113,7 +115,7 @@ impl Notes {
         if waiting.lost > 0 {
             tracing::error!(
                 entries = waiting.lost,
-                "audit entries were given up: the store was out of reach for too long"
+                "audit entries were dropped: the store was unreachable for too long"
             );
             waiting.lost = 0;
         }
@@ -125,22 +127,22 @@ impl Notes {
         }
     }
 
-    /// What was taken is written down.
+    /// The taken records are written.
     pub(crate) fn settle(&self) {
         lock(&self.waiting).are_taken = false;
     }
 
-    /// What was taken is refused by the store, with nothing else in its batch, and would be again.
+    /// Drops the taken records: the store refuses them even in a batch of their own.
     pub(crate) fn give_up(&self, taken: &Taken) {
         let entries = taken.audit.len();
         tracing::error!(
             entries,
-            "audit entries were given up: the store refuses them"
+            "audit entries were dropped: the store refuses them"
         );
         self.settle();
     }
 
-    /// Takes notes back whose batch was not committed; what was noted meanwhile comes after them.
+    /// Puts the records of a batch back that was not committed, before newer ones.
     pub(crate) fn put_back(&self, taken: Taken) {
         let mut waiting = lock(&self.waiting);
         waiting.are_taken = false;
@@ -167,8 +169,8 @@ impl Waiting {
 }
 
 impl Taken {
-    /// Puts the notes before what the batch itself tells. Notes from after `now` were made while the clock was ahead, and get that
-    /// moment instead.
+    /// Adds the records to a batch, before its own audit entries. Entries from after `now` were made while
+    /// the clock was ahead, and get `now` instead.
     pub(crate) fn add_to(&self, batch: &mut Batch, now: Timestamp) {
         let entries = self.audit.iter().map(|entry| AuditEntry {
             at: entry.at.min(now),
@@ -180,7 +182,7 @@ impl Taken {
     }
 }
 
-/// What an entry has of text that a client chose.
+/// The size of the texts in an entry that a client chose.
 fn bytes_of(entry: &AuditEntry) -> usize {
     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     length(&entry.text) + length(&entry.variables)

@@ -1,5 +1,5 @@
-//! Which accounts are at work: they are loaded when somebody needs them, each by one task whoever else waits for it, and are given
-//! up when nobody has used them for a while.
+//! Loads accounts on demand, each by one task for all that wait, and unloads those that were idle for a
+//! while.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,25 +21,25 @@ use crate::meters::StoreCall;
 use crate::node::{Node, OpenError, Unavailable};
 use crate::notes::Notes;
 
-/// How many accounts are loaded at the same moment for those who wait; more wait for their turn.
+/// How many accounts are loaded at once for waiting requests; more wait for their turn.
 const LOADS_MAX: usize = 2;
-/// After how long an account that couldn't be loaded is tried again.
+/// How long after a failed load the account is tried again.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
-/// How long anyone waits until an account has come as far as the store says it is.
+/// How long a request waits until an account has the revision that the store reports.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How far the last change may be ahead of the clock without a word.
+/// A last change this far ahead of the clock is logged.
 const AHEAD_MS_MAX: i64 = 60_000;
-/// How long ago the last change may be without a word.
+/// A last change this long ago is logged.
 const REST_MS_MAX: i64 = 366 * 86_400_000;
-/// How many accounts can be put to work or given up at the same moment, at the most.
+/// How many accounts can be loaded or unloaded at once.
 const TURNS: usize = 16;
-/// How much of the log is read at once.
+/// How many entries of the log are read at once.
 const LOG_PAGE: usize = 1000;
 
-/// What is under way.
+/// The loads that are running.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    /// Held while an account of this turn is put to work or given up, so that none is at work twice.
+    /// Held while an account of this slot is loaded or unloaded, so that none is loaded twice.
     turns: [Mutex<()>; TURNS],
     loads: Mutex<BTreeMap<AccountId, Load>>,
     places: Semaphore,
@@ -47,7 +47,7 @@ pub(crate) struct Presence {
 
 #[derive(Debug)]
 struct Load {
-    /// `None` until it has ended; then whether the account is at work.
+    /// `None` while loading; then whether the account is loaded.
     ended: watch::Receiver<Option<bool>>,
     began: Instant,
 }
@@ -74,15 +74,15 @@ fn turn_of(AccountId(number): AccountId) -> usize {
     Presence::turn(usize::try_from(number).unwrap_or_default())
 }
 
-/// Accounts that nobody has used for a while, with nothing left to write down.
+/// Accounts that were idle for a while, with nothing left to write.
 #[derive(Debug)]
 pub struct Idle {
     accounts: Vec<AccountId>,
-    /// Since when.
+    /// Idle since before this time.
     before: Timestamp,
 }
 
-/// Who shows a key, as far as it is known without asking the store.
+/// What is known about a key without asking the store.
 enum Recognised {
     Caller(Arc<Account>, Caller),
     Nobody,
@@ -90,9 +90,9 @@ enum Recognised {
 }
 
 impl Node {
-    /// The account and caller behind a key's hash at `now`, if it is good. Loads the account if it isn't at work; a key that isn't
-    /// known here is looked up in the store, so that one which another process has just made is good. `network` is where the request
-    /// comes from: each network has its own share of the queue of lookups.
+    /// The account and caller behind a key's hash at `now`, if the key is valid. Loads the account if
+    /// necessary. An unknown key is looked up in the store, so a key that another process has just made is
+    /// valid. `network` is the client's: each network has its own share of the queue of lookups.
     pub async fn admit(
         self: &Arc<Self>,
         hash: &SecretHash,
@@ -112,7 +112,7 @@ impl Node {
         }
     }
 
-    /// The same without waiting, of the accounts that are at work.
+    /// The same without waiting, for loaded accounts only.
     pub fn authenticate(
         &self,
         hash: &SecretHash,
@@ -135,7 +135,8 @@ impl Node {
         }
     }
 
-    /// The account that the store has this secret of, of a key or a link, at work and as far as the store knows it.
+    /// The account that the store has for this secret of a key or link: loaded, and at the revision that the
+    /// store reports.
     pub async fn account_of_secret(
         self: &Arc<Self>,
         secret: &SecretHash,
@@ -152,7 +153,7 @@ impl Node {
         Ok(Some(account))
     }
 
-    /// The account with this number, loaded if it isn't at work. However many ask for it, it is loaded once.
+    /// The account with this number, loaded if necessary. Concurrent calls share one load.
     pub async fn wake(
         self: &Arc<Self>,
         id: AccountId,
@@ -171,7 +172,7 @@ impl Node {
         account.ok_or(Unavailable)
     }
 
-    /// The load of this account that is under way, or has just failed, or begins now.
+    /// Joins the running load of this account, or one that has just failed, or starts one.
     fn join_load(self: &Arc<Self>, id: AccountId) -> watch::Receiver<Option<bool>> {
         let mut loads = self.presence().loads();
         if let Some(load) = loads.get(&id) {
@@ -189,7 +190,7 @@ impl Node {
         };
         loads.insert(id, load);
         drop(loads);
-        // By itself: whoever waits may hang up, and others wait as well.
+        // A task of its own: a waiting request may be cancelled, while others still wait.
         tokio::spawn(Arc::clone(self).load_for_all(id, end));
         ended
     }
@@ -202,11 +203,11 @@ impl Node {
         let is_loaded = match loaded {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
-                tracing::error!(%error, account = id.0, "an account can't be put to work");
+                tracing::error!(%error, account = id.0, "failed to load account");
                 false
             }
             Err(error) => {
-                tracing::error!(%error, account = id.0, "an account can't be put to work");
+                tracing::error!(%error, account = id.0, "failed to load account");
                 false
             }
         };
@@ -219,7 +220,7 @@ impl Node {
         end.send_replace(Some(is_loaded));
     }
 
-    /// The account with this number, loaded here and now if it isn't at work.
+    /// The account with this number, loaded on this thread if necessary.
     pub fn load(&self, id: AccountId) -> Result<Arc<Account>, OpenError> {
         let turn = &self.presence().turns[turn_of(id)];
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,7 +262,8 @@ impl Node {
             Arc::clone(self.meters()),
         );
         if self.has_others() {
-            // Making the index of a large account takes a while, and nobody tells an account that isn't there yet.
+            // Building the index of a large account takes a while, and the follower does not reach an account
+            // that isn't there yet.
             let again_at = self.clock().steady();
             if desk.catch_up() {
                 read_at = again_at;
@@ -278,13 +280,14 @@ impl Node {
         Ok(account)
     }
 
-    /// The newest state, with what others have appended while it was read: nobody tells an account that isn't there yet.
+    /// The newest state, including what others appended during the load: the follower does not reach an
+    /// account that isn't there yet.
     fn load_state(&self, id: AccountId) -> Result<State, StoreError> {
         let mut state = self.store().load(id)?;
         let mut is_anew = false;
         while self.has_others() {
             let entries = match self.store().changes_since(id, state.position(), LOG_PAGE) {
-                // The log has lost its end, or its beginning, since then.
+                // The log was rolled back or truncated meanwhile.
                 Err(StoreError::Forgotten { .. } | StoreError::Diverged { .. }) if !is_anew => {
                     is_anew = true;
                     state = self.store().load(id)?;
@@ -302,23 +305,23 @@ impl Node {
         Ok(state)
     }
 
-    /// Gives up the accounts that nobody has used for so long, with everything that they noted written down, and tells which. None
-    /// while the store can't be reached: what is given up could not be had back.
+    /// Unloads the accounts that were idle for this long, with everything written, and returns their numbers.
+    /// Unloads none while the store is unreachable: they could not be loaded again.
     pub async fn evict_idle(self: &Arc<Self>, idle: Duration) -> BTreeSet<AccountId> {
         let idle = self.find_idle(idle).await;
         if idle.accounts.is_empty() {
             return BTreeSet::new();
         }
         let node = Arc::clone(self);
-        // The last holder of an account waits for its writer.
+        // Dropping the last handle of an account waits for its writer.
         let evicted = tokio::task::spawn_blocking(move || node.evict(&idle)).await;
         evicted.unwrap_or_else(|error| {
-            tracing::error!(%error, "idle accounts are not given up");
+            tracing::error!(%error, "idle accounts are not unloaded");
             BTreeSet::new()
         })
     }
 
-    /// The accounts that nobody has used for so long, once what they noted is written down.
+    /// The accounts that were idle for this long, once their pending records are written.
     pub async fn find_idle(&self, idle: Duration) -> Idle {
         let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
         let before = self.clock().now().as_millis().saturating_sub(idle_ms);
@@ -338,12 +341,12 @@ impl Node {
         idle
     }
 
-    /// Whether the store is surely in reach.
+    /// Whether the store is reachable, so that an unloaded account could be loaded again.
     fn could_have_it_back(&self) -> bool {
         self.staleness() <= FOLLOW_INTERVAL * 4
     }
 
-    /// Gives these up, as far as they are still idle, and tells which. Blocks.
+    /// Unloads those that are still idle, and returns their numbers. Blocks.
     pub fn evict(&self, idle: &Idle) -> BTreeSet<AccountId> {
         let mut evicted = BTreeSet::new();
         if !self.could_have_it_back() {
@@ -353,7 +356,8 @@ impl Node {
             let ids = idle.accounts.iter().copied();
             let ids = ids.filter(|id| turn_of(*id) == turn);
             let lock = &self.presence().turns[turn];
-            // Until its writer has ended and its keys are forgotten, nobody loads it again.
+            // Held until the writer has stopped and the keys are removed, so that the account can't be loaded
+            // meanwhile.
             let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
             let accounts: BTreeMap<AccountId, Arc<Account>> = ids
                 .filter_map(|id| Some((id, self.take_idle(id, idle.before)?)))
@@ -371,8 +375,8 @@ impl Node {
         evicted
     }
 
-    /// Gives up an account that the store doesn't have any more: it was restored from before the account was made, or a server that
-    /// hadn't heard of it took over. Blocks.
+    /// Unloads an account that the store no longer has: the store was restored to before the account was
+    /// made, or a server without it took over. Blocks.
     pub(crate) fn put_out_of_work(&self, id: AccountId) {
         let turn = &self.presence().turns[turn_of(id)];
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -382,23 +386,24 @@ impl Node {
         tracing::error!(
             account = id.0,
             known = account.snapshot().revision().0,
-            "the store has lost this account: it was restored, or a server that hadn't heard of it took over. It is given up"
+            "the store has lost this account: it was restored, or a server without the account took over. Unloading it"
         );
         self.meters().diverged.count();
-        // Before its writer ends: nobody comes in by its keys meanwhile.
+        // Before its writer stops: no caller is admitted by its keys meanwhile.
         self.directory().forget(&BTreeSet::from([id]));
         drop(account);
         self.meters().evictions.add(1);
     }
 
-    /// Takes the account out, if it is still idle and nobody holds it: whoever does is in the middle of something.
+    /// Takes the account out if it is still idle and no other handle exists: a handle means that it is in
+    /// use.
     fn take_idle(&self, id: AccountId, before: Timestamp) -> Option<Arc<Account>> {
         let mut accounts = self.accounts_at_work();
         let Entry::Occupied(entry) = accounts.entry(id) else {
             return None;
         };
         let account = entry.get();
-        // While the accounts are locked, nobody else can come to hold it.
+        // While the accounts are locked, no new handle can be made.
         let is_idle = Arc::strong_count(account) == 1
             && account.last_touch() <= before
             && !account.has_notes();

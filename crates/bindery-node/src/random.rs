@@ -1,20 +1,21 @@
-//! Where the numbers of batches come from: the system, or a test.
+//! The source of batch numbers: the system, or a test.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// Gives random numbers. Cheap to clone.
+/// Generates random numbers. Cheap to clone.
 #[derive(Clone)]
 pub struct Random(Arc<dyn Fn() -> io::Result<u64> + Send + Sync>);
 
 impl Random {
-    /// The system's.
+    /// The system's generator.
     pub(crate) fn system() -> Self {
         Self::new(|| getrandom::u64().map_err(|error| io::Error::other(error.to_string())))
     }
 
-    /// Those that `next` gives. No two batches may ever get the same: it is how a writer knows its own among the others'.
+    /// Numbers from `next`. No two batches may get the same one: it is how a writer recognizes its own batch
+    /// in the log.
     pub fn new(next: impl Fn() -> io::Result<u64> + Send + Sync + 'static) -> Self {
         Self(Arc::new(next))
     }

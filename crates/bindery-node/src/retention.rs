@@ -1,5 +1,5 @@
-//! How much of the logs is kept. What is older becomes the base that a log begins at; the newest state, and the numbers and
-//! names in it, stay what they are.
+//! How much of the logs is kept. Older entries move into the base snapshot at which a log begins. The newest
+//! state, its numbers and names do not change.
 
 use std::time::Duration;
 
@@ -9,29 +9,30 @@ use bindery_store::StoreError;
 
 use crate::node::Node;
 
-/// Entries that are younger than this are always kept: other nodes may not have read them yet. One that is further behind
-/// loads the account anew, so this keeps that rare, and it is not what makes it right.
+/// Younger entries are always kept, since other nodes may not have read them yet. A node that is further
+/// behind reloads the account, so this bound keeps reloads rare; correctness does not depend on it.
 pub const LOG_AGE_MIN: Duration = Duration::from_hours(1);
 
-/// How many entries are forgotten in one transaction: on SQLite, changes wait that long.
+/// How many entries are truncated in one transaction: on SQLite, changes wait that long.
 const FORGET_AT_ONCE: usize = 500;
 
-/// What is kept of a log. An entry goes when nothing says that it stays; if nothing is said at all, all of them stay.
+/// Which entries of a log are kept. An entry is removed if no setting keeps it; without settings all are
+/// kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogRetention {
-    /// Entries that are younger than this stay; [`LOG_AGE_MIN`] at least.
+    /// Keeps entries younger than this; [`LOG_AGE_MIN`] at least.
     pub age: Option<Duration>,
-    /// So many of the newest stay.
+    /// Keeps this many of the newest entries.
     pub revisions: Option<u64>,
 }
 
 impl Node {
-    /// Forgets what is to be forgotten of every account's log, at work here or not, a few entries at a time. Blocks.
+    /// Truncates the logs of all accounts, loaded or not, a few entries at a time. Blocks.
     pub fn forget_logs(&self, retention: LogRetention) {
         if retention == LogRetention::default() {
             return;
         }
-        // A clock that has run ahead makes everything old.
+        // If the clock has run ahead, everything looks old.
         if let Some(obstacle) = self.obstacle() {
             tracing::warn!(
                 ?obstacle,
@@ -46,7 +47,7 @@ impl Node {
         let heads = match self.store().heads() {
             Ok(heads) => heads,
             Err(error) => {
-                tracing::error!(%error, "old log entries were not forgotten");
+                tracing::error!(%error, "old log entries were not removed");
                 return;
             }
         };
@@ -54,7 +55,7 @@ impl Node {
             let kept = retention.revisions.unwrap_or(0);
             let until = Revision(head.revision.0.saturating_sub(kept));
             if let Err(error) = self.forget_log(account, until, before) {
-                tracing::error!(%error, account = account.0, "old log entries were not forgotten");
+                tracing::error!(%error, account = account.0, "old log entries were not removed");
             }
         }
     }
@@ -79,7 +80,7 @@ impl Node {
             tracing::info!(
                 account = account.0,
                 forgotten,
-                "old log entries are forgotten"
+                "old log entries are removed"
             );
         }
         Ok(())

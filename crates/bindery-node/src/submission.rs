@@ -1,4 +1,4 @@
-//! A command on its way through the writer, and the answer on its way back.
+//! A command in the writer's queue, and its outcome for the caller.
 
 use std::sync::Arc;
 
@@ -18,44 +18,45 @@ use crate::account::ExecuteError;
 use crate::in_flight::Waits;
 use crate::usage::Usage;
 
-/// Bytes of each text that the audit log keeps of a request that changed nothing: there may be many of them.
+/// Bytes of each text that the audit log keeps of a request that changed nothing, since there may be many.
 pub const NOTED_TEXT_MAX: usize = 2 * 1024;
 
-/// What the audit log keeps of a request beside what the command tells.
+/// What the audit log keeps of a request, besides what the command says.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Where it came from.
+    /// The client address.
     pub address: String,
-    /// The body, its secrets removed.
+    /// The body without its secrets.
     pub text: Option<String>,
     /// Path and query parameters, as JSON text.
     pub variables: Option<String>,
-    /// What the request is called.
+    /// The id of the request.
     pub request: Option<RequestId>,
     /// The HTTP status of success.
     pub success: u16,
-    /// What a refusal is answered with.
+    /// The response to a refusal.
     pub refused: fn(&Refusal) -> RefusedAs,
 }
 
-/// What a refusal is answered with.
+/// The response to a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedAs {
     /// The HTTP status.
     pub status: u16,
-    /// What the problem's type ends with, if that says more than the status.
+    /// The end of the problem's type, if that says more than the status.
     pub problem: Option<&'static str>,
 }
 
-/// A queued command of any kind. Decided once a batch, answered once the batch is safe.
+/// A queued command of any type. Decided once per batch; its caller gets the outcome once the batch is
+/// committed.
 pub(crate) trait Submission: Send {
     /// Decides the command on the newest state, and keeps the outcome for [`Submission::answer`].
     fn decide(&mut self, state: &State, now: Timestamp, batch: u64) -> Decided;
-    /// Tells the caller. `Err` if the batch was not committed.
+    /// Sends the outcome to the caller. `Err` if the batch was not committed.
     fn answer(self: Box<Self>, committed: Result<(), ExecuteError>);
 }
 
-/// No command: only a wish that there be a batch, for the notes that it takes along.
+/// Not a command: it only causes a batch, so that pending records are written.
 pub(crate) struct Flush(oneshot::Sender<Result<(), ExecuteError>>);
 
 impl Flush {
@@ -80,16 +81,16 @@ impl Submission for Flush {
 
 /// What one command adds to its batch.
 pub(crate) struct Decided {
-    /// Nothing, if it was refused or changes nothing.
+    /// `None` if the command was refused or changes nothing.
     pub(crate) entry: Option<Entry>,
-    /// What the audit log keeps of it.
+    /// The audit entry, if one is kept.
     pub(crate) audit: Option<AuditEntry>,
 }
 
-/// What is kept of the audit entry of a command that changes nothing.
+/// How the audit entry of a command without a change is kept.
 enum Noted {
     All,
-    /// This text, which counts those that are left out.
+    /// With this text, which counts the entries that are left out.
     Count(Option<String>),
     Nothing,
 }
@@ -99,12 +100,12 @@ pub(crate) struct Pending<C: Command> {
     caller: Caller,
     audit: Option<Audit>,
     outcome: Option<Result<C::Outcome, Refusal>>,
-    /// Counts it until the writer has answered, also if the caller has gone away.
+    /// Counts the command until the writer has responded, even if the caller has gone away.
     waits: Option<Waits>,
     usage: Arc<Usage>,
     /// Whether it is counted already: a batch may be decided again.
     is_charged: bool,
-    /// What became of its audit entry, if it changes nothing.
+    /// How its audit entry is kept, if it changes nothing.
     noted: Option<Noted>,
     reply: oneshot::Sender<Result<C::Outcome, ExecuteError>>,
 }
@@ -134,7 +135,7 @@ impl<C: Command> Pending<C> {
         )
     }
 
-    /// Counts the command for the quotas of a day, once however often it is decided.
+    /// Counts the command for the daily quotas, once even if it is decided again.
     fn charge(
         &mut self,
         state: &State,
@@ -191,7 +192,7 @@ impl<C: Command> Pending<C> {
         if changed_at.is_some() {
             return Some(entry);
         }
-        // Once, however often it is decided.
+        // Once, even if it is decided again.
         let noted = self.noted.take();
         let noted = noted.unwrap_or_else(|| match self.usage.keep_room(state, entry.clone()) {
             None => Noted::Nothing,
@@ -271,14 +272,14 @@ where
             (Ok(()), Some(outcome)) => outcome.map_err(ExecuteError::Refused),
             (Ok(()), None) => Err(ExecuteError::Unavailable),
         };
-        // Before the caller may send the next.
+        // Before the caller may send the next command.
         drop(self.waits);
-        // Whoever asked may have gone away; the change stands all the same.
+        // The caller may have gone away; the change is made in any case.
         let _ = self.reply.send(answer);
     }
 }
 
-/// Cuts between two characters, and says so.
+/// Cuts between two characters, and marks the cut.
 fn cut(text: &str) -> String {
     if text.len() <= NOTED_TEXT_MAX {
         return text.to_owned();

@@ -1,5 +1,5 @@
-//! What the people of an account have used of its quotas of a day ([`bindery_core::quota`]). Counted in memory: each server on a
-//! store counts what it is asked for itself, and a restart or an unload of the account begins anew.
+//! Counts the use of daily quotas ([`bindery_core::quota`]) by the people of an account, in memory. Each
+//! server on a store counts its own requests, and a restart or unload of the account resets the counts.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,10 +14,10 @@ use bindery_core::role::AccountRole;
 use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 
-/// What an audit entry counts for besides its texts: about what its row takes with its indexes.
+/// Bytes that an audit entry counts besides its texts: about its row with its indexes.
 const ROW_BYTES: u64 = 256;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// How many people are counted each by themselves; those who come after them share one count.
+/// How many people have a count each; all others share one.
 const PERSONS_MAX: usize = 131_072;
 
 /// The use of one account.
@@ -30,7 +30,7 @@ struct Day {
     everyone: DailyUse,
     members: DailyUse,
     persons: BTreeMap<UserId, Person>,
-    /// Everyone for whom there is no room in `persons`.
+    /// Everyone without room in `persons`.
     others: Person,
     /// Bytes of audit entries without a change, of everyone.
     noted: u64,
@@ -41,15 +41,15 @@ struct Day {
 /// The use of one person.
 #[derive(Clone, Copy, Debug, Default)]
 struct Person {
-    /// By what they changed.
+    /// By changes.
     changed: DailyUse,
     /// Bytes of audit entries without a change.
     noted: u64,
-    /// How many audit entries had no room.
+    /// How many audit entries were left out.
     left_out: u64,
 }
 
-/// Today's use, for an account admin to see.
+/// Today's use, as shown to account admins.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Today {
     /// Everyone's.
@@ -87,7 +87,7 @@ impl Today {
     }
 }
 
-/// The quotas of a day that hold for everyone, and those only for people who aren't account admin.
+/// The daily quotas for everyone, and those for people who aren't account admins.
 const FOR_ALL: [Quota; 3] = [
     Quota::InvitationsPerDay,
     Quota::KeysPerDayOfPerson,
@@ -102,8 +102,8 @@ const FOR_MEMBERS: [Quota; 5] = [
 ];
 
 impl Usage {
-    /// Counts what a command does, at the moment at which it is to be committed. Refuses it, and counts nothing, where that is above a limit; what `always` may be done is
-    /// only counted.
+    /// Counts what a command does, at the time of its commit. If that exceeds a limit, refuses it and counts
+    /// nothing. What may `always` be done is only counted.
     pub(crate) fn charge(
         &self,
         state: &State,
@@ -131,9 +131,10 @@ impl Usage {
         Ok(())
     }
 
-    /// Counts the row of an audit entry that no change goes with, for its person alone. It takes nothing from the quotas of changes,
-    /// the person's own included. Where rows have used up as much as a quota of bytes allows, only one in so many is written: the
-    /// first, second, fourth, eighth of a person's day and so on, each of which says how many there were. `None` for the others.
+    /// Counts the row of an audit entry without a change, for its person alone. It never takes from the
+    /// quotas of changes, not even the person's own. Once rows have used up as much as a quota of bytes
+    /// allows, only the first, second, fourth, eighth and so on of a person's day is written, with the count
+    /// so far. Returns `None` for the others.
     pub(crate) fn keep_room(&self, state: &State, entry: AuditEntry) -> Option<AuditEntry> {
         let role = state.user(entry.user).map(|user| user.account_role);
         let is_admin = role == Some(AccountRole::Admin);
@@ -144,7 +145,8 @@ impl Usage {
         let bytes = bytes.saturating_add(ROW_BYTES);
         let limit = |quota| state.quota_limit(quota);
         let mut day = self.lock();
-        // The first of a new day have room: they have the writer begin it, if the clock is right.
+        // The first entries of a new day have room: they make the writer begin the day, if the clock is
+        // right.
         let is_first = number_of(entry.at) > day.number;
         let of_members = day.noted_by_members.saturating_add(bytes);
         let of_everyone = day.noted.saturating_add(bytes);
@@ -181,14 +183,14 @@ impl Usage {
     pub(crate) fn today(&self, person: UserId, now: Timestamp) -> Today {
         let day = self.lock();
         if number_of(now) > day.number {
-            // It began, and the writer has had nothing to do since.
+            // The day has begun, and the writer has had nothing to do since.
             return Today::default();
         }
         day.today(person)
     }
 
-    /// Begins the day of this moment, at which something is committed. A clock that has run ahead begins none: it would be the day
-    /// of all use until then.
+    /// Begins the day of this commit. Reads begin none: with a clock that has run ahead, that day would count
+    /// all use until then.
     pub(crate) fn begin_day(&self, committed_at: Timestamp) {
         self.lock().begin(committed_at);
     }
@@ -217,7 +219,7 @@ impl Day {
         }
     }
 
-    /// The first quota that this would be too much for.
+    /// The first quota that this would exceed.
     fn reached(&self, state: &State, who: CountedFor, added: DailyUse) -> Option<Quota> {
         let before = self.today(who.person);
         let more = Today {
@@ -264,7 +266,7 @@ impl Day {
     }
 }
 
-/// What an audit entry says that stands for others.
+/// The text of an audit entry that stands for others.
 fn left_out(count: u64) -> String {
     format!(
         "left out; the quotas of bytes written today are used up: {count} requests without a change are not audited one by one so far"
@@ -350,7 +352,7 @@ mod tests {
             bytes(220)
         );
         assert_eq!(charge(1, TOMORROW, bytes(60), false), Ok(()));
-        // A clock that was set back doesn't begin the day before anew.
+        // Setting the clock back doesn't begin the previous day again.
         assert!(charge(1, NOON, bytes(60), false).is_err());
     }
 
@@ -388,7 +390,7 @@ mod tests {
         let texts: Vec<String> = kept.filter_map(|entry| entry.text).collect();
         let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512].map(left_out);
         assert_eq!(texts, expected);
-        // The first of a day is written, so that the writer begins it.
+        // The first entry of a day is written, so that the writer begins it.
         let next = usage.keep_room(&state, read_at(TOMORROW));
         assert_eq!(next, Some(read_at(TOMORROW)));
         usage.begin_day(TOMORROW);

@@ -1,5 +1,5 @@
-//! The writer's decisions, without IO: what a batch is made of, and what a commit whose answer was lost came to. The
-//! thread around it only moves things between the queue, the store and the readers.
+//! The writer's decisions, without IO: the content of a batch, and the outcome of a commit without a
+//! response. The thread around it only moves data between the queue, the store and the readers.
 
 use bindery_core::access::Touched;
 use bindery_core::change::{Entry, LogPosition};
@@ -9,13 +9,13 @@ use bindery_store::Batch;
 
 use crate::submission::Submission;
 
-/// One account's writer: the newest state it knows, and the one it is working on.
+/// One account's writer: the newest committed state, and the one it is working on.
 pub(crate) struct Writer {
     committed: State,
     working: State,
-    /// Which facts of decisions have changed since [`Writer::take_touched`].
+    /// Facts of decisions that changed since [`Writer::take_touched`].
     touched: Vec<Touched>,
-    /// Which more change by what is worked on.
+    /// Facts that the uncommitted work changes.
     touched_by_work: Vec<Touched>,
 }
 
@@ -34,23 +34,23 @@ impl Writer {
         &self.committed
     }
 
-    /// Which facts of decisions have changed since the last time this was asked.
+    /// Facts of decisions that changed since the last call.
     pub(crate) fn take_touched(&mut self) -> Vec<Touched> {
         std::mem::take(&mut self.touched)
     }
 
-    /// Where the log has come to, as far as this writer knows: what the next append builds on.
+    /// The newest log position that this writer knows; the next append builds on it.
     pub(crate) fn known(&self) -> LogPosition {
         self.committed.position()
     }
 
-    /// The moment of the last change in the state that is worked on.
+    /// The time of the last change in the working state.
     pub(crate) fn known_time(&self) -> Timestamp {
         self.working.latest()
     }
 
-    /// Makes a batch of the queue on the newest state: first what other nodes appended, then each command in turn on the
-    /// state that the one before it left.
+    /// Makes a batch of the queue on the newest state: first what other nodes appended, then each command on
+    /// the state that the previous one left.
     pub(crate) fn make_batch(
         &mut self,
         appended: &[Entry],
@@ -61,7 +61,7 @@ impl Writer {
         self.follow(appended);
         let mut made = Batch::default();
         for submission in queue {
-            // A clock that was set back doesn't take the order of the log with it.
+            // Setting the clock back must not change the order in the log.
             let now = clock.max(self.working.latest());
             let decided = submission.decide(&self.working, now, batch);
             if let Some(entry) = decided.entry {
@@ -74,7 +74,7 @@ impl Writer {
         made
     }
 
-    /// The batch is safe: what was worked on is what is committed.
+    /// The batch is committed: the working state becomes the committed one.
     pub(crate) fn commit(&mut self) {
         self.committed = self.working.clone();
         self.touched.append(&mut self.touched_by_work);
@@ -86,7 +86,7 @@ impl Writer {
         self.touched_by_work.clear();
     }
 
-    /// Takes in what the log says after [`Writer::known`].
+    /// Applies what the log has after [`Writer::known`].
     pub(crate) fn follow(&mut self, log: &[Entry]) {
         for entry in log {
             self.committed.advance_noting(entry, &mut self.touched);
@@ -94,7 +94,7 @@ impl Writer {
         self.abandon();
     }
 
-    /// Begins anew with another state: the entries in between are forgotten, or the log has lost what led to the one before.
+    /// Continues with another state: the entries in between are truncated, or the log was rolled back.
     pub(crate) fn reload(&mut self, state: State) {
         self.touched
             .append(&mut Touched::between(&self.committed, &state));
@@ -102,8 +102,8 @@ impl Writer {
         self.abandon();
     }
 
-    /// The answer of a commit was lost, and this is what the log says after [`Writer::known`]. Takes it in, and tells
-    /// whether the batch with this number is in it.
+    /// After a lost response: applies what the log has after [`Writer::known`], and returns whether the batch
+    /// with this number is in it.
     pub(crate) fn resolve(&mut self, log: &[Entry], batch: u64) -> bool {
         self.follow(log);
         log.iter().any(|entry| entry.batch == batch)

@@ -25,7 +25,7 @@ const START_MS: i64 = 1_000_000;
 const DAY_MS: i64 = 86_400_000;
 const FIFTY_YEARS_MS: i64 = 50 * 365 * DAY_MS;
 
-/// One more process on the store, on a machine whose clocks the test sets.
+/// Another process on the store, on a machine with clocks that the test sets.
 struct Machine {
     world: World,
     node: Node,
@@ -64,7 +64,7 @@ impl Machine {
             .fetch_add(ms.unsigned_abs(), Ordering::SeqCst);
     }
 
-    /// When a new organization was made.
+    /// Makes an organization, and returns its time.
     async fn create(&self, name: &str) -> Result<i64, ExecuteError> {
         let create = CreateOrganization {
             name: Name::parse(name).unwrap(),

@@ -1,4 +1,4 @@
-//! What is asked at one revision is answered at one, while changes are made: one question, many at once, and a search.
+//! Results at one revision while changes are made: of one question, of a batch, and of a search.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,18 +27,18 @@ use bindery_node::Account;
 use crate::promises::world;
 
 const MEMBERS: usize = 40;
-/// Changes that the readers live through.
+/// Changes during the reads.
 const TURNS: u64 = 1_000;
 const ASKED: Permission = Permission::ProjectRead;
 
-/// Many people with the same role on one project; from one change to the next, the role lets all of them read it or none.
+/// Many people with the same role on one project. Each change lets all of them read it, or none.
 pub(crate) struct Scene {
     pub(crate) account: Arc<Account>,
     caller: Caller,
     role: RoleId,
     project: ProjectId,
     people: Vec<UserId>,
-    /// At this one nobody may.
+    /// At this revision none of them may.
     start: Revision,
     pub(crate) now: Timestamp,
 }
@@ -111,7 +111,7 @@ impl Scene {
         }
     }
 
-    /// From now on they may or they may not: the other way round than before.
+    /// Switches whether they may.
     pub(crate) async fn turn(&self, may: bool) {
         let update = UpdateRole {
             role: self.role,
@@ -122,7 +122,7 @@ impl Scene {
         execute(&self.account, self.caller, update).await;
     }
 
-    /// What everyone asks, each for themselves.
+    /// The question of each person about themselves.
     pub(crate) fn questions(&self) -> Vec<Question> {
         let ask = |user: &UserId| Question {
             principal: *user,
@@ -132,7 +132,7 @@ impl Scene {
         self.people.iter().map(ask).collect()
     }
 
-    /// Both searches find what the revision says that they name, which the second returns.
+    /// Checks that both searches find what the revision says, and returns it.
     pub(crate) fn check_searches(&self) -> Revision {
         let (mut users, mut resources) = (Vec::new(), Vec::new());
         let project = Resource::Project(self.project);
@@ -141,7 +141,7 @@ impl Scene {
             .users_of(project, ASKED, self.now, &mut users)
             .revision();
         users.sort_unstable();
-        // The first of all is the admin.
+        // The first user is the admin.
         let mut expected = vec![UserId::new(1)];
         if self.may(at) {
             expected.extend(&self.people);
@@ -183,11 +183,11 @@ where
     account.execute(command, caller, None).await.unwrap()
 }
 
-/// Readers go on for as long as the role is switched. Now and then, the writer waits after a switch until every reader has looked, so
-/// that each of them sees both states however fast the machine is.
+/// Reads while the role is switched. Now and then the writer waits after a switch until every reader has read
+/// again, so that each reader sees both states on any machine.
 async fn watch(scene: Arc<Scene>, look: fn(&Scene) -> bool) {
     const READERS: usize = 2;
-    /// Of so many turns, the writer waits after two: one that allows, and one that denies.
+    /// The writer waits twice in this many turns: after one that allows, and after one that denies.
     const WAIT_EVERY: u64 = 100;
     let is_over = Arc::new(AtomicBool::new(false));
     let looks: Arc<[AtomicU64; READERS]> = Arc::default();
@@ -211,7 +211,7 @@ async fn watch(scene: Arc<Scene>, look: fn(&Scene) -> bool) {
             continue;
         }
         for (reader, looks) in readers.iter().zip(&*looks) {
-            // The second look to end from here on began after the switch.
+            // The second read that ends from here on began after the switch.
             let enough = looks.load(Ordering::SeqCst) + 2;
             // A reader that panicked is noticed below.
             while looks.load(Ordering::SeqCst) < enough && !reader.is_finished() {
@@ -273,8 +273,8 @@ async fn a_search_is_that_of_one_revision() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_reader_goes_back_whatever_it_asks_and_whatever_others_have_seen() {
-    /// How often it goes to and fro between index and snapshot before it looks around: the moment in which a writer could
-    /// have changed the one and not the other is a short one.
+    /// How often a reader alternates between index and snapshot before it pauses: the moment between the
+    /// change of the one and of the other is short.
     const ROUNDS: usize = 200;
     static SEEN: AtomicU64 = AtomicU64::new(0);
     let world = world().await;
@@ -306,7 +306,7 @@ async fn no_reader_goes_back_whatever_it_asks_and_whatever_others_have_seen() {
     .await;
 }
 
-/// Shows why the tests above are needed: questions asked one by one get answers of different revisions.
+/// Shows why the tests above are needed: questions asked one by one mix revisions.
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_asked_one_by_one_are_caught_mixing_revisions() {
     let world = world().await;
@@ -327,7 +327,7 @@ async fn questions_asked_one_by_one_are_caught_mixing_revisions() {
     assert!((1..MEMBERS).contains(&both), "{both}");
 }
 
-/// Whoever has read from a state who asks about what is answered by that state, whatever has come since.
+/// A caller who has read names and rights from a state is answered by that state, even after later changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_a_state_was_read_for_is_answered_by_that_state() {
     let world = world().await;

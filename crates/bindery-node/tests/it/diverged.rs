@@ -1,4 +1,4 @@
-//! Logs that lose their end: a store from before is put in the place of the one that was there.
+//! Rolled back logs: an older store replaces the current one.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use crate::faulty::Fault;
 use crate::follow::{ACCOUNT, NOW};
 use crate::promises::{World, secret, world};
 
-/// Puts a store in the place of the world's that has the log up to this revision and nothing more.
+/// Replaces the store with one whose log ends at this revision.
 fn go_back(world: &World, until: Revision) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let older = SqliteStore::open(directory.path()).unwrap();
@@ -56,7 +56,7 @@ async fn who_asked_before_the_end_was_lost_is_turned_away_and_the_next_one_is_se
     world.create("red").await.unwrap();
     world.create("green").await.unwrap();
     let _directory = go_back(&world, begin);
-    // As somebody who may be somebody else now.
+    // The caller's id may belong to another user now.
     let turned_away = world.create("blue").await;
     assert_eq!(turned_away, Err(ExecuteError::Unavailable));
     assert_eq!(world.names(), [""; 0], "what the store has lost is lost");
@@ -101,7 +101,7 @@ async fn keys_were_last_used_when_the_store_says_so() {
     let _directory = go_back(&world, begin);
     let turned_away = world.create("blue").await;
     assert_eq!(turned_away, Err(ExecuteError::Unavailable));
-    // The store from before knows of no use.
+    // The older store has no last use.
     assert_eq!(world.account.last_use(key), None);
     world.account.flush().await.unwrap();
     assert_eq!(world.store.there().key_uses(ACCOUNT).unwrap(), []);

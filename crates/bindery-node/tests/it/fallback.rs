@@ -1,4 +1,4 @@
-//! Where the index can't answer, the state does, and says the same.
+//! Where the index can't decide, the state does, with the same result.
 
 #![expect(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ async fn an_account_that_has_outgrown_the_index_is_answered_by_its_state() {
     let mut scene = Scene::new(Arc::clone(&world.account), world.caller).await;
     scene.turn(true).await;
     check(&scene, true);
-    // An entry of another node's, so the revisions from here on are even where they were odd.
+    // An entry of another node, so that revisions that were odd are even from here on.
     outgrow(&world).await;
     assert!(is_outgrown(&scene));
     scene.turn(false).await;
@@ -90,13 +90,13 @@ async fn a_clock_that_was_set_back_brings_no_key_back_to_life_whoever_answers() 
     outgrow(&world).await;
     assert_eq!(world.account.access().decide(&question, before), None);
     check();
-    // It is its end that keeps it from what its role allows.
+    // Only its expiry keeps it from what its role allows.
     let state = world.account.snapshot();
     let grant = Grant::AccountRole(AccountRole::Member);
     assert_eq!(state.decide(&question, before), Decision::Allowed(grant));
 }
 
-/// Every form of question is answered so, at the newest revision.
+/// Checks every form of question at the newest revision.
 fn check(scene: &Scene, may: bool) {
     let at = revision(&scene.account);
     let questions = scene.questions();
@@ -123,7 +123,8 @@ fn revision(account: &Account) -> Revision {
     account.snapshot().revision()
 }
 
-/// Another node makes more roles than an index holds, half at each of two revisions, and the account hears of it.
+/// Another node makes more roles than an index can hold, half of them at each of two revisions. The account
+/// catches up.
 async fn outgrow(world: &World) {
     let permissions = [Permission::ProjectRead].into_iter().collect();
     let roles = (0..ROLES).map(|number| {
@@ -143,7 +144,7 @@ async fn outgrow(world: &World) {
     }
 }
 
-/// A member of the account who is there until [`BOT_ENDS`].
+/// A bot whose key expires at [`BOT_ENDS`].
 fn bot() -> Vec<Change> {
     let key = ApiKeyId::new(1_000);
     let user = User {

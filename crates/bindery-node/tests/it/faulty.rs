@@ -1,5 +1,6 @@
-//! SQLite behind a gate: each append takes the next fault off a list, and can be held until the test lets it go. Several
-//! nodes can share one, each behind a gate of its own, and be cut off from it.
+//! SQLite behind a gate. Each append takes the next fault from a list, and can be held until the test
+//! releases it. Several nodes can share a store, each behind a gate of its own, and can be partitioned from
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,24 +19,24 @@ use bindery_core::time::Timestamp;
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AppendError, AuditQuery, Batch, Owner, Store, StoreError, Wake};
 
-/// What happens to one append.
+/// The fault of one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing is written, and that is known.
+    /// Nothing is written, and the node knows it.
     Unavailable,
-    /// Nothing is written, and the answer is lost.
+    /// Nothing is written, and the response is lost.
     LostBeforeCommit,
-    /// It is written, and the answer is lost.
+    /// It is written, and the response is lost.
     LostAfterCommit,
-    /// It is written, the answer is lost, and the log is forgotten before anyone can read what it says.
+    /// It is written, the response is lost, and the log is truncated before anyone can read it.
     LostAndForgotten,
-    /// It is written, the answer is lost, and nothing can be reached from then on.
+    /// It is written, the response is lost, and the store is unreachable from then on.
     LostAndCutOff,
     /// The batch is decided, and the commit waits until [`Gate::open`].
     HeldBeforeCommit,
 }
 
-/// Holds a commit up.
+/// Holds a commit.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<(bool, bool)>,
@@ -50,13 +51,13 @@ impl Gate {
         drop(self.changed.wait_while(state, |(_, is_open)| !*is_open));
     }
 
-    /// Waits until a commit stands at the gate.
+    /// Waits until a commit is held.
     pub(crate) fn wait_until_held(&self) {
         let state = self.state.lock().expect("the gate");
         drop(self.changed.wait_while(state, |(is_held, _)| !*is_held));
     }
 
-    /// Lets it through, and all that come later.
+    /// Releases it and all later ones.
     pub(crate) fn open(&self) {
         self.state.lock().expect("the gate").1 = true;
         self.changed.notify_all();
@@ -66,20 +67,20 @@ impl Gate {
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
     pub(crate) inner: Arc<SqliteStore>,
-    /// What stands in the place of that.
+    /// The store that replaces `inner`.
     pub(crate) instead: OnceLock<SqliteStore>,
-    /// Whether other nodes share it. They are never heard: whoever follows has to ask.
+    /// Whether other nodes share it. There are no wake-ups: a follower has to poll.
     pub(crate) is_shared: bool,
-    /// Whether nothing can be reached.
+    /// Whether the store is unreachable.
     pub(crate) is_cut_off: AtomicBool,
     pub(crate) faults: Mutex<VecDeque<Fault>>,
     pub(crate) gate: Gate,
     pub(crate) appends: AtomicUsize,
     pub(crate) loads: AtomicUsize,
     pub(crate) lookups: AtomicUsize,
-    /// What the database's own clock says, if it has one.
+    /// The database's own clock, if it has one.
     pub(crate) database_time: Mutex<Option<Timestamp>>,
-    /// Happens once, while an account that is loaded is put to work.
+    /// Runs once, while an account that was read is being loaded.
     pub(crate) meanwhile: Meanwhile,
 }
 
@@ -102,7 +103,7 @@ impl FaultyStore {
         }
     }
 
-    /// A gate of another node's to the same store.
+    /// A gate of another node to the same store.
     pub(crate) fn share(inner: &Arc<SqliteStore>) -> Self {
         Self {
             inner: Arc::clone(inner),
@@ -130,7 +131,7 @@ impl FaultyStore {
         Ok(self.there())
     }
 
-    /// What is reached, if anything is.
+    /// The current store, if it can be reached.
     pub(crate) fn there(&self) -> &SqliteStore {
         self.instead.get().unwrap_or(&self.inner)
     }
@@ -140,7 +141,7 @@ impl FaultyStore {
     }
 }
 
-/// The operation of an audit entry that the store refuses, whatever else is in the batch.
+/// The store refuses an audit entry with this operation, whatever else is in the batch.
 pub(crate) const REFUSED: &str = "refused on purpose";
 
 impl FaultyStore {

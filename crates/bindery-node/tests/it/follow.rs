@@ -1,4 +1,4 @@
-//! Several nodes on one store: each hears of what the others change, and knows how far it may be behind.
+//! Several nodes on one store: each sees changes of the others, and knows how far it may be behind.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,7 +29,6 @@ use crate::faulty::FaultyStore;
 
 pub(crate) const ACCOUNT: AccountId = AccountId(1);
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000);
-/// Nothing takes that long, however busy the machine is.
 /// The network of a client.
 pub(crate) fn client(number: u8) -> ClientNetwork {
     ClientNetwork::of([192, 0, 2, number].into())
@@ -162,7 +161,7 @@ async fn a_command_is_decided_on_what_another_node_changed_just_before() {
     let (first, second) = two(&directory).await;
     second.admit().await.unwrap().unwrap();
     first.create("red").await.unwrap();
-    // At once, whether or not it has heard.
+    // At once, whether or not it had a wake-up.
     let again = second.create("red").await;
     let conflict = Conflict::NameTaken(Kind::Organization);
     assert_eq!(
@@ -226,7 +225,7 @@ async fn an_account_that_nobody_here_needs_is_not_loaded_because_others_change_i
     }
     assert!(second.node.accounts().is_empty());
     assert_eq!(second.store.loads.load(Ordering::SeqCst), 0);
-    // And is as new as it can be when somebody does.
+    // It is up to date when it is loaded.
     second.admit().await.unwrap().unwrap();
     assert_eq!(second.revision(), first.revision());
 }
@@ -259,6 +258,6 @@ async fn what_is_changed_while_an_account_is_put_to_work_is_known_when_it_is() {
         assert_eq!(appended.unwrap(), revision.next());
     }));
     let woken = second.node.wake(ACCOUNT, NOW).await.unwrap();
-    // Whoever asked how far it has come while it was not there yet would have taken it for nothing to wait for.
+    // A poll from before the load would have left this account out.
     assert_eq!(woken.snapshot().revision(), revision.next());
 }

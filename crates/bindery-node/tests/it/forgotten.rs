@@ -1,4 +1,4 @@
-//! Logs that forget their beginning: how much of it, and what a node does that is behind it.
+//! Truncated logs: how much is kept, and what a node does that is behind.
 
 #![expect(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ fn forget_everything(store: &SqliteStore) {
     store.forget_log(ACCOUNT, all, late, usize::MAX).unwrap();
 }
 
-/// Memory, records and index tell the same.
+/// Memory, records and index agree.
 fn assert_one_truth(account: &Account, store: &SqliteStore) {
     let snapshot = account.snapshot();
     assert_eq!(*snapshot, store.load(ACCOUNT).unwrap());
@@ -115,7 +115,7 @@ async fn nobody_is_told_a_guess_about_a_commit_of_which_the_log_has_forgotten_ev
     let world = world().await;
     world.store.next(Fault::LostAndForgotten);
     assert_eq!(world.create("red").await, Err(ExecuteError::Unknown));
-    assert_eq!(world.names(), ["red"], "it was made, and is seen");
+    assert_eq!(world.names(), ["red"], "it was made, and can be read");
     assert_one_truth(&world.account, &world.store.inner);
     world.create("blue").await.unwrap();
     assert_one_truth(&world.account, &world.store.inner);
@@ -146,7 +146,7 @@ async fn what_is_forgotten_is_what_nothing_keeps() {
         (None, Some(3), 2),
         (hours(1), Some(2), 3),
         (hours(2), Some(0), 3),
-        // Those of the last hour stay, whatever is said; the one of four o'clock is an hour old.
+        // Entries of the last hour are always kept; the one of four o'clock is an hour old.
         (Some(Duration::ZERO), None, 4),
         (None, Some(0), 4),
     ] {

@@ -1,4 +1,4 @@
-//! Promises of an account at work, on a real store whose calls can be held up, made to fail, or made to lose their answer.
+//! Promises of a loaded account, on a real store whose calls can be held, fail, or lose their response.
 
 mod clock;
 mod decisions;

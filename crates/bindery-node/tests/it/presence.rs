@@ -1,4 +1,4 @@
-//! Which accounts are at work: those that somebody needs, each loaded once, and given up when nobody does.
+//! Which accounts are loaded: those in use, each loaded once, and unloaded when idle.
 
 #![expect(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ struct World {
     _directory: tempfile::TempDir,
 }
 
-/// A store with three accounts, the key of each of which is its number.
+/// A store with three accounts; the key of each is its number.
 async fn world() -> World {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
@@ -73,7 +73,7 @@ const fn key(number: u8) -> SecretHash {
     SecretHash([number; 32])
 }
 
-/// The key with this number of those that nobody has.
+/// An unknown key with this number.
 fn nobodys(number: u32) -> SecretHash {
     let mut hash = [0xff; 32];
     hash[..4].copy_from_slice(&number.to_be_bytes());
@@ -81,7 +81,7 @@ fn nobodys(number: u32) -> SecretHash {
 }
 
 impl World {
-    /// One more process on the store.
+    /// Another process on the store.
     fn node(&self) -> Arc<Node> {
         let store: Arc<FaultyStore> = Arc::clone(&self.store);
         let hands = Arc::clone(&self.clock_ms);
@@ -112,7 +112,7 @@ async fn admit(node: &Arc<Node>, key: SecretHash) -> Result<Option<Arc<Account>>
     Ok(admitted.map(|(account, _)| account))
 }
 
-/// All at once.
+/// Admits all at once.
 async fn admit_all(
     node: &Arc<Node>,
     keys: impl Iterator<Item = SecretHash>,
@@ -147,7 +147,7 @@ async fn nothing_is_loaded_before_somebody_needs_it_and_then_once() {
     assert_eq!((world.loads(), at_work(&node)), (1, vec![2]));
     let lookups = world.lookups();
     assert_eq!(admit(&node, key(2)).await.unwrap().unwrap().id().0, 2);
-    assert_eq!(world.lookups(), lookups, "who is known isn't looked up");
+    assert_eq!(world.lookups(), lookups, "a known key isn't looked up");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +165,7 @@ async fn a_flood_of_bad_keys_is_a_few_queries_and_keeps_no_good_one_out() {
         let expected = [AccountId(1), AccountId(3)].map(|id| Ok(Some(id)));
         assert_eq!(good, expected);
     }
-    // A second time, unless a slow machine had forgotten by then that nobody has them.
+    // Again, unless a slow machine has dropped the unknown keys by then.
     let lookups = world.lookups();
     assert!(lookups < 1_000, "{lookups} for 4,000 keys");
     assert_eq!(world.loads(), 2);
@@ -270,7 +270,7 @@ async fn who_is_not_used_is_given_up_with_everything_written_down_and_comes_back
     world.pass(IDLE / 2);
     admit(&node, key(1)).await.unwrap().unwrap();
     world.pass(IDLE / 2);
-    // The first was used since, the third is in the middle of something.
+    // The first was used since, the third has an open handle.
     let evicted = node.evict_idle(IDLE).await;
     assert_eq!(evicted, BTreeSet::from([AccountId(2)]));
     assert_eq!(at_work(&node), [1, 3]);
@@ -281,7 +281,7 @@ async fn who_is_not_used_is_given_up_with_everything_written_down_and_comes_back
     let again = admit(&node, key(2)).await.unwrap().unwrap();
     assert_eq!(world.loads(), loads + 1);
     let last_use = again.last_use(ApiKeyId::new(1)).unwrap();
-    assert_eq!(last_use, node.clock().now(), "this very use");
+    assert_eq!(last_use, node.clock().now(), "this use");
     assert_eq!(node.meters().evictions.get(), 2);
 }
 
@@ -318,7 +318,7 @@ async fn an_account_is_at_work_once_while_it_is_given_up_and_asked_for_at_once()
         }
         evicting.await.unwrap();
     }
-    // Whoever was given up isn't in the directory any more, and whoever came back is.
+    // The unloaded account is not in the directory any more, and the loaded one is.
     let account = admit(&node, key(1)).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&account, &node.account(AccountId(1)).unwrap()));
 }

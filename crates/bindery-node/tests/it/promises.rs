@@ -108,7 +108,7 @@ impl World {
             .unwrap()
     }
 
-    /// Whatever happened: memory, records, log and index tell the same.
+    /// Memory, records, log and index agree, whatever happened.
     fn assert_one_truth(&self) {
         let snapshot = self.account.snapshot();
         assert_eq!(*snapshot, self.store.inner.load(ACCOUNT).unwrap());
@@ -156,7 +156,7 @@ async fn a_node_that_could_not_store_a_change_takes_writes_again_before_anyone_s
     world.store.next(Fault::Unavailable);
     assert_eq!(world.account.flush().await, Err(ExecuteError::Unavailable));
     assert!(!world.node.takes_writes());
-    // As it is asked for every second.
+    // As the server does every second.
     assert_eq!(world.account.flush().await, Ok(()));
     assert!(world.node.takes_writes());
 }
@@ -213,12 +213,12 @@ async fn nobody_sees_a_change_before_its_commit_and_what_queued_meanwhile_goes_i
     assert_eq!(
         world.names(),
         [""; 0],
-        "decided, not committed, and so not seen"
+        "decided, not committed, and so not visible"
     );
     let later: Vec<_> = (0..10)
         .map(|number| spawn(format!("later {number}")))
         .collect();
-    // Each of them is queued once it has been polled; the held commit keeps them from being taken.
+    // Each is queued after its first poll; the held commit keeps them in the queue.
     while world.account.waiting() < 10 {
         tokio::task::yield_now().await;
     }
@@ -266,7 +266,11 @@ async fn a_command_is_decided_on_what_another_node_appended() {
     let refused = world.create("red").await;
     let taken = Refusal::Conflict(Conflict::NameTaken(Kind::Organization));
     assert_eq!(refused, Err(ExecuteError::Refused(taken)));
-    assert_eq!(world.names(), ["red"], "and what was caught up on is seen");
+    assert_eq!(
+        world.names(),
+        ["red"],
+        "and what was read from the log is visible"
+    );
     world.assert_one_truth();
 }
 
@@ -457,7 +461,7 @@ async fn many_notes_wake_the_writer_and_the_last_ones_are_written_at_the_end() {
     for _ in 0..1024 {
         world.account.note(read("read"));
     }
-    // Its batch comes after the one that the notes asked for.
+    // Its batch comes after the one that the pending entries caused.
     let before = world.store.appends.load(Ordering::SeqCst);
     world.create("red").await.unwrap();
     assert_eq!(audited(&world.store.inner).len(), 1024);
@@ -488,7 +492,7 @@ async fn the_last_use_of_a_key_outlives_the_process_and_moves_in_steps_of_a_minu
     assert_eq!(uses(64_999), 5_000);
     assert_eq!(uses(65_000), 65_000);
     assert_eq!(uses(64_000), 65_000);
-    // What the store gets is never later than its clock.
+    // The store never gets a time later than the clock.
     world.clock.store(65_000, Ordering::SeqCst);
     world.account.flush().await.unwrap();
     let shared: Arc<FaultyStore> = Arc::clone(&world.store);
@@ -502,10 +506,10 @@ async fn a_process_ends_though_the_store_that_lost_an_answer_never_comes_back() 
     let world = world().await;
     world.store.next(Fault::LostAndCutOff);
     let asked = tokio::time::timeout(Duration::from_millis(300), world.create("red"));
-    assert!(asked.await.is_err(), "nobody is told a guess");
+    assert!(asked.await.is_err(), "no client gets a guess");
     let World { node, account, .. } = world;
     let (say, ended) = std::sync::mpsc::channel();
-    // Not waited for: if it fails, this never ends.
+    // Not joined: if it fails, this never ends.
     std::thread::spawn(move || {
         drop((account, node));
         let _ = say.send(());
@@ -513,7 +517,7 @@ async fn a_process_ends_though_the_store_that_lost_an_answer_never_comes_back() 
     ended.recv_timeout(Duration::from_mins(2)).expect("it ends");
 }
 
-/// Desks whose turns the test takes.
+/// Desks whose turns the test runs.
 type Desks = Arc<std::sync::Mutex<Vec<Desk>>>;
 
 #[tokio::test]
@@ -553,7 +557,7 @@ async fn a_flood_of_commands_of_one_key_leaves_room_for_others() {
     assert_eq!(send(1, 1).now_or_never(), Some(Err(ExecuteError::Crowded)));
     let mut other = send(2, 2);
     assert!((&mut other).now_or_never().is_none());
-    // The same person has room for some of their other keys, and not for any number of them.
+    // The same person has room for some of their other keys, but not for any number of them.
     let mut more: Vec<_> = (0..PERSON_COMMANDS_MAX)
         .map(|key| send(1, 3 + u32::try_from(key).unwrap()))
         .collect();
