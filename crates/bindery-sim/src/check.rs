@@ -1,4 +1,4 @@
-//! What must hold when a run is over: every promise, against the log.
+//! Checks a finished run: every promise, against the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +10,15 @@ use bindery_core::time::Timestamp;
 use bindery_node::Account;
 
 use crate::database::Ledger;
-use crate::operation::{Fate, Note, Operation, Read};
-use crate::wish;
-use crate::world::{World, lock};
+use crate::operation::{Note, Operation, Read, Response};
+use crate::requests;
+use crate::run::{Run, lock};
 
-/// How many questions are asked of each account at the end.
+/// How many questions each account gets at the end.
 const QUESTIONS: usize = 12;
 
-impl World {
-    /// Checks everything, and tells the first promise that was broken.
+impl Run {
+    /// Checks everything, and returns the first broken promise.
     pub(crate) fn check(&self) -> Result<(), String> {
         let ledgers = lock(&self.database).ledgers.clone();
         let operations = std::mem::take(&mut *lock(&self.operations));
@@ -47,15 +47,12 @@ impl World {
             }
             log.goes_on_from_its_base()?;
             if ledger.load() != ledger.state {
-                return Err(format!(
-                    "account {}: the records aren't what the log says",
-                    id.0
-                ));
+                return Err(format!("account {}: the records differ from the log", id.0));
             }
             for seat in &self.seats {
                 let account = seat.node().and_then(|node| node.account(*id));
                 let account = account.ok_or_else(|| {
-                    format!("node {} never heard of account {}", seat.number, id.0)
+                    format!("node {} never learned of account {}", seat.number, id.0)
                 })?;
                 self.check_node(seat.number, &account, &ledger.state)?;
             }
@@ -63,7 +60,7 @@ impl World {
         Ok(())
     }
 
-    /// The node has come to where the log is, and answers from its index what the state says.
+    /// Checks that the node has reached the end of the log, and that its index agrees with the state.
     fn check_node(&self, seat: usize, account: &Account, state: &State) -> Result<(), String> {
         let snapshot = account.snapshot();
         if *snapshot != *state {
@@ -76,7 +73,7 @@ impl World {
         let now = self.now_at(seat);
         let at = now.max(state.latest());
         for _ in 0..QUESTIONS {
-            let question = wish::question(self, state);
+            let question = requests::question(self, state);
             let (decision, _) = account.decide(&question, now);
             let expected = state.decide(&question, at);
             if decision != expected {
@@ -85,7 +82,7 @@ impl World {
                 ));
             }
         }
-        let question = wish::question(self, state);
+        let question = requests::question(self, state);
         let mut found = Vec::new();
         account.users_of(question.resource, question.permission, now, &mut found);
         let mut expected = state.users_of(question.permission, question.resource, at);
@@ -110,7 +107,7 @@ impl World {
         if let Some((kind, number)) = account.access().disagreement(state) {
             let noun = kind.noun();
             return Err(format!(
-                "node {seat}: the index says something else of {noun} {number} than the log"
+                "node {seat}: the index and the log disagree about {noun} {number}"
             ));
         }
         let node = self.seats[seat].node().ok_or("a node is missing")?;
@@ -121,7 +118,7 @@ impl World {
             let is_here = |(one, _): &(std::sync::Arc<Account>, _)| one.id() == account.id();
             if expected.is_some() && !found.as_ref().is_some_and(is_here) {
                 return Err(format!(
-                    "node {seat} doesn't know the good key {:?}",
+                    "node {seat} doesn't know the valid key {:?}",
                     key.id
                 ));
             }
@@ -140,7 +137,7 @@ impl World {
 /// The log of an account, with the state after each entry that this run added.
 struct Log<'ledger> {
     ledger: &'ledger Ledger,
-    /// The revision that the run began at.
+    /// The revision at which the run began.
     first: Revision,
     states: Vec<State>,
 }
@@ -197,7 +194,7 @@ impl<'ledger> Log<'ledger> {
             let command = &operation.command;
             Err(format!(
                 "#{number} at node {} ({command:?}, told {:?}): {what}",
-                operation.seat, operation.fate
+                operation.seat, operation.response
             ))
         };
         let mut found = 0;
@@ -236,12 +233,12 @@ impl<'ledger> Log<'ledger> {
         if operation.is_forgiven {
             return Ok(());
         }
-        self.check_fate(operation, found, is_last_in)
+        self.check_response(operation, found, is_last_in)
             .or_else(broken)
     }
 
-    /// What was told of an operation that is in the log so many times, by its last attempt or not.
-    fn check_fate(
+    /// Checks the response to an operation that is in the log this often.
+    fn check_response(
         &self,
         operation: &Operation,
         found: usize,
@@ -254,9 +251,9 @@ impl<'ledger> Log<'ledger> {
             let came_to = attempt.came_to.as_ref();
             came_to.is_ok_and(|changes| !changes.is_empty())
         });
-        match &operation.fate {
-            Fate::Waiting => return broken("it waits for ever".to_owned()),
-            Fate::Acknowledged(told) => {
+        match &operation.response {
+            Response::Waiting => return broken("it still waits".to_owned()),
+            Response::Acknowledged(told) => {
                 let Some(last) = last else {
                     return broken("it was never decided".to_owned());
                 };
@@ -270,12 +267,12 @@ impl<'ledger> Log<'ledger> {
                 let state = self.state(last.on);
                 if !state.is_some_and(|state| told.is_outcome_on(state, &context)) {
                     return broken(format!(
-                        "it doesn't come to what was told on the log's revision {}",
+                        "it has another outcome than the response on the log's revision {}",
                         last.on
                     ));
                 }
             }
-            Fate::Refused(refusal) => {
+            Response::Refused(refusal) => {
                 let Some(last) = last else {
                     return broken("it was never decided".to_owned());
                 };
@@ -287,20 +284,20 @@ impl<'ledger> Log<'ledger> {
                 let again = state.map(|state| operation.command.run_on(state, &context));
                 if found > 0 || again != Some(Err(*refusal)) {
                     return broken(format!(
-                        "in the log {found} times, and on revision {} it comes to {again:?}",
+                        "in the log {found} times, and on revision {} its outcome is {again:?}",
                         last.on
                     ));
                 }
             }
-            Fate::Unavailable | Fate::Contradicted => {
+            Response::Unavailable | Response::Contradicted => {
                 if found > 0 {
                     return broken("it is in the log".to_owned());
                 }
             }
-            Fate::Unknown if self.ledger.base <= operation.head => {
-                return broken("the log has it or hasn't it, and could be read".to_owned());
+            Response::Unknown if self.ledger.base <= operation.head => {
+                return broken("the outcome was known: the log could be read".to_owned());
             }
-            Fate::Unanswered | Fate::Unknown => {
+            Response::Unanswered | Response::Unknown => {
                 if found > 1 {
                     return broken(format!("it is in the log {found} times"));
                 }
@@ -309,7 +306,7 @@ impl<'ledger> Log<'ledger> {
         Ok(())
     }
 
-    /// What nodes can still read makes the state, of what it begins at.
+    /// Checks that base and readable log together give the state.
     fn goes_on_from_its_base(&self) -> Result<(), String> {
         let mut state = self.ledger.base();
         let rest = self.ledger.entries_after(state.position(), usize::MAX);
@@ -318,7 +315,7 @@ impl<'ledger> Log<'ledger> {
         }
         if state != self.ledger.state {
             let base = self.ledger.base;
-            return Err(format!("the base {base} and the log don't make the state"));
+            return Err(format!("the base {base} and the log don't give the state"));
         }
         Ok(())
     }
@@ -332,7 +329,7 @@ impl<'ledger> Log<'ledger> {
         for entry in &self.ledger.entries {
             if !claims.contains_key(&entry.revision) {
                 return Err(format!(
-                    "nobody asked for revision {}, a {}",
+                    "no client asked for revision {}, a {}",
                     entry.revision,
                     entry.operation()
                 ));
@@ -369,8 +366,9 @@ impl<'ledger> Log<'ledger> {
     }
 }
 
-/// What was noted is in the audit log, unless its node was killed. It may be there twice: when the answer of a batch without
-/// entries is lost, nobody can tell whether it was written.
+/// Checks that pending audit entries are in the audit log, unless their node was killed. An entry may be
+/// there twice: if the response to a batch without log entries is lost, no one can tell whether it was
+/// written.
 fn is_written_down(note: &Note, ledger: &Ledger) -> Result<(), String> {
     let text = Some(&*note.text);
     let mut audited = ledger.audit.iter();
@@ -383,7 +381,7 @@ fn is_written_down(note: &Note, ledger: &Ledger) -> Result<(), String> {
     ))
 }
 
-/// What the store refused, it refused for its own sake: nobody pays for another's command.
+/// Checks that the store refused an operation only because of that operation itself.
 fn contradicted_alone(operations: &[Operation]) -> Result<(), String> {
     let mut decided_in: BTreeMap<u64, usize> = BTreeMap::new();
     for operation in operations {
@@ -394,16 +392,16 @@ fn contradicted_alone(operations: &[Operation]) -> Result<(), String> {
     for (number, operation) in operations.iter().enumerate() {
         let last = lock(&operation.attempts).last().map(|last| last.batch);
         let others = last.and_then(|batch| decided_in.get(&batch));
-        if matches!(operation.fate, Fate::Contradicted) && others != Some(&1) {
+        if matches!(operation.response, Response::Contradicted) && others != Some(&1) {
             return Err(format!(
-                "#{number} was refused by the store for another's sake"
+                "#{number} was refused by the store because of another operation"
             ));
         }
     }
     Ok(())
 }
 
-/// Whoever was answered is in the audit log once, and nobody twice.
+/// Checks that every answered operation is in the audit log exactly once.
 fn audited_once(id: AccountId, ledger: &Ledger, operations: &[Operation]) -> Result<(), String> {
     let mut audited = BTreeSet::new();
     for one in &ledger.audit {
@@ -413,7 +411,10 @@ fn audited_once(id: AccountId, ledger: &Ledger, operations: &[Operation]) -> Res
         }
     }
     for (number, operation) in operations.iter().enumerate() {
-        let is_answered = matches!(operation.fate, Fate::Acknowledged(_) | Fate::Refused(_));
+        let is_answered = matches!(
+            operation.response,
+            Response::Acknowledged(_) | Response::Refused(_)
+        );
         let is_audited = audited.contains(&*format!("#{number}"));
         if operation.account == id && operation.is_audited && is_answered && !is_audited {
             return Err(format!(

@@ -1,5 +1,5 @@
-//! Clients: they read and write at one node or another, remember the highest revision that they were shown, and ask for at
-//! least that wherever they go.
+//! Clients: they read and write on any node, remember the highest revision that they have seen, and ask for
+//! at least that revision everywhere.
 
 use std::fmt;
 use std::future::Future;
@@ -12,11 +12,11 @@ use bindery_core::command::Caller;
 use bindery_core::id::{AccountId, Revision};
 use bindery_node::{Account, Audit, ExecuteError, RefusedAs};
 
-use crate::operation::{Answer, Dispatch, Fate, Operation};
-use crate::planted::Plant;
+use crate::operation::{Answer, Dispatch, Operation, Response};
+use crate::planted::Mistake;
+use crate::requests;
+use crate::run::{Run, lock};
 use crate::trace::Event;
-use crate::wish;
-use crate::world::{World, lock};
 
 /// How long a client waits for a revision.
 const PATIENCE_MS: u64 = 5_000;
@@ -25,21 +25,21 @@ const PATIENCE_MS: u64 = 5_000;
 pub(crate) struct Client {
     pub(crate) account: AccountId,
     pub(crate) seat: usize,
-    /// The highest revision that it was shown or told.
+    /// The highest revision that it has seen or learned.
     pub(crate) highest: Revision,
     doing: Doing,
 }
 
 enum Doing {
     Nothing,
-    /// Waiting for a revision.
+    /// Waits for a revision.
     Reaching {
         reach: Pin<Box<dyn Future<Output = ()> + Send>>,
         account: Arc<Account>,
         until: Revision,
         since: u64,
     },
-    /// Waiting for the answer to a command.
+    /// Waits for the response to a command.
     Executing {
         operation: usize,
         account: Arc<Account>,
@@ -74,13 +74,13 @@ fn poll<T>(future: &mut Pin<Box<dyn Future<Output = T> + Send>>) -> Poll<T> {
         .poll(&mut Context::from_waker(Waker::noop()))
 }
 
-impl World {
+impl Run {
     pub(crate) fn client_step(self: &Arc<Self>, number: usize) {
         let mut client = lock(&self.clients[number]);
         match std::mem::replace(&mut client.doing, Doing::Nothing) {
             Doing::Nothing => {
                 let (seat, account) = self.choose(number, &mut client);
-                // Anything may happen while an account comes to work, to this client as well.
+                // Anything may happen while an account is loaded, to this client as well.
                 drop(client);
                 let Some(account) = self.wake(seat, account) else {
                     return;
@@ -118,7 +118,7 @@ impl World {
                 Poll::Ready(answer) => self.answered(&mut client, operation, &account, answer),
                 Poll::Pending if !self.is_calm() && self.chance(10) => {
                     self.tell(Event::GivenUp, client.seat, || format!("of #{operation}"));
-                    lock(&self.operations)[operation].fate = Fate::Unanswered;
+                    lock(&self.operations)[operation].response = Response::Unanswered;
                 }
                 Poll::Pending => {
                     client.doing = Doing::Executing {
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// The node that the client asks next, for its account.
+    /// The client's next node, and the account.
     fn choose(&self, number: usize, client: &mut Client) -> (usize, AccountId) {
         let is_up = self.seats[client.seat].is_up();
         if self.seats.len() > 1 && (!is_up || self.chance(150)) {
@@ -146,13 +146,13 @@ impl World {
 
     fn begin(self: &Arc<Self>, number: usize, client: &mut Client, account: Arc<Account>) {
         if client.highest == Revision(0) {
-            // Whoever comes first has seen nothing and waits for nothing.
+            // A new client has seen nothing and waits for nothing.
             return self.act(number, client, account);
         }
         let (at, until) = (Arc::clone(&account), client.highest);
         let mut reach: Pin<Box<dyn Future<Output = ()> + Send>> =
             Box::pin(async move { at.reach(until).await });
-        if self.plant == Some(Plant::AtLeastIsIgnored) {
+        if self.mistake == Some(Mistake::AtLeastIsIgnored) {
             return self.act(number, client, account);
         }
         if poll(&mut reach).is_ready() {
@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// Tells another client of the same account what it has seen.
+    /// Tells another client of the same account the highest revision.
     fn pass_on(&self, number: usize, client: &Client) {
         let other = self.index(self.clients.len());
         if other == number {
@@ -192,28 +192,28 @@ impl World {
         }
     }
 
-    /// Reads or writes, now that the account has come so far.
+    /// Reads or writes; the account has reached the revision.
     fn act(self: &Arc<Self>, number: usize, client: &mut Client, account: Arc<Account>) {
         let Some(node) = self.seats[client.seat].node() else {
             return;
         };
-        // It may have been told of a higher one while it waited.
+        // It may have learned of a higher one while it waited.
         let reached = account.snapshot().revision();
-        if reached < client.highest && self.plant != Some(Plant::AtLeastIsIgnored) {
+        if reached < client.highest && self.mistake != Some(Mistake::AtLeastIsIgnored) {
             return;
         }
         if self.chance(400) {
             return self.read(client, &account);
         }
         let snapshot = account.snapshot();
-        let Some(hash) = wish::a_key(self, &snapshot) else {
+        let Some(hash) = requests::a_key(self, &snapshot) else {
             return;
         };
         let caller = node.authenticate(&hash, self.now_at(client.seat));
         let Some((_, caller)) = caller else {
             return;
         };
-        let command = wish::wish(self, &snapshot);
+        let command = requests::command(self, &snapshot);
         let seat = client.seat;
         if let Some(doing) = self.send(seat, account, caller, command) {
             let Doing::Executing { operation, .. } = &doing else {
@@ -256,7 +256,7 @@ impl World {
             is_audited,
             head: self.head(account.id()),
             attempts: Arc::clone(&attempts),
-            fate: Fate::Waiting,
+            response: Response::Waiting,
             is_forgiven: false,
         });
         let mut answer = command.with(Dispatch {
@@ -279,7 +279,7 @@ impl World {
         }
     }
 
-    /// Sends a command for whose answer nobody waits.
+    /// Sends a command without waiting for its response.
     pub(crate) fn submit(
         &self,
         seat: usize,
@@ -289,7 +289,7 @@ impl World {
     ) {
         if let Some(Doing::Executing { operation, .. }) = self.send(seat, account, caller, command)
         {
-            lock(&self.operations)[operation].fate = Fate::Unanswered;
+            lock(&self.operations)[operation].response = Response::Unanswered;
         }
     }
 
@@ -304,16 +304,16 @@ impl World {
             answer,
             Err(ExecuteError::Unavailable | ExecuteError::Unknown)
         );
-        let (event, fate) = match answer {
-            Ok(told) => (Event::Acknowledged, Fate::Acknowledged(told)),
-            Err(ExecuteError::Refused(refusal)) => (Event::Refused, Fate::Refused(refusal)),
+        let (event, response) = match answer {
+            Ok(told) => (Event::Acknowledged, Response::Acknowledged(told)),
+            Err(ExecuteError::Refused(refusal)) => (Event::Refused, Response::Refused(refusal)),
             Err(ExecuteError::Unavailable | ExecuteError::Crowded) => {
-                (Event::Unavailable, Fate::Unavailable)
+                (Event::Unavailable, Response::Unavailable)
             }
-            Err(ExecuteError::Contradiction) => (Event::Contradicted, Fate::Contradicted),
-            Err(ExecuteError::Unknown) => (Event::Unknown, Fate::Unknown),
+            Err(ExecuteError::Contradiction) => (Event::Contradicted, Response::Contradicted),
+            Err(ExecuteError::Unknown) => (Event::Unknown, Response::Unknown),
         };
-        self.tell(event, client.seat, || format!("#{operation} {fate:?}"));
+        self.tell(event, client.seat, || format!("#{operation} {response:?}"));
         let mut operations = lock(&self.operations);
         let operation = &mut operations[operation];
         let is_unavailable = is_unavailable || operation.is_forgiven;
@@ -332,18 +332,18 @@ impl World {
             };
             if visible < needed && event != Event::Contradicted {
                 self.violate(format!(
-                    "told of revision {needed}, and readers of the node see {visible}"
+                    "the response has revision {needed}, and readers of the node see {visible}"
                 ));
             }
         }
-        operation.fate = fate;
+        operation.response = response;
         drop(operations);
         if !is_unavailable {
             client.highest = client.highest.max(visible);
         }
     }
 
-    /// The log has lost its end: what they were told before of this account, nobody can be held to.
+    /// The log was rolled back: earlier responses about this account don't count any more.
     pub(crate) fn clients_forgive(&self, account: AccountId, head: Revision) {
         for client in &self.clients {
             let mut client = lock(client);
@@ -361,7 +361,7 @@ impl World {
         }
     }
 
-    /// The node is killed: whoever waits there waits in vain.
+    /// The node is killed: clients that wait there get no response.
     pub(crate) fn clients_lose(&self, seat: usize) {
         for client in &self.clients {
             let mut client = lock(client);
@@ -370,7 +370,7 @@ impl World {
             }
             if let Doing::Executing { operation, .. } = client.doing {
                 self.tell(Event::Unanswered, seat, || format!("#{operation}"));
-                lock(&self.operations)[operation].fate = Fate::Unanswered;
+                lock(&self.operations)[operation].response = Response::Unanswered;
             }
             client.doing = Doing::Nothing;
         }
@@ -382,7 +382,7 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong any more, so everybody is answered.
+    /// There are no more faults, so every client gets its response.
     pub(crate) fn client_ends(self: &Arc<Self>, number: usize) {
         let is_waiting = {
             let client = lock(&self.clients[number]);
@@ -396,7 +396,7 @@ impl World {
         }
     }
 
-    /// Whether everybody was answered.
+    /// The first client that still waits.
     pub(crate) fn still_waiting(&self) -> Option<String> {
         let mut clients = self.clients.iter().enumerate();
         clients.find_map(|(number, client)| {
@@ -405,14 +405,14 @@ impl World {
                 client.doing,
                 Doing::Executing { .. } | Doing::Reaching { .. }
             );
-            is_waiting.then(|| format!("client {number} waits for ever: {client:?}"))
+            is_waiting.then(|| format!("client {number} still waits: {client:?}"))
         })
     }
 
-    /// The node takes one more command, and answers it.
+    /// The node takes one more command, and responds.
     pub(crate) fn last_word(self: &Arc<Self>, seat: usize, account: Arc<Account>) {
         let serial = (1 << 32) | lock(&self.operations).len() as u64;
-        let command = wish::last_word(serial);
+        let command = requests::last_word(serial);
         let doing = self.send(seat, account, Caller::Operator, command);
         let Some(Doing::Executing {
             operation,

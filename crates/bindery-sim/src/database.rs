@@ -1,5 +1,5 @@
-//! What every node's store reaches: the accounts, each with its log, its records and its audit log, and commits that were
-//! sent and haven't happened yet. It keeps what `Store` promises and makes no mistakes; those are `handle.rs`'s.
+//! The database behind every node's store: accounts with log, records and audit log, and commits that were
+//! sent and have not happened yet. It keeps all promises of `Store`; `handle.rs` injects the faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use bindery_core::time::Timestamp;
 use bindery_core::user::Standing;
 use bindery_store::{AppendError, AuditQuery, Batch, StoreError};
 
-/// In the order of loading: what something refers to comes before it.
+/// In loading order: a referenced record comes first.
 const KINDS: [Kind; 11] = [
     Kind::User,
     Kind::ApiKey,
@@ -40,41 +40,41 @@ pub(crate) struct Database {
 pub(crate) struct Ledger {
     /// The beginning of the log, the same in every run.
     pub(crate) founding: &'static [Entry],
-    /// The rest of it. Whoever holds answers against it sees all of it; nodes see what is after the base.
+    /// The rest of the log. Checks see all of it; nodes see what comes after the base.
     pub(crate) entries: Vec<Entry>,
-    /// The revision that nodes can read the log from.
+    /// Nodes can read the log after this revision.
     pub(crate) base: Revision,
-    /// Where it has come to, entry by entry.
+    /// The state at its end, updated entry by entry.
     pub(crate) state: State,
     records: BTreeMap<(usize, u32), Change>,
     natural_keys: BTreeMap<(usize, String), u32>,
     pub(crate) audit: Vec<Audited>,
     audit_head: u64,
     pub(crate) uses: BTreeMap<ApiKeyId, Timestamp>,
-    /// A commit that was sent and not answered. It has the account's row.
+    /// A commit that was sent and has no response. It holds the account's row.
     pub(crate) under_way: Option<Batch>,
-    /// Whether a call that hasn't returned has the account's row.
+    /// Whether a running call holds the account's row.
     pub(crate) is_taken: bool,
     /// When each revision was committed.
     pub(crate) history: Vec<(u64, Revision)>,
-    /// What it has lost, if it has.
+    /// The rolled back end of the log, if any.
     pub(crate) lost: Option<Lost>,
 }
 
-/// The end that a log has lost.
+/// The rolled back end of a log.
 #[derive(Clone, Debug)]
 pub(crate) struct Lost {
-    /// When.
+    /// When it was rolled back.
     pub(crate) at: u64,
     entries: Vec<Entry>,
-    /// The nodes that were at something then, which may have been reading this.
+    /// The nodes with running calls at that time, which may have been reading this.
     pub(crate) busy: BTreeSet<usize>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Audited {
     pub(crate) number: u64,
-    /// The latest moment of this entry and all before it.
+    /// The latest time of this entry and all before it.
     latest: Timestamp,
     pub(crate) entry: AuditEntry,
 }
@@ -98,8 +98,8 @@ impl Ledger {
         }
     }
 
-    /// Loses its last entries, as it does where another database takes over that hadn't heard of them. They are what nobody can be
-    /// held to any more; the audit log stays.
+    /// Rolls back the last entries, as if another database without them took over. Responses about them don't
+    /// count any more; the audit log stays.
     pub(crate) fn lose(&mut self, count: usize, at: u64, busy: BTreeSet<usize>) {
         let kept = self.entries.len().saturating_sub(count);
         let entries = self.entries.split_off(kept);
@@ -126,7 +126,7 @@ impl Ledger {
         self.history = history;
     }
 
-    /// Whether this position was in the log, and is lost.
+    /// Whether this position was in the log, and is rolled back.
     pub(crate) fn has_lost(&self, position: LogPosition) -> bool {
         let lost = self.lost.iter().flat_map(|lost| &lost.entries);
         let mut lost = lost.map(Entry::position);
@@ -177,7 +177,7 @@ impl Ledger {
         founding.chain(entries).take(limit).cloned().collect()
     }
 
-    /// What the log goes on from.
+    /// The state at the base of the log.
     pub(crate) fn base(&self) -> State {
         let mut state = State::new(self.state.account().clone());
         let many = usize::try_from(self.base.0).unwrap_or(usize::MAX);
@@ -187,7 +187,7 @@ impl Ledger {
         state
     }
 
-    /// Moves the base on, as `Store::forget_log` says.
+    /// Moves the base forward, as `Store::forget_log` does.
     pub(crate) fn forget_log(&mut self, until: Revision, before: Timestamp, limit: usize) -> usize {
         let left = usize::try_from(until.0.saturating_sub(self.base.0)).unwrap_or(usize::MAX);
         let entries = self.all_after(self.base, limit.min(left));
@@ -197,7 +197,7 @@ impl Ledger {
         forgotten
     }
 
-    /// The state out of the current records, as a database has it.
+    /// The state from the current records, as a database has it.
     pub(crate) fn load(&self) -> State {
         State::load(
             self.state.account().clone(),
@@ -208,7 +208,7 @@ impl Ledger {
         )
     }
 
-    /// Whether the batch can be committed on what is here.
+    /// Whether the batch can be committed here.
     pub(crate) fn check(&self, batch: &Batch) -> Result<Revision, AppendError> {
         let head = batch.check(self.state.account().id, self.head())?;
         let mut last = BTreeMap::new();
@@ -232,7 +232,7 @@ impl Ledger {
         Ok(head)
     }
 
-    /// Commits a batch that was checked.
+    /// Commits a checked batch.
     pub(crate) fn commit(&mut self, batch: &Batch, time: u64) {
         for entry in &batch.entries {
             for change in &entry.changes {
@@ -275,7 +275,7 @@ impl Ledger {
         }
     }
 
-    /// Of what the batch has put, once all that it gives up is given up.
+    /// For the records of the batch, after all its removals.
     fn rebuild_natural_keys(&mut self, entries: &[Entry]) {
         for change in entries.iter().flat_map(|entry| &entry.changes) {
             let place = place_of(change);
@@ -285,13 +285,13 @@ impl Ledger {
         }
     }
 
-    /// When all of the log up to before this moment was there.
+    /// The last revision that was committed before this time.
     pub(crate) fn head_before(&self, time: u64) -> Revision {
         let before = self.history.iter().rev().find(|(at, _)| *at < time);
         before.map_or(Revision(self.founding.len() as u64), |(_, head)| *head)
     }
 
-    /// Whether this secret is one of a key, or of a link.
+    /// Whether this is the secret of a key or link.
     pub(crate) fn has_secret(&self, secret: &SecretHash) -> bool {
         self.records.values().any(|record| match record {
             Change::PutApiKey(key) => {
@@ -308,7 +308,8 @@ impl Ledger {
         })
     }
 
-    /// What the person with this address proves themselves with, and the end of their invitation if they are only invited.
+    /// The credential of the person with this address, and the expiry of their invitation if they are only
+    /// invited.
     pub(crate) fn credential(&self, email: &Email) -> Option<(Credential, Option<Timestamp>)> {
         let (person, until) = self.records.values().find_map(|record| match record {
             Change::PutUser(user)
@@ -357,7 +358,7 @@ impl Ledger {
     }
 }
 
-/// An entry as every store keeps it: no text of it has a NUL.
+/// An entry as every store keeps it: without NUL in its text.
 fn kept(entry: &AuditEntry) -> AuditEntry {
     let text = |text: &String| text.replace('\0', "\u{fffd}");
     AuditEntry {

@@ -1,4 +1,5 @@
-//! How every account of a run begins: founded and furnished, the same each time, so that there is something to change.
+//! The start of every account of a run: founded and filled, the same each time, so that there is something to
+//! change.
 
 use std::sync::OnceLock;
 
@@ -27,13 +28,13 @@ use bindery_core::time::Timestamp;
 
 use crate::database::Ledger;
 
-/// When every run begins: the first moment of 2026.
+/// The time at which every run begins: the start of 2026.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// How many accounts there are from the beginning.
+/// How many accounts exist from the beginning.
 pub(crate) const FOUNDED: u32 = 2;
 
-/// An account before anyone is in it.
+/// An empty account.
 pub(crate) fn account(number: u32) -> Account {
     Account {
         id: AccountId(number),
@@ -78,17 +79,17 @@ fn founded(number: u32) -> Ledger {
             key: None,
             operation: command.operation().to_owned(),
             batch: 0,
-            changes: decided.expect("nothing is in the way"),
+            changes: decided.expect("nothing conflicts"),
         });
         let batch = bindery_store::Batch {
             entries: vec![entry],
             ..Default::default()
         };
-        ledger.check(&batch).expect("nothing is in the way");
+        ledger.check(&batch).expect("nothing conflicts");
         ledger.commit(&batch, 0);
     }
     ledger.history.clear();
-    // A furnished account once for as long as the process runs.
+    // Leaked once per account in this process, so that all runs share it.
     ledger.founding = std::mem::take(&mut ledger.entries).leak();
     ledger
 }
@@ -101,7 +102,7 @@ fn commands(number: u32) -> Vec<(Caller, AnyCommand)> {
     commands
 }
 
-/// The admin who founds the account, with the key that comes with it.
+/// The admin who founds the account, with their first key.
 const ADA: Caller = Caller::Key {
     user: UserId::new(1),
     key: ApiKeyId::new(1),
@@ -213,7 +214,7 @@ fn service_key(serial: u64) -> AnyCommand {
     })
 }
 
-/// A secret like no other.
+/// A unique secret.
 pub(crate) fn secret(serial: u64) -> Secret {
     let mut hash = [0; 32];
     hash[..8].copy_from_slice(&serial.to_be_bytes());

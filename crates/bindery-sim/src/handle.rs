@@ -1,5 +1,5 @@
-//! One node's way to the database, where anything can go wrong: a call fails, hangs while others go on, commits and loses the
-//! answer, or is where its node is killed.
+//! One node's connection to the database, with all faults: a call fails, hangs while others run, commits and
+//! loses the response, or kills the node.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -20,27 +20,27 @@ use bindery_store::Owner;
 use bindery_store::{AppendError, AuditQuery, Batch, Cause, Store, StoreError, Wake};
 
 use crate::database::Ledger;
+use crate::run::{Run, lock};
 use crate::trace::Event;
-use crate::world::{World, lock};
 
-/// What is thrown where a node is killed inside of a call. The driver catches it and forgets the node.
+/// The panic payload of a node that is killed inside of a call. The driver catches it and drops the node.
 #[derive(Debug)]
 pub(crate) struct Killed;
 
-/// The store as one process has it; a new one comes with each start of the node.
+/// The store as one process has it; each start of the node creates a new one.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    world: Weak<World>,
+    run: Weak<Run>,
     seat: usize,
-    /// Accounts whose last commit from here went unanswered.
+    /// Accounts whose last commit from here has no response.
     unsettled: Mutex<BTreeSet<AccountId>>,
-    /// Where no run holds the world.
-    _kept: Option<Arc<World>>,
+    /// Set where no run holds the simulation.
+    _kept: Option<Arc<Run>>,
 }
 
-/// What becomes of a batch that was decided.
+/// The fault of a decided batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum CommitOutcome {
     Answered,
     Failed,
     Refused,
@@ -50,50 +50,50 @@ enum Fate {
 }
 
 impl Handle {
-    pub(crate) fn new(world: &Arc<World>, seat: usize) -> Self {
+    pub(crate) fn new(run: &Arc<Run>, seat: usize) -> Self {
         Self {
-            world: Arc::downgrade(world),
+            run: Arc::downgrade(run),
             seat,
             unsettled: Mutex::default(),
             _kept: None,
         }
     }
 
-    /// A handle that is all there is of its world.
-    pub(crate) fn keeping(world: &Arc<World>) -> Self {
+    /// A handle that owns its simulation.
+    pub(crate) fn keeping(run: &Arc<Run>) -> Self {
         Self {
-            _kept: Some(Arc::clone(world)),
-            ..Self::new(world, 0)
+            _kept: Some(Arc::clone(run)),
+            ..Self::new(run, 0)
         }
     }
 
-    fn world(&self) -> Arc<World> {
-        let world = self.world.upgrade();
-        world.expect("the world outlives its nodes")
+    fn run(&self) -> Arc<Run> {
+        let run = self.run.upgrade();
+        run.expect("the run outlives its nodes")
     }
 
-    /// What can happen to any call before it does anything.
-    fn reach(&self, call: &'static str) -> Result<Arc<World>, Cause> {
-        let world = self.world();
-        if world.is_calm() {
-            return Ok(world);
+    /// Faults that can happen to any call before it does anything.
+    fn reach(&self, call: &'static str) -> Result<Arc<Run>, Cause> {
+        let run = self.run();
+        if run.is_calm() {
+            return Ok(run);
         }
-        world.pass(20);
-        if world.seats[self.seat].is_cut_off() {
-            world.tell(Event::CallUnreachable, self.seat, || call.to_owned());
+        run.pass(20);
+        if run.seats[self.seat].is_cut_off() {
+            run.tell(Event::CallUnreachable, self.seat, || call.to_owned());
             return Err("cut off".into());
         }
-        self.may_be_killed(&world, call);
-        if world.chance(world.weather.fail) {
-            world.tell(Event::CallFailed, self.seat, || call.to_owned());
+        self.may_be_killed(&run, call);
+        if run.chance(run.fault_rates.fail) {
+            run.tell(Event::CallFailed, self.seat, || call.to_owned());
             return Err("failed".into());
         }
-        Ok(world)
+        Ok(run)
     }
 
-    fn may_be_killed(&self, world: &World, call: &'static str) {
-        if world.may_kill(self.seat) && world.chance(world.weather.kill_in_call) {
-            world.tell(Event::KilledInCall, self.seat, || call.to_owned());
+    fn may_be_killed(&self, run: &Run, call: &'static str) {
+        if run.may_kill(self.seat) && run.chance(run.fault_rates.kill_in_call) {
+            run.tell(Event::KilledInCall, self.seat, || call.to_owned());
             resume_unwind(Box::new(Killed));
         }
     }
@@ -104,49 +104,49 @@ impl Handle {
         account: AccountId,
         read: impl FnOnce(&mut Ledger) -> T,
     ) -> Result<T, StoreError> {
-        let world = self.reach(call).map_err(StoreError::Unavailable)?;
+        let run = self.reach(call).map_err(StoreError::Unavailable)?;
         let found = {
-            let mut database = lock(&world.database);
+            let mut database = lock(&run.database);
             let ledger = database.ledgers.get_mut(&account);
             read(ledger.ok_or(StoreError::NoAccount(account))?)
         };
-        world.may_hang(self.seat, call);
+        run.may_hang(self.seat, call);
         Ok(found)
     }
 
-    /// Takes the account's row; whoever has it is waited for, up to a point.
-    fn take_row(&self, world: &World, account: AccountId) -> Result<Row, AppendError> {
+    /// Takes the account's row; waits for its holder, up to a point.
+    fn take_row(&self, run: &Run, account: AccountId) -> Result<Row, AppendError> {
         let timed_out = || {
-            world.pass(3_000);
-            world.tell(Event::RowTimedOut, self.seat, String::new);
+            run.pass(3_000);
+            run.tell(Event::RowTimedOut, self.seat, String::new);
             Err(AppendError::Unavailable("the row is taken".into()))
         };
         loop {
-            let mut database = lock(&world.database);
+            let mut database = lock(&run.database);
             let ledger = ledger(&mut database.ledgers, account)?;
             if !ledger.is_taken && ledger.under_way.is_none() {
                 ledger.is_taken = true;
                 return Ok(Row {
-                    world: Weak::clone(&self.world),
+                    run: Weak::clone(&self.run),
                     account,
                 });
             }
             let is_taken = ledger.is_taken;
             drop(database);
-            if is_taken && world.is_calm() {
+            if is_taken && run.is_calm() {
                 // Other threads, in the suite that every store passes.
                 std::thread::yield_now();
-            } else if is_taken || (!world.is_calm() && world.chance(250)) {
+            } else if is_taken || (!run.is_calm() && run.chance(250)) {
                 return timed_out();
             } else {
-                world.settle(account);
+                run.settle(account);
             }
         }
     }
 
-    fn commit(&self, world: &World, account: AccountId, batch: &Batch) -> Result<(), AppendError> {
-        let fate = world.fate(batch);
-        let write = || world.commit(account, batch, Some(self.seat));
+    fn commit(&self, run: &Run, account: AccountId, batch: &Batch) -> Result<(), AppendError> {
+        let commit_outcome = run.commit_outcome(batch);
+        let write = || run.commit(account, batch, Some(self.seat));
         let revisions = || {
             let of = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.revision.0);
             format!(
@@ -155,52 +155,52 @@ impl Handle {
                 of(batch.entries.last())
             )
         };
-        let (event, committed) = match fate {
-            Fate::Answered => {
+        let (event, committed) = match commit_outcome {
+            CommitOutcome::Answered => {
                 write();
-                self.may_be_killed(world, "append, committed");
+                self.may_be_killed(run, "append, committed");
                 return Ok(());
             }
-            Fate::Failed => (
+            CommitOutcome::Failed => (
                 Event::AppendFailed,
                 AppendError::Unavailable("failed before the commit".into()),
             ),
-            Fate::Refused => (
+            CommitOutcome::Refused => (
                 Event::AppendRefused,
                 AppendError::Contradiction("refused by chance".to_owned()),
             ),
-            Fate::LostCommitted => {
+            CommitOutcome::LostCommitted => {
                 write();
                 (Event::LostCommitted, unknown())
             }
-            Fate::LostNotCommitted => (Event::LostNotCommitted, unknown()),
-            Fate::LostUnderWay => {
-                let mut database = lock(&world.database);
+            CommitOutcome::LostNotCommitted => (Event::LostNotCommitted, unknown()),
+            CommitOutcome::LostUnderWay => {
+                let mut database = lock(&run.database);
                 ledger(&mut database.ledgers, account)?.under_way = Some(batch.clone());
                 (Event::LostUnderWay, unknown())
             }
         };
-        world.tell(event, self.seat, revisions);
+        run.tell(event, self.seat, revisions);
         if let AppendError::Unknown(_) = committed {
             lock(&self.unsettled).insert(account);
-            self.may_be_killed(world, "append, unanswered");
+            self.may_be_killed(run, "append, unanswered");
         }
         Err(committed)
     }
 }
 
-/// The account's row, for as long as a call has it. A node that is killed lets go of it.
+/// The account's row, held during a call. A killed node releases it.
 struct Row {
-    world: Weak<World>,
+    run: Weak<Run>,
     account: AccountId,
 }
 
 impl Drop for Row {
     fn drop(&mut self) {
-        let Some(world) = self.world.upgrade() else {
+        let Some(run) = self.run.upgrade() else {
             return;
         };
-        if let Some(ledger) = lock(&world.database).ledgers.get_mut(&self.account) {
+        if let Some(ledger) = lock(&run.database).ledgers.get_mut(&self.account) {
             ledger.is_taken = false;
         }
     }
@@ -215,11 +215,11 @@ fn ledger(
 }
 
 fn unknown() -> AppendError {
-    AppendError::Unknown("the answer was lost".into())
+    AppendError::Unknown("the response was lost".into())
 }
 
-impl World {
-    /// A node is told why the log doesn't lead on from what it knows.
+impl Run {
+    /// Records why the log does not continue from the node's position.
     fn tell_gap(&self, gap: &StoreError, seat: usize, call: &'static str) {
         let event = match gap {
             StoreError::Diverged { .. } => Event::Diverged,
@@ -228,31 +228,31 @@ impl World {
         self.tell(event, seat, || call.to_owned());
     }
 
-    /// A store has no reason to refuse a batch that changes nothing, and notes that one refuses all the same are given up.
-    fn fate(&self, batch: &Batch) -> Fate {
-        let weather = &self.weather;
+    /// A store has no reason to refuse a batch without changes, and refused audit entries would be dropped.
+    fn commit_outcome(&self, batch: &Batch) -> CommitOutcome {
+        let fault_rates = &self.fault_rates;
         if self.is_calm() {
-            Fate::Answered
-        } else if self.chance(weather.lose) {
+            CommitOutcome::Answered
+        } else if self.chance(fault_rates.lose) {
             match self.below(4) {
-                0 => Fate::LostCommitted,
-                1 => Fate::LostNotCommitted,
-                _ => Fate::LostUnderWay,
+                0 => CommitOutcome::LostCommitted,
+                1 => CommitOutcome::LostNotCommitted,
+                _ => CommitOutcome::LostUnderWay,
             }
-        } else if self.chance(weather.fail) {
-            Fate::Failed
-        } else if !batch.entries.is_empty() && self.chance(weather.refuse) {
-            Fate::Refused
+        } else if self.chance(fault_rates.fail) {
+            CommitOutcome::Failed
+        } else if !batch.entries.is_empty() && self.chance(fault_rates.refuse) {
+            CommitOutcome::Refused
         } else {
-            Fate::Answered
+            CommitOutcome::Answered
         }
     }
 }
 
 impl Store for Handle {
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        let world = self.reach("accounts").map_err(StoreError::Unavailable)?;
-        let database = lock(&world.database);
+        let run = self.reach("accounts").map_err(StoreError::Unavailable)?;
+        let database = lock(&run.database);
         let ledgers = database.ledgers.values();
         Ok(ledgers
             .map(|ledger| ledger.state.account().clone())
@@ -260,23 +260,23 @@ impl Store for Handle {
     }
 
     fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
-        let world = self.reach("heads").map_err(StoreError::Unavailable)?;
+        let run = self.reach("heads").map_err(StoreError::Unavailable)?;
         let heads = {
-            let database = lock(&world.database);
+            let database = lock(&run.database);
             let ledgers = database.ledgers.iter();
             ledgers
                 .map(|(id, ledger)| (*id, ledger.state.position()))
                 .collect()
         };
-        world.may_hang(self.seat, "heads");
+        run.may_hang(self.seat, "heads");
         Ok(heads)
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        let world = self
+        let run = self
             .reach("create_account")
             .map_err(StoreError::Unavailable)?;
-        let mut database = lock(&world.database);
+        let mut database = lock(&run.database);
         if database.ledgers.contains_key(&account.id) {
             return Err(StoreError::AccountExists(account.id));
         }
@@ -287,10 +287,10 @@ impl Store for Handle {
     }
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
-        let world = self.world();
-        let is_from_records = world.is_calm() || world.chance(125);
+        let run = self.run();
+        let is_from_records = run.is_calm() || run.chance(125);
         let loaded = self.read("load", account, |ledger| {
-            // The other way takes two threads and is compared with this one after each run.
+            // The real load uses two threads, and is compared with this one after each run.
             if is_from_records {
                 ledger.load()
             } else {
@@ -298,7 +298,7 @@ impl Store for Handle {
             }
         });
         if is_from_records && loaded.is_ok() {
-            world.tell(Event::Loaded, self.seat, String::new);
+            run.tell(Event::Loaded, self.seat, String::new);
         }
         loaded
     }
@@ -309,33 +309,33 @@ impl Store for Handle {
         known: LogPosition,
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError> {
-        let world = self.reach("append").map_err(AppendError::Unavailable)?;
-        let _row = self.take_row(&world, account)?;
+        let run = self.reach("append").map_err(AppendError::Unavailable)?;
+        let _row = self.take_row(&run, account)?;
         let (appended, head) = {
-            let mut database = lock(&world.database);
+            let mut database = lock(&run.database);
             let ledger = ledger(&mut database.ledgers, account)?;
             (ledger.entries_after(known, usize::MAX), ledger.head())
         };
         let appended = appended.map_err(|error| {
-            world.tell_gap(&error, self.seat, "append");
+            run.tell_gap(&error, self.seat, "append");
             match error {
                 StoreError::Forgotten { until, .. } => AppendError::Forgotten { until },
                 StoreError::Diverged { known, .. } => AppendError::Diverged { known },
                 other => AppendError::Unavailable(other.into()),
             }
         })?;
-        world.count(Event::EntriesCaughtUp, appended.len());
+        run.count(Event::EntriesCaughtUp, appended.len());
         let batch = decide(&appended);
         let newest = {
-            let mut database = lock(&world.database);
+            let mut database = lock(&run.database);
             ledger(&mut database.ledgers, account)?.check(&batch)?
         };
         if batch.is_empty() {
             return Ok(head);
         }
-        world.may_hang(self.seat, "append");
-        self.may_be_killed(&world, "append, decided");
-        self.commit(&world, account, &batch)?;
+        run.may_hang(self.seat, "append");
+        self.may_be_killed(&run, "append, decided");
+        self.commit(&run, account, &batch)?;
         Ok(newest)
     }
 
@@ -352,28 +352,28 @@ impl Store for Handle {
             }
             Some(ledger.entries_after(known, limit))
         })?;
-        let world = self.world();
+        let run = self.run();
         let entries = match entries {
             Some(Ok(entries)) => entries,
             Some(Err(gap)) => {
                 lock(&self.unsettled).remove(&account);
-                world.tell_gap(&gap, self.seat, "changes_since");
+                run.tell_gap(&gap, self.seat, "changes_since");
                 return Err(gap);
             }
-            None if !world.is_calm() && world.chance(300) => {
-                world.pass(3_000);
-                world.tell(Event::CallFailed, self.seat, || {
+            None if !run.is_calm() && run.chance(300) => {
+                run.pass(3_000);
+                run.tell(Event::CallFailed, self.seat, || {
                     "changes_since, waiting for a commit".to_owned()
                 });
                 return Err(StoreError::Unavailable("the row is taken".into()));
             }
             None => {
-                world.settle(account);
+                run.settle(account);
                 return self.changes_since(account, known, limit);
             }
         };
         lock(&self.unsettled).remove(&account);
-        world.count(Event::EntriesRead, entries.len());
+        run.count(Event::EntriesRead, entries.len());
         Ok(entries)
     }
 
@@ -388,15 +388,15 @@ impl Store for Handle {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        let world = self.world();
+        let run = self.run();
         let forgotten = self.read("forget_log", account, |ledger| {
             let forgotten = ledger.forget_log(until, before, limit);
             if forgotten > 0 {
-                world.has_kept(self.seat, ledger);
+                run.has_kept(self.seat, ledger);
             }
             forgotten
         })?;
-        world.count(Event::EntriesForgotten, forgotten);
+        run.count(Event::EntriesForgotten, forgotten);
         Ok(forgotten)
     }
 
@@ -426,8 +426,8 @@ impl Store for Handle {
     }
 
     fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError> {
-        let world = self.reach("owners").map_err(StoreError::Unavailable)?;
-        let database = lock(&world.database);
+        let run = self.reach("owners").map_err(StoreError::Unavailable)?;
+        let database = lock(&run.database);
         let owner = |secret: &SecretHash| {
             let mut ledgers = database.ledgers.iter();
             let found = ledgers.find(|(_, ledger)| ledger.has_secret(secret));
@@ -445,8 +445,8 @@ impl Store for Handle {
         account: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError> {
-        let world = self.reach("credentials").map_err(StoreError::Unavailable)?;
-        let database = lock(&world.database);
+        let run = self.reach("credentials").map_err(StoreError::Unavailable)?;
+        let database = lock(&run.database);
         let ledgers = database.ledgers.iter();
         let ledgers =
             ledgers.filter(|(number, _)| account.is_none_or(|account| account == **number));
@@ -460,36 +460,36 @@ impl Store for Handle {
             .collect())
     }
 
-    /// Never waits: how much time passes between two steps is the driver's to say.
+    /// Never waits: the driver decides how much time passes between two steps.
     fn watch(&self, timeout: Duration) -> Wake {
-        let world = self.world();
-        let seat = &world.seats[self.seat];
-        if world.is_calm() {
+        let run = self.run();
+        let seat = &run.seats[self.seat];
+        if run.is_calm() {
             lock(&seat.wakes).clear();
             return Wake::Quiet;
         }
-        self.may_be_killed(&world, "watch");
-        if seat.is_cut_off() || world.chance(30) {
-            world.tell(Event::WakeMissed, self.seat, String::new);
+        self.may_be_killed(&run, "watch");
+        if seat.is_cut_off() || run.chance(30) {
+            run.tell(Event::WakeMissed, self.seat, String::new);
             return Wake::Missed;
         }
         let mut heard = BTreeSet::new();
         let waiting = std::mem::take(&mut *lock(&seat.wakes));
         for account in waiting {
-            // Later ones may be heard before earlier ones, and together or apart.
-            if world.chance(700) {
-                world.count(Event::WakeDelivered, 1);
+            // Later wake-ups may arrive before earlier ones, together or separately.
+            if run.chance(700) {
+                run.count(Event::WakeDelivered, 1);
                 heard.insert(account);
             } else {
                 lock(&seat.wakes).push(account);
             }
         }
-        if world.chance(20) {
-            world.tell(Event::WakeForNothing, self.seat, String::new);
+        if run.chance(20) {
+            run.tell(Event::WakeForNothing, self.seat, String::new);
             heard.insert(AccountId(1));
         }
         if heard.is_empty() {
-            world.pass(
+            run.pass(
                 u64::try_from(timeout.as_millis())
                     .unwrap_or(u64::MAX)
                     .min(100),

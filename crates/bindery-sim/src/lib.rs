@@ -1,12 +1,13 @@
-//! Tests only: whole runs of nodes, clients and a store in which anything can go wrong, all from one seed.
+//! Tests only: whole runs of nodes, clients and a store with all kinds of faults, from one seed.
 //!
-//! What runs is the real code of `bindery-node`: an account's desk takes its turns, a node's follower its steps, clients wait on
-//! real futures. Everything around it is simulated: the store (`database.rs` keeps its promises, `handle.rs` is a node's way
-//! there, where calls fail, hang, and lose their answers), clocks, random numbers, and being killed. Between any two steps,
-//! and inside of calls that hang, the dice say what happens next; nothing else does, so a seed is a run (`world.rs`).
+//! The code of `bindery-node` is real: a desk runs its turns, a follower its steps, clients poll real
+//! futures. Everything around it is simulated. `database.rs` keeps all promises of the store; `handle.rs` is
+//! a node's connection to it, where calls fail, hang, and lose their responses. Clocks, random numbers and
+//! kills are simulated too. Between any two steps, and inside of calls that hang, only the seed decides what
+//! happens next, so a seed is a run (`run.rs`).
 //!
-//! While it runs, readers hold every node to what it says; afterwards `check.rs` holds every answer against the log.
-//! `planted.rs` makes the mistakes that this has to find. Nothing that ships depends on this crate.
+//! During a run, readers check every node; afterwards `check.rs` compares every response with the log.
+//! `planted.rs` makes mistakes that these checks must find. Nothing that ships depends on this crate.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use bindery_store::Store;
 
 use crate::handle::Handle;
-use crate::world::{World, lock};
+use crate::run::{Run, lock};
 
 mod check;
 mod client;
@@ -25,34 +26,34 @@ mod handle;
 mod operation;
 mod planted;
 mod reader;
+mod requests;
+mod run;
 mod seat;
 mod trace;
-mod wish;
-mod world;
 
-pub use planted::Plant;
+pub use planted::Mistake;
 pub use trace::{Counts, Event};
 
-/// Steps of a run before it comes to rest.
+/// Steps of a run before the faults end.
 const STEPS: (u64, u64) = (20, 180);
 
-/// What came of one run.
+/// The result of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The promise that was broken, if one was.
+    /// The first broken promise, if any.
     pub broken: Option<String>,
-    /// A number that depends on everything that happened, and on the logs in the end.
+    /// A number that depends on everything that happened, and on the final logs.
     pub digest: u64,
-    /// What happened, how often.
+    /// How often each event happened.
     pub counts: Counts,
-    /// What happened, line by line, if that was asked for.
+    /// The events line by line, if they were requested.
     pub lines: Vec<String>,
 }
 
 /// Runs one seed to its end.
-pub fn run(seed: u64, plant: Option<Plant>, is_told: bool) -> Outcome {
-    let world = World::new(seed, plant, is_told);
-    let ran = catch_unwind(AssertUnwindSafe(|| go(&world)));
+pub fn run(seed: u64, mistake: Option<Mistake>, is_told: bool) -> Outcome {
+    let run = Run::new(seed, mistake, is_told);
+    let ran = catch_unwind(AssertUnwindSafe(|| go(&run)));
     let checked = match ran {
         Ok(checked) => checked,
         Err(panic) => {
@@ -61,7 +62,7 @@ pub fn run(seed: u64, plant: Option<Plant>, is_told: bool) -> Outcome {
             Err(format!("panicked: {}", text.unwrap_or("without a word")))
         }
     };
-    let (violated, trace) = world.take_outcome();
+    let (violated, trace) = run.take_outcome();
     Outcome {
         broken: violated.or(checked.err()),
         digest: trace.digest,
@@ -70,27 +71,27 @@ pub fn run(seed: u64, plant: Option<Plant>, is_told: bool) -> Outcome {
     }
 }
 
-fn go(world: &Arc<World>) -> Result<(), String> {
-    for seat in 0..world.seats.len() {
-        world.start(seat);
+fn go(run: &Arc<Run>) -> Result<(), String> {
+    for seat in 0..run.seats.len() {
+        run.start(seat);
     }
-    for _ in 0..STEPS.0 + world.below(STEPS.1 - STEPS.0) {
-        world.step();
-        if world.is_violated() {
+    for _ in 0..STEPS.0 + run.below(STEPS.1 - STEPS.0) {
+        run.step();
+        if run.is_violated() {
             return Ok(());
         }
     }
-    world.come_to_rest();
-    world.write_once_more();
-    world.digest_logs();
-    if world.is_violated() {
+    run.come_to_rest();
+    run.write_once_more();
+    run.digest_logs();
+    if run.is_violated() {
         return Ok(());
     }
-    world.check()
+    run.check()
 }
 
-impl World {
-    /// After all that, each node takes one more command for each account, and the others hear of it.
+impl Run {
+    /// At the end each node takes one more command for each account, and the others follow.
     fn write_once_more(self: &Arc<Self>) {
         for seat in &self.seats {
             let accounts = seat.node().map(|node| node.accounts()).unwrap_or_default();
@@ -100,7 +101,7 @@ impl World {
             self.flush(seat.number);
         }
         self.settle_down();
-        // Whoever waited for one of these has asked something now, and that was noted.
+        // Some clients waited for this and have sent a request since, which left an audit entry.
         for seat in &self.seats {
             self.flush(seat.number);
         }
@@ -120,10 +121,10 @@ impl World {
     }
 }
 
-/// The simulated store with nothing going wrong and no account in it, for the suite that every store has to pass.
+/// The simulated store without faults and accounts, for the suite that every store must pass.
 pub fn calm_store() -> impl Store {
-    let world = World::new(0, None, false);
-    lock(&world.database).ledgers.clear();
-    world.calm();
-    Handle::keeping(&world)
+    let run = Run::new(0, None, false);
+    lock(&run.database).ledgers.clear();
+    run.calm();
+    Handle::keeping(&run)
 }

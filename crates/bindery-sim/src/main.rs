@@ -1,4 +1,4 @@
-//! `cargo xtask simulate`: runs seeds on every processor, and says what happened in them.
+//! `cargo xtask simulate`: runs seeds on every processor, and reports the results.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use bindery_sim::{Counts, Event, Plant, run};
+use bindery_sim::{Counts, Event, Mistake, run};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -19,10 +19,10 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Run this seed alone, and tell what happens in it.
+    /// Run only this seed, and show its steps.
     #[arg(long)]
     seed: Option<u64>,
-    /// Plant each mistake, and say which seed finds it.
+    /// Plant each mistake, and show which seed finds it.
     #[arg(long)]
     planted: bool,
 }
@@ -57,19 +57,19 @@ fn tell(seed: u64) -> io::Result<bool> {
     Ok(outcome.broken.is_none())
 }
 
-/// Whether all of them are found.
+/// Returns whether all of them are found.
 fn find_planted(from: u64, seeds: u64) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     let mut are_found = true;
-    for plant in Plant::ALL {
+    for mistake in Mistake::ALL {
         let mut ran = (from..from.saturating_add(seeds)).zip(1_u64..);
         let found = ran.find_map(|(seed, count)| {
-            let broken = run(seed, Some(plant), false).broken?;
+            let broken = run(seed, Some(mistake), false).broken?;
             Some(format!("found by seed {seed}, after {count}: {broken}"))
         });
         are_found &= found.is_some();
         let found = found.unwrap_or_else(|| format!("not found in {seeds} seeds"));
-        writeln!(out, "{plant:?}: {found}")?;
+        writeln!(out, "{mistake:?}: {found}")?;
     }
     Ok(are_found)
 }

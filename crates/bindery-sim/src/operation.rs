@@ -1,4 +1,4 @@
-//! What clients asked for and what they were told, to be held against the log when the run is over.
+//! What clients requested and received, to compare with the log after the run.
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +16,7 @@ use bindery_core::state::State;
 use bindery_core::time::Timestamp;
 use bindery_node::{Account, Audit, ExecuteError};
 
-use crate::world::lock;
+use crate::run::lock;
 
 /// A command that a client sent.
 #[derive(Debug)]
@@ -26,48 +26,48 @@ pub(crate) struct Operation {
     pub(crate) command: AnyCommand,
     pub(crate) caller: Caller,
     pub(crate) is_audited: bool,
-    /// How far the log had come when it was sent.
+    /// The end of the log when it was sent.
     pub(crate) head: Revision,
     /// Each time it was decided.
     pub(crate) attempts: Arc<Mutex<Vec<Attempt>>>,
-    pub(crate) fate: Fate,
-    /// Whether it was sent before the log lost its end: what became of it, nobody can be held to.
+    pub(crate) response: Response,
+    /// Whether it was sent before a rollback: its outcome doesn't count any more.
     pub(crate) is_forgiven: bool,
 }
 
-/// A command was decided.
+/// One decision of a command.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// In which batch.
+    /// The batch of the decision.
     pub(crate) batch: u64,
-    /// On which state.
+    /// The revision of the state that it was decided on.
     pub(crate) on: Revision,
     pub(crate) at: Timestamp,
     pub(crate) came_to: Result<Vec<Change>, Refusal>,
 }
 
-/// What a client was told.
+/// The response to a client.
 #[derive(Debug)]
-pub(crate) enum Fate {
-    /// Nothing yet.
+pub(crate) enum Response {
+    /// None yet.
     Waiting,
     Acknowledged(Told),
     Refused(Refusal),
     Unavailable,
     Contradicted,
-    /// That nobody can tell: the log has forgotten it.
+    /// The outcome is unknown: the log was truncated.
     Unknown,
-    /// Nothing, and it never will be.
+    /// None, and none will come.
     Unanswered,
 }
 
-/// An outcome, with what compares it to that of the same command on another state.
+/// An outcome that can be compared with that of the same command on another state.
 pub(crate) struct Told(Comparison);
 
 type Comparison = Box<dyn Fn(&State, &Context) -> bool + Send>;
 
 impl Told {
-    /// Whether the command comes to this on the state.
+    /// Whether the command has this outcome on the state.
     pub(crate) fn is_outcome_on(&self, state: &State, context: &Context) -> bool {
         (self.0)(state, context)
     }
@@ -79,7 +79,7 @@ impl fmt::Debug for Told {
     }
 }
 
-/// A decision that a client was told.
+/// A decision that a client received.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) account: AccountId,
@@ -88,29 +88,29 @@ pub(crate) struct Read {
     pub(crate) now: Timestamp,
     pub(crate) decision: Decision,
     pub(crate) revision: Revision,
-    /// The whole of what it saw, now and then.
+    /// The whole state that it saw, now and then.
     pub(crate) snapshot: Option<Arc<State>>,
 }
 
-/// A request that a node noted and still has to write down, or has written down since.
+/// An audit entry of a node, pending or written.
 #[derive(Debug)]
 pub(crate) struct Note {
     pub(crate) account: AccountId,
     pub(crate) seat: usize,
     pub(crate) text: String,
-    /// Whether the node was killed since, which may take it along.
+    /// Whether the node was killed since, which may have lost it.
     pub(crate) is_lost: bool,
 }
 
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Told, ExecuteError>> + Send>>;
 
-/// Sends a command to an account, and notes each time that it is decided.
+/// Sends a command to an account, and records each of its decisions.
 pub(crate) struct Dispatch {
     pub(crate) account: Arc<Account>,
     pub(crate) caller: Caller,
     pub(crate) audit: Option<Audit>,
     pub(crate) attempts: Arc<Mutex<Vec<Attempt>>>,
-    /// The batch that the node has begun last.
+    /// The last batch that the node has begun.
     pub(crate) batch: Arc<AtomicU64>,
 }
 
@@ -144,7 +144,7 @@ impl WithCommand for Dispatch {
     }
 }
 
-/// The command, and a note of each time that it is decided.
+/// A command that records each of its decisions.
 struct Noting<C> {
     command: C,
     attempts: Arc<Mutex<Vec<Attempt>>>,

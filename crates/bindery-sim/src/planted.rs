@@ -1,4 +1,4 @@
-//! Mistakes planted between a node and its store or its readers, so that it does what it would do if its code were wrong. A
+//! Mistakes planted between a node and its store or its readers, which act like a bug in the node's code. A
 //! simulation that doesn't find them proves nothing.
 
 use std::collections::BTreeMap;
@@ -19,103 +19,103 @@ use bindery_store::Owner;
 use bindery_store::{AppendError, AuditQuery, Batch, Store, StoreError, Wake};
 
 use crate::handle::Handle;
-use crate::world::{World, lock};
+use crate::run::{Run, lock};
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plant {
+pub enum Mistake {
     /// Readers see a batch as soon as it is decided.
     PublishedBeforeCommit,
-    /// A commit whose answer was lost counts as not written, without a look at the log.
-    CatchUpSkippedAfterLostAnswer,
-    /// What others appended is taken in with two entries in each other's place.
+    /// A commit without a response counts as not written, without a look at the log.
+    CatchUpSkippedAfterLostResponse,
+    /// Two entries of other nodes are applied in the wrong order.
     AppliedOutOfOrder,
-    /// One entry of what others appended is passed over.
+    /// One entry of other nodes is skipped.
     EntrySkipped,
-    /// Whoever asked is told that all is well when the commit has failed.
+    /// Clients get success although the commit has failed.
     AnsweredWithoutCommit,
-    /// A commit that failed is sent once more, as if it were known not to be written.
-    SentAgainAfterLostAnswer,
-    /// A client's "at least" is not waited for.
+    /// A commit without a response is sent again, as if it were known not to be written.
+    SentAgainAfterLostResponse,
+    /// A client's "at least" is ignored.
     AtLeastIsIgnored,
-    /// Entries carry the clock's moment, even if that is before the last one.
+    /// Entries have the clock's time, even if that is before the last one.
     TimeGoesBack,
-    /// That the log has forgotten what comes next is taken for nothing new.
-    ForgottenTakenForNothing,
-    /// Retention forgets whatever is old, also of the newest revisions that it was told to keep.
-    RetentionForgetsTooMuch,
-    /// An account is given up without what it has noted.
-    GivenUpWithNotes,
-    /// An account that was given up comes back as this process knew it first.
-    ComesBackAsItWas,
-    /// A log that has come as far counts as the one that is known, whatever its entries are.
-    EndIsNotCompared,
+    /// A truncated log is taken for a log without news.
+    TruncationIgnored,
+    /// Retention removes everything old, including the newest revisions that it must keep.
+    RetentionRemovesTooMuch,
+    /// An account is unloaded with pending audit entries.
+    UnloadedWithPendingEntries,
+    /// An unloaded account is loaded again in its first state.
+    LoadedInFirstState,
+    /// Positions are compared by revision only, not by entry.
+    EntryIsNotCompared,
 }
 
-impl Plant {
+impl Mistake {
     /// All of them.
     pub const ALL: [Self; 13] = [
         Self::PublishedBeforeCommit,
-        Self::CatchUpSkippedAfterLostAnswer,
+        Self::CatchUpSkippedAfterLostResponse,
         Self::AppliedOutOfOrder,
         Self::EntrySkipped,
         Self::AnsweredWithoutCommit,
-        Self::SentAgainAfterLostAnswer,
+        Self::SentAgainAfterLostResponse,
         Self::AtLeastIsIgnored,
         Self::TimeGoesBack,
-        Self::ForgottenTakenForNothing,
-        Self::RetentionForgetsTooMuch,
-        Self::GivenUpWithNotes,
-        Self::ComesBackAsItWas,
-        Self::EndIsNotCompared,
+        Self::TruncationIgnored,
+        Self::RetentionRemovesTooMuch,
+        Self::UnloadedWithPendingEntries,
+        Self::LoadedInFirstState,
+        Self::EntryIsNotCompared,
     ];
 }
 
 /// A node's store with a mistake in front of it.
 #[derive(Debug)]
 pub(crate) struct Planted {
-    plant: Plant,
+    mistake: Mistake,
     inner: Handle,
-    world: Weak<World>,
+    run: Weak<Run>,
     seat: usize,
-    /// Whether an answer was lost and nobody has looked since.
+    /// Whether a response was lost and the log was not read since.
     is_lost: AtomicBool,
     /// Accounts as they were loaded first.
     first: Mutex<BTreeMap<AccountId, State>>,
 }
 
 impl Planted {
-    pub(crate) fn new(plant: Plant, inner: Handle, world: &Arc<World>, seat: usize) -> Self {
+    pub(crate) fn new(mistake: Mistake, inner: Handle, run: &Arc<Run>, seat: usize) -> Self {
         Self {
-            plant,
+            mistake,
             inner,
-            world: Arc::downgrade(world),
+            run: Arc::downgrade(run),
             seat,
             is_lost: AtomicBool::new(false),
             first: Mutex::default(),
         }
     }
 
-    fn world(&self) -> Arc<World> {
-        let world = self.world.upgrade();
-        world.expect("the world outlives its nodes")
+    fn run(&self) -> Arc<Run> {
+        let run = self.run.upgrade();
+        run.expect("the run outlives its nodes")
     }
 
-    /// What others appended, as the mistake has it.
+    /// The entries of other nodes, changed by the mistake.
     fn spoil(&self, entries: &mut [Entry]) {
         if let [first, second, ..] = entries {
-            if self.plant == Plant::AppliedOutOfOrder {
+            if self.mistake == Mistake::AppliedOutOfOrder {
                 std::mem::swap(&mut first.changes, &mut second.changes);
-            } else if self.plant == Plant::EntrySkipped {
+            } else if self.mistake == Mistake::EntrySkipped {
                 first.changes.clear();
             }
         }
     }
 
-    /// What readers would see if it were published now.
+    /// The state that readers would see if it were published now.
     fn publish_early(&self, account: AccountId, appended: &[Entry], batch: &Batch) {
-        let world = self.world();
-        let seat = &world.seats[self.seat];
+        let run = self.run();
+        let seat = &run.seats[self.seat];
         let published = seat.node().and_then(|node| node.account(account));
         if let Some(published) = published {
             let mut state: State = published.snapshot().as_ref().clone();
@@ -129,19 +129,19 @@ impl Planted {
     }
 
     fn is_giving_up(&self) -> bool {
-        lock(&self.world().seats[self.seat].eviction).is_some()
+        lock(&self.run().seats[self.seat].eviction).is_some()
     }
 
-    /// A position as the mistake has it.
+    /// A position, changed by the mistake.
     fn as_known(&self, position: LogPosition) -> LogPosition {
-        match self.plant {
-            Plant::EndIsNotCompared => position.revision.into(),
+        match self.mistake {
+            Mistake::EntryIsNotCompared => position.revision.into(),
             _ => position,
         }
     }
 
     fn set_time_back(&self, batch: &mut Batch) {
-        let now = self.world().now_at(self.seat);
+        let now = self.run().now_at(self.seat);
         for entry in &mut batch.entries {
             entry.at = now;
         }
@@ -165,7 +165,7 @@ impl Store for Planted {
 
     fn load(&self, account: AccountId) -> Result<State, StoreError> {
         let loaded = self.inner.load(account)?;
-        if self.plant != Plant::ComesBackAsItWas {
+        if self.mistake != Mistake::LoadedInFirstState {
             return Ok(loaded);
         }
         Ok(lock(&self.first).entry(account).or_insert(loaded).clone())
@@ -183,10 +183,12 @@ impl Store for Planted {
             let mut appended = appended.to_vec();
             self.spoil(&mut appended);
             let mut batch = decide(&appended);
-            match self.plant {
-                Plant::PublishedBeforeCommit => self.publish_early(account, &appended, &batch),
-                Plant::TimeGoesBack => self.set_time_back(&mut batch),
-                Plant::GivenUpWithNotes if self.is_giving_up() && batch.entries.is_empty() => {
+            match self.mistake {
+                Mistake::PublishedBeforeCommit => self.publish_early(account, &appended, &batch),
+                Mistake::TimeGoesBack => self.set_time_back(&mut batch),
+                Mistake::UnloadedWithPendingEntries
+                    if self.is_giving_up() && batch.entries.is_empty() =>
+                {
                     batch = Batch::default();
                 }
                 _ => {}
@@ -194,18 +196,18 @@ impl Store for Planted {
             decided = batch.clone();
             batch
         });
-        *lock(&self.world().seats[self.seat].early) = None;
-        match (self.plant, appended) {
-            (Plant::CatchUpSkippedAfterLostAnswer, Err(AppendError::Unknown(cause))) => {
+        *lock(&self.run().seats[self.seat].early) = None;
+        match (self.mistake, appended) {
+            (Mistake::CatchUpSkippedAfterLostResponse, Err(AppendError::Unknown(cause))) => {
                 self.is_lost.store(true, Ordering::Relaxed);
                 Err(AppendError::Unknown(cause))
             }
-            (Plant::AnsweredWithoutCommit, Err(AppendError::Unavailable(cause))) => decided
+            (Mistake::AnsweredWithoutCommit, Err(AppendError::Unavailable(cause))) => decided
                 .entries
                 .last()
                 .map(|entry| entry.revision)
                 .ok_or(AppendError::Unavailable(cause)),
-            (Plant::SentAgainAfterLostAnswer, Err(AppendError::Unknown(_))) => {
+            (Mistake::SentAgainAfterLostResponse, Err(AppendError::Unknown(_))) => {
                 self.inner.append(account, known, &mut |appended| {
                     let mut again = decided.clone();
                     let last = appended
@@ -231,16 +233,16 @@ impl Store for Planted {
         if self.is_lost.swap(false, Ordering::Relaxed) {
             return Ok(Vec::new());
         }
-        // Nobody else tells a process what it reads before an account is at work.
-        let is_starting = self.world().seats[self.seat].is_starting();
-        if self.plant == Plant::ComesBackAsItWas && is_starting {
+        // A process reads this by itself before an account is loaded.
+        let is_starting = self.run().seats[self.seat].is_starting();
+        if self.mistake == Mistake::LoadedInFirstState && is_starting {
             return Ok(Vec::new());
         }
         let mut entries = match self
             .inner
             .changes_since(account, self.as_known(known), limit)
         {
-            Err(StoreError::Forgotten { .. }) if self.plant == Plant::ForgottenTakenForNothing => {
+            Err(StoreError::Forgotten { .. }) if self.mistake == Mistake::TruncationIgnored => {
                 return Ok(Vec::new());
             }
             entries => entries?,
@@ -260,8 +262,8 @@ impl Store for Planted {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        let until = match self.plant {
-            Plant::RetentionForgetsTooMuch => Revision(u64::MAX),
+        let until = match self.mistake {
+            Mistake::RetentionRemovesTooMuch => Revision(u64::MAX),
             _ => until,
         };
         self.inner.forget_log(account, until, before, limit)

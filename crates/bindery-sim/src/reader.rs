@@ -1,5 +1,5 @@
-//! What a client sees of a node, and what it holds the node to at once: nothing that isn't in the log, nothing older than what it
-//! asked for or than what others saw here, nothing staler than the node admits.
+//! A client's reads, and the checks on them: nothing that isn't in the log, nothing older than the client
+//! asked for or than others saw here, nothing staler than the node admits.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use bindery_node::{Account, Node};
 
 use crate::client::Client;
 use crate::operation::{Note, Read};
+use crate::requests;
+use crate::run::{Run, lock};
 use crate::trace::Event;
-use crate::wish;
-use crate::world::{World, lock};
 
-impl World {
+impl Run {
     /// Asks a question.
     pub(crate) fn read(&self, client: &mut Client, account: &Account) {
         let seat = &self.seats[client.seat];
         let now = self.now_at(client.seat);
         let mut snapshot = account.snapshot();
-        let question = wish::question(self, &snapshot);
+        let question = requests::question(self, &snapshot);
         let (mut decision, mut revision) = account.decide(&question, now);
         if let Some(early) = &*lock(&seat.early)
             && early.account().id == client.account
@@ -75,7 +75,8 @@ impl World {
         });
     }
 
-    /// Whether the node still shows what the log has lost. It may, until it says that it has heard of that.
+    /// Whether the node still shows rolled back changes. It may, until it reports that it knows of the
+    /// rollback.
     fn is_of_lost(&self, client: &Client, snapshot: &State) -> bool {
         let lost = {
             let database = lock(&self.database);
@@ -92,7 +93,7 @@ impl World {
         let staleness = u64::try_from(node.staleness().as_millis()).unwrap_or(u64::MAX);
         if self.time().saturating_sub(staleness) > lost_at && !was_busy {
             self.violate(format!(
-                "node {} says that it is {staleness} ms behind, and shows revision {}, which was lost before that",
+                "node {} says that it is {staleness} ms behind, and shows revision {}, which was rolled back before that",
                 client.seat,
                 snapshot.revision()
             ));
@@ -100,7 +101,7 @@ impl World {
         true
     }
 
-    /// The node notes for the audit log that it was asked.
+    /// The node adds an audit entry for the request.
     fn note(&self, seat: usize, account: &Account, at: Timestamp) {
         let mut notes = lock(&self.notes);
         let text = format!("note {}", notes.len());
@@ -127,7 +128,7 @@ impl World {
         });
     }
 
-    /// What readers see of a node never goes back while it runs.
+    /// Checks that readers of a node never go back while it runs.
     fn never_back(&self, seat: usize, account: AccountId, revision: Revision) {
         let mut seen = lock(&self.seats[seat].seen);
         let Some((_, last)) = seen.iter_mut().find(|(one, _)| *one == account) else {
@@ -142,7 +143,7 @@ impl World {
         *last = revision;
     }
 
-    /// Everything that was committed before the staleness that the node admits is known there.
+    /// Checks that the node knows everything that was committed before its reported staleness.
     fn is_as_fresh_as_it_says(
         &self,
         seat: usize,

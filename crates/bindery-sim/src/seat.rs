@@ -1,5 +1,5 @@
-//! A place for a node: what is there while none runs (a clock, a way to the database), and the node itself with the desks of
-//! its accounts and its follower, which are forgotten when it is killed.
+//! The place of a node: its clock and connection to the database, which stay while no node runs, and the node
+//! itself with its desks and its follower, which are dropped when it is killed.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,42 +22,43 @@ use crate::database::Ledger;
 use crate::founded::{self, FOUNDED, START};
 use crate::handle::{Handle, Killed};
 use crate::planted::Planted;
+use crate::run::{Run, lock};
 use crate::trace::Event;
-use crate::world::{World, lock};
 
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) number: usize,
-    /// How far its clock is from the world's, in milliseconds.
+    /// The offset of its clock from the simulation's, in milliseconds.
     pub(crate) offset: AtomicI64,
-    /// Wake-ups on their way.
+    /// Wake-ups that have not arrived.
     pub(crate) wakes: Mutex<Vec<AccountId>>,
-    /// The number of the batch that was begun last.
+    /// The number of the last batch that was begun.
     pub(crate) batch: Arc<AtomicU64>,
     /// What readers saw last here, by account, since the node started.
     pub(crate) seen: Mutex<Vec<(AccountId, Revision)>>,
-    /// What a planted mistake shows readers instead of the snapshot.
+    /// The state that a planted mistake shows readers instead of the snapshot.
     pub(crate) early: Mutex<Option<State>>,
-    /// How many entries the node keeps of each log that it is about to shorten, and from which moment on all of them.
+    /// While the node truncates a log: how many entries it keeps, and from which time on all of them.
     pub(crate) retention: Mutex<Option<(u64, Timestamp)>>,
-    /// Accounts that are about to be given up.
+    /// Accounts that are being unloaded.
     pub(crate) eviction: Mutex<Option<Eviction>>,
-    /// Whether an account is put to work or given up: it does so with one at a time, and whoever needs one waits.
+    /// Whether an account is being loaded or unloaded: that happens one at a time, and clients that need an
+    /// account wait.
     is_starting: AtomicBool,
     is_cut_off: AtomicBool,
     batches: AtomicU64,
-    /// How many things the node is at: a follower goes on while a commit hangs.
+    /// How many calls of the node are running: a follower goes on while a commit hangs.
     things: AtomicU64,
     node: Mutex<Option<Arc<Node>>>,
     desks: Mutex<Vec<Desk>>,
     follower: Mutex<Option<Follower>>,
 }
 
-/// How far a node has come with giving up accounts.
+/// The steps of an unload.
 pub(crate) enum Eviction {
-    /// It waits for what they have noted to be written down.
+    /// Waits until their pending records are written.
     Finding(Pin<Box<dyn Future<Output = Idle> + Send>>),
-    /// These can go.
+    /// These can be unloaded.
     Found(Idle),
 }
 
@@ -111,7 +112,7 @@ impl Seat {
         self.is_starting.load(Ordering::Relaxed)
     }
 
-    /// The node, if nobody waits there for an account that is put to work or given up.
+    /// The node, if no account is being loaded or unloaded there.
     fn free_node(&self) -> Option<Arc<Node>> {
         self.node().filter(|_| !self.is_starting())
     }
@@ -120,20 +121,20 @@ impl Seat {
         self.things.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether a call of this node can be where it is killed: nothing else of it is under way that would outlive it.
+    /// Whether the node may be killed in a call: nothing else of it is running that would outlive it.
     pub(crate) fn is_at_one_thing(&self) -> bool {
         self.things.load(Ordering::Relaxed) == 1
     }
 }
 
-/// No two batches have the same, whoever makes them.
+/// A unique number for each batch.
 fn batch_number(seat: &Seat) -> u64 {
     let batches = seat.batches.fetch_add(1, Ordering::Relaxed) + 1;
     ((seat.number as u64 + 1) << 48) | batches
 }
 
-impl World {
-    /// Does something that calls the store, and forgets the node if it is killed there.
+impl Run {
+    /// Runs a call to the store, and drops the node if it is killed there.
     fn guard(&self, number: usize, work: impl FnOnce()) {
         let seat = &self.seats[number];
         seat.things.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +147,7 @@ impl World {
         }
     }
 
-    /// The node's memory is gone, and whoever waited for it is never answered.
+    /// The node's memory is lost, and clients that wait for it never get a response.
     pub(crate) fn kill(&self, number: usize) {
         let seat = &self.seats[number];
         self.clients_lose(number);
@@ -166,14 +167,14 @@ impl World {
         }
         self.guard(number, || {
             let handle = Handle::new(self, number);
-            let store: Arc<dyn Store> = match self.plant {
-                Some(plant) => Arc::new(Planted::new(plant, handle, self, number)),
+            let store: Arc<dyn Store> = match self.mistake {
+                Some(mistake) => Arc::new(Planted::new(mistake, handle, self, number)),
                 None => Arc::new(handle),
             };
-            let world = Arc::downgrade(self);
+            let run = Arc::downgrade(self);
             let take = move |desk| {
-                let world = world.upgrade().expect("the world outlives its nodes");
-                lock(&world.seats[number].desks).push(desk);
+                let run = run.upgrade().expect("the run outlives its nodes");
+                lock(&run.seats[number].desks).push(desk);
             };
             let opened = Node::by_hand(
                 Arc::clone(&store),
@@ -181,7 +182,7 @@ impl World {
                 self.random(number),
                 take,
             );
-            // Every account is put to work at once, as far as it can be.
+            // Every account is loaded at once, as far as possible.
             let at_work = opened.and_then(|node| {
                 for account in store.accounts()? {
                     node.load(account.id)?;
@@ -207,12 +208,12 @@ impl World {
         let (of_now, of_steady) = (Arc::downgrade(self), Arc::downgrade(self));
         Clock::with_steady(
             move || {
-                let world = of_now.upgrade().expect("the world outlives its nodes");
-                world.now_at(number)
+                let run = of_now.upgrade().expect("the run outlives its nodes");
+                run.now_at(number)
             },
             move || {
-                let world = of_steady.upgrade().expect("the world outlives its nodes");
-                Duration::from_millis(world.time())
+                let run = of_steady.upgrade().expect("the run outlives its nodes");
+                Duration::from_millis(run.time())
             },
         )
     }
@@ -224,21 +225,21 @@ impl World {
     }
 
     fn random(self: &Arc<Self>, number: usize) -> Random {
-        let world = Arc::downgrade(self);
+        let run = Arc::downgrade(self);
         Random::new(move || {
-            let world = world.upgrade().expect("the world outlives its nodes");
-            if !world.is_calm() && world.chance(world.weather.fail / 10) {
-                world.tell(Event::NoRandomNumbers, number, String::new);
+            let run = run.upgrade().expect("the run outlives its nodes");
+            if !run.is_calm() && run.chance(run.fault_rates.fail / 10) {
+                run.tell(Event::NoRandomNumbers, number, String::new);
                 return Err(std::io::Error::other("none by chance"));
             }
-            let seat = &world.seats[number];
+            let seat = &run.seats[number];
             let batch = batch_number(seat);
             seat.batch.store(batch, Ordering::Relaxed);
             Ok(batch)
         })
     }
 
-    /// One of the node's writers takes a turn.
+    /// One of the node's writers runs a turn.
     pub(crate) fn turn(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
         let waiting = lock(&seat.desks).len();
@@ -254,7 +255,7 @@ impl World {
         });
     }
 
-    /// Every writer of the node goes on until nothing waits.
+    /// Every writer of the node runs until nothing waits.
     pub(crate) fn turn_until_idle(self: &Arc<Self>, number: usize) {
         let mut desks = std::mem::take(&mut *lock(&self.seats[number].desks));
         for desk in &mut desks {
@@ -279,7 +280,7 @@ impl World {
         });
     }
 
-    /// What was noted is to be written down; nobody waits for it.
+    /// Flushes pending audit entries; no one waits for it.
     pub(crate) fn flush(&self, number: usize) {
         let Some(node) = self.seats[number].node() else {
             return;
@@ -291,7 +292,7 @@ impl World {
         }
     }
 
-    /// The account for whoever needs it there: it is loaded if it isn't at work, if that can be.
+    /// The account on this node: it is loaded if necessary and possible.
     pub(crate) fn wake(self: &Arc<Self>, number: usize, id: AccountId) -> Option<Arc<Account>> {
         let seat = &self.seats[number];
         let node = seat.free_node()?;
@@ -307,7 +308,7 @@ impl World {
         seat.node()?.account(id)
     }
 
-    /// Does something for which the node has whoever needs an account wait.
+    /// Runs something during which clients that need an account must wait.
     fn with_one_account(&self, number: usize, work: impl FnOnce()) {
         let is_starting = &self.seats[number].is_starting;
         is_starting.store(true, Ordering::Relaxed);
@@ -315,7 +316,7 @@ impl World {
         is_starting.store(false, Ordering::Relaxed);
     }
 
-    /// The node looks for accounts that nobody uses, or gives up those that it has found.
+    /// The node looks for idle accounts, or unloads those that it has found.
     pub(crate) fn evict(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
         let Some(node) = seat.free_node() else {
@@ -339,7 +340,7 @@ impl World {
                     Poll::Pending => Eviction::Finding(finding),
                 })
             }
-            // A writer that is in the middle of a call would be waited for, and here nobody can.
+            // A writer inside of a call would have to be waited for, which is impossible here.
             Some(found) if lock(&seat.desks).len() < node.accounts().len() => Some(found),
             Some(Eviction::Found(idle)) => {
                 self.with_one_account(number, || self.give_up(number, &node, &idle));
@@ -351,7 +352,7 @@ impl World {
         }
     }
 
-    /// Whoever lets go of an account last waits for its writer.
+    /// Dropping the last handle of an account waits for its writer.
     fn give_up(self: &Arc<Self>, number: usize, node: &Node, idle: &Idle) {
         let evicted = node.evict(idle);
         if evicted.is_empty() {
@@ -375,7 +376,7 @@ impl World {
         }
     }
 
-    /// The node forgets what of its logs its retention doesn't keep, or whoever looks after the store does as they like.
+    /// The node truncates its logs by its retention, or an operator does so at will.
     pub(crate) fn forget(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
         let Some(node) = seat.node().filter(|_| lock(&seat.retention).is_none()) else {
@@ -405,7 +406,7 @@ impl World {
         *lock(&seat.retention) = None;
     }
 
-    /// Holds a node to what its retention keeps: so many of the newest entries, and the young ones.
+    /// Checks what retention keeps: the newest entries, and the young ones.
     pub(crate) fn has_kept(&self, number: usize, ledger: &Ledger) {
         let Some((kept, young)) = *lock(&self.seats[number].retention) else {
             return;
@@ -414,7 +415,7 @@ impl World {
         self.tell(Event::RetentionForgot, number, || {
             format!("to {}", last.revision())
         });
-        // What a node had heard of how far the log has come may be lost since.
+        // What the node knew of the end of the log may be rolled back since.
         let is_whole = ledger.lost.is_none();
         if is_whole && last.revision().0 + kept > ledger.head().0 || last.latest() >= young {
             self.violate(format!(
@@ -425,7 +426,7 @@ impl World {
         }
     }
 
-    /// A node makes a new account, which the others load when somebody needs it there.
+    /// A node creates a new account, which the others load on demand.
     pub(crate) fn make_account(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
         let Some(node) = seat.free_node() else {
@@ -434,7 +435,7 @@ impl World {
         let id = FOUNDED + 1;
         self.with_one_account(number, || {
             let made = node.create_account(&founded::account(id));
-            // Where it was made and couldn't be put to work, whoever needs it next does that.
+            // If it could not be loaded there, the next client does that.
             if made.is_ok() {
                 self.tell(Event::AccountMade, number, String::new);
             }
@@ -447,7 +448,7 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong any more: every node comes up, reads what there is, and writes once more.
+    /// The faults end: every node starts, catches up, and writes once more.
     pub(crate) fn come_to_rest(self: &Arc<Self>) {
         self.calm();
         for seat in &self.seats {
@@ -457,7 +458,7 @@ impl World {
                 self.wake(seat.number, AccountId(account));
             }
         }
-        // A commit under way is waited for by whoever appends or lost its answer; the rest end by themselves.
+        // Commits under way are settled by the next append or the next read; the rest end by themselves.
         for account in 1..=FOUNDED + 1 {
             if self.chance(500) {
                 self.settle(AccountId(account));

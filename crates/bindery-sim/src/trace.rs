@@ -1,4 +1,4 @@
-//! What happened in a run: counted, digested, and on demand told line by line.
+//! The events of a run: counted, digested, and shown line by line on demand.
 
 use std::fmt::Write as _;
 
@@ -31,30 +31,30 @@ events! {
     GivenUp "commands whose client went away"
     Read "reads"
     AtLeastWaited "requests that waited for a revision"
-    AtLeastGivenUp "requests that gave up waiting for a revision"
+    AtLeastGivenUp "requests that timed out waiting for a revision"
     ClientMoved "moves of a client to another node"
-    RevisionPassedOn "revisions that one client told another"
+    RevisionPassedOn "revisions that one client passed to another"
     Committed "batches committed"
     EntriesCommitted "entries committed"
-    EntriesCaughtUp "entries of others handed to an append"
+    EntriesCaughtUp "entries of others returned by an append"
     EntriesRead "entries read from the log"
-    CallUnreachable "calls of a node that is cut off"
+    CallUnreachable "calls of a partitioned node"
     CallFailed "calls that failed"
-    CallHung "calls that hung while others went on"
+    CallHung "calls that hung while others ran"
     AppendFailed "appends that failed after deciding, nothing written"
     AppendRefused "appends refused as a contradiction"
     RowTimedOut "appends that waited too long for the account's row"
-    LostCommitted "commits whose answer was lost: written"
-    LostNotCommitted "commits whose answer was lost: not written"
-    LostUnderWay "commits whose answer was lost: still under way"
+    LostCommitted "commits without a response: written"
+    LostNotCommitted "commits without a response: not written"
+    LostUnderWay "commits without a response: still under way"
     SettledCommitted "commits under way that happened later"
     SettledNever "commits under way that never happened"
     KilledInCall "nodes killed inside of a call of the store"
     Killed "nodes killed between calls"
     Started "nodes started"
     StartFailed "nodes that could not start yet"
-    AccountMade "accounts made while others worked"
-    CutOff "nodes cut off"
+    AccountMade "accounts created while others worked"
+    CutOff "nodes partitioned"
     Healed "nodes that reach the store again"
     ClockForward "clocks set forward"
     ClockBack "clocks set back"
@@ -62,22 +62,22 @@ events! {
     WakeDoubled "wake-ups doubled"
     WakeDelivered "wake-ups delivered"
     WakeForNothing "wake-ups for nothing"
-    WakeMissed "followers told that they may have missed something"
-    TurnLater "turns that could not read the log after a lost answer"
+    WakeMissed "followers with possibly missed wake-ups"
+    TurnLater "turns that could not read the log after a lost response"
     NoRandomNumbers "batches without random numbers"
-    Noted "requests noted for the audit log"
-    NotesFlushed "flushes of notes"
+    Noted "audit entries of requests without a change"
+    NotesFlushed "flushes of audit entries"
     Loaded "accounts loaded from their records"
-    EntriesForgotten "entries of the log forgotten"
-    RetentionForgot "logs of which a node forgot what its retention doesn't keep"
-    Forgotten "calls told that the log has forgotten what they ask for"
-    EndLost "logs that have lost their end"
-    Diverged "calls told that the log has lost what is known of it"
-    ReadOfLost "reads of what is lost"
-    Unknown "commands of which nobody can tell any more"
-    Evicted "accounts given up"
-    EvictedNone "times that no account was given up"
-    Woken "accounts that came back to work"
+    EntriesForgotten "entries of the log truncated"
+    RetentionForgot "logs truncated by a node's retention"
+    Forgotten "calls that met a truncated log"
+    EndLost "logs rolled back"
+    Diverged "calls that met a rolled back log"
+    ReadOfLost "reads of rolled back changes"
+    Unknown "commands with an unknown outcome"
+    Evicted "accounts unloaded"
+    EvictedNone "times that no account was unloaded"
+    Woken "accounts loaded again"
 }
 
 /// How many of each [`Event`], in the order of [`Event::ALL`].
@@ -123,7 +123,7 @@ impl Trace {
         }
     }
 
-    /// Takes numbers into the digest.
+    /// Adds numbers to the digest.
     pub(crate) fn digest(&mut self, numbers: &[u64]) {
         for number in numbers {
             self.digest = (self.digest.rotate_left(5) ^ number).wrapping_mul(0x517C_C1B7_2722_0A95);
@@ -137,7 +137,7 @@ impl Trace {
         self.digest(&[place as u64, many]);
     }
 
-    /// Writes a line, if anyone reads it.
+    /// Writes a line, if lines were requested.
     pub(crate) fn line(&mut self, time: u64, text: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             let mut line = String::new();

@@ -1,17 +1,17 @@
 //! Mistakes planted on purpose: each is found, and soon.
 
-use bindery_sim::{Plant, run};
+use bindery_sim::{Mistake, run};
 
 /// Within so many seeds.
 const SEEDS: u64 = 1_000;
 
 #[test]
 fn every_planted_mistake_is_found() {
-    for plant in Plant::ALL {
-        let found = (1..=SEEDS).find(|seed| run(*seed, Some(plant), false).broken.is_some());
+    for mistake in Mistake::ALL {
+        let found = (1..=SEEDS).find(|seed| run(*seed, Some(mistake), false).broken.is_some());
         assert!(
             found.is_some(),
-            "{plant:?} was not found within {SEEDS} seeds"
+            "{mistake:?} was not found within {SEEDS} seeds"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! A run: nodes, clients and a database, what can go wrong between them, and the dice that say what happens next.
+//! A run: nodes, clients and a database, the faults between them, and the random choices of what happens
+//! next.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,42 +12,43 @@ use crate::client::Client;
 use crate::database::{Database, Ledger};
 use crate::founded::{self, FOUNDED};
 use crate::operation::{Note, Operation, Read};
-use crate::planted::Plant;
+use crate::planted::Mistake;
 use crate::seat::Seat;
 use crate::trace::{Event, Trace};
 use bindery_model::dice::Dice;
 
-/// How deep calls that hang lie in each other.
+/// How deep calls that hang may nest.
 const DEPTH_MAX: u64 = 2;
 
-/// How likely each kind of trouble is, in a thousand. Each run draws its own, so that some see much of one kind alone.
+/// The probability of each fault, in a thousandth. Each run draws its own, so that some runs have many faults
+/// of one kind.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weather {
+pub(crate) struct FaultRates {
     /// A call fails and does nothing.
     pub(crate) fail: u64,
-    /// A commit's answer is lost.
+    /// The response to a commit is lost.
     pub(crate) lose: u64,
     /// The database refuses a batch.
     pub(crate) refuse: u64,
-    /// A call hangs while others go on.
+    /// A call hangs while others run.
     pub(crate) hang: u64,
     /// A node is killed inside of a call.
     pub(crate) kill_in_call: u64,
     /// A node is killed between two steps.
     pub(crate) kill: u64,
-    /// A node is cut off.
+    /// A node is partitioned.
     pub(crate) cut_off: u64,
     /// A clock is set.
     pub(crate) clock: u64,
     /// A wake-up is dropped or doubled.
     pub(crate) wake: u64,
-    /// Logs forget their beginning.
+    /// Logs are truncated.
     pub(crate) forget: u64,
-    /// Another database takes over that hasn't heard of everything.
+    /// Another database without the last commits takes over.
     pub(crate) fail_over: u64,
 }
 
-impl Weather {
+impl FaultRates {
     fn draw(dice: &mut Dice) -> Self {
         let mut one = |levels: [u64; 4]| dice.one(&levels);
         Self {
@@ -65,9 +67,9 @@ impl Weather {
     }
 }
 
-pub(crate) struct World {
-    pub(crate) plant: Option<Plant>,
-    pub(crate) weather: Weather,
+pub(crate) struct Run {
+    pub(crate) mistake: Option<Mistake>,
+    pub(crate) fault_rates: FaultRates,
     pub(crate) seats: Vec<Seat>,
     pub(crate) clients: Vec<Mutex<Client>>,
     pub(crate) database: Mutex<Database>,
@@ -83,23 +85,23 @@ pub(crate) struct World {
     violation: Mutex<Option<String>>,
 }
 
-impl fmt::Debug for World {
+impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World")
+        f.debug_struct("Run")
             .field("time", &self.time)
             .finish_non_exhaustive()
     }
 }
 
-/// A lock that a killed node held is as good as before: nothing in here is left half done.
+/// A lock that a killed node held is still valid: it never protects something half done.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl World {
-    pub(crate) fn new(seed: u64, plant: Option<Plant>, is_told: bool) -> Arc<Self> {
+impl Run {
+    pub(crate) fn new(seed: u64, mistake: Option<Mistake>, is_told: bool) -> Arc<Self> {
         let mut dice = Dice::new(seed);
-        let weather = Weather::draw(&mut dice);
+        let fault_rates = FaultRates::draw(&mut dice);
         let seats = 1 + dice.index(3);
         let clients = 1 + dice.index(5);
         let clients = (0..clients)
@@ -114,10 +116,10 @@ impl World {
             database.ledgers.insert(AccountId(number), ledger);
         }
         let mut trace = Trace::new(is_told);
-        trace.line(0, || format!("seed {seed}: {seats} nodes, {weather:?}"));
+        trace.line(0, || format!("seed {seed}: {seats} nodes, {fault_rates:?}"));
         Arc::new(Self {
-            plant,
-            weather,
+            mistake,
+            fault_rates,
             seats: (0..seats).map(Seat::new).collect(),
             clients,
             database: Mutex::new(database),
@@ -133,7 +135,7 @@ impl World {
         })
     }
 
-    /// Nothing goes wrong any more.
+    /// Ends all faults.
     pub(crate) fn calm(&self) {
         self.is_calm.store(true, Ordering::Relaxed);
     }
@@ -146,7 +148,7 @@ impl World {
         self.time.load(Ordering::Relaxed)
     }
 
-    /// Time passes, less than so many milliseconds.
+    /// Lets time pass, less than this many milliseconds.
     pub(crate) fn pass(&self, below: u64) {
         let passed = self.below(below);
         self.time.fetch_add(passed, Ordering::Relaxed);
@@ -164,7 +166,7 @@ impl World {
         lock(&self.dice).index(length)
     }
 
-    /// True so many times in a thousand.
+    /// True this many times in a thousand.
     pub(crate) fn chance(&self, per_mille: u64) -> bool {
         per_mille > 0 && lock(&self.dice).per_mille(per_mille)
     }
@@ -193,7 +195,7 @@ impl World {
         lock(&self.trace).digest(numbers);
     }
 
-    /// A promise was broken. The first one counts.
+    /// Records a broken promise. The first one counts.
     pub(crate) fn violate(&self, what: String) {
         let time = self.time();
         lock(&self.trace).line(time, || format!("BROKEN: {what}"));
@@ -204,7 +206,7 @@ impl World {
         lock(&self.violation).is_some()
     }
 
-    /// What came of the run.
+    /// The result of the run.
     pub(crate) fn take_outcome(&self) -> (Option<String>, Trace) {
         let trace = std::mem::take(&mut *lock(&self.trace));
         (lock(&self.violation).take(), trace)
@@ -216,17 +218,17 @@ impl World {
         ledger.map_or(Revision(0), Ledger::head)
     }
 
-    /// A call hangs, and others go on meanwhile.
+    /// A call hangs, and others run meanwhile.
     pub(crate) fn may_hang(self: &Arc<Self>, seat: usize, call: &'static str) {
         if self.is_calm()
             || self.depth.load(Ordering::Relaxed) >= DEPTH_MAX
-            || !self.chance(self.weather.hang)
+            || !self.chance(self.fault_rates.hang)
         {
             return;
         }
         self.tell(Event::CallHung, seat, || call.to_owned());
         self.depth.fetch_add(1, Ordering::Relaxed);
-        // Others begin batches there meanwhile; this call goes on with its own.
+        // Others begin batches there meanwhile; this call continues with its own.
         let last_batch = &self.seats[seat].batch;
         let batch = last_batch.load(Ordering::Relaxed);
         for _ in 0..=self.below(6) {
@@ -237,7 +239,7 @@ impl World {
         self.tell(Event::CallHung, seat, || format!("{call}, and goes on"));
     }
 
-    /// The commit that is under way happens, or never will.
+    /// The commit under way happens, or never will.
     pub(crate) fn settle(&self, account: AccountId) {
         let under_way = lock(&self.database)
             .ledgers
@@ -254,7 +256,7 @@ impl World {
         }
     }
 
-    /// The batch is in the log. Whoever else listens hears of it, or not.
+    /// Adds the batch to the log. Followers of other nodes get a wake-up, or not.
     pub(crate) fn commit(&self, account: AccountId, batch: &Batch, from: Option<usize>) {
         {
             let mut database = lock(&self.database);
@@ -277,7 +279,7 @@ impl World {
             if Some(seat.number) == from {
                 continue;
             }
-            let wakes = if !self.chance(self.weather.wake) {
+            let wakes = if !self.chance(self.fault_rates.wake) {
                 1
             } else if self.chance(500) {
                 self.count(Event::WakeDropped, 1);
@@ -290,7 +292,7 @@ impl World {
         }
     }
 
-    /// The next thing that happens.
+    /// The next event.
     pub(crate) fn step(self: &Arc<Self>) {
         if self.chance(600) {
             self.pass(60);
@@ -310,7 +312,7 @@ impl World {
             88 => self.flush(seat),
             89 if self.chance(400) => self.make_account(seat),
             89 | 90 => self.evict(seat),
-            91 | 92 if self.chance(10 * self.weather.forget) => self.forget(seat),
+            91 | 92 if self.chance(10 * self.fault_rates.forget) => self.forget(seat),
             91 | 92 => {
                 self.pass(1_500);
             }
@@ -318,7 +320,7 @@ impl World {
         }
     }
 
-    /// Something happens to a node.
+    /// A fault of a node.
     fn trouble(self: &Arc<Self>, number: usize) {
         let seat = &self.seats[number];
         if !seat.is_up() {
@@ -328,23 +330,23 @@ impl World {
                 seat.cut_off(false);
                 self.tell(Event::Healed, number, String::new);
             }
-        } else if self.chance(10 * self.weather.cut_off) {
+        } else if self.chance(10 * self.fault_rates.cut_off) {
             seat.cut_off(true);
             self.tell(Event::CutOff, number, String::new);
         }
-        if self.chance(10 * self.weather.kill) && seat.is_up() && seat.is_idle() {
+        if self.chance(10 * self.fault_rates.kill) && seat.is_up() && seat.is_idle() {
             self.tell(Event::Killed, number, String::new);
             self.kill(number);
         }
-        if self.chance(10 * self.weather.clock) {
+        if self.chance(10 * self.fault_rates.clock) {
             self.set_clock(number);
         }
-        if self.chance(10 * self.weather.fail_over) {
+        if self.chance(10 * self.fault_rates.fail_over) {
             self.fail_over();
         }
     }
 
-    /// A log loses its end, once, while nobody writes to it.
+    /// Rolls a log back, once, while no node writes to it.
     fn fail_over(&self) {
         let id = AccountId(u32::try_from(1 + self.below(FOUNDED.into())).unwrap_or(1));
         let busy = self.seats.iter().filter(|seat| !seat.is_idle());
