@@ -1,13 +1,15 @@
-//! The verdict: what the clients were told against the log, revision by revision.
+//! The verdict: compares what clients received with the log, revision by revision.
 //!
-//! Every answer names a revision, so nothing has to be searched for. The log is the order; it remains to see that
-//! * each acknowledged change is in it exactly once, as the very changes that the command makes of the state before it, after every
-//!   revision that anybody had been told when it was asked for, and not after the one that its own answer named: so that it took
-//!   effect between its request and its answer (linearizable);
-//! * what was answered with "nothing was changed" isn't in it, what went unanswered at most once, and nothing that nobody asked for;
-//! * each answer that only looked is what the state at its revision says, and each refusal is right at a revision between its
-//!   request and its answer;
-//! * no answer is older than its request wanted, and no server goes back.
+//! Every response names a revision, so no order has to be searched for: the log is the order. It remains to
+//! check that
+//! * each acknowledged change is in the log exactly once, with the changes that its command makes of the
+//!   state before it. It comes after every revision that any client knew when it was sent, and not after the
+//!   revision of its own response. So it took effect between request and response (linearizable);
+//! * a change with the response "nothing was changed" isn't in the log, one without a response is there at
+//!   most once, and nothing is there that no client requested;
+//! * each read is what the state at its revision says, and each refusal is correct at a revision between its
+//!   request and its response;
+//! * no response is older than its request wanted, and no server goes back.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,55 +25,55 @@ use crate::history::{Answer, Operation};
 #[cfg(test)]
 mod tests;
 
-/// How many violations are told; of a kind that is found everywhere, more say no more.
+/// How many violations are shown.
 const TOLD_MAX: usize = 20;
 
-/// What is looked at.
+/// The input of the check.
 pub(crate) struct Evidence<'a> {
-    /// Before the first request of the history.
+    /// The state before the first request of the history.
     pub(crate) start: State,
-    /// Everything after it.
+    /// All entries after it.
     pub(crate) log: &'a [Entry],
     pub(crate) operations: &'a [Operation],
-    /// On whose behalf everything is asked.
+    /// The user of every request.
     pub(crate) user: UserId,
-    /// The key of each client: it tells whose an entry is.
+    /// The key of each client, which identifies its entries.
     pub(crate) keys: &'a [ApiKeyId],
-    /// When the standby that every commit waits for stood still.
+    /// When the standby that every commit waits for was stopped.
     pub(crate) standstills: &'a [Standstill],
 }
 
-/// A while in which the standby took nothing in.
+/// A period in which the standby received nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standstill {
     /// The newest revision that it has.
     pub(crate) head: u64,
-    /// When it went on.
+    /// When it continued.
     pub(crate) resumed_ns: u64,
 }
 
-/// What must not be.
+/// A kind of violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// Acknowledged, and not in the log.
     Lost,
     /// In the log twice.
     Duplicated,
-    /// In the log, although its client was told that nothing was changed.
+    /// In the log, although its response was "nothing was changed".
     Denied,
-    /// In the log, and nobody asked for it.
+    /// In the log, and no client requested it.
     Unasked,
-    /// In the log at another place than between its request and its answer.
+    /// In the log, but not between its request and its response.
     Reordered,
-    /// Answered at an older revision than was asked for, or than the same server had answered at before.
+    /// The response has an older revision than requested, or than the same server had before.
     Stale,
-    /// Not what the state at the revision of the answer says.
+    /// Not what the state at the revision of the response says.
     Wrong,
     /// Acknowledged before the standby can have had it.
     Early,
     /// The log has a gap, or a change that its command doesn't make.
     Broken,
-    /// Two servers, or the log and the records, don't say the same.
+    /// Two servers, or the log and the records, disagree.
     Divergent,
 }
 
@@ -89,16 +91,16 @@ impl Kind {
         Self::Divergent,
     ];
 
-    /// What is said when there is none.
+    /// The sentence if there is none.
     pub(crate) fn promise(self) -> &'static str {
         match self {
             Self::Lost => "acknowledged changes lost",
             Self::Duplicated => "changes made twice",
-            Self::Denied => "changes made although `nothing was changed` was answered",
-            Self::Unasked => "changes that nobody asked for",
-            Self::Reordered => "changes not between their request and their answer",
-            Self::Stale => "answers older than asked for, or a server that went back",
-            Self::Wrong => "answers that differ from the state at their revision",
+            Self::Denied => "changes made although the response was `nothing was changed`",
+            Self::Unasked => "changes that no client requested",
+            Self::Reordered => "changes not between their request and their response",
+            Self::Stale => "responses older than requested, or a server that went back",
+            Self::Wrong => "responses that differ from the state at their revision",
             Self::Early => "changes acknowledged that only the primary can have had",
             Self::Broken => "gaps in the log",
             Self::Divergent => "differences between servers, log and records",
@@ -106,14 +108,14 @@ impl Kind {
     }
 }
 
-/// One thing that must not be.
+/// One violation.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) kind: Kind,
     pub(crate) what: String,
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) counts: HashMap<Kind, usize>,
@@ -121,15 +123,15 @@ pub(crate) struct Verdict {
     pub(crate) told: Vec<Violation>,
     /// Acknowledged changes that were found in the log.
     pub(crate) found: usize,
-    /// Acknowledged changes that changed nothing, as there was nothing to change.
+    /// Acknowledged changes that correctly changed nothing.
     pub(crate) idle: usize,
-    /// Refusals that were right.
+    /// Correct refusals.
     pub(crate) refused: usize,
-    /// Looks that were right.
+    /// Correct reads.
     pub(crate) seen: usize,
-    /// Unanswered changes that are in the log.
+    /// Changes without a response that are in the log.
     pub(crate) in_after_all: usize,
-    /// Unanswered changes that aren't.
+    /// Changes without a response that aren't.
     pub(crate) not_in: usize,
 }
 
@@ -149,7 +151,7 @@ impl Verdict {
     }
 }
 
-/// Looks at everything.
+/// Checks everything.
 pub(crate) fn check(evidence: &Evidence<'_>) -> (Verdict, State) {
     let mut verdict = Verdict::default();
     staleness(evidence.operations, &mut verdict);
@@ -170,7 +172,8 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> (Verdict, State) {
     (sweep.finish(state.revision()), state)
 }
 
-/// No answer below what its request wanted; none of a server below one that it gave before the request.
+/// Checks that no response is below what its request wanted, and none of a server below an earlier one of
+/// that server.
 fn staleness(operations: &[Operation], verdict: &mut Verdict) {
     for operation in operations {
         let Operation {
@@ -202,7 +205,7 @@ fn staleness(operations: &[Operation], verdict: &mut Verdict) {
     }
 }
 
-/// For each operation, the highest revision that anybody had been told before it was asked.
+/// For each operation, the highest revision that any client had received before it was sent.
 fn known_before(operations: &[Operation]) -> Vec<u64> {
     known_before_in(&operations.iter().collect::<Vec<_>>())
 }
@@ -229,22 +232,22 @@ fn known_before_in(operations: &[&Operation]) -> Vec<u64> {
     known
 }
 
-/// Goes through the log once, with everything that waits for a revision.
+/// One pass through the log, with all operations that wait for a revision.
 struct Sweep<'a> {
     operations: &'a [Operation],
     keys: &'a [ApiKeyId],
     user: UserId,
     known: &'a [u64],
     standstills: &'a [Standstill],
-    /// What each client has asked to be changed, in its order.
+    /// The changes of each client, in order.
     changes: Vec<Vec<usize>>,
-    /// The first of these whose answer isn't behind the sweep yet.
+    /// The first of these whose response isn't passed yet.
     next: Vec<usize>,
-    /// Which have been found in the log.
+    /// Which were found in the log.
     is_found: Vec<bool>,
-    /// By the revision at which they begin to be looked at, backwards.
+    /// By the first revision at which they may be correct, in reverse order.
     coming: Vec<usize>,
-    /// Those that wait for a revision at which their answer is right.
+    /// Those that wait for a revision at which their response is correct.
     waiting: Vec<usize>,
     verdict: Verdict,
 }
@@ -255,7 +258,7 @@ impl<'a> Sweep<'a> {
         let mut changes = vec![Vec::new(); evidence.keys.len()];
         let mut coming = Vec::new();
         for (index, operation) in operations.iter().enumerate() {
-            if operation.wish.is_change()
+            if operation.intent.is_change()
                 && let Some(of_client) = changes.get_mut(operation.client)
             {
                 of_client.push(index);
@@ -286,13 +289,13 @@ impl<'a> Sweep<'a> {
         sweep
     }
 
-    /// The first revision at which the answer may have been given.
+    /// The first revision at which the response may have been given.
     fn from(&self, index: usize) -> u64 {
         let operation = &self.operations[index];
-        if operation.wish.is_change() {
+        if operation.intent.is_change() {
             self.known[index]
         } else {
-            // A look is at the revision that it names and at no other.
+            // A read is at the revision that it names, and at no other.
             operation.revision
         }
     }
@@ -307,7 +310,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Everything that may be right at this revision.
+    /// Checks everything that may be correct at this revision.
     fn at(&mut self, state: &State) {
         let Revision(revision) = state.revision();
         while let Some(index) = self.coming.last().copied()
@@ -329,14 +332,15 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Whether the answer is right at this revision; and notes it.
+    /// Whether the response is correct at this revision; records it.
     fn is_right(&mut self, index: usize, state: &State) -> bool {
         let operation = &self.operations[index];
         let context = self.context(operation.client, state);
-        let met = operation.wish.meet(state, &context);
+        let met = operation.intent.meet(state, &context);
         match (&operation.answer, met) {
-            (Answer::Done(told), Ok((changes, right))) if operation.wish.is_change() => {
-                // The log has what changed something; what changed nothing is right where it would again.
+            (Answer::Done(told), Ok((changes, right))) if operation.intent.is_change() => {
+                // A change is found in the log; a change of nothing is correct where it would change nothing
+                // again.
                 let is_right = changes.is_empty() && *told == right;
                 self.verdict.idle += usize::from(is_right);
                 is_right
@@ -355,23 +359,23 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// No revision is left at which the answer could be right.
+    /// No revision is left at which the response could be correct.
     fn mourn(&mut self, index: usize, state: &State) {
         let operation = &self.operations[index];
         let known = self.known[index];
         let is_acknowledged = matches!(operation.answer, Answer::Done(_));
-        if operation.wish.is_change() && is_acknowledged {
+        if operation.intent.is_change() && is_acknowledged {
             let what = format_args!("asked for after {known}: {operation:?}");
             self.verdict.add(Kind::Lost, what);
             return;
         }
         let context = self.context(operation.client, state);
-        let right = operation.wish.meet(state, &context).map(|(_, told)| told);
+        let right = operation.intent.meet(state, &context).map(|(_, told)| told);
         let what = format_args!("asked for after {known}, right were {right:?}: {operation:?}");
         self.verdict.add(Kind::Wrong, what);
     }
 
-    /// Finds whose an entry is; `state` is the one before it.
+    /// Finds the operation of an entry; `state` is the one before it.
     fn meet(&mut self, entry: &Entry, state: &State) {
         let Revision(revision) = entry.revision;
         let client = self.keys.iter().position(|key| Some(*key) == entry.key);
@@ -381,7 +385,7 @@ impl<'a> Sweep<'a> {
             return;
         };
         let is_of = |sweep: &Self, index: usize| sweep.makes(index, entry, state) == Some(true);
-        // What a client asks for one after the other stands in the log in that order, with a part of it for each.
+        // The requests of a client are in the log in their order, some of them.
         let of_client = &self.changes[client];
         let mut next = self.next[client];
         while let Some(index) = of_client.get(next) {
@@ -431,8 +435,8 @@ impl<'a> Sweep<'a> {
         self.verdict.add(kind, what);
     }
 
-    /// What the standby hasn't isn't acknowledged before it goes on: a primary that dies meanwhile would take it along, also one that
-    /// has come back once and shown it.
+    /// A change that the standby lacks may not be acknowledged before the standby continues. A primary that
+    /// dies meanwhile loses it, even one that came back once and showed it.
     fn look_at_haste(&mut self, index: usize, revision: u64) {
         let operation = &self.operations[index];
         let is_early = |standstill: &&Standstill| {
@@ -444,12 +448,12 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// If an entry is what this operation makes of the state before it: whether it is also what its client was told.
+    /// If an entry is what this operation makes of the state before it: whether that is also its response.
     fn makes(&self, index: usize, entry: &Entry, state: &State) -> Option<bool> {
         let operation = &self.operations[index];
         let mut context = self.context(operation.client, state);
         context.now = entry.at;
-        let (changes, right) = operation.wish.meet(state, &context).ok()?;
+        let (changes, right) = operation.intent.meet(state, &context).ok()?;
         let is_told = match &operation.answer {
             Answer::Done(told) => *told == right,
             _ => true,
@@ -464,13 +468,13 @@ impl<'a> Sweep<'a> {
                 continue;
             }
             let operation = &self.operations[index];
-            let is_change = operation.wish.is_change() && is_done(operation);
+            let is_change = operation.intent.is_change() && is_done(operation);
             let kind = if is_change { Kind::Lost } else { Kind::Wrong };
             let what = format_args!("the log ends at {head}: {operation:?}");
             self.verdict.add(kind, what);
         }
         let unknown = self.operations.iter().enumerate().filter(|(index, one)| {
-            one.wish.is_change() && one.answer == Answer::Unknown && !self.is_found[*index]
+            one.intent.is_change() && one.answer == Answer::Unknown && !self.is_found[*index]
         });
         self.verdict.not_in = unknown.count();
         self.verdict
@@ -481,7 +485,7 @@ fn is_done(operation: &Operation) -> bool {
     matches!(operation.answer, Answer::Done(_))
 }
 
-/// What this refusal is answered with.
+/// The status of this refusal.
 fn status_of(refusal: Refusal) -> u16 {
     match refusal {
         Refusal::NotFound(_) => 404,

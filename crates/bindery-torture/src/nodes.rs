@@ -1,4 +1,4 @@
-//! Three `bindery serve` on one database, each with wires of its own to both servers of it.
+//! Three `bindery serve` on one database, each with its own wires to both database servers.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -84,13 +84,13 @@ impl Node {
         }
     }
 
-    /// How often its log has this.
+    /// How often its log has this text.
     pub(crate) fn said(&self, text: &str) -> usize {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.matches(text).count()
     }
 
-    /// As the admin.
+    /// Sends a request as the admin.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let mut http = Http::new(self.address, ADMIN_KEY, ASK_TIMEOUT);
         let reply = http.send("POST", path, Some(body), 0);

@@ -1,4 +1,4 @@
-//! Processes that are kept running, and the signals that are sent to them: always to process ids of our own.
+//! Processes that are kept running, and the signals to them: only to process ids that we started.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// How soon what has ended is started again.
+/// How soon an ended process is restarted.
 const RESTART_PAUSE: Duration = Duration::from_millis(300);
 
-/// A process with someone who starts it again when it ends, as a service manager does.
+/// A process that is restarted when it ends, as by a service manager.
 pub(crate) struct Service {
     command: Box<dyn Fn() -> Result<Command> + Send + Sync>,
     running: Mutex<Running>,
@@ -32,7 +32,7 @@ impl Service {
         }
     }
 
-    /// From now on it runs.
+    /// Starts it, and keeps it running from now on.
     pub(crate) fn want(&self) -> Result<()> {
         self.running().is_wanted = true;
         self.tend()
@@ -58,13 +58,13 @@ impl Service {
         Ok(())
     }
 
-    /// kill -9 of it and of everything that it has started; it stays down until it is wanted again.
+    /// kill -9 of it and all its children; it stays down until it is wanted again.
     pub(crate) fn kill(&self) {
         let mut running = self.running();
         running.is_wanted = false;
         if let Some(mut child) = running.child.take() {
             let main = child.id();
-            // Stopped first, so that it starts nothing while it is looked at.
+            // Stop it first, so that it starts nothing while its children are listed.
             signal("STOP", &[main]);
             let mut all = children_of(main);
             all.push(main);
@@ -95,7 +95,7 @@ impl Drop for Service {
     }
 }
 
-/// Sends it to processes, those that are gone left out.
+/// Sends a signal to processes; ignores those that are gone.
 pub(crate) fn signal(name: &str, ids: &[u32]) {
     if ids.is_empty() {
         return;
@@ -106,7 +106,7 @@ pub(crate) fn signal(name: &str, ids: &[u32]) {
     let _ = command.stderr(Stdio::null()).status();
 }
 
-/// Processes whose parent this is.
+/// Processes with this parent.
 pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -120,23 +120,23 @@ pub(crate) fn children_of(parent: u32) -> Vec<u32> {
 
 fn parent_of(id: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name before it, in parentheses, may have anything in it.
+    // The name before it, in parentheses, may contain anything.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What a process calls itself: PostgreSQL says there what each of its processes does.
+/// The title of a process: PostgreSQL writes there what each of its processes does.
 pub(crate) fn title_of(id: u32) -> String {
     let title = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&title).replace('\0', " ")
 }
 
-/// Whether it has been stopped, or is gone.
+/// Whether it is stopped, or gone.
 pub(crate) fn is_stopped(id: u32) -> bool {
     state_of(id).is_none_or(|state| matches!(state, 'T' | 'Z'))
 }
 
-/// As `ps` shows it; nothing if there is no such process.
+/// As `ps` shows it; `None` if there is no such process.
 fn state_of(id: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -151,7 +151,7 @@ fn wait_for_the_end_of(ids: &[u32]) {
     }
 }
 
-/// Asks until it is so.
+/// Waits until the condition holds.
 pub(crate) fn until(
     what: &str,
     timeout: Duration,
@@ -172,7 +172,7 @@ pub(crate) fn until(
     }
 }
 
-/// Runs a program to its end; failing is an error with what it said.
+/// Runs a program to its end; a failure is an error with its output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("{command:?} can't be started"))?;

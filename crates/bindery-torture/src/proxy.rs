@@ -1,4 +1,5 @@
-//! A wire between a server and a database that can be cut, delayed and held, and that breaks in the middle of a commit.
+//! A wire between a server and a database that can be cut, delayed and held, and that can break in the middle
+//! of a commit.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -10,14 +11,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// How a server asks for a commit: a simple query, to the byte.
+/// The bytes with which a server asks for a commit: a simple query.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
-/// How often a held wire looks whether it is let go.
+/// How often a held wire checks whether it is released.
 const HELD_PAUSE: Duration = Duration::from_millis(10);
-/// How long a commit whose answer will not come has to arrive.
+/// How long a commit has to arrive whose response is dropped.
 const ARRIVAL_PAUSE: Duration = Duration::from_millis(200);
 
-/// Forwards connections in whatever weather there is. Its threads end with their connections.
+/// Forwards connections under the current conditions. Its threads end with their connections.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     shared: Arc<Shared>,
@@ -39,16 +40,16 @@ struct Sky {
     next: usize,
 }
 
-/// What breaks one connection, once.
+/// A fault of one connection, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trap {
-    /// The next commit doesn't come through: the connection breaks after so many bytes of it.
+    /// The next commit is lost: the connection breaks after this many bytes of it.
     BeforeCommit { bytes: usize },
-    /// The next commit comes through, and the connection breaks before its answer.
+    /// The next commit passes, and the connection breaks before its response.
     AfterCommit,
-    /// The next commit comes through, and from then on nothing comes back on a connection that stands.
+    /// The next commit passes, and from then on nothing comes back on the open connection.
     SilentCommit,
-    /// The connection breaks after so many bytes towards the database, or of its answers.
+    /// The connection breaks after this many bytes to the database, or of its responses.
     AfterBytes { is_upward: bool, bytes: usize },
 }
 
@@ -75,7 +76,7 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Breaks every connection, and lets none be made until [`Proxy::mend`].
+    /// Breaks every connection, and allows none until [`Proxy::mend`].
     pub(crate) fn cut(&self) {
         let mut sky = self.shared.sky();
         sky.is_cut = true;
@@ -85,12 +86,12 @@ impl Proxy {
         }
     }
 
-    /// Nothing comes through until [`Proxy::mend`], and nothing is lost.
+    /// Nothing passes until [`Proxy::mend`], and nothing is lost.
     pub(crate) fn hold(&self) {
         self.shared.sky().is_held = true;
     }
 
-    /// Whatever comes through does so later by this time.
+    /// Everything passes later by this time.
     pub(crate) fn delay(&self, delay: Duration) {
         self.shared.sky().delay = delay;
     }
@@ -99,7 +100,7 @@ impl Proxy {
         self.shared.sky().trap = Some(trap);
     }
 
-    /// Fair weather.
+    /// Ends all faults.
     pub(crate) fn mend(&self) {
         let mut sky = self.shared.sky();
         sky.is_cut = false;
@@ -119,8 +120,8 @@ impl Shared {
         self.sky.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What of these bytes comes through, and what happens then.
-    fn weather(&self, is_upward: bool, bytes: &[u8]) -> Passage {
+    /// Which of these bytes pass, and what happens then.
+    fn passage(&self, is_upward: bool, bytes: &[u8]) -> Passage {
         let mut sky = self.sky();
         let whole = Passage {
             bytes: bytes.len(),
@@ -183,7 +184,7 @@ struct Passage {
 enum Then {
     GoesOn,
     Breaks,
-    /// Towards the database everything has arrived; what it answers doesn't.
+    /// Everything to the database has arrived; its responses don't.
     BreaksAnswering,
     FallsSilent,
 }
@@ -191,7 +192,7 @@ enum Then {
 fn connect(shared: &Arc<Shared>, near: TcpStream, far: TcpStream) -> std::io::Result<()> {
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
-    // Whether answers are swallowed on this connection.
+    // Whether responses are dropped on this connection.
     let is_silent = Arc::new(Mutex::new(false));
     let number = {
         let mut sky = shared.sky();
@@ -239,7 +240,7 @@ fn forward(
         if !delay.is_zero() {
             thread::sleep(delay);
         }
-        let Passage { bytes, then } = shared.weather(is_upward, &buffer[..read]);
+        let Passage { bytes, then } = shared.passage(is_upward, &buffer[..read]);
         if matches!(then, Then::BreaksAnswering | Then::FallsSilent) {
             *silent() = true;
         }
@@ -263,7 +264,7 @@ fn forward(
 mod tests {
     use super::*;
 
-    /// What arrives of a commit, and what comes back of its answer.
+    /// The bytes of a commit that arrive, and the bytes of its response that come back.
     fn through(trap: Option<Trap>) -> (Vec<u8>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Proxy::to(listener.local_addr().unwrap().port()).unwrap();
@@ -286,7 +287,7 @@ mod tests {
         server.write_all(&[b"before", COMMIT].concat()).unwrap();
         let mut answer = Vec::new();
         match trap {
-            // Nothing comes, and nothing ends.
+            // Nothing arrives, and nothing ends.
             Some(Trap::SilentCommit) => {
                 let pause = Some(Duration::from_millis(300));
                 server.set_read_timeout(pause).unwrap();

@@ -1,11 +1,11 @@
 //! The same choices from the same seed.
 
-/// `SplitMix64`: quick, even, and good enough to choose faults and commands.
+/// `SplitMix64`: fast, even, and good enough to choose faults and commands.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// A stream of its own for each thing that chooses by itself.
+    /// A separate stream for each independent chooser.
     pub(crate) const fn new(seed: u64, stream: u64) -> Self {
         Self(seed ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93))
     }
@@ -29,12 +29,12 @@ impl Random {
         least + self.next() % (most - least + 1)
     }
 
-    /// True in so many of a hundred cases.
+    /// True with this probability in percent.
     pub(crate) fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }
 
-    /// One of them; nothing of nothing.
+    /// One of them; `None` if there are none.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.below(from.len())])
     }

@@ -1,5 +1,5 @@
-//! One fault brought alone and in order, before those that chance brings: the primary crashes while a change is on its way to the standby, and
-//! comes back without it.
+//! One fault alone, before the random ones: the primary crashes while a change is on its way to the standby,
+//! and comes back without the standby.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a run came to, for whoever reads it and for `cargo xtask test`, which counts the last line.
+//! The result of a run, for people and for `cargo xtask test`, which checks the last line.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::faults::Fault;
 use crate::history::{Answer, Operation};
 use crate::say;
 
-/// Fewer acknowledged changes than these, and it was no test.
+/// With fewer acknowledged changes, the run tested too little.
 pub(crate) const ACKNOWLEDGED_MIN: usize = 200;
 
 pub(crate) struct Report {
@@ -17,11 +17,11 @@ pub(crate) struct Report {
     pub(crate) faults: BTreeMap<Fault, usize>,
     /// How often a server was started.
     pub(crate) starts: usize,
-    /// When a primary was killed for good.
+    /// When a primary was killed permanently.
     pub(crate) failovers_ns: Vec<u64>,
-    /// How often a server didn't know what had come of a commit.
+    /// How often a server did not know the outcome of a commit.
     pub(crate) lost_answers: usize,
-    /// How often a server was cut off.
+    /// How often a server was partitioned.
     pub(crate) cut_offs: usize,
     pub(crate) head: u64,
     pub(crate) operations: Vec<Operation>,
@@ -30,12 +30,12 @@ pub(crate) struct Report {
 
 /// How many changes were acknowledged.
 pub(crate) fn acknowledged(operations: &[Operation]) -> usize {
-    let is_one = |one: &&Operation| one.wish.is_change() && matches!(one.answer, Answer::Done(_));
+    let is_one = |one: &&Operation| one.intent.is_change() && matches!(one.answer, Answer::Done(_));
     operations.iter().filter(is_one).count()
 }
 
 impl Report {
-    /// Says everything; whether all is as it must be.
+    /// Prints everything. Returns whether all is correct.
     pub(crate) fn tell(&self) -> bool {
         let verdict = &self.verdict;
         say("");
@@ -43,15 +43,15 @@ impl Report {
             say(&format!("{count:>7} x {}", fault.name()));
         }
         say(&format!("{:>7} x a server was started", self.starts));
-        say(&format!("{:>7} x a server was cut off", self.cut_offs));
+        say(&format!("{:>7} x a server was partitioned", self.cut_offs));
         say(&format!(
-            "{:>7} x a server read the log to learn what had come of a commit",
+            "{:>7} x a server read the log to find the outcome of a commit",
             self.lost_answers
         ));
         say("");
         let count = |is_change: bool, is_one: &dyn Fn(&Answer) -> bool| {
             let all = self.operations.iter();
-            all.filter(|one| one.wish.is_change() == is_change && is_one(&one.answer))
+            all.filter(|one| one.intent.is_change() == is_change && is_one(&one.answer))
                 .count()
         };
         let done = acknowledged(&self.operations);
@@ -59,26 +59,26 @@ impl Report {
             ("requests", self.operations.len()),
             ("changes acknowledged", done),
             ("of these found in the log", verdict.found),
-            ("of these that changed nothing, rightly", verdict.idle),
+            ("of these that correctly changed nothing", verdict.idle),
             ("changes refused, rightly", verdict.refused),
             (
-                "changes of which it was said that nothing was changed",
+                "changes with the response that nothing was changed",
                 count(true, &|answer| *answer == Answer::Nothing),
             ),
             (
-                "changes that went unanswered and are in the log",
+                "changes without a response that are in the log",
                 verdict.in_after_all,
             ),
             (
-                "changes that went unanswered and are not in it",
+                "changes without a response that are not in it",
                 verdict.not_in,
             ),
             (
-                "looks that were what the state at their revision says",
+                "reads that agree with the state at their revision",
                 verdict.seen,
             ),
             (
-                "looks that went unanswered",
+                "reads without a response",
                 count(false, &|answer| {
                     matches!(answer, Answer::Nothing | Answer::Unknown)
                 }),
@@ -94,13 +94,13 @@ impl Report {
         self.judge(done)
     }
 
-    /// From the kill of a primary to the first change that was asked for after it and acknowledged: what the test itself waits before
-    /// it promotes the standby is in it.
+    /// From the kill of a primary to the first change that was requested after it and acknowledged. It
+    /// includes the time that the test itself waits before it promotes the standby.
     fn tell_of_failovers(&self) {
         let times = self.failovers_ns.iter().filter_map(|killed| {
             let changes = self.operations.iter().filter(|one| {
                 let is_done = matches!(one.answer, Answer::Done(_));
-                one.wish.is_change() && is_done && one.invoked_ns > *killed
+                one.intent.is_change() && is_done && one.invoked_ns > *killed
             });
             let first = changes.map(|one| one.returned_ns).min()?;
             Some(format!(

@@ -1,4 +1,5 @@
-//! One run: everything is started, harmed, stopped in the middle and looked at, and looked at again at the end.
+//! One run: starts everything, causes faults, stops in the middle to check everything, and checks it again at
+//! the end.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,15 +26,15 @@ use crate::report::{ACKNOWLEDGED_MIN, Report, acknowledged};
 use crate::say;
 use crate::scene::Scene;
 
-/// How often the world is stopped to be looked at.
+/// How often everything is stopped and checked.
 const ROUND: Duration = Duration::from_mins(2);
-/// How many times as long as wanted a run may last until it has seen enough changes.
+/// How many times as long as requested a run may last until it has seen enough changes.
 const SLOWDOWN_MAX: u32 = 10;
-/// How soon whoever looks after the processes notices that one has ended.
+/// How soon an ended process is noticed.
 const TEND_PAUSE: Duration = Duration::from_millis(50);
-/// How much of the log is read at once.
+/// How many entries of the log are read at once.
 const LOG_PAGE: usize = 1000;
-/// The account that the servers make on their first start.
+/// The account that the servers create on their first start.
 const ACCOUNT: AccountId = AccountId(1);
 
 /// What to do.
@@ -90,7 +91,7 @@ pub(crate) fn run(settings: &Settings, home: &Path) -> Result<Report> {
     };
     let is_done = AtomicBool::new(false);
     let done = thread::scope(|scope| {
-        // Until the very end, also when something fails.
+        // Until the end, even if something fails.
         scope.spawn(|| run.tend(&is_done));
         let done = run.in_rounds();
         is_over.store(true, Ordering::Release);
@@ -110,14 +111,14 @@ struct Run<'a> {
     cluster: &'a Cluster,
     nodes: &'a [Node],
     start: State,
-    /// As it was when it was last looked at: it only grows.
+    /// As last read: it only grows.
     log: Mutex<Vec<Entry>>,
     arena: Arena<'a>,
     stage: Stage<'a>,
 }
 
 impl Run<'_> {
-    /// Starts again what has ended, as a service manager does.
+    /// Restarts ended processes, as a service manager does.
     fn tend(&self, is_done: &AtomicBool) {
         while !is_done.load(Ordering::Acquire) {
             let tended = self.nodes.iter().try_for_each(|node| node.service.tend());
@@ -128,7 +129,7 @@ impl Run<'_> {
         }
     }
 
-    /// Clients and faults at work, with a look at everything now and then and at the end.
+    /// Runs clients and faults, with a check of everything now and then and at the end.
     fn in_rounds(&self) -> Result<Verdict> {
         thread::scope(|scope| {
             let worked = self.work(scope);
@@ -178,7 +179,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Has every fault over and every client wait, and looks at everything.
+    /// Ends all faults, pauses all clients, and checks everything.
     fn look(&self) -> Result<Verdict> {
         let _in_order = self
             .stage
@@ -196,7 +197,7 @@ impl Run<'_> {
         self.examine()
     }
 
-    /// Asks every server for everything at the newest revision, and holds all that was ever answered against the log.
+    /// Reads everything from every server at the newest revision, and compares all responses with the log.
     fn examine(&self) -> Result<Verdict> {
         let store = PostgresStore::open(&self.cluster.url())?;
         let log = read_log(&store, &self.start)?;
@@ -205,9 +206,9 @@ impl Run<'_> {
             .map_or(self.start.revision(), |last| last.revision);
         let mut referee = Client::new(&self.arena, CLIENTS, self.settings.seed);
         for node in 0..NODES {
-            for wish in everything(self.arena.scene) {
-                let is_answered = referee.ask_at(node, wish.clone(), head.0);
-                ensure!(is_answered, "server {node} doesn't answer {wish:?}");
+            for intent in everything(self.arena.scene) {
+                let is_answered = referee.ask_at(node, intent.clone(), head.0);
+                ensure!(is_answered, "server {node} doesn't answer {intent:?}");
             }
         }
         let standstills = self.stage.standstills.lock();
@@ -227,11 +228,11 @@ impl Run<'_> {
             standstills: &standstills.collect::<Vec<_>>(),
         });
         if replayed != store.load(ACCOUNT)? {
-            verdict.add(Kind::Divergent, "the records are not what the log comes to");
+            verdict.add(Kind::Divergent, "the records differ from the replayed log");
         }
         let mut before = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if !log.starts_with(&before) {
-            verdict.add(Kind::Divergent, "the log is not what it was");
+            verdict.add(Kind::Divergent, "the log has changed");
         }
         *before = log;
         let asked = operations
@@ -240,7 +241,7 @@ impl Run<'_> {
             .take(NODES * everything(self.arena.scene).len());
         let revisions: Vec<u64> = asked.map(|one| one.revision).collect();
         if revisions.iter().any(|revision| *revision != head.0) {
-            let what = format!("answered at {revisions:?} where the log ends at {head}");
+            let what = format!("responses at {revisions:?}, but the log ends at {head}");
             verdict.add(Kind::Divergent, what);
         }
         say(&format!(
@@ -252,7 +253,7 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    /// Whatever comes back after everything was killed is what was there before.
+    /// After everything was killed and restarted, the data is what was there before.
     fn after_a_restart(&self, verdict: &Verdict) -> Result<Verdict> {
         ensure_right(verdict)?;
         self.nodes.iter().for_each(|node| node.service.kill());
@@ -290,7 +291,7 @@ impl Run<'_> {
                 })
                 .map(|since| u64::try_from(since).unwrap_or(u64::MAX))
                 .collect(),
-            lost_answers: said("a commit's answer was lost"),
+            lost_answers: said("the response to a commit was lost"),
             cut_offs: said("the store can't be reached"),
             head: self
                 .log
@@ -304,7 +305,7 @@ impl Run<'_> {
     }
 }
 
-/// More of a history in which something is wrong tells nothing.
+/// Once something is wrong, a longer history tells no more.
 fn ensure_right(verdict: &Verdict) -> Result<()> {
     let told = verdict
         .told

@@ -1,4 +1,4 @@
-//! The company that is fought over, and who fights.
+//! The company that the clients compete for, and the clients.
 
 use anyhow::{Context as _, Result};
 use bindery_core::id::{ApiKeyId, Id, IdKey, ProjectId, RoleBindingId, RoleId, UserId};
@@ -10,7 +10,7 @@ use crate::wire::id;
 
 const USERS: usize = 4;
 const PROJECTS: usize = 3;
-/// What the roles that stay are made of.
+/// The permissions of the roles that stay.
 pub(crate) const PERMISSIONS: [Permission; 4] = [
     Permission::ProjectRead,
     Permission::SpaceRead,
@@ -18,7 +18,7 @@ pub(crate) const PERMISSIONS: [Permission; 4] = [
     Permission::UserRead,
 ];
 
-/// What is there for good.
+/// What stays permanently.
 pub(crate) struct Scene {
     pub(crate) ids: IdKey,
     /// The admin, for whom every client acts.
@@ -26,7 +26,7 @@ pub(crate) struct Scene {
     pub(crate) users: Vec<UserId>,
     pub(crate) projects: Vec<ProjectId>,
     pub(crate) roles: Vec<RoleId>,
-    /// Of each user on the one space: given other roles all the time.
+    /// Of each user on the one space: their role changes all the time.
     pub(crate) bindings: Vec<RoleBindingId>,
     /// A key for each client, with its number.
     pub(crate) keys: Vec<(ApiKeyId, String)>,

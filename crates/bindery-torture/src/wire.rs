@@ -1,4 +1,4 @@
-//! Wishes as requests, and answers as they are compared.
+//! Intents as requests, and responses as they are compared.
 
 use bindery_core::id::{
     Id, IdKey, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId,
@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 
 use crate::history::Answer;
 use crate::http::{Lost, Reply};
-use crate::wish::{LIST_MAX, ShownBinding, ShownRole, Wish, gone, shown_list, shown_organization};
+use crate::intent::{
+    Intent, LIST_MAX, ShownBinding, ShownRole, gone, shown_list, shown_organization,
+};
 
-/// What a change is answered with when it may still be made.
+/// The response to a change that may still be made.
 const MAY_STILL: &str = "may still be made";
 
 /// A request: its method, its path and its body.
@@ -21,16 +23,16 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn of(wish: &Wish, ids: &IdKey) -> Self {
+    pub(crate) fn of(intent: &Intent, ids: &IdKey) -> Self {
         let list = |path: &str, rest: &str| format!("{path}?limit={LIST_MAX}{rest}");
         let binding = |id: RoleBindingId| format!("/v2/role-bindings/{}", ids.encode(id));
-        let (method, path, body) = match wish {
-            Wish::GiveRole { binding: id, role } => (
+        let (method, path, body) = match intent {
+            Intent::GiveRole { binding: id, role } => (
                 "PATCH",
                 binding(*id),
                 Some(json!({"role_id": ids.encode(*role)})),
             ),
-            Wish::Bind {
+            Intent::Bind {
                 user,
                 project,
                 role,
@@ -41,8 +43,8 @@ impl Request {
                 });
                 ("POST", "/v2/role-bindings".to_owned(), Some(body))
             }
-            Wish::Unbind(id) => ("DELETE", binding(*id), None),
-            Wish::MakeRole {
+            Intent::Unbind(id) => ("DELETE", binding(*id), None),
+            Intent::MakeRole {
                 name,
                 tag,
                 permission,
@@ -52,7 +54,7 @@ impl Request {
                 });
                 ("POST", "/v2/roles".to_owned(), Some(body))
             }
-            Wish::ChangeRole {
+            Intent::ChangeRole {
                 role,
                 tag,
                 permission,
@@ -64,31 +66,31 @@ impl Request {
                     Some(body),
                 )
             }
-            Wish::DropRole(role) => ("DELETE", format!("/v2/roles/{}", ids.encode(*role)), None),
-            Wish::MakeOrganization { name, tag } => {
+            Intent::DropRole(role) => ("DELETE", format!("/v2/roles/{}", ids.encode(*role)), None),
+            Intent::MakeOrganization { name, tag } => {
                 let body = json!({"name": name, "description": tag});
                 ("POST", "/v2/organizations".to_owned(), Some(body))
             }
-            Wish::MakeSpace { organization, name } => {
+            Intent::MakeSpace { organization, name } => {
                 let organization = ids.encode(*organization);
                 let body = json!({"name": name, "organization_id": organization});
                 ("POST", "/v2/spaces".to_owned(), Some(body))
             }
-            Wish::DropOrganization(organization) => {
+            Intent::DropOrganization(organization) => {
                 let path = format!("/v2/organizations/{}", ids.encode(*organization));
                 ("DELETE", path, None)
             }
-            Wish::SeeBinding(id) => ("GET", binding(*id), None),
-            Wish::ListBindings(kind) => {
+            Intent::SeeBinding(id) => ("GET", binding(*id), None),
+            Intent::ListBindings(kind) => {
                 let kind = match kind {
                     BindableKind::Space => "&resource_type=SPACE",
                     BindableKind::Project => "&resource_type=PROJECT",
                 };
                 ("GET", list("/v2/role-bindings", kind), None)
             }
-            Wish::ListRoles => ("GET", list("/v2/roles", "&is_predefined=false"), None),
-            Wish::ListOrganizations => ("GET", list("/v2/organizations", ""), None),
-            Wish::May {
+            Intent::ListRoles => ("GET", list("/v2/roles", "&is_predefined=false"), None),
+            Intent::ListOrganizations => ("GET", list("/v2/organizations", ""), None),
+            Intent::May {
                 user,
                 permission,
                 project,
@@ -105,15 +107,15 @@ impl Request {
     }
 }
 
-/// What a client was told.
-pub(crate) fn answer(wish: &Wish, ids: &IdKey, reply: &Result<Reply, Lost>) -> Answer {
+/// The result of a request.
+pub(crate) fn answer(intent: &Intent, ids: &IdKey, reply: &Result<Reply, Lost>) -> Answer {
     let reply = match reply {
         Err(Lost::NotSent) => return Answer::Nothing,
         Err(Lost::Unknown) => return Answer::Unknown,
         Ok(reply) => reply,
     };
     match reply.status {
-        200..=299 => told(wish, ids, &reply.body)
+        200..=299 => told(intent, ids, &reply.body)
             .map_or_else(|| Answer::Odd(format!("{reply:?}")), Answer::Done),
         404 | 409 => Answer::Refused(reply.status),
         503 if reply.body["detail"]
@@ -127,24 +129,24 @@ pub(crate) fn answer(wish: &Wish, ids: &IdKey, reply: &Result<Reply, Lost>) -> A
     }
 }
 
-fn told(wish: &Wish, ids: &IdKey, body: &Value) -> Option<String> {
+fn told(intent: &Intent, ids: &IdKey, body: &Value) -> Option<String> {
     let lines = |member: &str, line: &dyn Fn(&Value) -> Option<String>| {
         let items = body[member].as_array()?.iter().map(line);
         Some(shown_list(items.collect::<Option<Vec<_>>>()?.into_iter()))
     };
-    match wish {
-        Wish::GiveRole { .. } | Wish::Bind { .. } | Wish::SeeBinding(_) => binding(ids, body),
-        Wish::Unbind(_) | Wish::DropRole(_) | Wish::DropOrganization(_) => Some(gone()),
-        Wish::MakeRole { .. } | Wish::ChangeRole { .. } => role(ids, body),
-        Wish::MakeOrganization { .. } => organization(ids, body),
-        Wish::MakeSpace { .. } => {
+    match intent {
+        Intent::GiveRole { .. } | Intent::Bind { .. } | Intent::SeeBinding(_) => binding(ids, body),
+        Intent::Unbind(_) | Intent::DropRole(_) | Intent::DropOrganization(_) => Some(gone()),
+        Intent::MakeRole { .. } | Intent::ChangeRole { .. } => role(ids, body),
+        Intent::MakeOrganization { .. } => organization(ids, body),
+        Intent::MakeSpace { .. } => {
             let id: SpaceId = id(ids, body, "id")?;
             Some(format!("space {} {}", id.number(), body["name"].as_str()?))
         }
-        Wish::ListBindings(_) => lines("role_bindings", &|item| binding(ids, item)),
-        Wish::ListRoles => lines("roles", &|item| role(ids, item)),
-        Wish::ListOrganizations => lines("organizations", &|item| organization(ids, item)),
-        Wish::May { .. } => Some(body["decision"].as_bool()?.to_string()),
+        Intent::ListBindings(_) => lines("role_bindings", &|item| binding(ids, item)),
+        Intent::ListRoles => lines("roles", &|item| role(ids, item)),
+        Intent::ListOrganizations => lines("organizations", &|item| organization(ids, item)),
+        Intent::May { .. } => Some(body["decision"].as_bool()?.to_string()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Histories that are right pass, and each way to be wrong is found when it is planted.
+//! Correct histories pass, and each planted mistake is found.
 
 use bindery_core::api_key::{Secret, SecretHash};
 use bindery_core::change::OneOperation;
@@ -17,7 +17,7 @@ use bindery_core::text::{Description, Email, KeyName, Name, RoleName};
 use bindery_core::time::Timestamp;
 
 use super::*;
-use crate::wish::Wish;
+use crate::intent::Intent;
 
 const CLIENTS: usize = 3;
 
@@ -123,11 +123,11 @@ impl Honest {
         }
     }
 
-    /// A client asks, and is answered in no time.
-    fn ask(&mut self, client: usize, wish: Wish) -> &mut Operation {
+    /// A client sends a request, and gets the response at once.
+    fn ask(&mut self, client: usize, intent: Intent) -> &mut Operation {
         let at_least = self.state.revision().0;
         let context = self.context(client);
-        let answer = match wish.meet(&self.state, &context) {
+        let answer = match intent.meet(&self.state, &context) {
             Ok((changes, told)) => {
                 if !changes.is_empty() {
                     self.append(changes, &context);
@@ -143,7 +143,7 @@ impl Honest {
             invoked_ns: self.clock_ns,
             returned_ns: self.clock_ns + 5,
             at_least,
-            wish,
+            intent,
             answer,
             revision: self.state.revision().0,
         });
@@ -177,38 +177,38 @@ impl Honest {
         self.log.push(entry);
     }
 
-    fn give(&self, which: usize) -> Wish {
-        Wish::GiveRole {
+    fn give(&self, which: usize) -> Intent {
+        Intent::GiveRole {
             binding: self.binding,
             role: self.roles[which],
         }
     }
 
-    /// A morning at the company.
+    /// Some usual requests.
     fn day(&mut self) {
-        let role = |name: &str, tag: &str| Wish::MakeRole {
+        let role = |name: &str, tag: &str| Intent::MakeRole {
             name: name.to_owned(),
             tag: tag.to_owned(),
             permission: Permission::SpaceRead,
         };
         self.ask(0, self.give(1));
         self.ask(1, self.give(1));
-        self.ask(2, Wish::SeeBinding(self.binding));
+        self.ask(2, Intent::SeeBinding(self.binding));
         self.ask(0, role("contended", "a"));
         self.ask(1, role("contended", "b"));
-        self.ask(2, Wish::ListRoles);
+        self.ask(2, Intent::ListRoles);
         self.ask(0, self.give(0));
-        self.ask(1, Wish::DropRole(self.roles[0]));
-        self.ask(1, Wish::ListBindings(BindableKind::Project));
+        self.ask(1, Intent::DropRole(self.roles[0]));
+        self.ask(1, Intent::ListBindings(BindableKind::Project));
         self.ask(
             2,
-            Wish::Bind {
+            Intent::Bind {
                 user: self.user,
                 project: self.project,
                 role: self.roles[1],
             },
         );
-        self.ask(0, Wish::Unbind(RoleBindingId::new(99)));
+        self.ask(0, Intent::Unbind(RoleBindingId::new(99)));
     }
 
     fn verdict(&self) -> Verdict {
@@ -233,7 +233,7 @@ impl Honest {
         Kind::ALL.into_iter().filter(counted).collect()
     }
 
-    /// Renumbers a log of which something was taken away or added.
+    /// Renumbers a log after an entry was removed or added.
     fn renumber(&mut self) {
         let mut revision = self.start.revision();
         for entry in &mut self.log {
@@ -262,10 +262,10 @@ fn run<C: Command>(state: &mut State, caller: Caller, command: &C) -> C::Outcome
     decided.outcome
 }
 
-/// The first operation of these that changed something.
+/// The first of these operations that changed something.
 fn change(honest: &Honest, number: usize) -> usize {
     let mut changes = honest.operations.iter().enumerate().filter(|(_, one)| {
-        one.wish.is_change() && matches!(one.answer, Answer::Done(_)) && one.revision > 0
+        one.intent.is_change() && matches!(one.answer, Answer::Done(_)) && one.revision > 0
     });
     changes.nth(number).unwrap().0
 }
@@ -301,7 +301,7 @@ fn a_change_that_is_in_the_log_twice_is_found_also_if_nobody_knows_whether_it_wa
     for is_answered in [true, false] {
         let mut honest = Honest::new();
         let project = Bindable::Project(honest.project);
-        let asked = Wish::Bind {
+        let asked = Intent::Bind {
             user: honest.user,
             project: honest.project,
             role: honest.roles[0],
@@ -310,9 +310,9 @@ fn a_change_that_is_in_the_log_twice_is_found_also_if_nobody_knows_whether_it_wa
         if !is_answered {
             honest.operations[0].answer = Answer::Unknown;
         }
-        // Somebody takes it away, and a request that is sent again brings it back.
+        // A client removes it, and a repeated request adds it again.
         let binding = honest.state.role_binding_on(project, honest.user);
-        honest.ask(1, Wish::Unbind(binding.unwrap().id));
+        honest.ask(1, Intent::Unbind(binding.unwrap().id));
         assert_eq!(honest.found(), []);
         let context = honest.context(0);
         let (changes, _) = asked.meet(&honest.state, &context).unwrap();
@@ -332,7 +332,7 @@ fn what_was_said_not_to_be_made_must_not_be() {
 
 #[test]
 fn an_unanswered_change_is_in_or_not_and_never_half() {
-    let wish = |honest: &Honest| Wish::MakeSpace {
+    let intent = |honest: &Honest| Intent::MakeSpace {
         organization: honest
             .start
             .space(honest.start.project(honest.project).unwrap().space)
@@ -341,7 +341,7 @@ fn an_unanswered_change_is_in_or_not_and_never_half() {
         name: "blue".to_owned(),
     };
     let mut honest = Honest::new();
-    let asked = wish(&honest);
+    let asked = intent(&honest);
     honest.ask(0, asked).answer = Answer::Unknown;
     let verdict = honest.verdict();
     assert_eq!((verdict.in_after_all, verdict.not_in), (1, 0));
@@ -353,10 +353,10 @@ fn an_unanswered_change_is_in_or_not_and_never_half() {
     assert_eq!(honest.found(), []);
 
     honest.log = log;
-    // The whole organization goes; half of it stays.
+    // The whole organization is deleted; half of it stays.
     let organization = honest.start.project(honest.project).unwrap().space;
     let organization = honest.start.space(organization).unwrap().organization;
-    honest.ask(0, Wish::DropOrganization(organization)).answer = Answer::Unknown;
+    honest.ask(0, Intent::DropOrganization(organization)).answer = Answer::Unknown;
     honest.log.last_mut().unwrap().changes.pop();
     assert_eq!(honest.found(), [Kind::Unasked]);
 }
@@ -378,12 +378,12 @@ fn an_answer_that_is_older_than_asked_for_is_stale() {
     honest.ask(0, honest.give(1));
     let old = honest.start.clone();
     let context = honest.context(0);
-    let right_once = Wish::SeeBinding(honest.binding).meet(&old, &context);
-    let operation = honest.ask(2, Wish::SeeBinding(RoleBindingId::new(1)));
+    let right_once = Intent::SeeBinding(honest.binding).meet(&old, &context);
+    let operation = honest.ask(2, Intent::SeeBinding(RoleBindingId::new(1)));
     operation.answer = Answer::Done(right_once.unwrap().1);
     operation.revision -= 1;
     assert_eq!(honest.found(), [Kind::Stale]);
-    // Also if it didn't ask for any, and the server knew better before.
+    // Even without a requested revision, if the server knew better before.
     honest.operations.last_mut().unwrap().at_least = 0;
     assert_eq!(honest.found(), []);
     honest.operations.last_mut().unwrap().node = 0;
@@ -394,7 +394,7 @@ fn an_answer_that_is_older_than_asked_for_is_stale() {
 fn an_answer_that_is_not_the_state_at_its_revision_is_wrong() {
     let mut honest = Honest::new();
     honest.ask(0, honest.give(1));
-    honest.ask(2, Wish::SeeBinding(honest.binding)).revision -= 1;
+    honest.ask(2, Intent::SeeBinding(honest.binding)).revision -= 1;
     honest.operations.last_mut().unwrap().at_least = 0;
     assert_eq!(honest.found(), [Kind::Wrong]);
 }
@@ -406,23 +406,23 @@ fn a_list_that_mixes_two_revisions_is_wrong() {
     honest.ask(0, honest.give(1));
     let (first, second) = (honest.user, honest.roles[0]);
     let before = honest
-        .ask(2, Wish::ListBindings(BindableKind::Project))
+        .ask(2, Intent::ListBindings(BindableKind::Project))
         .answer
         .clone();
     honest.ask(
         0,
-        Wish::Bind {
+        Intent::Bind {
             user: first,
             project,
             role: second,
         },
     );
     honest.ask(0, honest.give(0));
-    let after = honest.ask(2, Wish::ListBindings(BindableKind::Project));
+    let after = honest.ask(2, Intent::ListBindings(BindableKind::Project));
     let (Answer::Done(old), Answer::Done(new)) = (before, after.answer.clone()) else {
         unreachable!("lists are answered")
     };
-    // The first line as it was, the second as it is.
+    // The first line from the old state, the second from the new one.
     let mixed = [old.lines().next().unwrap(), new.lines().nth(1).unwrap()].join("\n");
     assert_ne!(mixed, new);
     after.answer = Answer::Done(mixed);
@@ -436,14 +436,14 @@ fn a_refusal_that_was_right_at_no_revision_in_between_is_wrong() {
     honest.ask(1, honest.give(0)).answer = Answer::Refused(404);
     assert!(honest.found().contains(&Kind::Wrong));
     let mut honest = Honest::new();
-    honest.ask(1, Wish::Unbind(RoleBindingId::new(99))).answer = Answer::Refused(409);
+    honest.ask(1, Intent::Unbind(RoleBindingId::new(99))).answer = Answer::Refused(409);
     assert_eq!(honest.found(), [Kind::Wrong]);
 }
 
 #[test]
 fn changes_in_another_order_than_their_answers_are_found() {
     let mut honest = Honest::new();
-    let role = |tag: &str| Wish::MakeRole {
+    let role = |tag: &str| Intent::MakeRole {
         name: tag.to_owned(),
         tag: tag.to_owned(),
         permission: Permission::SpaceRead,
@@ -451,7 +451,7 @@ fn changes_in_another_order_than_their_answers_are_found() {
     honest.ask(0, honest.give(1));
     honest.ask(0, role("later"));
     assert_eq!(honest.found(), []);
-    // The second was answered before the first was asked for.
+    // The second had its response before the first was sent.
     honest.log.swap(0, 1);
     honest.renumber();
     assert!(!honest.found().is_empty());
@@ -469,8 +469,8 @@ fn changes_in_another_order_than_their_answers_are_found() {
 fn a_request_that_began_after_an_answer_takes_effect_after_it() {
     let mut honest = Honest::new();
     honest.ask(0, honest.give(1));
-    // Somebody had been told of a later revision before this was asked for.
-    honest.ask(1, Wish::SeeBinding(honest.binding));
+    // A client had received a later revision before this was sent.
+    honest.ask(1, Intent::SeeBinding(honest.binding));
     let first = change(&honest, 0);
     honest.operations[first].invoked_ns = 1_000;
     honest.operations[first].returned_ns = 1_001;
@@ -489,7 +489,7 @@ fn a_gap_in_the_log_is_found() {
 fn an_answer_that_is_none_is_told() {
     let mut honest = Honest::new();
     honest.ask(0, honest.give(1));
-    honest.ask(2, Wish::ListRoles).answer = Answer::Odd("500".to_owned());
+    honest.ask(2, Intent::ListRoles).answer = Answer::Odd("500".to_owned());
     assert_eq!(honest.found(), [Kind::Wrong]);
 }
 
@@ -503,7 +503,7 @@ fn a_change_that_the_standby_cannot_have_is_not_acknowledged() {
         honest.verdict_with(&[standstill]).count(Kind::Early)
     };
     assert_eq!(early(before, answered_ns + 1), 1);
-    // Once it goes on, or if it had the change already.
+    // After it continues, or if it had the change already.
     assert_eq!(early(before, answered_ns), 0);
     assert_eq!(early(before + 1, answered_ns + 1), 0);
 }

@@ -1,5 +1,5 @@
-//! What a client asks for, and what the right answer is on a state: the commands and queries of the product itself. Whether those are
-//! right is tested elsewhere; here it is about which state they met.
+//! The requests of clients, and the correct response on a state, by the commands and queries of the product
+//! itself. Other tests check those; here only the state that they used matters.
 
 use bindery_core::change::Change;
 use bindery_core::command::organizations::{CreateOrganization, DeleteOrganization};
@@ -20,12 +20,12 @@ use bindery_core::role_binding::RoleBinding;
 use bindery_core::state::State;
 use bindery_core::text::{Description, Name, RoleName};
 
-/// How much of a list is asked for: all that there ever is of it here.
+/// The page size of lists: more than this run ever has.
 pub(crate) const LIST_MAX: usize = 100;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Intent {
     /// `PATCH` of a role binding.
     GiveRole {
         binding: RoleBindingId,
@@ -39,7 +39,7 @@ pub(crate) enum Wish {
     Unbind(RoleBindingId),
     MakeRole {
         name: String,
-        /// What nobody else asks for, and what tells whose it was.
+        /// A unique text that identifies the request.
         tag: String,
         permission: Permission,
     },
@@ -57,7 +57,7 @@ pub(crate) enum Wish {
         organization: OrganizationId,
         name: String,
     },
-    /// With all spaces in it.
+    /// With all its spaces.
     DropOrganization(OrganizationId),
 
     SeeBinding(RoleBindingId),
@@ -71,7 +71,7 @@ pub(crate) enum Wish {
     },
 }
 
-impl Wish {
+impl Intent {
     pub(crate) fn is_change(&self) -> bool {
         !matches!(
             self,
@@ -83,7 +83,7 @@ impl Wish {
         )
     }
 
-    /// What it does to this state, and what its client is told; a query changes nothing.
+    /// Its changes to this state, and its response; a query changes nothing.
     pub(crate) fn meet(
         &self,
         state: &State,
@@ -230,7 +230,7 @@ fn all<I>() -> Slice<I> {
     }
 }
 
-/// What is there to tell of a thing that is deleted.
+/// The response after a deletion.
 pub(crate) fn gone() -> String {
     "gone".to_owned()
 }
