@@ -1,4 +1,4 @@
-//! How people without a key come in: temporary passwords, their own passwords, and what is refused on the way.
+//! How people without a key get in: temporary passwords, their own passwords, and what is refused.
 
 use serde_json::{Value, json};
 
