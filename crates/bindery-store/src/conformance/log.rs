@@ -1,4 +1,4 @@
-//! Accounts, and what is appended to them: that it is loaded, read back, and in one order.
+//! Accounts and appends: loading, reading back, and one order.
 
 use std::thread;
 
@@ -137,7 +137,7 @@ pub(super) fn changes_of_one_batch_follow_each_other(store: &dyn Store) {
     found(store);
     let entries = [
         entry(1, vec![role(64, "first"), role(65, "second")]),
-        // Two names change places by way of a third.
+        // Two names are exchanged through a third one.
         entry(
             2,
             vec![role(64, "between"), role(65, "first"), role(64, "second")],

@@ -25,18 +25,18 @@ use crate::entries::{ACCOUNT, account, entry, with};
 use crate::postgres::Database;
 
 /// A place for a store.
-pub(crate) enum Place {
+pub(crate) enum Site {
     Directory(TempDir),
     Database(Database),
 }
 
 /// Empty ones of every kind.
-pub(crate) fn places() -> [Place; 2] {
-    [directory(), Place::Database(Database::new())]
+pub(crate) fn places() -> [Site; 2] {
+    [directory(), Site::Database(Database::new())]
 }
 
-pub(crate) fn directory() -> Place {
-    Place::Directory(tempfile::tempdir().unwrap())
+pub(crate) fn directory() -> Site {
+    Site::Directory(tempfile::tempdir().unwrap())
 }
 
 /// What the store says for itself.
@@ -47,7 +47,7 @@ fn reason(error: OpenError) -> StoreError {
     }
 }
 
-impl Place {
+impl Site {
     pub(crate) fn open(&self) -> Result<Box<dyn Store>, StoreError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(SqliteStore::open(dir.path())?)),
@@ -205,7 +205,7 @@ fn what_goes_from_database_to_database_and_back_stays_the_same_to_the_byte() {
         }
     }
     assert!(backups[0] == backups[1] && backups[1] == backups[2]);
-    let revisions = |place: &Place| -> Vec<(u64, u64)> {
+    let revisions = |place: &Site| -> Vec<(u64, u64)> {
         let verified = place.verify().unwrap();
         let told = verified.iter();
         told.map(|one| (one.base.0, one.revision.0)).collect()
@@ -415,7 +415,7 @@ fn a_server_that_has_the_empty_store_open_sees_no_account_before_all_of_it_is_th
         .unwrap();
     drop(store);
     let parts = source.parts();
-    let target = Place::Database(Database::new());
+    let target = Site::Database(Database::new());
     let server = target.open().unwrap();
     let mut import = target.import().unwrap();
     for part in &parts {
@@ -435,7 +435,7 @@ fn a_server_that_has_the_empty_store_open_sees_no_account_before_all_of_it_is_th
 fn nothing_is_put_between_the_tables_of_others() {
     let database = Database::new();
     database.run("CREATE TABLE account (name TEXT); INSERT INTO account VALUES ('ada')");
-    let place = Place::Database(database);
+    let place = Site::Database(database);
     let refused = place.import();
     assert!(
         matches!(refused, Err(StoreError::Corrupt { .. })),
@@ -453,8 +453,8 @@ fn whoever_looks_at_an_older_or_newer_store_is_told_and_changes_nothing() {
     for place in places() {
         let place = place.furnished();
         let mark = |format: i32| match &place {
-            Place::Directory(_) => place.meddle(&format!("PRAGMA user_version = {format}")),
-            Place::Database(_) => {
+            Site::Directory(_) => place.meddle(&format!("PRAGMA user_version = {format}")),
+            Site::Database(_) => {
                 place.meddle(&format!("UPDATE bindery_format SET format = {format}"));
             }
         };

@@ -18,7 +18,7 @@ use bindery_core::time_repair::{End, EndOf, TimeRepair};
 use bindery_store::copy::Part;
 use bindery_store::{AppendError, Batch, RepairedTime, Store, StoreError, TimeRepairOrder};
 
-use crate::copy::{Place, assert_same, everything, places};
+use crate::copy::{Site, assert_same, everything, places};
 use crate::entries::ACCOUNT;
 
 /// The moment with this number in the furnished store: its entries have those of their revisions, 1 to 15, its audit entries those up
@@ -69,12 +69,12 @@ struct Ahead {
     base: bool,
 }
 
-fn repair(place: &Place, latest: i64) -> RepairedTime {
+fn repair(place: &Site, latest: i64) -> RepairedTime {
     repair_until(place, latest, u64::MAX).unwrap()
 }
 
 /// Fails once so many rows are written.
-fn repair_until(place: &Place, latest: i64, rows: u64) -> Result<RepairedTime, StoreError> {
+fn repair_until(place: &Site, latest: i64, rows: u64) -> Result<RepairedTime, StoreError> {
     let order = TimeRepairOrder {
         latest: moment(latest),
         batch: NonZeroU64::new(0xba7c4).unwrap(),
@@ -318,7 +318,7 @@ fn an_account_that_is_damaged_is_not_repaired() {
 fn a_crash_between_a_repair_and_its_note_of_the_position_leaves_a_store_that_opens() {
     for place in places() {
         let place = place.furnished();
-        let Place::Directory(directory) = &place else {
+        let Site::Directory(directory) = &place else {
             continue;
         };
         let notes = directory.path().join("bindery.positions");
@@ -334,7 +334,7 @@ fn a_crash_between_a_repair_and_its_note_of_the_position_leaves_a_store_that_ope
 fn what_a_server_forgets_of_a_log_waits_for_a_repair_of_it() {
     for place in places() {
         let place = place.furnished();
-        let Place::Database(database) = &place else {
+        let Site::Database(database) = &place else {
             continue;
         };
         let server = Arc::new(database.open());

@@ -17,7 +17,7 @@ use bindery_store::copy::Part;
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, Store, StoreError};
 
-use crate::copy::{Place, directory, everything, places};
+use crate::copy::{Site, directory, everything, places};
 use crate::entries::{ACCOUNT, account, append_key, entry, with};
 
 fn append(store: &dyn Store, known: u64, batch: &Batch) {
@@ -30,7 +30,7 @@ fn append(store: &dyn Store, known: u64, batch: &Batch) {
     appended.unwrap();
 }
 
-fn founded(place: &Place) -> Box<dyn Store> {
+fn founded(place: &Site) -> Box<dyn Store> {
     let store = place.open().unwrap();
     store.create_account(&account()).unwrap();
     store
@@ -51,7 +51,7 @@ fn damage<T>(answer: Result<T, StoreError>) -> String {
 fn key_uses_that_are_committed_meanwhile_are_no_damage() {
     for place in places() {
         let store = founded(&place);
-        let other = matches!(place, Place::Database(_)).then(|| place.open().unwrap());
+        let other = matches!(place, Site::Database(_)).then(|| place.open().unwrap());
         let writer = other.as_deref().unwrap_or(&*store);
         thread::scope(|scope| {
             let writing = scope.spawn(|| {
@@ -175,7 +175,7 @@ fn an_audit_entry_missing_in_an_index_is_no_shorter_answer() {
         append(&*store, 0, &audited());
         drop(store);
         // SQLite fills an index by its condition, and then knows of none.
-        let Place::Directory(directory) = &place else {
+        let Site::Directory(directory) = &place else {
             unreachable!("it is a directory");
         };
         let file = rusqlite::Connection::open(directory.path().join("bindery.db")).unwrap();
@@ -232,7 +232,7 @@ fn whatever_only_looks_refuses_a_store_that_is_behind_its_notes_as_well() {
     let place = directory();
     let store = founded(&place);
     append_key(&*store, 1);
-    let Place::Directory(directory) = &place else {
+    let Site::Directory(directory) = &place else {
         unreachable!("it is a directory");
     };
     let older = tempfile::tempdir().unwrap();
@@ -267,7 +267,7 @@ fn a_loss_of_audit_entries_alone_says_how_many() {
     let place = directory();
     let store = founded(&place);
     append_key(&*store, 1);
-    let Place::Directory(directory) = &place else {
+    let Site::Directory(directory) = &place else {
         unreachable!("it is a directory");
     };
     drop(store);
@@ -290,11 +290,11 @@ fn a_loss_of_audit_entries_alone_says_how_many() {
 }
 
 /// Keeps the row of the account, does something, and puts the row back.
-fn with_a_stale_row(place: &Place, work: impl FnOnce()) {
+fn with_a_stale_row(place: &Site, work: impl FnOnce()) {
     place.meddle("CREATE TABLE kept AS SELECT * FROM account");
     work();
     place.meddle("DELETE FROM account; INSERT INTO account SELECT * FROM kept; DROP TABLE kept");
-    if let Place::Directory(directory) = place {
+    if let Site::Directory(directory) = place {
         // It would tell of that as well.
         std::fs::remove_file(directory.path().join("bindery.positions")).unwrap();
     }
@@ -376,10 +376,10 @@ fn audit_entries_are_forgotten_together_with_the_note_of_it() {
         };
         append(&*store, 0, &batch);
         place.meddle(match place {
-            Place::Directory(_) => {
+            Site::Directory(_) => {
                 "CREATE TRIGGER keep BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'kept'); END"
             }
-            Place::Database(_) => {
+            Site::Database(_) => {
                 "CREATE FUNCTION keep() RETURNS TRIGGER AS 'BEGIN RAISE EXCEPTION ''kept''; END' LANGUAGE plpgsql;
                 CREATE TRIGGER keep BEFORE DELETE ON audit FOR EACH ROW EXECUTE FUNCTION keep()"
             }
@@ -389,8 +389,8 @@ fn audit_entries_are_forgotten_together_with_the_note_of_it() {
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(place.verify().unwrap()[0].audit, 7);
         place.meddle(match place {
-            Place::Directory(_) => "DROP TRIGGER keep",
-            Place::Database(_) => "DROP TRIGGER keep ON audit",
+            Site::Directory(_) => "DROP TRIGGER keep",
+            Site::Database(_) => "DROP TRIGGER keep ON audit",
         });
         assert_eq!(store.forget_audit(ACCOUNT, late, 100).unwrap(), 3);
         assert_eq!(place.verify().unwrap()[0].audit, 4);
