@@ -45,7 +45,9 @@ fn count(text: &str, word: &str) -> usize {
     text.match_indices(word)
         .filter(|(start, _)| {
             let before = text.get(..*start).and_then(|text| text.chars().next_back());
-            let after = text.get(start + word.len()..).and_then(|text| text.chars().next());
+            let after = text
+                .get(start + word.len()..)
+                .and_then(|text| text.chars().next());
             !is_part(before) && !is_part(after)
         })
         .count()
@@ -104,7 +106,10 @@ pub(crate) fn left_in_comments(root: &Path) -> Result<BTreeMap<String, usize>> {
         let mut total = 0;
         for path in paths {
             let text = comments(&fs::read_to_string(path)?);
-            total += words.iter().map(|one| count(&text, &one.word)).sum::<usize>();
+            total += words
+                .iter()
+                .map(|one| count(&text, &one.word))
+                .sum::<usize>();
         }
         left.insert(folder, total);
     }

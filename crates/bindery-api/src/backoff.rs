@@ -65,7 +65,7 @@ mod tests {
             backoff.note_refusal();
             assert_eq!(pause(), Some(Duration::from_millis(expected)));
         }
-        // A client that waits as long as it was told waits no longer.
+        // A client that respects `Retry-After` does not wait here as well.
         tokio::time::advance(PAUSE_MAX).await;
         assert_eq!(pause(), Some(Duration::ZERO));
         backoff.note_refusal();

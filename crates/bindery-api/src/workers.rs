@@ -57,7 +57,7 @@ impl Workers {
         Self::new("worker", count, bounds)
     }
 
-    /// So many threads with this name, and these bounds on their jobs.
+    /// This many threads with this name, and these bounds on their jobs.
     pub(crate) fn new(name: &str, count: usize, bounds: Bounds) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
@@ -78,7 +78,7 @@ impl Workers {
         }
     }
 
-    /// Runs work when its lane has a turn. Work that was started runs to its end, also if nobody waits for it any more. A full queue loses
+    /// Runs work when its lane has a turn. Work that was started runs to its end, even if no one waits for it any more. A full queue loses
     /// the newest job of the lane with the most, which gets the refusal.
     pub(crate) async fn run_displacing<T: Send + 'static>(
         &self,

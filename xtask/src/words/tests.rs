@@ -44,7 +44,9 @@ fn paragraphs(place: &str, page: &str) -> Vec<Text> {
         let is_fence = line.trim_start().starts_with("```");
         is_code ^= is_fence;
         let is_indented = line.starts_with("    ") && text.is_empty();
-        let is_item = ["* ", "- ", "|"].iter().any(|mark| line.trim_start().starts_with(mark));
+        let is_item = ["* ", "- ", "|"]
+            .iter()
+            .any(|mark| line.trim_start().starts_with(mark));
         if is_item && !text.is_empty() {
             found.push(Text {
                 place: format!("{place}:{start}"),
@@ -132,7 +134,10 @@ fn texts_of_crate(krate: &str, is_help: bool) -> Vec<Text> {
                 .map(|line| if is_comment(&line) { "" } else { line })
                 .collect()
         };
-        let tokens = source.join("\n").parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tokens = source
+            .join("\n")
+            .parse()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         literals(&name, tokens, &mut found);
     }
     found
@@ -181,7 +186,11 @@ fn private_words_in(texts: &[Text], words: &[PrivateWord]) -> Vec<String> {
 fn check(texts: &[Text], at_least: usize) {
     let found = private_words_in(texts, &private_words(&root()).unwrap());
     assert!(found.is_empty(), "{}", found.join("\n"));
-    assert!(texts.len() >= at_least, "only {} texts were found", texts.len());
+    assert!(
+        texts.len() >= at_least,
+        "only {} texts were found",
+        texts.len()
+    );
 }
 
 #[test]
@@ -242,5 +251,11 @@ fn private_words_are_found_as_whole_words_and_not_in_code() {
     let mut found = Vec::new();
     literals("file", source.parse().unwrap(), &mut found);
     assert_eq!(private_words_in(&found, &words).len(), 2);
-    assert_eq!(count(&comments("// It is at\n// work. `at work`\nlet at = work;"), "at work"), 1);
+    assert_eq!(
+        count(
+            &comments("// It is at\n// work. `at work`\nlet at = work;"),
+            "at work"
+        ),
+        1
+    );
 }

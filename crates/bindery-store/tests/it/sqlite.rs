@@ -1,4 +1,4 @@
-//! SQLite: the suite of all stores, and what is a matter of its files.
+//! SQLite: the suite of all stores, and tests of its files.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ fn refused(data_dir: &Path) -> StoreError {
     SqliteStore::open(data_dir).expect_err("it can't be opened")
 }
 
-/// Changes the closed store with SQL of the test's own.
+/// Changes the closed store with SQL.
 fn meddle(data_dir: &Path, sql: &str) {
     let connection = Connection::open(data_dir.join("bindery.db")).expect("a database");
     connection.execute_batch(sql).expect("SQL");
