@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn where_somebody_signs_in_to_another_account_pushes_out_nothing_of_a_person() {
+    fn sign_ins_to_another_account_evict_no_known_address_of_a_person() {
         let attempts = Attempts::new();
         let email = Email::parse("boss@example.com").unwrap();
         let home = address("198.51.100.7");
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_who_tries_everybody_leaves_a_person_who_returns_their_attempts() {
+    fn a_neighbor_who_tries_all_addresses_leaves_a_returning_person_their_attempts() {
         let attempts = Attempts::new();
         let email = |number: u32| Email::parse(&format!("u{number}@example.com")).unwrap();
         let office = address("198.51.100.7");

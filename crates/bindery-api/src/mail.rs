@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_server_that_says_nothing_is_given_up() {
+    async fn a_mail_server_that_does_not_respond_times_out() {
         let (mailer, mut seen) = silent_server().await;
         let mailer = Mailer {
             letter_timeout: Duration::from_millis(50),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_letters_are_on_their_way_at_once() {
+    async fn few_e_mails_are_sent_at_once() {
         let (mailer, mut seen) = silent_server().await;
         send(&mailer, 5 * AT_ONCE_MAX);
         seen.wait_for(|taken| *taken >= AT_ONCE_MAX).await.unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_goes_to_one_address_whatever_that_looks_like() {
+    fn an_e_mail_goes_to_one_address_whatever_that_looks_like() {
         let settings = MailSettings {
             smtp_url: "smtp://127.0.0.1".to_owned(),
             from: "Bindery <bindery@example.com>".to_owned(),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_carries_its_link_behind_a_hash_and_says_how_long_it_works() {
+    fn an_e_mail_has_its_link_behind_a_hash_and_says_how_long_it_works() {
         let token = LinkToken::generate().unwrap();
         for (letter, link, time) in [
             (Letter::Invitation, "/welcome#invitation=", "7 days"),

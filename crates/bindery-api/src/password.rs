@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_nobody_costs_as_much_as_a_real_one() {
+    fn the_placeholder_hash_costs_as_much_as_a_real_one() {
         let placeholder = Passwords::new().placeholder;
         let parsed = Phc::new(placeholder.as_str()).unwrap();
         let params = argon2::Params::try_from(&parsed).unwrap();

@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_a_limit_of_their_own_and_is_told_how_long_to_wait() {
+    fn each_key_has_its_own_limit_and_learns_how_long_to_wait() {
         let burst = NonZeroU32::new(3).unwrap();
         let rate = Rate::refilling(burst, Duration::from_secs(20));
         let now = Instant::now();

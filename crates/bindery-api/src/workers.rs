@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_panics_costs_its_caller_an_answer_and_nobody_else() {
+    async fn a_job_that_panics_costs_only_its_caller_a_response() {
         let workers = one();
         let lane = Lane([1, 1, 1]);
         let failed = workers

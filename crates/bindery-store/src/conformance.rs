@@ -27,7 +27,7 @@ const SECOND: AccountId = AccountId(2);
 const CHECKS: [fn(&dyn Store); 30] = [
     log::accounts_are_made_once_and_listed_by_number,
     log::what_is_appended_is_loaded,
-    log::how_far_each_account_has_come_is_told,
+    log::the_revision_of_each_account_is_listed,
     log::a_batch_of_many_entries_is_loaded,
     log::the_log_is_read_in_order_and_in_pages,
     log::decide_is_handed_what_it_missed,
@@ -43,7 +43,7 @@ const CHECKS: [fn(&dyn Store); 30] = [
     refusals::a_log_that_has_come_as_far_by_other_entries_is_refused,
     refusals::nothing_is_known_of_an_unknown_account,
     secrets::a_secret_leads_to_its_account_and_how_far_that_has_come,
-    secrets::a_secret_that_was_replaced_or_given_up_leads_nowhere,
+    secrets::a_secret_that_was_replaced_or_removed_leads_nowhere,
     secrets::any_number_of_secrets_is_looked_up_at_once,
     secrets::what_was_refused_leads_nowhere,
     secrets::people_are_found_by_their_address_in_every_account,
@@ -72,7 +72,7 @@ pub fn conformance<S: Store>(make: impl Fn() -> S) {
 const FORGETTING: [fn(&dyn Store); 5] = [
     forgetting::what_is_forgotten_becomes_the_base,
     forgetting::what_is_young_is_not_forgotten,
-    forgetting::whoever_is_behind_the_base_is_told,
+    forgetting::a_position_before_the_base_is_an_error,
     forgetting::only_the_log_of_the_account_is_forgotten,
     forgetting::forgetting_at_once_and_beside_a_writer_loses_nothing,
 ];

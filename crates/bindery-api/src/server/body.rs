@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_below_the_least_rate_is_given_up_long_before_its_time_is_over() {
+    async fn a_body_below_the_least_rate_times_out_long_before_its_time_is_over() {
         let budget = MemoryBudget::new(usize::MAX);
         let bytes =
             |length: usize, count: usize| std::iter::repeat_n(Bytes::from(vec![0; length]), count);

@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn no_level_runs_more_than_its_bound_and_a_full_one_blocks_nobody_else() {
+    fn no_level_runs_more_than_its_bound_and_a_full_one_blocks_no_other() {
         let mut queue = FairQueue::new(bounds([4, 3, 2, 1], MANY));
         for key in 0..9 {
             for _ in 0..9 {

@@ -16,7 +16,7 @@ fn moment(millis: i64) -> String {
 }
 
 #[test]
-fn the_right_to_bind_roles_replaces_nothing_that_somebody_holds() {
+fn the_right_to_bind_roles_replaces_nothing_that_a_user_holds() {
     let mut company = Scene::new();
     for (name, permissions) in [
         ("giver", json!(["SPACE_READ", "ROLE_BINDING_CREATE"])),

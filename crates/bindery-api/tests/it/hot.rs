@@ -73,7 +73,7 @@ fn cold(mut body: Value) -> Value {
 }
 
 #[test]
-fn whoever_asks_is_answered_the_same_on_either_way() {
+fn the_hot_path_and_the_handlers_give_every_caller_the_same_response() {
     let company = Company::found();
     let served = Served::copy_of(company.directory.path(), company.now_ms);
     let subjects = entities(

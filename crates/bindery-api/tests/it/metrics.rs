@@ -51,7 +51,7 @@ pub(crate) fn read(address: SocketAddr) -> (String, BTreeMap<String, f64>) {
 }
 
 #[test]
-fn what_a_server_does_is_counted_and_nothing_that_a_client_sent_is_told() {
+fn what_a_server_does_is_counted_and_nothing_that_a_client_sent_is_shown() {
     let mut builder = Builder::new();
     let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme hush"}));
     let key = builder.admin_key.clone();

@@ -186,7 +186,7 @@ fn a_link_works_to_the_last_moment_for_what_it_was_sent_for_and_the_newest_alone
 }
 
 #[test]
-fn an_invitation_that_has_ended_lets_nobody_in_by_link_or_by_temporary_password() {
+fn an_expired_invitation_admits_no_one_by_link_or_by_temporary_password() {
     let builder = Builder::new();
     let ada = invite(&builder, "ada", "TEMPORARY_PASSWORD");
     let bob = invite(&builder, "bob", "EMAIL_LINK");
@@ -238,7 +238,7 @@ fn an_invitation_that_has_ended_lets_nobody_in_by_link_or_by_temporary_password(
 }
 
 #[test]
-fn whoever_is_deleted_is_out_and_no_way_in_is_left() {
+fn a_deleted_person_has_no_way_to_sign_in_left() {
     let builder = Builder::new();
     let user = invite(&builder, "ada", "TEMPORARY_PASSWORD");
     let temporary = user["temporary_password"].as_str().unwrap();

@@ -44,7 +44,7 @@ fn page(served: &Served, key: &str, token: Option<&str>) -> (u16, Value) {
 }
 
 #[test]
-fn pages_of_an_account_that_was_given_up_go_on_or_have_to_begin_anew() {
+fn pages_of_an_unloaded_account_go_on_or_have_to_start_again() {
     let mut builder = Builder::new();
     let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
     let space = json!({"name": "red", "organization_id": acme});
@@ -101,7 +101,7 @@ fn pages_of_an_account_that_was_given_up_go_on_or_have_to_begin_anew() {
 }
 
 #[test]
-fn people_without_a_key_find_their_account_and_nobody_else_has_one_loaded() {
+fn only_a_person_who_proves_who_they_are_makes_their_account_load() {
     let builder = Builder::new();
     let person = |email: &str, mode: &str| {
         let role = json!({"type": "PREDEFINED", "name": "MEMBER"});

@@ -375,7 +375,7 @@ fn leaving_a_space_leaves_project_bindings_and_leaving_the_organization_leaves_n
 
 /// operations.md, `remove_space_user`: "A user who has access only by fallback or as an admin above is not a member".
 #[test]
-fn whoever_has_access_without_a_seat_can_not_be_taken_out_of_a_space() {
+fn a_user_with_access_but_no_seat_can_not_be_removed_from_a_space() {
     let mut builder = furnished();
     let acme = builder.id("acme").to_owned();
     let space = json!({"name": "blue", "organization_id": acme});
@@ -491,7 +491,7 @@ fn a_maker_is_admin_of_their_space_and_what_they_made_stays_when_they_go() {
 
 /// operations.md, `revoke_api_key`: "already revoked → 204"; `list_api_keys` with `status=REVOKED` and `space_id`.
 #[test]
-fn whoever_has_revoked_a_service_key_still_finds_it_and_may_ask_for_it_once_more() {
+fn a_user_who_has_revoked_a_service_key_still_finds_it_and_may_revoke_it_again() {
     let mut builder = furnished();
     let [acme, red] = ["acme", "red"].map(|name| builder.id(name).to_owned());
     for (name, role) in [("ada", "ADMIN"), ("bob", "MEMBER"), ("eve", "READ_ONLY")] {

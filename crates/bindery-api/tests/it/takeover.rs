@@ -18,7 +18,7 @@ fn invite(mode: &str) -> String {
 }
 
 #[test]
-fn a_member_can_not_come_in_as_somebody_whose_invitation_lapsed() {
+fn a_member_can_not_sign_in_as_a_person_whose_invitation_lapsed() {
     let mut builder = Builder::new();
     let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
     let boss = builder.ask("POST", "/v2/users", &invite("EMAIL_LINK").parse().unwrap());

@@ -334,7 +334,7 @@ fn gained(before: PermissionSet, after: PermissionSet) -> u32 {
 }
 
 #[test]
-fn nobody_reads_in_an_explanation_what_they_may_not_read() {
+fn no_reader_of_an_explanation_sees_what_they_may_not_read() {
     let (told, hidden) = (Cell::new(0_u64), Cell::new(0_u64));
     let seen_enough = || told.get() > 10_000 && hidden.get() > 200;
     check_until(seen_enough, 96, 1..160, |history| {

@@ -64,7 +64,7 @@ fn an_index_built_at_once_says_what_one_says_that_came_along() {
 }
 
 #[test]
-fn an_index_that_is_told_what_lies_between_two_states_says_what_the_other_one_says() {
+fn an_index_that_gets_the_difference_of_two_states_agrees_with_the_second() {
     check(96, 1..200, |history| {
         let play = Play::of(history);
         let questions: Vec<Question> = every_question(&play.model, &ASKED).collect();

@@ -23,7 +23,7 @@ fn nothing_refers_to_what_is_gone() {
 }
 
 #[test]
-fn whoever_is_gone_holds_nothing() {
+fn a_deleted_user_holds_nothing() {
     check(96, 1..200, |history| {
         let play = Play::of(history);
         for user in &play.model.users {

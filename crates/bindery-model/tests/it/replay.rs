@@ -13,7 +13,7 @@ use crate::play::Play;
 use crate::runner::check;
 
 #[test]
-fn replaying_the_log_gives_the_very_state() {
+fn replaying_the_log_gives_the_same_state() {
     let entries = Cell::new(0);
     check(96, 1..200, |history| {
         let play = Play::of(history);
@@ -32,7 +32,7 @@ fn replaying_the_log_gives_the_very_state() {
 }
 
 #[test]
-fn current_records_give_the_very_state_in_any_order() {
+fn current_records_give_the_same_state_in_any_order() {
     check(96, 1..200, |history| {
         let play = Play::of(history);
         let mut records = Vec::new();

@@ -83,7 +83,7 @@ pub(super) fn what_is_young_is_not_forgotten(store: &dyn Store) {
     begins_after(store, &entries, 7);
 }
 
-pub(super) fn whoever_is_behind_the_base_is_told(store: &dyn Store) {
+pub(super) fn a_position_before_the_base_is_an_error(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries);

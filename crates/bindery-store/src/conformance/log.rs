@@ -49,7 +49,7 @@ pub(super) fn what_is_appended_is_loaded(store: &dyn Store) {
     );
 }
 
-pub(super) fn how_far_each_account_has_come_is_told(store: &dyn Store) {
+pub(super) fn the_revision_of_each_account_is_listed(store: &dyn Store) {
     assert_eq!(store.heads().expect("nothing is wrong"), []);
     store
         .create_account(&account(2))

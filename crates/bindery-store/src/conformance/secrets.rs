@@ -57,7 +57,7 @@ pub(super) fn a_secret_leads_to_its_account_and_how_far_that_has_come(store: &dy
     assert_eq!(owners(store, &[secret(1)]), [Some((FIRST, 4))]);
 }
 
-pub(super) fn a_secret_that_was_replaced_or_given_up_leads_nowhere(store: &dyn Store) {
+pub(super) fn a_secret_that_was_replaced_or_removed_leads_nowhere(store: &dyn Store) {
     found(store);
     let link = |hash| Change::PutCredential(credential(1, "a hash", Some(hash)));
     let entries = [

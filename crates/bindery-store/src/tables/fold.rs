@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_damage_is_told_wherever_it_is_and_whatever_comes_after() {
+    fn the_first_damage_is_reported_wherever_it_is_and_whatever_comes_after() {
         for (count, damaged) in [(1, 1), (COUNT, 1), (COUNT, 9_000), (COUNT, COUNT)] {
             for ends in [None, Some(damaged), Some(damaged + 1)] {
                 let mut stored = stored(count);

@@ -244,7 +244,7 @@ fn a_byte_of_a_backup_that_is_another_is_noticed_wherever_it_is() {
 }
 
 #[test]
-fn a_backup_that_lost_its_end_or_a_piece_or_gained_one_is_refused() {
+fn a_backup_without_its_end_or_with_a_piece_missing_or_added_is_refused() {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("backup");
     directory().furnished().back_up(&file);
@@ -448,7 +448,7 @@ fn nothing_is_put_between_the_tables_of_others() {
 }
 
 #[test]
-fn whoever_looks_at_an_older_or_newer_store_is_told_and_changes_nothing() {
+fn reading_an_older_or_newer_store_is_an_error_and_changes_nothing() {
     for place in places() {
         let place = place.furnished();
         let mark = |format: i32| match &place {

@@ -208,7 +208,7 @@ fn append_many(store: &dyn Store, writer: u64, appends: usize) -> Vec<(u64, u64)
 }
 
 #[test]
-fn a_connection_that_broke_while_nobody_looked_is_replaced() {
+fn a_connection_that_broke_while_idle_is_replaced() {
     let database = Database::new();
     let store = database.founded();
     append(&store, 1).unwrap();
@@ -221,7 +221,7 @@ fn a_connection_that_broke_while_nobody_looked_is_replaced() {
 }
 
 #[test]
-fn an_append_that_is_cut_off_before_its_commit_was_sent_is_told_to_have_written_nothing() {
+fn an_append_that_breaks_before_its_commit_was_sent_has_written_nothing_and_says_so() {
     let database = Database::new();
     let store = database.founded();
     append(&store, 1).unwrap();
@@ -243,7 +243,7 @@ fn an_append_that_is_cut_off_before_its_commit_was_sent_is_told_to_have_written_
 }
 
 #[test]
-fn a_commit_that_is_cut_off_is_unknown_until_the_log_has_told() {
+fn a_commit_that_breaks_is_unknown_until_the_log_is_read() {
     let database = Database::new();
     let store = database.founded();
     append(&store, 1).unwrap();
@@ -443,7 +443,7 @@ fn a_server_of_an_older_version_that_still_runs_can_not_write() {
 }
 
 #[test]
-fn whoever_looks_through_audit_logs_or_loads_accounts_keeps_nobody_from_what_takes_a_moment() {
+fn reading_audit_logs_or_loading_accounts_delays_no_short_read() {
     const MANY: usize = 8;
     let database = Database::new();
     let store = database.founded();

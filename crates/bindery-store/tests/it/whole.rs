@@ -345,7 +345,7 @@ fn an_audit_log_that_goes_on_after_what_the_account_says_is_refused() {
 }
 
 #[test]
-fn an_account_whose_row_is_missing_is_damaged_and_never_made_anew() {
+fn an_account_whose_row_is_missing_is_damaged_and_never_created_again() {
     for place in places() {
         let store = founded(&place);
         append_key(&*store, 1);

@@ -125,7 +125,7 @@ fn a_key_tells_when_it_was_last_used_even_after_a_kill() {
 }
 
 #[test]
-fn a_key_that_asks_too_often_is_told_when_to_come_back() {
+fn a_key_over_its_rate_limit_learns_when_to_retry() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start_with(directory.path(), &["--rate-limit", "1"]);
     let admin = server.client();

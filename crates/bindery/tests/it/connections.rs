@@ -306,7 +306,7 @@ fn with_few_file_handles_new_clients_take_the_place_of_idle_connections() {
 }
 
 #[test]
-fn connections_of_strangers_from_one_address_take_each_others_place_and_that_of_nobody_else() {
+fn connections_of_strangers_from_one_address_only_replace_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let share = ["--connections-per-address", "4"];
     let server = Server::start_with(directory.path(), &[&PATIENT[..], &share].concat());

@@ -162,7 +162,7 @@ fn a_backup_restored_in_the_place_of_a_used_directory_is_not_written_by_the_old_
 }
 
 #[test]
-fn a_command_on_the_directory_of_another_user_says_that_permission_is_denied_and_for_whom() {
+fn a_command_on_the_directory_of_another_user_says_that_permission_is_denied_and_names_the_user() {
     let home = tempfile::tempdir().unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let directory = home.path().join("data");

@@ -59,7 +59,7 @@ impl Fresh {
 }
 
 #[test]
-fn it_listens_on_loopback_and_lets_nobody_in_without_a_key() {
+fn it_listens_on_loopback_and_admits_no_one_without_a_key() {
     let mut help = Command::new(env!("CARGO_BIN_EXE_bindery"));
     let help = spawn(help.args(["serve", "--help"]).stdout(Stdio::piped()));
     let help = String::from_utf8(help.wait_with_output().unwrap().stdout).unwrap();

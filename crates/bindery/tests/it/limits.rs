@@ -174,7 +174,7 @@ fn an_answer_that_comes_before_the_body_was_read_ends_its_connection_and_says_so
 }
 
 #[test]
-fn a_client_that_does_not_finish_its_request_is_cut_off() {
+fn a_client_that_does_not_finish_its_request_is_disconnected() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start_with(directory.path(), &["--request-timeout", "1"]);
     // `exchange` returns when the server has closed.

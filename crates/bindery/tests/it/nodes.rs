@@ -154,7 +154,7 @@ fn a_key_that_one_server_has_just_made_is_good_on_the_others_at_once() {
 }
 
 #[test]
-fn accounts_that_no_server_has_loaded_are_there_for_whoever_has_a_key() {
+fn accounts_that_no_server_has_loaded_accept_their_keys() {
     let url = new_database();
     let create = |name: &str| {
         let made = bindery(&["account", "create", "--store", &url, "--name", name]);
@@ -321,7 +321,7 @@ fn until(client: &Client, path: &str, is_so: impl Fn(u16, &Value) -> bool) {
 }
 
 #[test]
-fn a_server_that_is_cut_off_decides_on_says_so_refuses_changes_and_comes_back() {
+fn a_partitioned_server_goes_on_deciding_says_so_refuses_changes_and_recovers() {
     let url = new_database();
     let (login, rest) = url.split_once('@').unwrap();
     let (target, database) = rest.split_once('/').unwrap();

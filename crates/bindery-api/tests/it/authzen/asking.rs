@@ -74,7 +74,7 @@ impl Office {
 }
 
 #[test]
-fn a_refusal_is_the_same_to_the_letter_whatever_is_there() {
+fn a_refusal_is_identical_whatever_exists() {
     let office = Office::found();
     let (_, foreign) = office.served.send(
         Some(&issue(&office.served, 2, "stranger@example.com", false)),

@@ -292,7 +292,7 @@ fn every_result_of_a_search_is_allowed_and_found_the_other_ways_round() {
 }
 
 #[test]
-fn what_nobody_knows_is_found_nowhere() {
+fn an_unknown_name_is_found_nowhere() {
     let scenario = scenario();
     let empty = json!({"page": {"next_token": "", "count": 0, "total": 0}, "results": []});
     let good = question("alice", "read", "record-1");

@@ -189,7 +189,7 @@ fn a_token_is_good_for_its_search_and_its_caller_alone() {
 }
 
 #[test]
-fn a_search_that_is_no_longer_kept_says_to_begin_anew() {
+fn a_search_that_is_no_longer_kept_says_to_start_again() {
     let scenario = crowd();
     let first = scenario.told(PATH, &with_page(readers(), json!({"limit": 2})));
     let token = first["page"]["next_token"].as_str().unwrap().to_owned();

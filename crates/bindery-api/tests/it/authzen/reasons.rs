@@ -170,7 +170,7 @@ fn an_explanation_shows_every_way() {
 }
 
 #[test]
-fn whoever_asks_about_themselves_reads_nothing_of_what_they_cannot_see() {
+fn a_caller_who_asks_about_themselves_reads_nothing_that_they_cannot_see() {
     let scenario = scenario();
     let key = crate::personas::issue(&scenario.served, 1, "alice@example.com", false);
     let ask = |resource: &str| {
