@@ -1,4 +1,4 @@
-"""A real `bindery` on a store of its own, and the promise that no secret of a run is left in it."""
+"""A real `bindery` on its own store, and a check that no secret of a run is left in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LETTERS = string.ascii_letters + string.digits
 
 
 def new_key() -> str:
-    """A well-formed key that no account knows yet."""
+    """A new well-formed key."""
     return "ak-" + "".join(secrets.choice(LETTERS) for _ in range(40))
 
 
@@ -47,7 +47,7 @@ class Server:
         return secret
 
     def key_from(self, *words: str) -> str:
-        """The key that an operator's command shows, run while nothing is served."""
+        """The key that an operator's command prints; the server is stopped meanwhile."""
         done = subprocess.run(
             [self.binary, *words[:2], *self.store.arguments, *words[2:]],
             capture_output=True, text=True, timeout=120, check=True,
@@ -77,11 +77,11 @@ class Server:
         assert (self.process.returncode, rest) == (0, ""), self.log.read_text()
 
     def stop_and_look_for_secrets(self) -> None:
-        """Store and log, byte by byte: every secret of the run, and none may be there."""
+        """Searches store and log for every secret of the run; none may be there."""
         self.stop()  # with the last letters sent
         self.secrets.update(self.mailbox.stop())
         contents = self.store.contents()
         assert contents, "there is something to look into"
         for name, content in {**contents, self.log.name: self.log.read_bytes()}.items():
             for secret in self.secrets:
-                assert secret.encode() not in content, f"a secret stands in {name}"
+                assert secret.encode() not in content, f"a secret is in {name}"

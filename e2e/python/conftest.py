@@ -59,7 +59,7 @@ def server(scene: Scene) -> Server:
 
 @pytest.fixture(scope="session")
 def sdk(server: Server):
-    """Makes the official client for a key."""
+    """Creates the official client for a key."""
 
     def client(key: str) -> ArizeClient:
         return ArizeClient(

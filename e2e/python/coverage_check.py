@@ -1,7 +1,7 @@
 """Compares `e2e/scenarios.tsv` with what the suites have shown: `coverage_check.py DIRECTORY`, as they wrote it there.
 
-Prints operations x clients, then each gap; a gap is a scenario that no passing test of a client shows although no reason
-stands in the list. Closes with how many operations are whole, as test runners close.
+Prints operations x clients, then each gap; a gap is a scenario that no passing test of a client shows, and for which
+the list has no reason. The last line counts the complete operations, like a test runner.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAMES = {"python": "Python", "cli": "CLI", "typescript": "TypeScript", "raw": "r
 
 
 def shown_by(directory: Path, client: str) -> set[str]:
-    """Nothing at all, when the suite did not get as far as telling."""
+    """Nothing, if the suite ended before it recorded anything."""
     told = directory / f"{client}.json"
     return set(json.loads(told.read_text())) if told.exists() else set()
 

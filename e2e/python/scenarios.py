@@ -1,4 +1,4 @@
-"""Reads `e2e/scenarios.tsv`: what every suite has to show, and with what it is asked."""
+"""Reads `e2e/scenarios.tsv`: what every suite must show, and the requests for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scenario:
 
     @property
     def status(self) -> int | None:
-        """The refusal that is expected; none for `ok…` and `pages`."""
+        """The expected refusal; none for `ok…` and `pages`."""
         word = self.name.split()[0]
         return int(word) if word.isdigit() else None
 

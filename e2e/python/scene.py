@@ -1,4 +1,4 @@
-"""The company that every suite meets: who and what `e2e/scenarios.tsv` means by its `$names` and callers."""
+"""The company that every suite uses: the meaning of `$names` and callers in `e2e/scenarios.tsv`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Scene:
             self.keys[person] = server.key_from("key", "issue", "--email", f"{person}@acme.example")
         self.keys["stranger"] = server.key_from("account", "create", "--name", "another company")
         server.start()
-        self.furnish()
+        self.create()
 
     @property
     def admin(self) -> Wire:
@@ -46,7 +46,7 @@ class Scene:
         email = f"{name.replace(' ', '.')}@acme.example"
         return self.admin.ok("create_user", name=name, email=email, role=predefined(role), invite_mode=mode)["id"]
 
-    def furnish(self) -> None:
+    def create(self) -> None:
         ok, names = self.admin.ok, self.names
         names["admin"] = ok("list_users", email="admin@bindery")["users"][0]["id"]
         names |= {
@@ -80,8 +80,8 @@ class Scene:
         names["binding"] = ok("create_role_binding", resource_id=names["checkout"], **bind)["id"]
         ok("create_role_binding", resource_id=names["sealed"], **bind)
         ok("create_resource_restriction", resource_id=names["sealed"])
-        self.furnish_pages(bind)
-        self.furnish_keys()
+        self.create_pages(bind)
+        self.create_keys()
         names |= {
             f"missing_{kind}": identifier(word, 999_999)
             for kind, word in {
@@ -90,7 +90,7 @@ class Scene:
             }.items()
         }
 
-    def furnish_pages(self, bind: dict[str, str]) -> None:
+    def create_pages(self, bind: dict[str, str]) -> None:
         ok, names = self.admin.ok, self.names
         names["pages_from"] = now()
         for number in range(PAGES):
@@ -102,7 +102,7 @@ class Scene:
             ok("create_api_key", key_type="USER", name=f"page {number}")
         names["pages_to"] = now()
 
-    def furnish_keys(self) -> None:
+    def create_keys(self) -> None:
         ok, names = self.admin.ok, self.names
         bound = [{"org_id": names["acme"], "spaces": [{"space_id": names["production"]}]}]
         service = ok("create_api_key", key_type="SERVICE", name="service", organizations=bound)

@@ -1,4 +1,4 @@
-"""A real SMTP server that keeps the letters which it is handed."""
+"""A real SMTP server that keeps the e-mails that it receives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Letter(NamedTuple):
 
     @property
     def links(self) -> list[tuple[str, str]]:
-        """What each link in it is for, and its token."""
+        """The purpose and token of each link in it."""
         return re.findall(r"/welcome#([a-z-]+)=(\w+)", self.message.get_content())
 
 
@@ -54,7 +54,7 @@ class Mailbox:
         return [token for letter in self.letters for _, token in letter.links]
 
     def wait_for(self, address: str, count: int = 1) -> list[Letter]:
-        """The letters that went to an address, once there are so many."""
+        """Waits for this many e-mails to an address, and returns them."""
 
         def sent() -> list[Letter]:
             return [letter for letter in self.letters if letter.to == address]

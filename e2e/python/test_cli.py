@@ -1,4 +1,4 @@
-"""The official `ax` command line: what it prints, what it exits with, and what that did to the server."""
+"""The official `ax` command line: its output, its exit status, and its effect on the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WARM = Path(__file__).with_name("ax_warm.py")
 
 
 class Ax:
-    """`ax` with a profile a caller."""
+    """`ax` with one profile per caller."""
 
     def __init__(self, scene, home: Path) -> None:
         self.scene = scene
@@ -73,7 +73,7 @@ def ax(every_ax) -> Ax:
 
 
 def words(*fixed: str, positional: tuple[str, ...] = (), **options: str):
-    """The command line of an operation: arguments that stand alone, then options under their names here."""
+    """The command line of an operation: positional arguments, then options by name."""
 
     def line(given: dict) -> list[str]:
         given = dict(given)
@@ -188,7 +188,7 @@ def test_pages_are_the_whole_list(scene, ax, scenario: Scenario):
     def page(*more: str):
         arguments = scenario.resolve(scene.names)
         answer = ax.json(*LINES[scenario.operation](arguments), *more)
-        # A restriction has no id of its own.
+        # A restriction has no id.
         return [one.get("id") or one["resource_id"] for one in entries(answer, scenario.operation)], answer["pagination"]
 
     whole, pagination = page("--limit", "100")
@@ -205,7 +205,7 @@ def test_pages_are_the_whole_list(scene, ax, scenario: Scenario):
 
 
 def entries(answer: dict, operation: str) -> list[dict]:
-    """The entries of a list; `ax` prints a key within a wrapper that tells its kind."""
+    """The entries of a list; `ax` prints a key inside a wrapper with its kind."""
     return [one.get("actual_instance", one) for one in answer[PLURALS[operation]]]
 
 
@@ -249,7 +249,7 @@ def test_a_role_is_found_by_name_and_a_rename_takes_its_description(ax):
     assert made["permissions"] == ["MONITOR_READ", "PROJECT_READ"] and made["description"] == "d"
     assert ax.json("roles", "get", "CLI") == ax.json("roles", "get", made["id"]) == made
     renamed = ax.json("roles", "update", "CLI", "--name", "CLI 2")
-    # The CLI sends a null for the description that it was not given.
+    # The CLI sends null for a missing description.
     assert renamed["name"] == "CLI 2" and renamed.get("description") is None
     assert ax.json("roles", "update", "CLI 2", "--permissions", "PROJECT_READ")["permissions"] == ["PROJECT_READ"]
     customs = ax.json("roles", "list", "--is-custom", "--limit", "100")["roles"]
@@ -381,7 +381,7 @@ def test_a_key_that_cannot_be_written_to_its_file_is_revoked(ax, tmp_path):
 
 
 def test_the_program_as_it_is_installed_says_the_same(scene, every_ax):
-    """Once without the warm start: the console script of the package, in a process of its own."""
+    """Once without the warm start: the console script of the package, in a separate process."""
     every_ax.use("member")
     done = subprocess.run(
         [Path(sys.executable).with_name("ax"), "roles", "delete", scene.names["reader"], "--force"],

@@ -1,4 +1,4 @@
-"""Every operation as it stands on the wire: exact status, exact members, exact forms."""
+"""Every operation on the wire: exact status, exact members, exact forms."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def assignment(*names: str):
 
 
 def check_shape(shape, value) -> bool:
-    """Exactly the members of the shape; `name?` may be left out. Says what is wrong."""
+    """Checks that the members are exactly those of the shape; `name?` is optional. Returns what is wrong."""
     required = {name for name in shape if not name.endswith("?")}
     allowed = {name.removesuffix("?") for name in shape}
     assert required <= set(value) <= allowed, f"{sorted(value)} instead of {sorted(shape)}"
@@ -124,7 +124,7 @@ SPACE = {
     "default_agent_runtime?": lambda value: value is None or check_shape({"integration_id": text}, value),
 }
 SPACE_MEMBERSHIP = {
-    # A custom role in a space is a binding, and is known by its id.
+    # A custom role in a space is a binding, and has its id.
     "id": id_of("SpaceMember", "RoleBinding"), "user_id": id_of("User"), "space_id": id_of("Space"),
     "role": assignment(*IN_PLACE),
 }
@@ -159,7 +159,7 @@ LISTED = {
 
 
 def expect(answer: Answer, status: int, shape=None):
-    """A success, whole: status, content type, members."""
+    """A complete success: status, content type, members."""
     assert answer.status == status, answer
     assert answer.headers["x-request-id"]
     if shape is None:

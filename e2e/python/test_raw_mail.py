@@ -1,4 +1,4 @@
-"""Invitations and password resets by mail, through a real SMTP server that the test starts."""
+"""Invitations and password resets by e-mail, through a real SMTP server that the test starts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def link_for(office: Server, name: str, subject: str, count: int = 1) -> tuple[str, str]:
-    """What the link is for that a person got last of so many letters, and its token."""
+    """The purpose and token of the link in the last of this many e-mails to a person."""
     letter = office.mailbox.wait_for(f"{name}@acme.example", count)[-1]
     assert letter.message["From"] == "Keeper <keeper@acme.example>" and subject in letter.message["Subject"]
     assert f"{PUBLIC_URL}/welcome#" in letter.message.get_content()

@@ -1,4 +1,4 @@
-"""Every refusal as it stands on the wire, to the letter, and the order in which reasons are found."""
+"""The exact text of every refusal on the wire, and the order of reasons."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_without_developer_access_a_key_is_known_and_may_do_nothing(scene):
     scene.caller("annotator").ok("list_spaces")
 
 
-# Two things are wrong with each: the caller, the operation, what is sent, and the status of what comes first.
+# Each has two errors: the caller, the operation, the request, and the status of the error that comes first.
 ORDER = [
     ("unknown", "create_role", {"name": 7}, 401),
     ("unknown", "get_role", {"role_id": "nonsense"}, 401),
@@ -116,7 +116,7 @@ def in_production(role):
     return {"org_id": "$acme", "spaces": [{"space_id": "$production", "role": role}]}
 
 
-# What the contract says of single fields beyond the scenarios that every client can be asked for. All by the admin.
+# Rules of the contract about single fields, beyond the scenarios of all clients. All by the admin.
 RULES = [
     ("create_api_key", service(account_role=predefined("MEMBER_UI_ONLY")), 400),
     ("create_api_key", service(account_role=custom("$reader")), 422),

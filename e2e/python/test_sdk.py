@@ -1,4 +1,4 @@
-"""What the official Python SDK's users do, family by family, with what they get back."""
+"""Calls of the official Python SDK, family by family, with their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every refusal through the official Python SDK: the exception that its users catch, with the server's words."""
+"""Every refusal through the official Python SDK: the exception that its users catch, with the server's text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def assigned(predefined, custom):
 
 
 def renamed(**names):
-    """The arguments under the SDK's names and in its types: `was=("is", convert)` or `was="is"`."""
+    """The arguments with the SDK's names and types: `was=("is", convert)` or `was="is"`."""
 
     def arguments(given: dict) -> dict:
         result = {}
@@ -84,7 +84,7 @@ def create_key(client, arguments):
 
 
 def calls(family: str, arguments, **methods):
-    """Operation -> what calls it; a method by its name, when it isn't the operation's first word."""
+    """Operation -> its call; a method by name if that isn't the operation's first word."""
     return {
         operation: lambda client, given, method=method: getattr(getattr(client, family), method)(**arguments(given))
         for operation, method in methods.items()
@@ -146,6 +146,6 @@ def test_pages_are_the_whole_list(scene, admin, scenario: Scenario):
 
 
 def key_of(entry) -> str:
-    """A restriction has no id of its own, a key is one of two kinds."""
+    """A restriction has no id, and a key is one of two kinds."""
     entry = getattr(entry, "actual_instance", entry)
     return entry.id if hasattr(entry, "id") else entry.resource_id

@@ -160,7 +160,7 @@ def test_bad_bodies_are_refused(server, here, binding):
 
 
 def test_a_role_counts_from_the_moment_the_change_is_answered(sdk, admin, here):
-    """A service key reads a project just while its bot's binding lets it, asked on a connection of its own."""
+    """A service key can read a project only while its bot has the binding; it uses a separate connection."""
     from arize.api_keys.types import OrgBinding, SpaceBinding
 
     private = admin.spaces.create(

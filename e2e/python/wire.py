@@ -1,4 +1,4 @@
-"""The 44 operations as they stand on the wire, and the plainest client that can send them."""
+"""The 44 operations on the wire, and a minimal client for them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Answer:
 
 
 class Wire:
-    """One caller on connections of its own."""
+    """One caller with its own connections."""
 
     def __init__(self, server, key: str | None) -> None:
         self.server = server
@@ -125,14 +125,14 @@ class Wire:
         return self.send(method, path, body, {"Content-Type": "application/json"})
 
     def ok(self, operation: str, /, **arguments):
-        """What a call brings that must succeed."""
+        """The result of a call that must succeed."""
         answer = self.call(operation, **arguments)
         assert answer.status == OPERATIONS[operation].success, (operation, arguments, answer)
         return answer.json() if answer.body else None
 
 
 def identifier(kind: str, number: int, check: str = "aaaa") -> str:
-    """An id of the right form; with this check it belongs to nothing."""
+    """A well-formed id with a check that makes it unknown."""
     return base64.b64encode(f"{kind}:{number}:{check}".encode()).decode()
 
 

@@ -1,4 +1,4 @@
-"""What Schemathesis can't know from the document: which ids there are, and which ones the run itself lives on."""
+"""What the document can't say: which ids exist, and which ones the run itself needs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ IDS: dict[str, list[str]] = WORLD["ids"]
 TRANSCRIPT = Path(os.environ["BINDERY_TRANSCRIPT"])
 # The run's own user and keys: read at will, never changed.
 OWN = {text.rstrip("=") for text in WORLD["own"]}
-# Who is in an organization, or could be in a space of it.
+# Members of an organization, who may become members of its spaces.
 MEMBERS: dict[str, list[str]] = {place.rstrip("="): users for place, users in WORLD["members"].items()}
-# The first third of everything is never deleted, so that there is something to meet until the end.
+# The first third of everything is never deleted, so that something exists until the end.
 KEPT = {text.rstrip("=") for texts in IDS.values() for text in texts[: len(texts) // 3]}
 
 TAGS = {
@@ -44,7 +44,7 @@ def made_up(tag: str, number: int, check: str) -> str:
 
 
 def ids(kind: str) -> st.SearchStrategy[str]:
-    """Ids of a kind: three of four from the world, the others well-formed and nobody's."""
+    """Ids of a kind: three of four exist, the others are well-formed and unknown."""
     nobodys = st.builds(made_up, st.just(TAGS[kind]), st.integers(0, 2**33), CHECK)
     if kind not in IDS:
         return nobodys
@@ -55,22 +55,22 @@ def ids(kind: str) -> st.SearchStrategy[str]:
 for kind in TAGS:
     schemathesis.openapi.format(kind, ids(kind))
 
-# The token of a link in a mail: well-formed, and nobody's.
+# The token of a link in an e-mail: well-formed, and unknown.
 schemathesis.openapi.format("link-token", st.text("0123456789abcdefXYZ", min_size=40, max_size=40))
-# Any text; the document gives it a format only to say that it is meant so.
+# Any text; its format in the document is only a hint.
 schemathesis.openapi.format("opaque", st.text(max_size=40))
 # No token of a search can be made up: each is bound to its caller and request.
 schemathesis.openapi.format("search-token", st.text(max_size=40))
-# No cursor can be made up: each is bound to its list and filters. Good ones come from answers.
+# No cursor can be made up: each is bound to its list and filters. Valid ones come from responses.
 schemathesis.openapi.format("cursor", st.text(max_size=40))
 
 
-# The cursors that answers gave, by list and filters.
+# The cursors from responses, by list and filters.
 CURSORS: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
 
 
 def bare(text: Any) -> str:
-    """An id without percent-encoding and padding, which no comparison shall hang on."""
+    """An id without percent-encoding and padding, for comparisons."""
     return unquote(text).rstrip("=") if isinstance(text, str) else ""
 
 
@@ -90,7 +90,7 @@ def losable(kind: str, text: str) -> str:
 
 
 def plain(text: Any) -> str:
-    """What an id says, or nothing."""
+    """The decoded id, or nothing."""
     try:
         return base64.b64decode(bare(text) + "==").decode()
     except (ValueError, UnicodeDecodeError):
@@ -98,7 +98,7 @@ def plain(text: Any) -> str:
 
 
 def tag_of(text: Any) -> str:
-    """What an id names, or nothing."""
+    """The thing that an id names, or nothing."""
     return plain(text).split(":")[0]
 
 
@@ -130,7 +130,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 
 
 def write_down(case: Any) -> None:
-    """A line a case, ids without their checks: what two runs are compared by."""
+    """One line per case, ids without their checks, to compare two runs."""
     sent = [operation_id(case), case.method, steady(case.path_parameters), steady(case.query), steady(case.body)]
     with TRANSCRIPT.open("a") as transcript:
         transcript.write(repr(sent) + "\n")
@@ -155,7 +155,7 @@ def after_call(context: Any, case: Any, response: Any) -> None:
             CURSORS[listed(case)] = cursor
 
 
-# What takes a thing away for good.
+# Operations that delete something permanently.
 DESTROYS = {
     "delete_user",
     "delete_organization",
@@ -171,7 +171,7 @@ def operation_id(case: Any) -> str:
 
 
 def guard(case: Any) -> None:
-    """Keeps the run alive: nothing is done to its own user and keys, and a part of the world stays."""
+    """Keeps the run working: its own user and keys stay unchanged, and so does a part of the company."""
     if case.method.upper() == "GET":
         return
     destroys = operation_id(case) in DESTROYS
@@ -197,7 +197,7 @@ def mend_path(case: Any) -> None:
 
 
 def meet_member(case: Any, holder: Any) -> None:
-    """Two users of three are ones that the place can have: of all pairs, few are members."""
+    """Two of three users can be members of the place: few pairs are."""
     place = case.path_parameters.get("org_id") or case.path_parameters.get("space_id")
     members = MEMBERS.get(bare(place), [])
     user = holder.get("user_id") if isinstance(holder, dict) else None
@@ -218,10 +218,10 @@ def mend_query(case: Any) -> None:
         else:
             del query["cursor"]
     if "start_time" in query:
-        # That the one must not be later than the other is said in words alone.
+        # The schema can't say that one must not be later than the other.
         query.pop("end_time", None)
     if query.get("key_type") == "USER":
-        # User keys belong to no space; that the two exclude each other is said in words alone.
+        # User keys belong to no space; the schema can't say that the two exclude each other.
         query.pop("space_id", None)
 
 
@@ -231,11 +231,11 @@ def mend_body(case: Any) -> None:
     case.body = body = whole(case.body)
     mend_question(body)
     if isinstance(body.get("page"), dict):
-        # Bound to the caller and the very request.
+        # Bound to the caller and exactly this request.
         body["page"].pop("token", None)
     meet_member(case, body)
     if "resource_type" in body and "resource_id" in body:
-        # The one names the kind of the other.
+        # One names the kind of the other.
         body["resource_type"] = "SPACE" if tag_of(body["resource_id"]) == "Space" else "PROJECT"
     if "organizations" in body:
         # Each place at most once; `uniqueItems` would compare whole items, roles included.
@@ -250,7 +250,7 @@ ACTIONS = ["PROJECT_READ", "SPACE_READ", "ORGANIZATION_READ", "USER_READ", "ROLE
 
 
 def mend_question(body: dict[str, Any]) -> None:
-    """Three AuthZEN questions of four are about what is there; the texts that come mean nothing."""
+    """Three of four AuthZEN questions are about existing things; generated texts mean nothing."""
     for member, kinds in (("subject", SUBJECTS), ("resource", RESOURCES)):
         entity = body.get(member)
         if isinstance(entity, dict) and isinstance(entity.get("type"), str):

@@ -20,10 +20,10 @@ HERE = Path(__file__).parent
 CASES_MIN = int(os.environ.get("BINDERY_CASES_MIN", "12000"))
 # Of each operation, in each run.
 EXAMPLES = os.environ.get("BINDERY_EXAMPLES", "150")
-# Where what a run said is kept, to read when it failed.
+# The output of a run is kept here, to read after a failure.
 REPORTS = Path(os.environ.get("BINDERY_REPORTS", tempfile.gettempdir()))
 
-# A role may let a member create what it doesn't let them see.
+# A role may let a member create things that they can't see.
 NOT_CHECKED = {"admin": [], "member": ["--exclude-checks", "ensure_resource_availability"]}
 
 cases: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""A real `bindery` with a company in it, made over HTTP, for the cases to meet."""
+"""A real `bindery` with a company, created over HTTP, for the cases."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class Server:
 
 
 class World:
-    """What is in the account: ids by the `format` that the document gives them."""
+    """The content of the account: ids by their `format` in the document."""
 
     def __init__(self, server: Server) -> None:
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {server.admin_key}"
         self.address = server.address
         self.ids: dict[str, list[str]] = {}
-        # Who is in an organization, under its id and those of its spaces.
+        # The members of an organization, by its id and those of its spaces.
         self.members: dict[str, list[str]] = {}
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class World:
 
 
 def own_ids(address: str, key: str) -> list[str]:
-    """The user behind a key, and their keys: what the run lives on."""
+    """The user of a key, and their keys, which the run needs."""
     headers = {"Authorization": f"Bearer {key}"}
     keys = requests.get(f"{address}/v2/api-keys?limit=100", headers=headers, timeout=20).json()["api_keys"]
     own = [one["id"] for one in keys if one["name"] in ("first admin key", "issued by the operator")]

@@ -1,4 +1,4 @@
-//! Ids, and texts that people give.
+//! Ids, and names that people choose.
 #![no_main]
 
 use bindery_fuzz as _;

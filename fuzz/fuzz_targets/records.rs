@@ -1,4 +1,4 @@
-//! What is stored as CBOR.
+//! Stored CBOR.
 #![no_main]
 
 use bindery_fuzz as _;

@@ -1,9 +1,9 @@
-//! What all targets have in common: no allocation is larger than [`ALLOCATION_MAX`]. A length that an input claims and doesn't have
-//! ends the process here, and libFuzzer keeps the input.
+//! Shared by all targets: no allocation is larger than [`ALLOCATION_MAX`]. If an input claims a length that
+//! it does not have, the process ends here, and libFuzzer keeps the input.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Many times what the largest input needs, and far below what a length of four bytes can claim.
+/// Many times the need of the largest input, and far below the range of a length of four bytes.
 pub const ALLOCATION_MAX: usize = 64 << 20;
 
 struct Bounded;
@@ -11,7 +11,7 @@ struct Bounded;
 #[global_allocator]
 static ALLOCATOR: Bounded = Bounded;
 
-// Safety: each call is passed on as it is, or answered with no memory, which any allocator may do.
+// Safety: each call is passed on unchanged, or returns no memory, as any allocator may.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > ALLOCATION_MAX {

@@ -8,7 +8,7 @@ use crate::postgres::{self, Postgres};
 use crate::run::{cargo, run};
 use crate::suites::target;
 
-/// What it measures goes to the screen, and into `docs/performance.md` if it is all that there is of a size.
+/// Prints the measurements, and writes them into `docs/performance.md` if all parts of a size were measured.
 pub(crate) fn run_all(root: &Path, size: &str, only: Option<&str>) -> Result<()> {
     run(&mut cargo(
         root,

@@ -1,5 +1,5 @@
-//! Holds the documentation to its links: every relative link and anchor leads somewhere, the table of contents names every page, and
-//! every section of the rule book that code or text refers to exists.
+//! Checks the documentation: every relative link and anchor leads somewhere, the table of contents names
+//! every page, and every section of the rule book that code or text refers to exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -68,7 +68,7 @@ fn prose(page: &str) -> Vec<&str> {
     lines
 }
 
-/// A line without what stands between backticks.
+/// A line without the text between backticks.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
@@ -151,7 +151,7 @@ fn broken(page: &str, texts: &BTreeMap<String, String>) -> Vec<String> {
             broken.push(format!("{page}: `{target}` leads nowhere"));
             continue;
         };
-        // The built book holds docs/ alone.
+        // The built book has only docs/.
         if page.starts_with("docs/") && !path.starts_with("docs/") {
             broken.push(format!("{page}: `{target}` leads out of docs/"));
         }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::run::{cargo, run};
 use crate::{codegen, instructions, suites};
 
-/// Runs all of it; the first thing that fails ends it, and the tests come last.
+/// Runs everything, tests last; the first failure stops it.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
     codegen::run(root, true)?;
@@ -32,7 +32,8 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     )
     .args(bench)
     .args(["--", "--deny", "warnings"]))?;
-    // Advisories need a database from outside, which not every machine reaches: `cargo deny check advisories` by hand.
+    // Advisories need a database from outside, which not every machine can reach: run `cargo deny check
+    // advisories` by hand.
     run(&mut cargo(
         root,
         &["deny", "--locked", "check", "bans", "licenses", "sources"],

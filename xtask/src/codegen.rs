@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     for (path, text) in pages {
         keep(&path, &text, check)?;
     }
-    // What it describes is built from the tables. A test of the API says when it is stale.
+    // Its content is built from the tables. A test of the API fails if it is stale.
     let openapi = root.join("contract/openapi.json");
     if !check {
         let served = cargo(
@@ -62,7 +62,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     )
 }
 
-/// Writes a generated file unless it is there already, or with `check` only says that it isn't.
+/// Writes a generated file if it has changed, or with `check` only says whether it has.
 fn keep(path: &Path, text: &str, check: bool) -> Result<()> {
     let current = fs::read_to_string(path).unwrap_or_default();
     if current == text {

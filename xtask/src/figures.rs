@@ -1,4 +1,4 @@
-//! `cargo xtask figures`: lengths of files and functions, and circles of imports. The tests fail
+//! `cargo xtask figures`: lengths of files and functions, circles of imports, and private words left in comments. The tests fail
 //! beyond the bounds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,24 +9,25 @@ use anyhow::{Context as _, Result};
 use syn::visit::{self, Visit};
 
 use crate::run::say;
+use crate::words;
 
-/// A file with more lines, its tests not counted, needs a row with a reason in [`LONG_FILES`].
+/// A file with more lines, without its tests, needs a row with a reason in [`LONG_FILES`].
 const FILE_LINES_MAX: usize = 400;
 const LONG_FILES: &str = "xtask/long-files.tsv";
 /// Functions with more lines are shown.
 const FUNCTION_LINES_SHOWN: usize = 60;
-/// A circle of imports in this crate may have so many files.
+/// A circle of imports in this crate may have this many files.
 const CRATE_OF_CIRCLES: &str = "crates/bindery-api/src";
 const CIRCLE_MAX: usize = 4;
 
-/// What is measured of one file.
+/// The figures of one file.
 #[derive(Debug)]
 struct File {
     path: String,
     lines: usize,
     /// The longest first.
     functions: Vec<(usize, String)>,
-    /// Every path of several names that it has, and those of its `use` items.
+    /// Every path of several names in it, and those of its `use` items.
     paths: Vec<Vec<String>>,
 }
 
@@ -65,6 +66,12 @@ pub(crate) fn print(root: &Path) -> Result<()> {
     for circle in circles(&imports).iter().filter(|circle| circle.len() > 1) {
         say(&format!("{:5}  {}", circle.len(), circle.join(", ")));
     }
+    let left = words::left_in_comments(root)?;
+    say("\nPrivate words (xtask/private-words.tsv) left in comments:");
+    for (folder, count) in &left {
+        say(&format!("{count:5}  {folder}"));
+    }
+    say(&format!("{:5}  in all", left.values().sum::<usize>()));
     Ok(())
 }
 
@@ -74,7 +81,7 @@ impl File {
     }
 }
 
-/// All files that are no tests.
+/// All files that are not tests.
 fn files(root: &Path) -> Result<Vec<File>> {
     let mut paths = Vec::new();
     for krate in fs::read_dir(root.join("crates"))?.flatten() {
@@ -115,7 +122,7 @@ fn measure(root: &Path, path: &Path) -> Result<File> {
     })
 }
 
-/// What is found in the items of a file.
+/// The figures of the items of a file.
 #[derive(Default)]
 struct Seen {
     functions: Vec<(usize, String)>,
@@ -128,7 +135,7 @@ fn lines(item: &impl syn::spanned::Spanned) -> usize {
     span.end().line - span.start().line + 1
 }
 
-/// Whether an item is there in tests alone.
+/// Whether an item exists in tests only.
 fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let says_test = |list: &syn::MetaList| list.tokens.to_string() == "test";

@@ -1,5 +1,6 @@
-//! `cargo xtask flood`: hostile connections of every shape against a real server, and what they cost it: resident memory, and how long
-//! a normal client's check takes beside them. Bounded in connections, bytes and time; on loopback only.
+//! `cargo xtask flood`: hostile connections of every shape against a real server, and their cost: resident
+//! memory, and how long a normal client's check takes meanwhile. Bounded in connections, bytes and time; on
+//! loopback only.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
@@ -19,35 +20,35 @@ use crate::suites::target;
 const GROWTH_MAX_KIB: u64 = 300_000_000 / 1024;
 /// By how much for each connection of a key, whose unread responses may wait (docs/operations.md, *Memory for connections*).
 const GROWTH_MAX_KIB_WITH_KEY: u64 = 32;
-/// How long half of the normal client's checks may take at most.
+/// The largest median time of the normal client's checks.
 const MEDIAN_MAX: Duration = Duration::from_millis(5);
 /// The key of the server's admin, for the normal client.
 const KEY: &str = "ak-0123456789abcdefghijABCDEFGHIJ0123456789";
-/// Stands for the key of a bot, in shapes that have a key.
+/// Replaced by the key of a bot, in shapes that have a key.
 const HOSTILE_KEY: &str = "{key}";
-/// How many spaces there are to list: the list is larger than an answer may be without counting as memory.
+/// How many spaces there are to list: the list is large enough to count as response memory.
 const SPACES: usize = 100;
-/// How long the normal client rests between two checks.
+/// How long the normal client pauses between two checks.
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
-/// How many connections are opened in a round, and how long the attacker rests before the next: 5,000 a second at the most.
+/// How many connections are opened in a round, and the pause before the next: at most 5,000 a second.
 const OPENED_AT_ONCE: usize = 250;
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// What each hostile connection does.
+/// The behavior of each hostile connection.
 struct Shape {
     name: &'static str,
     /// From how many addresses of 127.0.0.0/8.
     addresses: u32,
-    /// What it sends at once.
+    /// What it sends first.
     first: Vec<u8>,
     /// What it sends again and again, without reading.
     again: Vec<u8>,
     has_key: bool,
 }
 
-/// Every shape of connection: first those that nobody authenticates, then those of one key.
+/// Every shape of connection: first those without a key, then those of one key.
 fn shapes() -> Vec<Shape> {
     let mut shapes = shapes_without_key();
     shapes.extend(shapes_of_one_key());
@@ -174,7 +175,7 @@ impl Shape {
     }
 }
 
-/// What became of one shape.
+/// The result of one shape.
 struct Outcome {
     open: usize,
     loaded_kib: u64,
@@ -184,7 +185,8 @@ struct Outcome {
     checks: usize,
 }
 
-/// Runs every shape against a server of its own, and fails if one makes it grow too much, or a normal client's checks take too long.
+/// Runs every shape against a new server. Fails if the server grows too much, or a normal client's checks
+/// take too long.
 pub(crate) fn run_all(
     root: &Path,
     connections: usize,
@@ -305,7 +307,7 @@ impl Server {
         })
     }
 
-    /// Makes the key of a bot, and spaces for it to list.
+    /// Creates the key of a bot, and spaces for it to list.
     fn hostile_key(&self) -> Result<String> {
         let organization = self.make("/v2/organizations", r#"{"name":"acme"}"#, "id")?;
         let mut space = String::new();
@@ -321,7 +323,7 @@ impl Server {
         self.make("/v2/api-keys", &body, "key")
     }
 
-    /// Makes something as the admin, and returns a member of the answer.
+    /// Creates something as the admin, and returns a member of the response.
     fn make(&self, path: &str, body: &str, member: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -406,11 +408,12 @@ fn attack(server: &Server, shape: &Shape, connections: usize, time: Duration) ->
     })
 }
 
-/// Opens the connections and holds them for so long: those that are closed are opened again. Returns how many were open at the end.
+/// Opens the connections and holds them for this time; closed ones are opened again. Returns how many were
+/// open at the end.
 fn hold(address: SocketAddr, shape: &Shape, connections: usize, time: Duration) -> usize {
     let mut held: Vec<Hostile> = Vec::with_capacity(connections);
     let (mut number, mut all_opened) = (0, None);
-    // However slow the machine is.
+    // On any machine.
     let patience = Instant::now() + PATIENCE;
     loop {
         for _ in held.len()..connections.min(held.len() + OPENED_AT_ONCE) {
@@ -466,7 +469,8 @@ impl Hostile {
         })
     }
 
-    /// Sends what can be sent, and looks whether the server has closed. Answers stay unread but for a byte.
+    /// Sends what can be sent, and checks whether the server has closed. Responses stay unread except for a
+    /// byte.
     fn go_on(&mut self, shape: &Shape) {
         loop {
             let rest = shape.first.get(self.sent..).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: every target of `fuzz/` for some minutes, under cargo-fuzz. What it finds on its way stays in `target/fuzz/`;
-//! the corpus in `fuzz/corpus` is read, and never written.
+//! `cargo xtask fuzz`: every target of `fuzz/` for some minutes, under cargo-fuzz. New inputs stay in
+//! `target/fuzz/`; the corpus in `fuzz/corpus` is read, and never written.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -14,16 +14,16 @@ use anyhow::{Context as _, Result, bail};
 use crate::run::{cargo, program, run, say};
 use crate::suites::target;
 
-/// The longest input that is made, but for targets with inputs of their own length.
+/// The largest generated input, except for targets with their own limit.
 const INPUT_MAX: usize = 4096;
-/// What a whole backup takes.
+/// The size of a whole backup.
 const BACKUP_MAX: usize = 16 * 1024;
 /// Memory of one target; libFuzzer ends it beyond that.
 const MEMORY_MAX_MB: usize = 2048;
 /// An input that takes longer fails.
 const INPUT_SECONDS_MAX: u32 = 10;
 
-/// What is fuzzed, and how long.
+/// What to fuzz, and how long.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// How long each target runs.
@@ -74,7 +74,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The names of all targets, in their order.
+/// The names of all targets, in order.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let mut targets = Vec::new();
     for entry in fs::read_dir(root.join("fuzz/fuzz_targets"))? {
@@ -86,9 +86,10 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     Ok(targets)
 }
 
-/// `cargo +nightly fuzz …`, without a sanitizer: the code that is fuzzed has no `unsafe`, and is twice as fast so.
+/// `cargo +nightly fuzz …`, without a sanitizer: the fuzzed code has no `unsafe`, and is twice as fast
+/// without.
 fn cargo_fuzz(root: &Path, verb: &str) -> Command {
-    // The cargo that runs this is of one toolchain; the one that rustup puts in front of all can choose.
+    // The cargo that runs this belongs to one toolchain; rustup's own cargo can choose.
     let mut command = program(
         root,
         "cargo",
@@ -117,7 +118,7 @@ fn look_for_tools(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs one target, and says how many inputs it made and what they reached.
+/// Runs one target, and reports how many inputs it made and what they reached.
 fn fuzz(root: &Path, name: &str, minutes: u64) -> Result<()> {
     let directory = target(root).join("fuzz");
     let found = directory.join("corpus").join(name);
@@ -164,7 +165,7 @@ fn fuzz(root: &Path, name: &str, minutes: u64) -> Result<()> {
     }
 }
 
-/// What libFuzzer says of a run.
+/// The output of libFuzzer.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
     /// The last line with coverage, and the final figures.

@@ -1,5 +1,6 @@
-//! `cargo xtask instructions`: how many machine instructions a decision takes, counted by callgrind, against the figures in
-//! `docs/instructions.tsv`. Counts don't depend on how busy a machine is, so that CI can hold the hot path to them.
+//! `cargo xtask instructions`: how many machine instructions a decision takes, counted by callgrind, compared
+//! with the figures in `docs/instructions.tsv`. Counts don't depend on the load of a machine, so CI can use
+//! them to guard the hot path.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ const KINDS: [&str; 9] = [
     "encoded",
     "entities",
 ];
-/// So many decisions are counted; the rest of the process is counted without any, and taken off.
+/// This many decisions are counted; the rest of the process is counted without any, and subtracted.
 const DECISIONS: u64 = 20_000;
 /// A rise beyond this fails.
 const RISE_PERCENT_MAX: f64 = 5.0;
@@ -72,9 +73,9 @@ pub(crate) fn run(root: &Path, update: bool) -> Result<()> {
     Ok(())
 }
 
-/// Instructions of a whole process that makes so many decisions.
+/// Instructions of a whole process that makes this many decisions.
 fn collect(root: &Path, kind: &str, count: u64) -> Result<u64> {
-    // Cargo runs it, so that nobody has to know where the binary is.
+    // Cargo runs it, so the path of the binary need not be known.
     let runner = r#"target."cfg(all())".runner=["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]"#;
     let count = count.to_string();
     let mut command: Command = cargo(

@@ -23,6 +23,7 @@ mod run;
 mod security;
 mod suites;
 mod torture;
+mod words;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What contributors and CI run")]
@@ -33,7 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build bindery and run it with a small sample company; more words go to `bindery demo`.
+    /// Build bindery and run it with a small sample company; further arguments are passed to `bindery demo`.
     Demo {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -41,82 +42,89 @@ enum Task {
     },
     /// Install what the tests need, and run every suite.
     Test,
-    /// Run every test that waits for anything many times, and stop at the first failure; xtask/waiting-tests.tsv lists them.
+    /// Run every test that waits for something many times, and stop at the first failure;
+    /// xtask/waiting-tests.tsv lists them.
     Repeat(repeat::Arguments),
-    /// Run a command with a PostgreSQL of its own in `BINDERY_TEST_POSTGRES`, like `cargo test -p bindery-store`.
+    /// Run a command with a temporary PostgreSQL in `BINDERY_TEST_POSTGRES`, like `cargo test -p
+    /// bindery-store`.
     Postgres {
         /// The command and its arguments.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
-    /// Run one suite alone: some thirty thousand cases made from the OpenAPI document; takes about fifteen minutes.
+    /// Run only one suite: some thirty thousand cases made from the OpenAPI document; takes about fifteen
+    /// minutes.
     Schemathesis,
-    /// Kill, stop, cut off and fill three servers and their database, and hold what clients were told against the log.
+    /// Kill, stop, partition and fill three servers and their database, and compare what clients received
+    /// with the log.
     Torture {
-        /// How long.
+        /// How many minutes.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
         minutes: u64,
-        /// Chooses faults and commands; another each time, if it isn't given.
+        /// Chooses faults and commands [default: random]
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Run simulated nodes and a faulty store from many seeds, on every processor: `--seeds N`, `--from SEED`, or `--seed ONE`
-    /// to be told what happens in it.
+    /// Run simulated nodes and a faulty store from many seeds, on every processor: `--seeds N`, `--from
+    /// SEED`, or `--seed ONE` to see its steps.
     Simulate {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Walk at random as an attacker with few rights, beside administrators: `--calls N`, `--seed N`, or `--planted` to see that it finds
-    /// mistakes.
+    /// Run a random walk of an attacker with few rights, beside administrators: `--calls N`, `--seed N`, or
+    /// `--planted` to see that it finds mistakes.
     Walk {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Damage a store on SQLite and one on PostgreSQL by seed, in rows, indexes and bytes, and hold every answer and `verify` against the
-    /// undamaged store.
+    /// Damage a store on SQLite and one on PostgreSQL by seed, in rows, indexes and bytes, and compare every
+    /// read and `verify` with the undamaged store.
     Damage {
-        /// How many damages of each sort.
+        /// How many damages of each kind.
         #[arg(long, default_value_t = 2000)]
         count: u32,
     },
-    /// Count the instructions of decisions with callgrind, against docs/instructions.tsv.
+    /// Count the instructions of decisions with callgrind, and compare them with docs/instructions.tsv.
     Instructions {
-        /// Store what was counted.
+        /// Store the new counts.
         #[arg(long)]
         update: bool,
     },
-    /// Everything that CI runs: formatting, generated files, lints, dependencies, then every suite.
+    /// Run what CI runs: formatting, generated files, lints, dependencies, then every suite.
     Ci,
     /// Build Bindery with its peers, measure both, and write the tables of docs/performance.md.
     Bench {
-        /// How many roles are held: s (ten thousand, takes a minute or so), m (a million), l (ten million) or all.
+        /// How many roles are held: s (ten thousand, about a minute), m (a million), l (ten million) or all.
         #[arg(long, default_value = "all", value_parser = ["s", "m", "l", "all"])]
         size: String,
-        /// Only one part, such as `check`, `write` or `cedar`; nothing is written then.
+        /// Only one part, such as `check`, `write` or `cedar`; then nothing is written.
         #[arg(long)]
         only: Option<String>,
     },
-    /// Hold ten thousand hostile connections of each shape against a server: its memory, and how long a normal client's check takes.
+    /// Hold ten thousand hostile connections of each shape against a server; print its memory, and how long a
+    /// normal client's checks take.
     Flood {
         /// How many connections.
         #[arg(long, default_value_t = 10_000)]
         connections: usize,
-        /// How long each shape is held once its connections are open.
+        /// How many seconds each shape is held once its connections are open.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
         /// Only shapes with this in their name.
         #[arg(long)]
         only: Option<String>,
     },
-    /// Run every fuzz target for some minutes, and name the input that failed; needs cargo-fuzz and a nightly toolchain.
+    /// Run every fuzz target for some minutes, and name the failing input; needs cargo-fuzz and a nightly
+    /// toolchain.
     Fuzz(fuzz::Arguments),
-    /// Print how long files and functions are, and which files of the API import each other in a circle.
+    /// Print lengths of files and functions, circles of imports in the API, and private words left in
+    /// comments.
     Figures,
-    /// Make the tables of bindery-core and the reference pages in docs/ from the tables in contract/.
+    /// Generate the tables of bindery-core and the reference pages in docs/ from the tables in contract/.
     Codegen {
-        /// Only say whether they are stale.
+        /// Only check whether they are stale.
         #[arg(long)]
         check: bool,
     },

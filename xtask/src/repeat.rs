@@ -1,6 +1,7 @@
-//! `cargo xtask repeat`: every test that waits for anything, again and again, alone or beside a load.
+//! `cargo xtask repeat`: runs every test that waits for something many times, alone or with a load beside it.
 //!
-//! `xtask/waiting-tests.tsv` lists these tests, what each waits for, and why the speed of the machine decides nothing.
+//! `xtask/waiting-tests.tsv` lists these tests, what each waits for, and why the speed of the machine does
+//! not matter.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +38,7 @@ fn list(root: &Path) -> Result<Vec<Waiting>> {
     rows.collect()
 }
 
-/// What is repeated, and how.
+/// What to repeat, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// How often each test runs.
@@ -128,7 +129,7 @@ fn run_suite(
     let binary = built
         .get(suite)
         .with_context(|| format!("{LIST}: cargo built no {suite}"))?;
-    // Where cargo runs it as well.
+    // Cargo runs it here as well.
     let mut command = program(&root.join("crates").join(package), binary, &["--quiet"]);
     command.args(tests).env(postgres::VARIABLE, url);
     let is_passed = run_and_read(&mut command, |line| {
@@ -139,7 +140,8 @@ fn run_suite(
     Ok(is_passed.then_some(passed))
 }
 
-/// Builds every test binary of the workspace, as `cargo xtask test` does, and says where each is: `bindery-node it`.
+/// Builds every test binary of the workspace, as `cargo xtask test` does, and returns the path of each:
+/// `bindery-node it`.
 fn build(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut command = cargo(root, &["test", "--workspace", "--locked", "--no-run"]);
     command.arg("--message-format=json-render-diagnostics");
@@ -174,7 +176,7 @@ fn build(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(built)
 }
 
-/// Threads that keep the processors busy until they are told to stop.
+/// Threads that keep the processors busy until they are stopped.
 struct Load {
     threads: usize,
     is_over: AtomicBool,
@@ -200,7 +202,7 @@ impl Load {
 mod tests {
     use super::*;
 
-    /// What a test that waits is written with.
+    /// The signs of a test that waits.
     const SIGNS: [&str; 6] = [
         "sleep(",
         "timeout(",
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn every_file_of_tests_that_waits_is_in_the_list() {
-        // They hold what others wait with, and no test.
+        // They have what others wait with, and no tests.
         const WITHOUT_TESTS: [&str; 5] = ["support::", "faulty::", "proxy::", "served::", "main::"];
         let rows = list(&root()).expect("the list");
         let mut missing = Vec::new();

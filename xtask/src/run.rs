@@ -1,4 +1,4 @@
-//! Running other programs, and reading what they say while it is shown.
+//! Runs other programs, and reads their output while it is shown.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -20,7 +20,7 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     program(root, cargo, arguments)
 }
 
-/// Runs it to its end; failing is an error.
+/// Runs it to its end; a failure is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     say(&format!("==> {}", shown(command)));
     let status = command
@@ -32,7 +32,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs it to its end, shows what it prints on stdout, hands each line to `read`, and tells whether it succeeded.
+/// Runs it to its end, shows its stdout, passes each line to `read`, and returns whether it succeeded.
 pub(crate) fn run_and_read(command: &mut Command, mut read: impl FnMut(&str)) -> Result<bool> {
     say(&format!("==> {}", shown(command)));
     let mut child = command
@@ -56,7 +56,7 @@ fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// A line for whoever watches.
+/// Prints a line.
 #[expect(clippy::print_stdout, reason = "a developer's command")]
 pub(crate) fn say(line: &str) {
     println!("{line}");

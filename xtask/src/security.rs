@@ -1,4 +1,4 @@
-//! Holds `docs/security.md` to its word.
+//! Checks `docs/security.md`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +32,7 @@ fn add_tests(folder: &Path, tests: &mut BTreeSet<String>) {
                 if let (true, Some(named)) = (is_test, named) {
                     tests.extend(named.split_once('(').map(|(name, _)| name.to_owned()));
                 }
-                // Between the two stand attributes at the most.
+                // Only attributes may be between the two.
                 let begins = line == "#[test]" || line.starts_with("#[tokio::test");
                 is_test = begins || is_test && line.starts_with('#');
             }
@@ -40,7 +40,7 @@ fn add_tests(folder: &Path, tests: &mut BTreeSet<String>) {
     }
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -70,7 +70,7 @@ fn every_test_that_is_named_here_is_there() {
     }
 }
 
-/// Each row of the table below the heading names its tests, or says why that is impossible.
+/// Checks that each row of the table below the heading names its tests, or says why it needs none.
 fn check_rows(page: &str, heading: &str, count: usize) {
     let (_, section) = page.split_once(heading).expect("the heading");
     let section = section.split("\n## ").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every suite, each with its count. A suite that can't run is a failure, said aloud.
+//! `cargo xtask test`: every suite, each with its count. A suite that can't run is a failure, and says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use crate::postgres::{self, Postgres};
 use crate::run::{cargo, program, run, run_and_read, say};
 use crate::torture;
 
-/// What a suite came to.
+/// The result of a suite.
 struct Outcome {
     suite: &'static str,
     passed: u32,
     failed: u32,
-    /// Why it counts as failed although no test did.
+    /// Why it counts as failed although no test failed.
     trouble: Option<String>,
     began: Instant,
     took: Duration,
@@ -34,7 +34,7 @@ impl Outcome {
         }
     }
 
-    /// Takes the counts out of pytest's last line: `12 passed, 1 failed in 3.4s`.
+    /// Reads the counts of pytest's last line: `12 passed, 1 failed in 3.4s`.
     fn read_pytest(&mut self, line: &str) {
         if line.contains(" in ") && (line.contains(" passed") || line.contains(" failed")) {
             self.passed = count(line, "passed");
@@ -48,18 +48,18 @@ impl Outcome {
 
 /// How many cases Schemathesis sends.
 struct Cases {
-    /// Of each operation, by an admin and by a member.
+    /// For each operation, by an admin and by a member.
     examples: &'static str,
-    /// Of all operations: with fewer, the run has not done its work.
+    /// For all operations: with fewer, the run is incomplete.
     least: &'static str,
 }
 
-/// What each run of all suites sends, in about seven minutes on two cores.
+/// In each run of all suites, in about seven minutes on two cores.
 const FEW_CASES: Cases = Cases {
     examples: "150",
     least: "12000",
 };
-/// What `cargo xtask schemathesis` sends.
+/// In `cargo xtask schemathesis`.
 const MANY_CASES: Cases = Cases {
     examples: "300",
     least: "20000",
@@ -82,7 +82,7 @@ pub(crate) fn demo(root: &Path, arguments: &[String]) -> Result<()> {
     run(command.args(arguments))
 }
 
-/// Builds and runs the simulation, as fast as it goes.
+/// Builds and runs the simulation, in release mode.
 pub(crate) fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
     let mut command = cargo(
         root,
@@ -98,7 +98,7 @@ pub(crate) fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
     run(command.args(arguments))
 }
 
-/// Builds and runs the attacker's random walk, as fast as it goes.
+/// Builds and runs the attacker's random walk, in release mode.
 pub(crate) fn walk(root: &Path, arguments: &[String]) -> Result<()> {
     let mut command = cargo(
         root,
@@ -116,7 +116,7 @@ pub(crate) fn walk(root: &Path, arguments: &[String]) -> Result<()> {
     run(command.args(arguments))
 }
 
-/// Runs the damage tests of both stores, each with so many damages. Each says in one line what came of them.
+/// Runs the damage tests of both stores, each with this many damages. Each prints its results in one line.
 pub(crate) fn damage(root: &Path, count: u32) -> Result<()> {
     let postgres = Postgres::start(root)?;
     let arguments = ["test", "--package", "bindery-store"];
@@ -126,17 +126,17 @@ pub(crate) fn damage(root: &Path, count: u32) -> Result<()> {
     run(command.env("BINDERY_DAMAGE", count.to_string()))
 }
 
-/// Runs every suite and closes with the counts.
+/// Runs every suite and prints the counts.
 pub(crate) fn test(root: &Path) -> Result<()> {
     let began = Instant::now();
     let postgres = Postgres::start(root);
     let url = postgres.as_ref().map(|postgres| postgres.url.as_str()).ok();
-    // Built before the lanes part: two builds at once would wait for each other.
+    // Built before the lanes start: two builds at once would wait for each other.
     let built = build(root);
     let mut outcomes = Vec::new();
     if built.is_ok() {
-        // Tests in Rust and clients in Python and TypeScript share the server of the tests and nothing else: each makes
-        // directories and databases of its own.
+        // Tests in Rust and clients in Python and TypeScript share only the server of the tests: each creates
+        // its own directories and databases.
         let (tests, clients) = std::thread::scope(|lanes| {
             let tests = lanes.spawn(|| rust(root, url));
             let clients = end_to_end(root, url);
@@ -148,7 +148,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
             }),
         );
         outcomes.extend(clients);
-        // Alone: it stops and starves servers to see what becomes of them.
+        // Alone: it stops and slows down servers.
         outcomes.push(tortured(root));
     }
     for (suite, outcome) in [("build", built), ("postgres", postgres.map(drop))] {
@@ -159,7 +159,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     close(&outcomes, began.elapsed())
 }
 
-/// Runs these files of tests in Python against the binary that is built; whether all passed.
+/// Runs these Python test files against the built binary. Returns whether all passed.
 pub(crate) fn run_pytest(root: &Path, files: &[String], read: impl FnMut(&str)) -> Result<bool> {
     let setting = Setting::new(root)?;
     let mut tests = setting.python(&["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]);
@@ -185,7 +185,7 @@ fn build(root: &Path) -> Result<()> {
     ))
 }
 
-/// Prints what each suite came to and the minutes it took. The last line is the count of all.
+/// Prints the result and the duration of each suite. The last line is the total.
 fn close(outcomes: &[Outcome], whole: Duration) -> Result<()> {
     say("");
     for Outcome {
@@ -255,7 +255,7 @@ fn tortured(root: &Path) -> Outcome {
     finish(outcome, ran)
 }
 
-/// Official clients, unmodified, against the binary; then the scenarios that each has shown against those it has to.
+/// The official clients, unmodified, against the binary; then a check that each has shown its scenarios.
 fn end_to_end(root: &Path, postgres: Option<&str>) -> Vec<Outcome> {
     let mut setting = match Setting::new(root) {
         Ok(setting) => setting,
@@ -281,16 +281,16 @@ fn end_to_end(root: &Path, postgres: Option<&str>) -> Vec<Outcome> {
     outcomes
 }
 
-/// What the end-to-end suites share.
+/// State that the end-to-end suites share.
 struct Setting<'root> {
     root: &'root Path,
     python: PathBuf,
     binary: PathBuf,
-    /// Every file of tests in `e2e/python`.
+    /// Every test file in `e2e/python`.
     tests: Vec<String>,
-    /// Where each suite writes which scenarios it has shown, on SQLite.
+    /// Where each suite records the scenarios that it has shown, on SQLite.
     coverage: PathBuf,
-    /// The server to make databases on, instead of SQLite.
+    /// The server to create databases on, instead of SQLite.
     postgres: Option<String>,
 }
 
@@ -341,7 +341,7 @@ impl<'root> Setting<'root> {
         command
     }
 
-    /// The files in `e2e/python` whose names begin so.
+    /// The files in `e2e/python` with this prefix.
     fn pytest(&self, suite: &'static str, prefix: &str) -> Outcome {
         let mut outcome = Outcome::new(suite);
         let mut tests =
@@ -378,8 +378,9 @@ impl<'root> Setting<'root> {
         finish(outcome, ran)
     }
 
-    /// Cases made from the OpenAPI document, the same ones each time but for the day's moments. On SQLite alone: what a case finds out
-    /// about the API doesn't depend on the store, and the stores have suites of their own.
+    /// Cases made from the OpenAPI document, the same each time except for the times of the day. On SQLite
+    /// only: what a case finds about the API doesn't depend on the store, and the stores have their own
+    /// suites.
     fn schemathesis(&self, cases: &Cases) -> Outcome {
         let mut outcome = Outcome::new("schemathesis");
         let ran = python(self.root, "e2e/schemathesis").and_then(|python| {
@@ -408,7 +409,7 @@ impl<'root> Setting<'root> {
         finish(outcome, ran)
     }
 
-    /// An operation counts as a test here: passed if every client has shown all that it has to.
+    /// An operation counts as a test here: passed if every client has shown all its scenarios.
     fn coverage(&self) -> Outcome {
         let mut outcome = Outcome::new("operations whole in every client");
         let mut check = self.python(&["e2e/python/coverage_check.py"]);
@@ -451,7 +452,7 @@ pub(crate) fn count(line: &str, word: &str) -> u32 {
     before.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// A Python with what the `requirements.txt` of this folder names, in the target folder.
+/// A Python with the packages of this folder's `requirements.txt`, in the target folder.
 fn python(root: &Path, folder: &str) -> Result<PathBuf> {
     let requirements = root.join(folder).join("requirements.txt");
     let wanted =

@@ -1,4 +1,5 @@
-//! `cargo xtask torture`: real servers on a real database, with real faults. What is done and checked is `crates/bindery-torture`.
+//! `cargo xtask torture`: real servers on a real database, with real faults. `crates/bindery-torture` has the
+//! actions and checks.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,10 +9,10 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, program, run, run_and_read};
 use crate::suites::{python_packages, target};
 
-/// How long the form in `cargo xtask test` brings faults; it takes until each kind has had its turn.
+/// How long the short form in `cargo xtask test` causes faults; it runs until each kind has had its turn.
 const SHORT_SECONDS: u64 = 40;
 
-/// For some minutes, with the seed if there is one.
+/// For this many minutes, with this seed if given.
 pub(crate) fn long(root: &Path, minutes: u64, seed: Option<u64>) -> Result<()> {
     let logs = target(root).join("torture");
     let mut command = command(root, minutes * 60)?;
@@ -28,7 +29,7 @@ pub(crate) fn long(root: &Path, minutes: u64, seed: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// The form of the test suite: about a minute, always with the same seed.
+/// The short form for the test suite: about a minute, always with the same seed.
 pub(crate) fn short(root: &Path, read: impl FnMut(&str)) -> Result<bool> {
     let mut command = command(root, SHORT_SECONDS)?;
     run_and_read(command.args(["--short", "--seed", "1"]), read)
@@ -58,7 +59,8 @@ fn command(root: &Path, seconds: u64) -> Result<Command> {
     Ok(command)
 }
 
-/// What it mounts goes with it, however it ends; where that can't be had, it does without small disks to fill.
+/// In a mount namespace: its mounts end with it in any case. Where that is impossible, it runs without small
+/// disks to fill.
 fn in_a_room_of_its_own(root: &Path, binary: &Path) -> Command {
     let tried = program(root, "unshare", &["--mount", "true"]).output();
     if tried.is_ok_and(|output| output.status.success()) {

@@ -1,7 +1,8 @@
-//! Aliases: other names for types, things and permissions on the AuthZEN endpoints, from a file of the operator's. Off by default.
+//! Aliases: other names for types, ids and permissions on the AuthZEN endpoints, from a file of the operator.
+//! Off by default.
 //!
-//! A client that asks in its own words (`record`, `record-1`, `read`) is answered in them. An alias stands for one thing and a thing has
-//! one alias, so that what a search finds has one name; an alias never hides a name of Bindery's own.
+//! A client that sends its own terms (`record`, `record-1`, `read`) gets them back. An alias stands for one
+//! thing, and a thing has one alias, so search results have one name. An alias never hides a name of Bindery.
 
 use std::collections::BTreeMap;
 
@@ -27,10 +28,10 @@ pub(crate) const RESOURCE_TYPES: [(&str, Level); 4] = [
     ("project", Level::Project),
 ];
 
-/// The id of the caller's own account: accounts have none that is shown.
+/// The id of the caller's own account; accounts have no public id.
 pub(crate) const ACCOUNT_ID: &str = "account";
 
-/// The aliases of a server, for all of its accounts: an id of one account names nothing in another.
+/// The aliases of a server, for all its accounts: an id of one account has no meaning in another.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {
     subject_types: BTreeMap<String, String>,
@@ -43,33 +44,33 @@ pub struct Aliases {
 /// Why a file of aliases is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AliasesError {
-    /// No JSON object, or one with members that aliases don't have.
+    /// Not a JSON object, or one with unknown members.
     #[error("{0}")]
     Form(String),
-    /// What it stands for is nothing.
+    /// The alias stands for something that does not exist.
     #[error("`{member}`: `{alias}` stands for `{name}`, which is not one of {known}")]
     Unknown {
-        /// Where it stands.
+        /// The member of the file.
         member: String,
         /// The alias.
         alias: String,
         /// What it stands for.
         name: String,
-        /// What there is.
+        /// The known names.
         known: String,
     },
-    /// It would hide a name that means something.
-    #[error("`{member}`: `{alias}` means something already; choose another alias")]
+    /// The alias would hide an existing name.
+    #[error("`{member}`: `{alias}` is already a name; choose another alias")]
     Taken {
-        /// Where it stands.
+        /// The member of the file.
         member: String,
         /// The alias.
         alias: String,
     },
-    /// One thing would have two names.
+    /// One thing would have two aliases.
     #[error("`{member}`: both `{first}` and `{second}` stand for `{name}`; keep one of them")]
     Twice {
-        /// Where it stands.
+        /// The member of the file.
         member: String,
         /// One alias.
         first: String,
@@ -80,7 +81,7 @@ pub enum AliasesError {
     },
 }
 
-/// Aliases and names, both ways.
+/// Aliases and names, in both directions.
 #[derive(Clone, Debug, Default)]
 struct Names {
     names: BTreeMap<String, String>,
@@ -98,10 +99,11 @@ struct File {
 }
 
 impl Aliases {
-    /// Reads a file: a JSON object with `subject_types`, `resource_types`, `actions`, and `subjects` and `resources` by type.
+    /// Parses a file: a JSON object with `subject_types`, `resource_types`, `actions`, and `subjects` and
+    /// `resources` by type.
     pub fn parse(text: &str) -> Result<Self, AliasesError> {
         let form = |problem: crate::problem::Problem| AliasesError::Form(problem.detail().into());
-        // Of two aliases of one spelling the last would win in silence.
+        // Of two equal aliases the last would win without an error.
         json::parse_open(text.as_bytes()).map_err(form)?;
         let file: File = json::parse(text.as_bytes()).map_err(form)?;
         let subject_types = types("subject_types", file.subject_types, &SUBJECT_TYPES)?;
@@ -139,7 +141,7 @@ impl Aliases {
         self.actions.alias(name).unwrap_or(name)
     }
 
-    /// The id or address behind a subject's id, `kind` being Bindery's name of the type.
+    /// The id or address of a subject; `kind` is Bindery's name of the type.
     pub(crate) fn subject<'a>(&'a self, kind: &str, sent: &'a str) -> &'a str {
         self.subjects
             .get(kind)
@@ -152,7 +154,7 @@ impl Aliases {
             .map_or(sent, |names| names.name(sent))
     }
 
-    /// The alias of a subject that has this id, or this address.
+    /// The alias of a subject with this id or address.
     pub(crate) fn subject_shown(&self, kind: &str, id: &str) -> Option<&str> {
         self.subjects.get(kind)?.alias(id)
     }
@@ -187,7 +189,7 @@ impl Names {
     }
 }
 
-/// Addresses are the same whatever their case, ids whatever their padding.
+/// Addresses ignore case, and ids ignore padding.
 fn comparable(name: &str) -> String {
     if name.contains('@') {
         name.to_lowercase()
@@ -215,7 +217,7 @@ fn things<T>(
     known: &[(&str, T)],
 ) -> Result<BTreeMap<String, Names>, AliasesError> {
     let is_known = |name: &str| known.iter().any(|(one, _)| *one == name);
-    // An address is a subject's name already.
+    // An address is already the name of a subject.
     let is_of_subjects = member == "subjects";
     let mut read = BTreeMap::new();
     for (kind, names) in things {
@@ -321,12 +323,12 @@ mod tests {
             (r#"{"actions":{"read":7}}"#, "actions.read"),
             (
                 r#"{"actions":{"read":"PROJECT_READ","read":"SPACE_READ"}}"#,
-                "read`: this field stands twice",
+                "read`: this field appears twice",
             ),
             (r#"{"actions":{"read":"READ"}}"#, "stands for `READ`"),
             (
                 r#"{"actions":{"SPACE_READ":"PROJECT_READ"}}"#,
-                "means something already",
+                "is already a name",
             ),
             (
                 r#"{"actions":{"read":"PROJECT_READ","get":"PROJECT_READ"}}"#,

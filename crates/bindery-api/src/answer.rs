@@ -1,4 +1,4 @@
-//! What is answered to a request, before it is a response.
+//! The outcome of a request, before it becomes a response.
 
 use std::any::TypeId;
 use std::future::Future;
@@ -10,31 +10,31 @@ use serde::Serialize;
 
 use crate::problem::Problem;
 
-/// An answer under way.
+/// A running handler.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
 
-/// What of an answered request for decisions is for the audit log.
+/// What the audit log keeps of answered decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Noted {
-    /// Nothing: there are too many of them.
+    /// Nothing: there are too many.
     #[default]
     Nothing,
-    /// Its reasons were asked for: as much as of any read.
+    /// An entry like that of a read: the reasons were asked for.
     Read,
-    /// In it, something was asked that is not the caller's to ask: as much as of any refusal.
+    /// An entry like that of a refusal: the caller may not ask one of the questions.
     Refusal,
 }
 
-/// What is answered; the status is the operation's unless it says otherwise.
+/// The outcome of a handler. Its status is the operation's success unless it has one.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: Option<StatusCode>,
     pub(crate) json: Option<Vec<u8>>,
-    /// The type of the body, to compare with what is described.
+    /// The type of the body, to compare with the description.
     pub(crate) of: Option<TypeId>,
-    /// The revision that it was answered at, where that need not be the snapshot's.
+    /// The revision of the data, if that need not be the snapshot's.
     pub(crate) revision: Option<Revision>,
-    /// What of it the audit log has, if it is decisions.
+    /// What the audit log keeps of it, if it has decisions.
     pub(crate) noted: Noted,
 }
 
@@ -42,7 +42,7 @@ impl Answer {
     /// The operation's success with this body.
     pub(crate) fn json<T: Serialize + 'static>(body: &T) -> Result<Self, Problem> {
         let json = serde_json::to_vec(body).map_err(|error| {
-            tracing::error!(%error, "an answer can't be written as JSON");
+            tracing::error!(%error, "a response can't be written as JSON");
             Problem::internal()
         })?;
         Ok(Self {
@@ -54,7 +54,7 @@ impl Answer {
         })
     }
 
-    /// The operation's success with a body of type `T` that is already written, at this revision.
+    /// The operation's success with a body of type `T` that is already JSON, at this revision.
     pub(crate) fn written<T: 'static>(json: Vec<u8>, revision: Revision) -> Self {
         Self {
             status: None,
@@ -76,7 +76,7 @@ impl Answer {
         }
     }
 
-    /// The same, with the revision that it was answered at in a header.
+    /// Puts this revision into the header of the response.
     pub(crate) fn at(self, revision: Revision) -> Self {
         Self {
             revision: Some(revision),
@@ -84,12 +84,12 @@ impl Answer {
         }
     }
 
-    /// The same decisions, of which the audit log has this.
+    /// Sets what the audit log keeps.
     pub(crate) fn noted(self, noted: Noted) -> Self {
         Self { noted, ..self }
     }
 
-    /// The same with another status of success.
+    /// Sets another status of success.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         Self {
             status: Some(status),

@@ -1,6 +1,6 @@
-//! How often people may try to sign in. A stranger can't use up the attempts of a person who has signed in from their address
-//! before: that person at that client address has attempts of their own, for their account alone. The same e-mail address in another
-//! account is another person.
+//! Limits attempts to sign in. A stranger can't use up the attempts of a person who has signed in from their
+//! client address before: such a person has separate attempts there, for their own account. The same e-mail
+//! address in another account is another person.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -24,12 +24,12 @@ use crate::password::Waiting;
 use crate::problem::Problem;
 use crate::rate::Rate;
 
-/// A person with some e-mail address who has a password.
+/// A person with this e-mail address and a password.
 pub(crate) type Candidate = (AccountId, UserId, PasswordHash);
 
-/// How many people's addresses are remembered.
+/// How many people's client addresses are remembered.
 const PEOPLE_MAX: usize = 16_384;
-/// How many client addresses of each.
+/// How many client addresses of each person.
 const ADDRESSES_MAX: usize = 16;
 /// How long after reading the audit log for a person it is read again: people also sign in at other servers.
 const RECALL_INTERVAL: Duration = Duration::from_mins(10);
@@ -37,31 +37,31 @@ const RECALL_INTERVAL: Duration = Duration::from_mins(10);
 const RECALL_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// How many sign-ins are read of each account.
 const RECALL_ENTRIES: usize = 64;
-/// How many people wait for that.
+/// How many people may wait for that.
 const RECALLS_MAX: usize = 64;
-/// What shows that a person was at an address.
+/// The operations that show that a person was at a client address.
 const PROOFS: [&str; 3] = ["sign_in", "accept_invitation", "complete_password_reset"];
 
-/// How often anyone may try to get in. Each attempt costs password hashes.
+/// The rates of attempts. Each attempt costs password hashes.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    /// Of an e-mail address, from any client address.
+    /// For an e-mail address, over all client addresses.
     strangers: Rate<String>,
-    /// Of a person from a client address that they have signed in from.
+    /// For a person at a client address that they have signed in from.
     returning: Rate<(PersonKey, IpAddr)>,
-    /// From a client address, for everyone who has not signed in from it.
+    /// For a client address, without people who have signed in from it.
     addresses: Rate<IpAddr>,
     remembered: Arc<Mutex<Remembered>>,
     recalls: Arc<Semaphore>,
     recalls_waiting: Arc<Semaphore>,
-    /// How many accounts the store has, as far as that was asked for.
+    /// How many accounts the store has, as far as that was read.
     accounts: AtomicUsize,
 }
 
 impl Attempts {
-    /// For an e-mail address ten at once, then one in 30 s, from all client addresses together; and as many for each person from each
-    /// client address that they have signed in from. From a client address (IPv6: from a /64 network) a hundred at once, then one a
-    /// second.
+    /// An e-mail address has ten attempts at once, then one in 30 s, over all client addresses. Each person
+    /// has as many from each client address that they have signed in from. A client address (IPv6: a /64
+    /// network) has a hundred at once, then one a second.
     pub(crate) fn new() -> Self {
         let burst = |attempts| NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN);
         Self {
@@ -75,17 +75,18 @@ impl Attempts {
         }
     }
 
-    /// An attempt with a link.
+    /// Takes an attempt with a link.
     pub(crate) fn take_from(&self, client: IpAddr) -> Result<(), Problem> {
         let taken = self.addresses.take(&household(client));
         taken.map_err(Problem::too_many_sign_ins)
     }
 
-    /// An attempt to sign in with this e-mail address: whose passwords may be tried, and how it waits for its turn.
+    /// Takes an attempt to sign in with this e-mail address: it says whose passwords may be tried, and how it
+    /// waits for its turn.
     ///
-    /// Those who have signed in from here before take an attempt of their own, which is good for their own password alone. For all
-    /// other people with the address it is an attempt of a stranger. That one is taken in any case: otherwise what is left for
-    /// strangers would tell whether there are others.
+    /// People who have signed in from this client address take an attempt of their own, which counts for
+    /// their own password only. For all other people with the address it is an attempt of a stranger. That
+    /// one is always taken: otherwise the number left for strangers would show whether there are others.
     pub(crate) fn take_for(&self, email: &Email, client: IpAddr) -> Result<Attempt, Problem> {
         let (email, address) = (email.folded(), household(client));
         let known = lock(&self.remembered).known(&email, address);
@@ -119,13 +120,13 @@ impl Attempts {
         }
     }
 
-    /// This person, with this e-mail address, is at this client address.
+    /// Remembers that this person signed in from this client address.
     pub(crate) fn remember(&self, email: &Email, person: PersonKey, client: IpAddr) {
         lock(&self.remembered).add(email.folded(), person, household(client));
     }
 
-    /// Reads from the audit log where these people signed in before, as after a restart. In the background: an answer that
-    /// waited for it would tell which addresses are known here.
+    /// Reads from the audit log where these people signed in before, for example after a restart. In the
+    /// background: a response that waited for it would show which addresses exist.
     pub(crate) fn recall(
         &self,
         node: &Arc<Node>,
@@ -166,7 +167,7 @@ impl Attempts {
                     };
                     let found = node.store().audit(account, &query);
                     let found = node.meters().watch(StoreCall::Audit, found)?;
-                    // The newest come first, and are to be the last that are forgotten.
+                    // The newest come first, and must be forgotten last.
                     for (_, entry) in found.into_iter().rev() {
                         if let (200 | 204, Ok(address)) = (entry.status, entry.address.parse()) {
                             let address = household(address);
@@ -177,23 +178,23 @@ impl Attempts {
                 Ok::<_, bindery_store::StoreError>(())
             });
             if let Ok(Err(error)) = read.await {
-                tracing::warn!(%error, "where people signed in before can't be read");
+                tracing::warn!(%error, "earlier sign-ins can't be read");
             }
             drop((turn, place));
         }))
     }
 
-    /// How many accounts the store has at the least.
+    /// A lower bound of the number of accounts in the store.
     pub(crate) fn accounts(&self) -> usize {
         self.accounts.load(Ordering::Relaxed)
     }
 
-    /// The store has so many.
+    /// Records the number of accounts in the store.
     pub(crate) fn have_accounts(&self, count: usize) -> usize {
         self.accounts.fetch_max(count, Ordering::Relaxed).max(count)
     }
 
-    /// Forgets everyone who hasn't tried for a while.
+    /// Drops the state of clients that have not tried for a while.
     pub(crate) fn tidy(&self) {
         self.strangers.tidy();
         self.returning.tidy();
@@ -208,14 +209,14 @@ pub(crate) type PersonKey = (AccountId, UserId);
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) waiting: Waiting,
-    /// Who has signed in from there before.
+    /// The people who have signed in from there before.
     returning: Vec<PersonKey>,
-    /// Whether everyone's password may be tried, or only theirs.
+    /// Whether all passwords may be tried, or only theirs.
     is_for_all: bool,
 }
 
 impl Attempt {
-    /// Leaves those whose passwords may be tried, the ones who have signed in from there before first.
+    /// Keeps those whose passwords may be tried; people who have signed in from there come first.
     pub(crate) fn choose(&self, candidates: &mut Vec<Candidate>) {
         let returns = |(account, user, _): &Candidate| self.returning.contains(&(*account, *user));
         if !self.is_for_all {
@@ -230,7 +231,7 @@ impl Attempt {
 struct Remembered {
     /// By e-mail address, then account and user.
     people: BTreeMap<(String, AccountId, UserId), Person>,
-    /// Counts up with every sign-in, to find who was longest away.
+    /// Counts sign-ins, to find the person who was away the longest.
     turn: u64,
 }
 
@@ -243,7 +244,7 @@ struct Person {
 }
 
 impl Remembered {
-    /// Who has signed in with this e-mail address from this client address.
+    /// The people who have signed in with this e-mail address from this client address.
     fn known(&self, email: &str, address: IpAddr) -> Vec<PersonKey> {
         let first = (email.to_owned(), AccountId(0), UserId::new(0));
         let people = self.people.range(first..);
@@ -284,7 +285,8 @@ impl Remembered {
         person
     }
 
-    /// Forgets the half that was longest away of the account with the most people: other accounts lose none of theirs.
+    /// Drops the half that was away the longest, of the account with the most people. Other accounts lose
+    /// none.
     fn forget_some(&mut self) {
         let mut turns: HashMap<AccountId, Vec<u64>> = HashMap::new();
         for ((_, account, _), person) in &self.people {
@@ -386,7 +388,7 @@ mod tests {
         accounts.into_iter().map(candidate).collect()
     }
 
-    /// The accounts of three whose passwords are tried, in order.
+    /// The accounts of those whose passwords are tried, in order.
     fn tried(attempt: &Attempt) -> Vec<u32> {
         let mut all = candidates([1, 2, 3]);
         attempt.choose(&mut all);
@@ -424,11 +426,11 @@ mod tests {
             assert_eq!(tried(&taken), [2]);
         }
         let taken = attempts.take_for(&email, home);
-        assert_eq!(taken.unwrap_err().status(), 429, "bounded all the same");
+        assert_eq!(taken.unwrap_err().status(), 429, "bounded too");
     }
 
     #[test]
-    fn where_somebody_signs_in_to_another_account_pushes_out_nothing_of_a_person() {
+    fn sign_ins_to_another_account_evict_no_known_address_of_a_person() {
         let attempts = Attempts::new();
         let email = Email::parse("boss@example.com").unwrap();
         let home = address("198.51.100.7");
@@ -437,7 +439,7 @@ mod tests {
         for number in 0..100 {
             attempts.remember(&email, person(2), network(number));
         }
-        // All that strangers have.
+        // All attempts of strangers.
         for _ in 0..10 {
             attempts.take_for(&email, address("192.0.2.1")).unwrap();
         }
@@ -449,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_who_tries_everybody_leaves_a_person_who_returns_their_attempts() {
+    fn a_neighbor_who_tries_all_addresses_leaves_a_returning_person_their_attempts() {
         let attempts = Attempts::new();
         let email = |number: u32| Email::parse(&format!("u{number}@example.com")).unwrap();
         let office = address("198.51.100.7");

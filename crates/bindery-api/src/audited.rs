@@ -1,4 +1,5 @@
-//! What the audit log keeps of a request: its parameters and its body, bounded and without anything that looks like a key.
+//! What the audit log keeps of a request: its parameters and body, bounded, without anything that looks like
+//! a key.
 
 use std::borrow::Cow;
 
@@ -8,22 +9,22 @@ use crate::secret::{self, redact};
 
 /// Bytes of a body that the audit log keeps.
 pub(crate) const AUDITED_TEXT_MAX: usize = 16 * 1024;
-/// Bytes of a body that are looked at for that: escapes may take six times the room.
+/// Bytes of a body that are read for that: escapes may take six times the room.
 const AUDITED_BYTES_READ: usize = 8 * AUDITED_TEXT_MAX;
 
-/// A body as the audit log keeps it: cut to a bound, and without anything that looks like a key. Costs the same for a body of any
-/// size: only its beginning is looked at.
+/// A body for the audit log: cut to a bound, and without anything that looks like a key. Reads only the
+/// beginning, so the cost does not depend on the size.
 pub(crate) fn audited_text(body: &[u8]) -> Option<String> {
     if body.is_empty() {
         return None;
     }
     let is_whole = body.len() <= AUDITED_BYTES_READ;
     let text = String::from_utf8_lossy(&body[..body.len().min(AUDITED_BYTES_READ)]);
-    // An escape could spell a key so that it isn't recognised.
+    // An escape could hide a key.
     let plain = unescape_letters(&text);
     let mut kept = redact(&plain).into_owned();
     if !is_whole {
-        // The cut may have gone through a key.
+        // The cut may have split a key.
         let end = kept
             .trim_end_matches(|c: char| c.is_ascii_alphanumeric())
             .len();
@@ -37,7 +38,7 @@ pub(crate) fn audited_text(body: &[u8]) -> Option<String> {
     Some(cut(kept, AUDITED_TEXT_MAX))
 }
 
-/// The text with letters, digits and dashes as themselves where JSON escapes spell them, which are all that a key has.
+/// Replaces JSON escapes of letters, digits and dashes, which are all characters of a key.
 fn unescape_letters(text: &str) -> Cow<'_, str> {
     if !text.contains("\\u00") {
         return text.into();
@@ -56,7 +57,7 @@ fn unescape_letters(text: &str) -> Cow<'_, str> {
             plain.push(letter);
             "\\u0000".len()
         } else {
-            // The backslash and what it escapes, which may be a backslash.
+            // The backslash and the escaped character, which may be a backslash.
             let end = escape.chars().take(2).map(char::len_utf8).sum();
             plain.push_str(&escape[..end]);
             end
@@ -67,12 +68,12 @@ fn unescape_letters(text: &str) -> Cow<'_, str> {
     plain.into()
 }
 
-/// What a note keeps of a text.
+/// The text of an audit entry without a change.
 pub(crate) fn noted(text: Option<String>) -> Option<String> {
     text.map(|text| cut(text, NOTED_TEXT_MAX))
 }
 
-/// Cuts between two characters, and says so.
+/// Cuts between two characters, and marks the cut.
 fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         text.truncate(text.floor_char_boundary(bytes_max));
@@ -81,7 +82,7 @@ fn cut(mut text: String, bytes_max: usize) -> String {
     text
 }
 
-/// Path and query parameters as JSON text; one that repeats is an array.
+/// Path and query parameters as JSON text; a repeated one is an array.
 pub(crate) fn audited_variables<'a>(
     path: &'a [(&'static str, String)],
     query: impl Iterator<Item = (&'a str, &'a str)>,
@@ -105,7 +106,7 @@ pub(crate) fn audited_variables<'a>(
 mod tests {
     use super::*;
 
-    /// The text of a body is looked at on the thread of its connection.
+    /// This runs on the thread of the connection.
     #[test]
     fn what_the_audit_log_keeps_of_a_large_body_is_its_beginning() {
         let large = format!(r#"{{"context":[{}0]}}"#, "[0],".repeat(250_000));
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!(kept.len(), AUDITED_TEXT_MAX + "…".len());
         let key = format!("ak-{}", "x".repeat(40));
         for before in AUDITED_BYTES_READ - 50..AUDITED_BYTES_READ {
-            // Keys shrink, so that even the end of what is read can come into what is kept.
+            // Redacted keys are shorter, so that even the end of what is read can be kept.
             let many = key.repeat(before / key.len());
             let text = format!(
                 "{many}{}{key}{}",
@@ -154,7 +155,7 @@ mod tests {
         let kept = audited_text(at_the_edge.as_bytes()).unwrap_or_default();
         assert!(
             kept.ends_with("ak-...…") || kept.ends_with("ak-..."),
-            "no part of a key stays"
+            "no part of a key is kept"
         );
         assert_eq!(
             noted(Some("é".repeat(2000))).map(|text| text.len()),

@@ -1,9 +1,9 @@
-//! OpenID AuthZEN Authorization API 1.0: evaluations, searches, and where to find them (`docs/authzen.md`). Beside it explanations,
-//! which are asked for in the same words.
+//! OpenID AuthZEN Authorization API 1.0: evaluations, searches and metadata (`docs/authzen.md`). Also
+//! explanations, which use the same requests.
 //!
-//! Handlers are thin here too: who may ask, and what is allowed, the core says. What names mean is in `names.rs`, other names for
-//! them in `aliases.rs`, the pages of searches in `pages.rs`. A body says the same whenever it is made of the same: what moves, the
-//! revision, stands in a header.
+//! Handlers are thin: the core decides who may ask, and what is allowed. `names.rs` resolves names,
+//! `aliases.rs` has other names for them, `pages.rs` the pages of searches. The same result always has the
+//! same body; the revision is in a header.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(crate) async fn evaluation(call: Call) -> Result<Answer, Problem> {
     }
 }
 
-/// The answer, or nothing if its reasons are asked for: they take a look at much of the state.
+/// The decision, or nothing if reasons are requested: they read much of the state.
 fn plain_evaluation(call: &Call) -> Result<Option<Answer>, Problem> {
     let request = call.read_body(EvaluationRequest::read)?;
     let asked = request.asked()?;
@@ -92,7 +92,7 @@ pub(crate) fn explain(call: &Call) -> Result<Answer, Problem> {
 }
 
 fn evaluate(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Evaluated, Problem> {
-    // A permission that there isn't, nobody has.
+    // No one has an unknown permission.
     let Some(question) = permitted(call, context, asked)? else {
         return Ok(Evaluated::plain(false));
     };
@@ -101,7 +101,7 @@ fn evaluate(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Evaluat
     Ok(Evaluated::plain(is_allowed))
 }
 
-/// The question, if the caller may ask it; nothing for a permission that there isn't.
+/// The question, if the caller may ask it; nothing for an unknown permission.
 fn permitted(
     call: &Call,
     context: &Context,
@@ -124,7 +124,7 @@ pub(crate) async fn evaluations(call: Call) -> Result<Answer, Problem> {
     }
 }
 
-/// The answer, or nothing if reasons are asked for.
+/// The decisions, or nothing if reasons are requested.
 fn plain_evaluations(call: &Call) -> Result<Option<Answer>, Problem> {
     let request = call.read_body(EvaluationsRequest::read)?;
     let defaults = request.defaults()?;
@@ -173,7 +173,7 @@ fn explained_evaluations(call: &Call) -> Result<Answer, Problem> {
     Ok(answer.noted(noted))
 }
 
-/// A batch in which something was refused is as much worth an entry in the audit log as if that had been asked by itself.
+/// A refused item makes the audit log keep the batch, as if the item had been a request.
 fn noted(evaluations: &[Evaluated], otherwise: Noted) -> Noted {
     if evaluations.iter().any(Evaluated::is_refused) {
         Noted::Refusal
@@ -182,7 +182,7 @@ fn noted(evaluations: &[Evaluated], otherwise: Noted) -> Noted {
     }
 }
 
-/// All at one revision.
+/// Decides all at one revision.
 fn decide_all(
     call: &Call,
     items: Vec<Result<Option<Question>, Problem>>,
@@ -203,7 +203,7 @@ fn decide_all(
     up_to_the_last(evaluated, semantic)
 }
 
-/// As far as the semantic goes.
+/// Applies the semantic: stops at the item that decides.
 fn up_to_the_last(
     evaluated: impl Iterator<Item = Evaluated>,
     semantic: Semantic,
@@ -302,8 +302,9 @@ fn nothing(call: &Call, found: Found) -> (Found, Arc<State>) {
     (found, Arc::clone(&call.state))
 }
 
-/// The page that is asked for: the first of what `search` finds, or one of a search that is kept. What isn't kept here is found again
-/// if nothing has changed since: another server, or the one before a restart, may have begun it.
+/// The requested page: the first of what `search` finds, or one of a kept search. A search that isn't kept
+/// here is run again if nothing has changed since. Another server, or this one before a restart, may have
+/// begun it.
 fn turn(
     call: &Call,
     request: &SearchRequest,
@@ -312,7 +313,7 @@ fn turn(
 ) -> Result<SearchPage, Problem> {
     let page = request.page()?;
     let context = call.admit()?;
-    // Asked before the search, which may find what is lost the next moment.
+    // Read before the search, since its result may be rolled back at any time.
     let divergences = call.account.divergences();
     let key = SearchKey::new(call.caller, call.operation.id, request.members()).since(divergences);
     let kept = Keeper {
@@ -353,16 +354,16 @@ where
     Ok(Answer::json(&answer)?.at(page.search.revision))
 }
 
-/// `GET /.well-known/authzen-configuration`: from what the operator says where this server is, never from what a request says.
+/// `GET /.well-known/authzen-configuration`: built from the operator's public URL, never from a request.
 pub(crate) fn configuration(call: &PublicCall) -> Result<Answer, Problem> {
     let url = call.public_url.as_ref().ok_or_else(|| {
         Problem::not_configured(
-            "this server does not know where it is reached; start it with --public-url https://HOST to have it say so here",
+            "this server has no public URL; start it with --public-url https://HOST to serve its metadata",
         )
     })?;
     let base = url.decision_point().ok_or_else(|| {
         Problem::not_configured(
-            "clients take a decision point at https://HOST alone; start this server with such a --public-url to have it say so here",
+            "clients accept only a decision point at https://HOST; start this server with such a --public-url to serve its metadata",
         )
     })?;
     Answer::json(&Configuration {

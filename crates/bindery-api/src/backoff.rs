@@ -24,7 +24,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// A request was refused because its client is over a limit.
+    /// Counts a refusal because the client is over a limit.
     pub(crate) fn note_refusal(&self) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let refusals = self.remembered(*last) + 1;
@@ -33,7 +33,7 @@ impl Backoff {
         *last = Some(Instant::now());
     }
 
-    /// When the next request may begin, if that is not at once.
+    /// When the next request may begin, if that is not now.
     pub(crate) fn until(&self) -> Option<Instant> {
         if self.refusals.load(Ordering::Relaxed) == 0 {
             return None;
@@ -65,7 +65,7 @@ mod tests {
             backoff.note_refusal();
             assert_eq!(pause(), Some(Duration::from_millis(expected)));
         }
-        // A client that waits as long as it was told waits no longer.
+        // A client that respects `Retry-After` does not wait here as well.
         tokio::time::advance(PAUSE_MAX).await;
         assert_eq!(pause(), Some(Duration::ZERO));
         backoff.note_refusal();

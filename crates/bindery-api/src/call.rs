@@ -1,4 +1,4 @@
-//! One request to one operation: what a handler parses from, asks with, and answers through.
+//! One request to one operation: what a handler parses, runs and renders with.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -29,17 +29,17 @@ use crate::secret::LinkToken;
 use crate::services::Services;
 use crate::turns::Lane;
 
-/// How long anyone waits for a commit.
+/// How long a request waits for a commit.
 pub(crate) const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One request that anyone may make.
+/// A request that needs no proof.
 #[derive(Debug)]
 pub(crate) struct PublicCall {
-    /// Where this server is reached, if its operator says so.
+    /// The public URL of this server, if the operator has set one.
     pub(crate) public_url: Option<PublicUrl>,
 }
 
-/// One request without a key.
+/// A request without a key.
 #[derive(Debug)]
 pub(crate) struct OpenCall {
     pub(crate) operation: &'static Operation,
@@ -48,16 +48,16 @@ pub(crate) struct OpenCall {
     pub(crate) client: IpAddr,
     pub(crate) address: String,
     pub(crate) request: Option<RequestId>,
-    /// Where it comes from, for its share of lookups.
+    /// The client's network, for its share of lookups.
     pub(crate) network: ClientNetwork,
     pub(crate) path: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
-    /// The revision of the account that it turns out to be about, for the frame.
+    /// The revision of the account that the request turns out to be about.
     pub(crate) answered_at: Arc<OnceLock<Revision>>,
 }
 
 impl OpenCall {
-    /// The body.
+    /// Parses the body.
     pub(crate) fn body<T: DeserializeOwned + 'static>(&self) -> Result<T, Problem> {
         self.operation.check_body::<T>();
         json::parse(&self.body)
@@ -68,7 +68,7 @@ impl OpenCall {
         value_of(&self.path, name)
     }
 
-    /// Path and body carry secrets: neither is kept.
+    /// Path and body have secrets: neither is kept.
     pub(crate) fn audit(&self) -> Audit {
         Audit {
             address: self.address.clone(),
@@ -86,7 +86,7 @@ fn value_of<'a>(path: &'a [(&'static str, String)], name: &str) -> &'a str {
     found.map(|(_, value)| value.as_str()).unwrap_or_default()
 }
 
-/// One request with a key.
+/// A request with a key.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) operation: &'static Operation,
@@ -98,7 +98,7 @@ pub(crate) struct Call {
     /// Whether it runs on a worker already.
     pub(crate) is_on_worker: bool,
     pub(crate) state: Arc<State>,
-    /// The revision of the state that a worker took instead, for the frame: of an answer and of a refusal.
+    /// The revision of the newer state that a worker used, of a result and of a refusal.
     pub(crate) decided_at: Arc<OnceLock<Revision>>,
     pub(crate) now: Timestamp,
     pub(crate) address: String,
@@ -108,22 +108,22 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
 }
 
-/// What the hot path of an operation answers from: who asks, and what is known.
+/// What the hot path of an operation works with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asking<'a> {
     pub(crate) account: &'a Account,
-    /// The account's newest state, that says who may ask.
+    /// The account's newest state, which says who may ask.
     pub(crate) state: &'a State,
     pub(crate) aliases: &'a Aliases,
     pub(crate) counts: &'a Counts,
     pub(crate) context: Context,
 }
 
-/// Bytes of a body that is read into a command or query on the thread of its connection.
+/// Larger bodies are parsed on a worker, not on the thread of the connection.
 const INLINE_BODY_MAX: usize = 8 * 1024;
 
 impl Call {
-    /// Has the operation's handler answer, where its row says.
+    /// Runs the operation's handler where its row says.
     pub(crate) async fn answer(self) -> Result<Answer, Problem> {
         let operation = self.operation;
         let Handler::WithKey(handler) = operation.handler else {
@@ -144,7 +144,7 @@ impl Call {
                     }
                 };
                 tokio::spawn(changing).await.map_err(|error| {
-                    tracing::error!(%error, "a handler did not come to its end");
+                    tracing::error!(%error, "a handler did not finish");
                     Problem::internal()
                 })??
             }
@@ -153,8 +153,8 @@ impl Call {
         Ok(answer)
     }
 
-    /// Runs a handler on workers, in the call's lane and on the newest state when its turn comes: the turn may be long in coming, and
-    /// the caller may no longer ask by then.
+    /// Runs a handler on a worker, in the call's lane. It uses the newest state when its turn comes: the wait
+    /// may be long, and the caller's rights may have changed.
     pub(crate) async fn on_worker<A>(
         mut self,
         handler: impl FnOnce(Self) -> A + Send + 'static,
@@ -163,7 +163,8 @@ impl Call {
         A: Future<Output = Result<Answer, Problem>> + Send,
     {
         if self.is_on_worker {
-            // Its turn is taken. To wait for another one could last for ever: others may hold theirs and wait too.
+            // It has its turn already. Waiting for another one could deadlock: other requests may hold theirs
+            // and wait too.
             return handler(self).await;
         }
         self.is_on_worker = true;
@@ -177,7 +178,7 @@ impl Call {
         services.workers.drive(lane, work).await?
     }
 
-    /// Answers on the hot path if it can, else by the handler.
+    /// Uses the hot path if it can, else the handler.
     fn answer_large(self) -> Answering {
         if let (Some(hot_path), None) = (self.operation.hot_path, self.query.pairs().next()) {
             let asking = Asking {
@@ -199,7 +200,7 @@ impl Call {
         }
     }
 
-    /// On whose behalf, and when.
+    /// The caller, the time and the request, for the core.
     pub(crate) fn context(&self) -> Context {
         Context {
             caller: self.caller,
@@ -207,7 +208,7 @@ impl Call {
         }
     }
 
-    /// Reads and writes the account's ids.
+    /// The key that parses and writes the account's ids.
     pub(crate) fn ids(&self) -> &IdKey {
         self.state.ids()
     }
@@ -229,7 +230,7 @@ impl Call {
             .map_err(|error| Problem::field(name, error))
     }
 
-    /// An id in a query parameter that may be absent.
+    /// An id in an optional query parameter.
     pub(crate) fn query_id<I: Id>(&self, name: &str) -> Result<Option<I>, Problem> {
         self.query
             .one(name)?
@@ -237,13 +238,13 @@ impl Call {
             .transpose()
     }
 
-    /// The body.
+    /// Parses the body.
     pub(crate) fn body<T: DeserializeOwned + 'static>(&self) -> Result<T, Problem> {
         self.operation.check_body::<T>();
         json::parse(&self.body)
     }
 
-    /// The body, read by `read`.
+    /// Parses the body with `read`.
     pub(crate) fn read_body<T: 'static>(
         &self,
         read: impl FnOnce(&[u8]) -> Result<T, Problem>,
@@ -257,14 +258,14 @@ impl Call {
         Cursors::new(self.ids(), self.operation.id, &self.query)
     }
 
-    /// Lets the caller in to read; commands let them in by themselves.
+    /// Admits the caller for reads; commands do this themselves.
     pub(crate) fn admit(&self) -> Result<Context, Problem> {
         let context = self.context();
         self.state.admit(&context)?;
         Ok(context)
     }
 
-    /// Decides and commits a command; when this returns, it is durable and every reader sees it.
+    /// Decides and commits a command. When this returns, it is durable and every reader sees it.
     pub(crate) async fn execute<C>(&self, command: C) -> Result<C::Outcome, Problem>
     where
         C: Command + Send + 'static,
@@ -279,7 +280,7 @@ impl Call {
         }
     }
 
-    /// Sends a letter with a link to a person of this account.
+    /// Sends an e-mail with a link to a person of this account.
     pub(crate) fn send(&self, letter: Letter, to: &User, token: &LinkToken) {
         if let Some(email) = to.email() {
             let account = self.state.account().name.as_str();
@@ -320,7 +321,7 @@ mod tests {
     use crate::turns::{Bound, Bounds, Turnstile};
     use crate::workers::Workers;
 
-    /// Otherwise a client that asks for many of them at once takes every processor from those who ask for none.
+    /// Otherwise a client that requests many reasons at once takes every processor.
     #[tokio::test]
     async fn reasons_wait_for_their_turn_as_searches_do_and_decisions_do_not() {
         let directory = tempfile::tempdir().unwrap();
@@ -404,7 +405,7 @@ mod tests {
             let answered = call(decides, "").answer().now_or_never();
             assert_eq!(answered.unwrap().unwrap_err().status(), 401);
         }
-        // The account was empty, and whoever has their turn is answered as things are by then.
+        // The account was empty; the request that gets its turn now sees the new state.
         let founding = Bootstrap {
             name: Name::parse("Root").unwrap(),
             email: Email::parse("root@example.com").unwrap(),
@@ -418,7 +419,7 @@ mod tests {
             assert_eq!(answer.await.unwrap().revision, Some(Revision(1)));
         }
         assert!(list.await.is_ok());
-        // The answer names the revision that it is of, not the one at which it began to wait.
+        // The response names the revision of its data, not the one at which it began to wait.
         assert_eq!(listed_at.get(), Some(&Revision(1)));
     }
 }

@@ -1,5 +1,5 @@
-//! An operation that changes something, in three steps: its request is read into a command, the account's writer executes the
-//! command, and what came of it is rendered. Each step can be had without the others.
+//! An operation that changes something, in three steps: parse the request into a command, let the account's
+//! writer execute it, render the outcome. Each step can be used alone.
 
 use std::future::Future;
 
@@ -9,37 +9,38 @@ use crate::answer::{Answer, Answering};
 use crate::call::Call;
 use crate::problem::Problem;
 
-/// A command that an operation is made of.
+/// The command of an operation.
 pub(crate) trait Change: Command<Outcome: Send> + Send + Sized + 'static {
-    /// Reads the request.
+    /// Parses the request.
     fn parse(call: &Call) -> Result<Self, Problem>;
 
-    /// Writes the answer. Without a body, if the operation says nothing else.
+    /// Renders the outcome. By default the response has no body.
     fn render(_: &Call, _: &Self::Outcome) -> Result<Answer, Problem> {
         Ok(Answer::empty())
     }
 }
 
-/// The same for a command with a secret: a key, a link or a password, which is kept as a hash, and which its client sees once.
+/// The same for a command with a secret: a key, a link or a password. The store keeps its hash, and the
+/// client sees it once.
 pub(crate) trait ChangeWithSecret: Command<Outcome: Send> + Send + Sized + 'static {
     /// What is shown or sent.
     type Secret: Send + Sync;
 
-    /// Reads the request, and makes the secret.
+    /// Parses the request, and generates the secret.
     fn parse(call: &Call) -> impl Future<Output = Result<(Self, Self::Secret), Problem>> + Send;
 
-    /// Writes the answer.
+    /// Renders the outcome.
     fn render(
         call: &Call,
         outcome: &Self::Outcome,
         secret: &Self::Secret,
     ) -> Result<Answer, Problem>;
 
-    /// Sends the mail that belongs to the change.
+    /// Sends the e-mail of the change.
     fn send_mail(_: &Call, _: &Self::Outcome, _: &Self::Secret) {}
 }
 
-/// Makes the change and answers it.
+/// Makes the change and renders it.
 pub(crate) fn perform<C: Change>(call: Call) -> Answering {
     Box::pin(async move {
         let command = C::parse(&call)?;
@@ -48,7 +49,7 @@ pub(crate) fn perform<C: Change>(call: Call) -> Answering {
     })
 }
 
-/// Makes the change, sends its mail and answers it.
+/// Makes the change, sends its e-mail and renders it.
 pub(crate) fn perform_with_secret<C: ChangeWithSecret>(call: Call) -> Answering {
     Box::pin(async move {
         let (command, secret) = C::parse(&call).await?;

@@ -1,5 +1,5 @@
-//! Where a request comes from: the other end of its connection, or what trusted proxies in between say about theirs. For the audit
-//! log, and to tell apart who tries to get in.
+//! The client address of a request: the peer of its connection, or what trusted proxies report. For the audit
+//! log, and for limits of attempts.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,24 +9,24 @@ use hyper::header::{HeaderMap, HeaderName};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Addresses that begin with the same bits, in CIDR notation: `10.0.0.0/8`, `::1`.
+/// Addresses with the same first bits, in CIDR notation: `10.0.0.0/8`, `::1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     first: IpAddr,
     bits: u32,
 }
 
-/// Why a text is no network.
+/// Why a text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
     /// Neither an address nor a network.
     #[error("an address or a network is expected, like 10.1.2.3, 10.0.0.0/8 or fd00::/8")]
     NotANetwork,
-    /// It doesn't begin where it says.
-    #[error("the network with this address begins with {0}; write that, or the address alone")]
+    /// The address has bits outside of the network's prefix.
+    #[error("the network of this address begins with {0}; write that, or the address alone")]
     NotItsFirst(IpAddr),
-    /// Everybody would be trusted to say who they are.
-    #[error("everybody is in it; name the proxies")]
+    /// The network has all addresses, so any client could choose its address.
+    #[error("this network has all addresses; name the proxies")]
     Everybody,
 }
 
@@ -93,11 +93,12 @@ fn first_of(address: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
-/// The address that the request comes from.
+/// The client address of the request.
 ///
-/// A peer that isn't trusted is the client, whatever it says. Each trusted one has written who came to it at the end of
-/// `X-Forwarded-For`: read from there, the first who isn't trusted is the client, and what stands before that is only their word. An
-/// entry that is no address ends it: then the last trusted hop is all that is known.
+/// A peer that isn't trusted is the client; its header is ignored. Each trusted proxy has added its peer at
+/// the end of `X-Forwarded-For`. Reading from the end, the first address that isn't trusted is the client,
+/// and everything before it is unverified. An entry that is not an address stops the search: the last trusted
+/// proxy is then the client.
 pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
@@ -112,7 +113,7 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> 
     client
 }
 
-/// One entry: an address, as some proxies write it with a port.
+/// One entry: an address; some proxies write a port, too.
 fn hop(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = || text.strip_prefix('[')?.strip_suffix(']');
@@ -123,7 +124,7 @@ fn hop(text: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// What one customer of a network has: an IPv4 address, or all IPv6 addresses that begin with the same 64 bits.
+/// The addresses of one customer: an IPv4 address, or all IPv6 addresses with the same first 64 bits.
 pub(crate) fn household(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -174,11 +175,11 @@ mod tests {
     fn only_what_trusted_proxies_say_counts() {
         let trusted = ["10.0.0.0/8", "::1"].map(|text| text.parse().unwrap());
         for (peer, lines, expected) in [
-            // Nobody trusted: whoever it is may say what they like.
+            // No trusted proxy: the header is ignored.
             ("192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
-            // A client that claims to be someone else comes before what the proxy wrote.
+            // A client's false claim comes before the proxy's entry.
             ("10.0.0.1", &["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", &["203.0.113.9", "198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", &["10.6.6.6, 198.51.100.7"], "198.51.100.7"),
@@ -188,7 +189,7 @@ mod tests {
             ("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
             // Only proxies.
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            // With ports, and what is no address.
+            // With ports, and with an entry that is not an address.
             ("10.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
             ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),

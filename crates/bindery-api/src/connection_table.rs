@@ -1,11 +1,11 @@
-//! Which connections there are, and which of them has to go when there is no room for another.
+//! The open connections, and which one is closed when there is no room for another.
 //!
-//! A connection is unproven until a request on it was authenticated; from then on it belongs to the key of that request. When a
-//! client address has its fill of unproven connections, the longest unproven one of them goes. When the server is full, one goes of
-//! those that are the most: an unproven one if they are more than their share, else one of the key that has the most in the account
-//! that has the most. Of these, the longest idle goes. So new clients never wait for old ones, and an account with many connections
-//! costs other accounts none of theirs. A connection on which a request is being worked on stays; on one that goes, no request begins any
-//! more.
+//! A connection is unproven until a request on it was authenticated; then it belongs to the key of that
+//! request. If a client address has too many unproven connections, the oldest of them is closed. If the
+//! server is full, it closes an unproven one if they have more than their share. Otherwise it closes one of
+//! the key with the most connections, in the account with the most. Of these, it closes the longest idle. So
+//! new clients never wait for old ones, and an account with many connections costs other accounts none. A
+//! connection with a running request stays. On a connection that is being closed, no request begins.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -21,12 +21,12 @@ use crate::client_address::household;
 use crate::framing::Refused;
 use crate::turns::Lane;
 
-/// How many connections more than allowed may be open while they close.
+/// How many connections above the limit may be open while they close.
 pub(crate) const LEAVING_MAX: usize = 64;
-/// What unproven connections may have of all when the server is full.
+/// The part of all connections that unproven ones may have when the server is full.
 const UNPROVEN_SHARE: usize = 4;
 
-/// One connection, as its stream, its requests and the table share it.
+/// One connection, shared by its stream, its requests and the table.
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: IpAddr,
@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     /// Why nothing more is read.
     refused: OnceLock<Refused>,
     closes_after_answer: AtomicBool,
-    /// Not of a trusted proxy: its other clients would wait too.
+    /// `None` for a trusted proxy: its other clients would wait too.
     backoff: Option<Backoff>,
     table: Arc<ConnectionTable>,
 }
@@ -48,17 +48,17 @@ pub(crate) struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Stage {
-    /// Its client, which sends a head, takes an answer, or does nothing.
+    /// Its client, which sends a head, reads a response, or does nothing.
     Idle = 0,
-    /// Something before the work on a request begins: its body, or a revision that it wants.
+    /// Something before the work on a request begins: its body, or the revision that it wants.
     Waiting = 1,
     /// The server.
     Working = 2,
-    /// Its end: it was chosen to go.
+    /// It was chosen to be closed.
     Leaving = 3,
 }
 
-/// The connection was chosen to go before work on the request began.
+/// The connection was chosen to be closed before the work on the request began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leaving;
 
@@ -69,7 +69,7 @@ pub(crate) struct ConnectionTable {
     unproven_per_address_max: usize,
     inner: Mutex<Inner>,
     evictions: Counter,
-    /// How many are open, those that were sent away a moment ago included.
+    /// How many are open, including those that are being closed.
     open: AtomicUsize,
     closed: Notify,
 }
@@ -77,7 +77,7 @@ pub(crate) struct ConnectionTable {
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    /// By when they were opened or last answered.
+    /// By the time when they were opened or last answered.
     unproven: BTreeMap<u64, Arc<Connection>>,
     /// Those of [`Self::unproven`] that are counted by address.
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
@@ -92,7 +92,7 @@ struct OfAccount {
     keys: HashMap<Lane, OfKey>,
 }
 
-/// The proven connections of a key by when they were last seen to be in use, with the number of requests then.
+/// The proven connections of a key, by the time of their last known use, with the number of requests then.
 type OfKey = BTreeMap<u64, (Arc<Connection>, u64)>;
 
 impl ConnectionTable {
@@ -116,20 +116,20 @@ impl ConnectionTable {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Waits until those that were sent away are gone, but for [`LEAVING_MAX`].
+    /// Waits until at most [`LEAVING_MAX`] of the connections that are being closed are left.
     pub(crate) async fn room(&self) {
         while self.len() >= self.max + LEAVING_MAX {
             self.closed.notified().await;
         }
     }
 
-    /// How many had to go so far.
+    /// How many were closed to make room.
     pub(crate) fn evictions(&self) -> &Counter {
         &self.evictions
     }
 
-    /// Takes a connection in, and sends away another if there is no room; `None` if each of them is being worked on. One of a
-    /// trusted proxy stands for many clients, so it isn't counted by its address.
+    /// Adds a connection, and closes another one if there is no room. `None` if all others have running
+    /// requests. A trusted proxy has many clients, so its connections aren't counted by address.
     pub(crate) fn open(self: &Arc<Self>, peer: IpAddr, is_trusted: bool) -> Option<Open> {
         let mut inner = self.inner();
         if inner.unproven.len() + inner.proven_count >= self.max {
@@ -171,7 +171,7 @@ impl ConnectionTable {
         Some(Open(connection))
     }
 
-    /// Makes room where the system has none for another connection.
+    /// Makes room if the system has none for another connection.
     pub(crate) fn evict_one(&self) {
         let evicted = self.inner().take_one(self.max);
         if let Some(evicted) = evicted {
@@ -231,7 +231,7 @@ impl Inner {
         Some(connection)
     }
 
-    /// The one that goes first if so many is all that there may be.
+    /// The one to close first if this many is the limit.
     fn take_one(&mut self, max: usize) -> Option<Arc<Connection>> {
         if self.unproven.len() > max / UNPROVEN_SHARE || self.proven_count == 0 {
             let longest = self.take_longest_unproven();
@@ -248,8 +248,8 @@ impl Inner {
         self.take_unproven(*place)
     }
 
-    /// One of the key with the most proven connections in the account with the most. If a request is being worked on in each of
-    /// them, one of the next key or account.
+    /// One of the key with the most proven connections, in the account with the most. If all of them have
+    /// running requests, one of the next key or account.
     fn take_of_the_most(&mut self) -> Option<Arc<Connection>> {
         let mut accounts: Vec<(usize, u64)> = self
             .proven
@@ -257,7 +257,7 @@ impl Inner {
             .map(|(account, of_account)| (of_account.count, *account))
             .collect();
         accounts.sort_unstable_by(|one, other| other.cmp(one));
-        // Only idle ones at first, then those whose requests still wait for something.
+        // First idle ones, then those whose requests still wait for something.
         for latest in [Stage::Idle, Stage::Waiting] {
             for (_, account) in &accounts {
                 let mut keys: Vec<(usize, Lane)> = self
@@ -278,8 +278,8 @@ impl Inner {
         None
     }
 
-    /// Of a key's connections, the one that was in use the longest ago. One in use since it was last looked at has a second chance,
-    /// behind all others.
+    /// The least recently used connection of a key. If it was used since the last look, it moves behind all
+    /// others.
     fn take_longest_idle(&mut self, owner: Lane, latest: Stage) -> Option<Arc<Connection>> {
         let account = owner.0[0];
         let places: Vec<u64> = self
@@ -306,19 +306,19 @@ impl Inner {
 }
 
 impl Connection {
-    /// The other end.
+    /// The address of the peer.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
     }
 
-    /// Goes from one stage to another, unless it is in a third one.
+    /// Changes from one stage to another, unless it is in a third one.
     fn advance(&self, from: Stage, to: Stage) -> bool {
         self.stage
             .compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// Takes it out of use, unless it is past this stage.
+    /// Chooses it to be closed, unless it is past this stage.
     fn leave(&self, latest: Stage) -> bool {
         let stages = [Stage::Idle, Stage::Waiting];
         stages
@@ -335,27 +335,27 @@ impl Connection {
             .ok_or(Leaving)
     }
 
-    /// Until when the next request has to wait because of refusals before it.
+    /// Until when the next request must wait because of earlier refusals.
     pub(crate) fn held_back_until(&self) -> Option<Instant> {
         let until = self.backoff.as_ref()?.until()?;
         (until > Instant::now()).then_some(until)
     }
 
-    /// Holds a request back until then.
+    /// Delays a request until then.
     pub(crate) async fn hold_back(&self, until: Instant) -> Result<(), Leaving> {
         self.begin_waiting();
         Box::pin(tokio::time::sleep_until(until)).await;
         self.end_waiting()
     }
 
-    /// A request was refused since its client is over a limit.
+    /// Counts a refusal because the client is over a limit.
     pub(crate) fn note_refusal(&self) {
         if let Some(backoff) = &self.backoff {
             backoff.note_refusal();
         }
     }
 
-    /// The request waits for something before the work on it begins; until then its connection may be chosen to go.
+    /// The request waits for something before the work on it begins; meanwhile the connection may be closed.
     pub(crate) fn begin_waiting(&self) {
         self.advance(Stage::Working, Stage::Waiting);
     }
@@ -395,7 +395,7 @@ impl Connection {
         self.owner().is_some()
     }
 
-    /// The first key that was good on it.
+    /// The first valid key on it.
     pub(crate) fn owner(&self) -> Option<Lane> {
         self.owner.get().copied()
     }
@@ -409,28 +409,28 @@ impl Connection {
         if self.owner.set(owner).is_err() {
             return;
         }
-        // One that was evicted just now stays out.
+        // If it was evicted meanwhile, it stays out.
         if let Some(connection) = inner.take_unproven(self.place.load(Ordering::Relaxed)) {
             inner.put_proven(owner, connection);
         }
     }
 
-    /// Resolves when it has to go.
+    /// Resolves when it must be closed.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// The answer that comes next is the last.
+    /// The next response is the last.
     pub(crate) fn close_after_answer(&self) {
         self.closes_after_answer.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the answer that comes next is the last.
+    /// Whether the next response is the last.
     pub(crate) fn closes_after_answer(&self) -> bool {
         self.closes_after_answer.load(Ordering::Relaxed)
     }
 
-    /// Nothing more is read from it, for this reason.
+    /// Stops reading from it, for this reason.
     pub(crate) fn refuse(&self, refused: Refused) {
         let _ = self.refused.set(refused);
     }
@@ -441,7 +441,7 @@ impl Connection {
     }
 }
 
-/// A connection for as long as it is open.
+/// A connection while it is open.
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Connection>);
 
@@ -532,7 +532,7 @@ mod tests {
                 .iter()
                 .all(|one| !is_evicted(one))
         );
-        // One that was authenticated doesn't count any more.
+        // An authenticated one doesn't count any more.
         second.prove(key(1, 1));
         let fourth = open(&table, "2001:db8::4");
         assert!(
@@ -558,14 +558,14 @@ mod tests {
             one.prove(key(1, 1));
         }
         let strangers = ["10.0.0.3", "10.0.0.4"].map(|peer| open(&table, peer));
-        // One that was answered is idle since then.
+        // It is idle since its last response.
         strangers[0].begin_request().unwrap();
         strangers[0].end_request();
         let next = open(&table, "10.0.0.5");
         assert!(is_evicted(&strangers[1]));
         next.begin_request().unwrap();
         strangers[0].begin_request().unwrap();
-        // Those who are being worked for stay; of the others, that which was used last stays longest.
+        // Those with running requests stay; of the others, the last used stays longest.
         proven[0].begin_request().unwrap();
         proven[0].end_request();
         let one_more = open(&table, "10.0.0.6");
@@ -580,7 +580,7 @@ mod tests {
         assert_eq!(
             proven[0].end_waiting(),
             Err(Leaving),
-            "its request is not begun"
+            "its request does not begin"
         );
         assert_eq!(proven[1].begin_request(), Err(Leaving));
     }
@@ -598,10 +598,10 @@ mod tests {
         let second_key = prove("10.0.0.2", key(2, 2));
         let many: Vec<Open> = (0..6).map(|_| prove("10.0.0.2", key(2, 1))).collect();
         let newcomers: Vec<Open> = (0..6).map(|_| prove("10.0.0.3", key(3, 1))).collect();
-        assert!(!is_evicted(&quiet), "an account of its own");
+        assert!(!is_evicted(&quiet), "another account");
         assert!(!is_evicted(&second_key), "a key with few");
         let evicted = |of: &[Open]| of.iter().filter(|one| is_evicted(one)).count();
-        // Six had to go, of those who had the most then.
+        // Six were closed, each of the key that had the most then.
         assert_eq!((evicted(&many), evicted(&newcomers)), (4, 2));
         drop((quiet, second_key, many, newcomers));
         assert_eq!(table.inner().proven_count, 0);

@@ -1,6 +1,6 @@
-//! What is counted of requests. `metrics.rs` shows it.
+//! The counters of requests. `metrics.rs` serves them.
 //!
-//! A request costs three additions to numbers that nothing locks.
+//! A request costs three lock-free additions.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use crate::problem::Overload;
 use crate::rate::Bucket;
 
-/// The statuses that a refused command is answered with, and any other.
+/// The statuses of refused commands, and any other.
 pub(crate) const REFUSED: [(u16, &str); 6] = [
     (400, "400"),
     (401, "401"),
@@ -20,10 +20,10 @@ pub(crate) const REFUSED: [(u16, &str); 6] = [
     (422, "422"),
 ];
 
-/// What is counted of requests.
+/// The counters of requests.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    /// For each operation, and one for requests that reached none.
+    /// One for each operation, and one for requests that reached none.
     pub(crate) of_operation: Box<[OfOperation]>,
     pub(crate) allowed: Counter,
     pub(crate) denied: Counter,
@@ -45,7 +45,7 @@ pub(crate) struct OfOperation {
 pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Counts {
-    /// Nothing yet, of so many operations.
+    /// All at zero, for this many operations.
     pub(crate) fn new(operations: usize) -> Self {
         let of_operation = || OfOperation {
             classes: Default::default(),
@@ -64,7 +64,7 @@ impl Counts {
         }
     }
 
-    /// A request was answered; `place` is that of its operation, if it reached one.
+    /// Counts a request; `place` is the index of its operation, if it reached one.
     pub(crate) fn answered(&self, place: Option<usize>, status: StatusCode, took: Duration) {
         let place = place.unwrap_or(self.of_operation.len() - 1);
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
@@ -74,7 +74,7 @@ impl Counts {
         }
     }
 
-    /// So many questions were decided, and so many of them with yes.
+    /// Counts decisions, and how many of them allow.
     pub(crate) fn decided(&self, all: usize, allowed: usize) {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         if allowed > 0 {
@@ -85,7 +85,7 @@ impl Counts {
         }
     }
 
-    /// A request was refused because this bucket was empty.
+    /// Counts a request that was refused because this bucket was empty.
     pub(crate) fn limited(&self, bucket: Bucket) {
         let place = Bucket::ALL.iter().position(|one| *one == bucket);
         if let Some(place) = place {
@@ -93,7 +93,7 @@ impl Counts {
         }
     }
 
-    /// A request was refused because clients had used up what it needs.
+    /// Counts a request that was refused because clients had used up what it needs.
     pub(crate) fn overloaded(&self, overload: Overload) {
         let place = Overload::ALL.iter().position(|one| *one == overload);
         if let Some(place) = place {
@@ -101,17 +101,17 @@ impl Counts {
         }
     }
 
-    /// A connection was refused.
+    /// Counts a refused connection.
     pub(crate) fn refused_connection(&self) {
         self.refused_connections.count();
     }
 
-    /// A request waits since requests before it on the same connection were refused.
+    /// Counts a request that waits because earlier ones on the same connection were refused.
     pub(crate) fn held_back(&self) {
         self.held_back.count();
     }
 
-    /// A command was decided, and refused with this status.
+    /// Counts a command that was refused with this status.
     pub(crate) fn refused(&self, status: u16) {
         let place = REFUSED.iter().position(|(known, _)| *known == status);
         if let Some(place) = place {

@@ -1,4 +1,4 @@
-//! `/bindery/v1/enforcement-points`: keys that may ask for decisions about everybody.
+//! `/bindery/v1/enforcement-points`: keys that may ask for decisions about everyone.
 
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 

@@ -1,12 +1,14 @@
-//! Where requests begin and end in the bytes of a connection, before hyper parses them. Pure: bytes in, a verdict out.
+//! Finds where requests begin and end in the bytes of a connection, before hyper parses them. Pure: bytes in,
+//! a verdict out.
 //!
-//! hyper and httparse accept more than one reading of some requests (a bare line feed as a line end, `Content-Length` beside
-//! `Transfer-Encoding`), and a proxy in front may choose another one: that is how requests are smuggled. Here every request has
-//! exactly one reading, or is refused. hyper then parses the same bytes, so its verdict on names, values and the URI still counts.
+//! hyper and httparse accept some ambiguous requests (a bare line feed as a line end, `Content-Length` beside
+//! `Transfer-Encoding`). A proxy in front may read them differently: that is how requests are smuggled. Here
+//! every request has exactly one reading, or is refused. hyper then parses the same bytes, so its checks of
+//! names, values and the URI still apply.
 
 use crate::problem::Problem;
 
-/// Bytes of the head of a request, its request line and the empty line at its end included.
+/// Bytes of the head of a request, including its request line and the empty line at its end.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of the line before a chunk: its size and extensions.
 const CHUNK_LINE_BYTES_MAX: usize = 256;
@@ -20,31 +22,31 @@ const LENGTH_DIGITS_MAX: usize = 18;
 pub(crate) enum Refused {
     /// A line that doesn't end with CR LF, or a CR or LF within a line.
     LineEnd,
-    /// Neither a request line nor a header, or a header that goes on in the next line.
+    /// Neither a request line nor a header, or a header that continues in the next line.
     Line,
     /// No `Host`, or several.
     Hosts(usize),
-    /// A `Host` that is no host.
+    /// A `Host` that is not a host.
     Host,
     /// Several `Content-Length`.
     Lengths,
-    /// A `Content-Length` that is no number.
+    /// A `Content-Length` that is not a number.
     Length,
-    /// A `Transfer-Encoding` that isn't `chunked` alone.
+    /// A `Transfer-Encoding` other than `chunked` alone.
     Encoding,
     /// `Content-Length` and `Transfer-Encoding`.
     LengthAndEncoding,
     /// `Transfer-Encoding` before HTTP/1.1.
     EncodingTooEarly,
-    /// A chunk whose size or end is malformed.
+    /// A chunk with a malformed size or end.
     Chunk,
-    /// Headers behind the last chunk.
+    /// Headers after the last chunk.
     Trailer,
     /// A request line of more than [`HEAD_BYTES_MAX`].
     LongLine,
     /// A head of more than [`HEAD_BYTES_MAX`].
     LargeHead,
-    /// There is no memory for more of it now.
+    /// No memory is left for more of it.
     NoMemory,
 }
 
@@ -77,45 +79,46 @@ impl Refused {
     }
 }
 
-/// What to do with the bytes that come next.
+/// What to do with the next bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// So many bytes, at least one, are a whole head or a part of a body.
+    /// This many bytes, at least one, are a whole head or a part of a body.
     Pass(usize),
-    /// The head isn't whole yet.
+    /// The head is incomplete.
     Incomplete,
-    /// The connection is of no use from here on.
+    /// The connection can't be used any more.
     Refuse(Refused),
 }
 
-/// The place in the bytes of a connection.
+/// The position in the bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Framing {
     place: Place,
-    /// In a head: where its current line begins, and up to where that line has no end.
+    /// In a head: where its current line begins, and how far that line was searched for its end.
     line: usize,
     searched: usize,
-    /// Bytes of the head before.
+    /// Bytes of the previous head.
     last_head: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Head,
-    /// So many bytes of the body are to come.
+    /// This many bytes of the body are left.
     Body(u64),
-    /// In the line before a chunk, with the size and number of digits so far, and whether the digits are over.
+    /// In the line before a chunk, with the size and number of digits so far, and whether the digits are
+    /// over.
     ChunkLine {
         size: u64,
         digits: usize,
         length: usize,
         in_extension: bool,
     },
-    /// The line feed of that line is to come.
+    /// The line feed of that line is next.
     ChunkLineEnd(u64),
-    /// So many bytes of a chunk are to come.
+    /// This many bytes of a chunk are left.
     ChunkData(u64),
-    /// CR and LF behind the bytes of a chunk, or behind the last chunk.
+    /// The CR LF after the bytes of a chunk, or after the last chunk.
     ChunkCr {
         is_last: bool,
     },
@@ -125,7 +128,7 @@ enum Place {
     Refused,
 }
 
-/// What comes behind a head.
+/// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     Length(u64),
@@ -152,12 +155,13 @@ impl Framing {
         self.place == Place::Head
     }
 
-    /// How large the last whole head was, in bytes.
+    /// The size of the last whole head, in bytes.
     pub(crate) const fn last_head(&self) -> usize {
         self.last_head
     }
 
-    /// Judges `bytes`, which go on where the last `Pass` ended. After `Incomplete` they begin with the same bytes again.
+    /// Judges `bytes`, which continue after the last `Pass`. After `Incomplete` they begin with the same
+    /// bytes again.
     pub(crate) fn judge(&mut self, bytes: &[u8]) -> Verdict {
         let verdict = match self.place {
             Place::Head => self.judge_head(bytes),
@@ -171,7 +175,7 @@ impl Framing {
     }
 
     fn judge_head(&mut self, bytes: &[u8]) -> Verdict {
-        // The greeting of a client that means to speak TLS would wait for an answer.
+        // A client that speaks TLS would wait for a response to its first bytes.
         if let Some(first) = bytes.first()
             && !(first.is_ascii_graphic() || matches!(first, b'\r' | b'\n'))
         {
@@ -189,7 +193,7 @@ impl Framing {
             if end > HEAD_BYTES_MAX {
                 return Verdict::Refuse(self.too_much());
             }
-            // One empty line before a request is nothing (RFC 9112, 2.2).
+            // One empty line before a request is ignored (RFC 9112, 2.2).
             let is_end = text.is_empty() && self.line > 2;
             if text.is_empty() && self.line == 2 {
                 return Verdict::Refuse(Refused::Line);
@@ -253,7 +257,7 @@ impl Framing {
                         passed += 1;
                         self.place = next;
                     }
-                    // What was good before it goes on its way first.
+                    // Pass on the good bytes before it first.
                     Err(_) if passed > 0 => break,
                     Err(refused) => return Verdict::Refuse(refused),
                 },
@@ -270,7 +274,7 @@ const CHUNK_LINE: Place = Place::ChunkLine {
     in_extension: false,
 };
 
-/// Where a byte of what surrounds the bytes of chunks leads.
+/// The next place after a byte around the data of chunks.
 fn next_of_chunk(place: Place, byte: u8) -> Result<Place, Refused> {
     match (place, byte) {
         (Place::ChunkLine { digits: 0, .. }, byte) if !byte.is_ascii_hexdigit() => {
@@ -330,7 +334,7 @@ fn next_of_chunk(place: Place, byte: u8) -> Result<Place, Refused> {
     }
 }
 
-/// What comes behind a head whose lines all end with CR LF.
+/// What follows a head whose lines all end with CR LF.
 fn body_of(head: &[u8]) -> Result<Body, Refused> {
     let mut lines = head
         .split(|byte| *byte == b'\n')
@@ -349,7 +353,8 @@ fn body_of(head: &[u8]) -> Result<Body, Refused> {
             return Err(Refused::Line);
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        // A line that begins with a space goes on with the one before, and a space before the colon hides a name.
+        // A line that begins with a space continues the previous one, and a space before the colon hides a
+        // name.
         if name.is_empty() || name.iter().any(|byte| *byte <= b' ') {
             return Err(Refused::Line);
         }
@@ -391,8 +396,8 @@ fn parse_length(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether this may be a host with or without a port (RFC 9112, 3.2); it may be empty. A comma, which a name may have, is what
-/// joins two `Host` headers into one.
+/// Whether this may be a host with or without a port (RFC 9112, 3.2); it may be empty. A comma is refused: a
+/// name may have one, but it also joins two `Host` headers into one.
 fn is_host(value: &[u8]) -> bool {
     value
         .iter()
@@ -403,7 +408,8 @@ fn is_host(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Judges all bytes as they arrive, so many at a time: the lengths of what passes together, and the refusal.
+    /// Judges all bytes as they arrive, this many at a time. Returns the lengths of what passes together, and
+    /// the refusal.
     fn judge(bytes: &[u8], at_once: usize) -> (usize, bool, Option<Refused>) {
         let mut framing = Framing::new();
         let (mut passed, mut arrived) = (0, 0);

@@ -1,5 +1,6 @@
-//! How new an answer is. Each says the revision that it was given at; a request can ask for one that is at least as new as an
-//! answer it has seen, from whichever server; and a server that is cut off from its store says how far it may be behind.
+//! How new a response is. Each response has the revision of its data. A request can ask for data at least as
+//! new as an earlier response, from any server. A server that can't reach its store says how far it may be
+//! behind.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,21 +17,24 @@ use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::turns::{Bound, Bounds, Lane, Turnstile};
 
-/// Of an answer: the revision of the account that it was given at. Of a change: one at which it is made.
+/// In a response: the revision of the account that it is based on. After a change: one that includes the
+/// change.
 const REVISION: HeaderName = HeaderName::from_static("bindery-revision");
-/// Of a request: the revision that the answer shall at least be given at.
+/// In a request: the lowest revision that the response may be based on.
 const AT_LEAST: HeaderName = HeaderName::from_static("bindery-at-least");
-/// Of an answer: seconds since this server last knew everything that is in its store; only when it is cut off.
+/// In a response: seconds since this server last knew everything in its store; only while the store is
+/// unreachable.
 const STALENESS: HeaderName = HeaderName::from_static("bindery-staleness");
 
 /// How long a request waits for a revision.
 const AT_LEAST_TIMEOUT: Duration = Duration::from_secs(5);
-/// What part of all connections may wait for a revision at once: of all clients, of an account, of a person and of a key.
+/// Which part of all connections may wait for a revision at once: of all clients, of an account, of a person
+/// and of a key.
 const WAITING_SHARES: [usize; 4] = [2, 8, 16, 32];
-/// From here on a server counts as cut off.
+/// From here on the store counts as unreachable.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(2);
 
-/// What the frame around an answer learns while it is made.
+/// What the frame around a response learns while it is made.
 #[derive(Debug, Default)]
 pub(crate) struct Frame {
     body_read: AtomicBool,
@@ -40,38 +44,38 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The whole body has come.
+    /// The whole body was read.
     pub(crate) fn has_read_body(&self) {
         self.body_read.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has.
+    /// Whether the whole body was read.
     pub(crate) fn is_body_read(&self) -> bool {
         self.body_read.load(Ordering::Relaxed)
     }
 
-    /// The answer is given at this revision.
+    /// Sets the revision of the data.
     pub(crate) fn answer_at(&self, revision: Revision) {
         self.revision.store(revision.0, Ordering::Relaxed);
     }
 
-    /// The revision that the answer is given at, once that is known.
+    /// The revision of the data, once it is known.
     pub(crate) fn revision(&self) -> Option<Revision> {
         let revision = Revision(self.revision.load(Ordering::Relaxed));
         (revision != Revision(0)).then_some(revision)
     }
 
-    /// The request has reached this operation.
+    /// Sets the operation of the request.
     pub(crate) fn reaches(&self, operation: &'static Operation) {
         let _ = self.operation.set(operation);
     }
 
-    /// The operation, if one is reached.
+    /// The operation, if the request has one.
     pub(crate) fn operation(&self) -> Option<&'static Operation> {
         self.operation.get().copied()
     }
 
-    /// Says how new the answer is.
+    /// Writes the headers that say how new the response is.
     pub(crate) fn say(&self, staleness: Duration, headers: &mut HeaderMap) {
         let revision = self.revision.load(Ordering::Relaxed);
         if revision > 0 {
@@ -83,7 +87,7 @@ impl Frame {
     }
 }
 
-/// The revision that the answer shall at least be given at.
+/// The lowest revision that the response may be based on.
 pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
     let mut values = headers.get_all(AT_LEAST).iter();
     let Some(value) = values.next() else {
@@ -100,7 +104,7 @@ pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
     }
 }
 
-/// Who waits for a revision: each has a turn from the beginning, or is refused.
+/// The turns to wait for a revision: a request gets one at once, or is refused.
 pub(crate) fn waits(connections_max: usize) -> Turnstile {
     Turnstile::new(Bounds(WAITING_SHARES.map(|share| Bound {
         running: (connections_max / share).max(1),
@@ -108,7 +112,7 @@ pub(crate) fn waits(connections_max: usize) -> Turnstile {
     })))
 }
 
-/// Waits until the key's account has come so far, within bounds. A key that nobody has is no error here.
+/// Waits until the key's account has the revision, within bounds. An unknown key is not an error here.
 pub(crate) async fn wait(
     node: &Arc<Node>,
     waits: &Turnstile,
@@ -136,7 +140,7 @@ pub(crate) async fn wait(
     let turn = turn.map_err(Problem::too_many_wait_for_revisions)?;
     let reached = tokio::time::timeout(AT_LEAST_TIMEOUT, account.reach(revision)).await;
     drop(turn);
-    reached.map_err(|_| Problem::not_reached(revision, account.snapshot().revision()))
+    reached.map_err(|_| Problem::revision_not_reached(revision, account.snapshot().revision()))
 }
 
 #[cfg(test)]
@@ -207,7 +211,7 @@ mod tests {
             .await
             .unwrap();
         let here = account.snapshot().revision();
-        // Two of a key.
+        // Two for a key.
         let waits = waits(64);
         let network = ClientNetwork::of("198.51.100.7".parse().unwrap());
         let hash = text.hash();

@@ -1,4 +1,5 @@
-//! What fuzz targets call (`fuzz/`): each takes any bytes, and panics if a promise is broken. Nothing that ships calls it.
+//! What the fuzz targets in `fuzz/` call: each takes any bytes, and panics if a promise is broken. The server
+//! itself calls none of it.
 
 use std::convert::Infallible;
 use std::io;
@@ -40,11 +41,12 @@ fn assert_without_keys(text: &str) {
     }
 }
 
-/// The bytes of a connection; the first says how many of the others come at once.
+/// The bytes of a connection; the first byte says how many of the others arrive at once.
 ///
 /// # Panics
 ///
-/// If requests are found elsewhere when they come in other pieces, or if hyper finds other requests than were let through to it.
+/// If the requests differ when they arrive in other pieces, or if hyper reads other requests than those that
+/// were passed to it.
 pub fn requests(bytes: &[u8]) {
     let Some((at_once, bytes)) = bytes.split_first() else {
         return;
@@ -54,7 +56,7 @@ pub fn requests(bytes: &[u8]) {
     assert_eq!(
         whole,
         messages(bytes, at_once),
-        "other requests in other pieces"
+        "the requests differ in other pieces"
     );
     let (messages, _) = whole;
     let seen = as_hyper_reads(bytes, at_once);
@@ -65,7 +67,7 @@ pub fn requests(bytes: &[u8]) {
     for (seen, Message { head, body }) in seen.iter().zip(&messages) {
         let is_same = head.trim_ascii_start().starts_with(seen.method.as_bytes());
         assert!(is_same, "hyper reads another request: {seen:?}");
-        // The last body may have broken off.
+        // The last body may be incomplete.
         if let Some(read) = &seen.body {
             let expected = decoded(head, body);
             assert_eq!(read, &expected, "hyper reads another body");
@@ -80,7 +82,7 @@ struct Message {
     body: Vec<u8>,
 }
 
-/// Heads and bodies, as they are delimited, and whether it ends with a refusal.
+/// Heads and bodies as they are delimited, and whether the last request is refused.
 fn messages(bytes: &[u8], at_once: usize) -> (Vec<Message>, bool) {
     let mut framing = Framing::new();
     let mut messages: Vec<Message> = Vec::new();
@@ -109,7 +111,7 @@ fn messages(bytes: &[u8], at_once: usize) -> (Vec<Message>, bool) {
     (messages, false)
 }
 
-/// The bytes that a delimited body stands for.
+/// The content of a delimited body.
 fn decoded(head: &[u8], body: &[u8]) -> Vec<u8> {
     let is_chunked = head
         .split(|byte| *byte == b'\n')
@@ -140,11 +142,11 @@ fn decoded(head: &[u8], body: &[u8]) -> Vec<u8> {
 #[derive(Debug)]
 struct Seen {
     method: String,
-    /// Nothing if it broke off.
+    /// `None` if it is incomplete.
     body: Option<Vec<u8>>,
 }
 
-/// The requests that come out of hyper behind the stream that watches it.
+/// The requests that hyper reads behind the stream that checks them.
 fn as_hyper_reads(bytes: &[u8], at_once: usize) -> Vec<Seen> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -186,13 +188,13 @@ fn as_hyper_reads(bytes: &[u8], at_once: usize) -> Vec<Seen> {
     let serving = hyper::server::conn::http1::Builder::new()
         .max_buf_size(crate::framing::HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    // How it ends is hyper's affair.
+    // Its result does not matter here.
     let _ = runtime.block_on(serving);
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     std::mem::take(&mut *seen)
 }
 
-/// Bytes that come in pieces, and a place for answers.
+/// Bytes that arrive in pieces, and a sink for responses.
 #[derive(Debug)]
 struct Pieces {
     bytes: Vec<u8>,

@@ -1,5 +1,5 @@
-//! What an operator's machinery asks: whether the process lives, whether it can do everything, and whether it can at least
-//! decide. Without a key, and without a word about what is in it.
+//! Health checks for monitoring: is the process running, can it do everything, and can it at least decide?
+//! Without a key, and without any data of accounts.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use serde::Serialize;
 use crate::freshness::STALE_AFTER;
 use crate::problem::Problem;
 
-/// It lives.
+/// The process is running.
 const HEALTHZ: &str = "/healthz";
 /// It reads and changes, and knows what other servers change.
 const READYZ: &str = "/readyz";
-/// It decides and reads, from what it knows.
+/// It decides and reads, from memory.
 const READYZ_READS: &str = "/readyz/reads";
 
 /// The rules of health.
 #[derive(Debug)]
 pub(crate) struct Health {
-    /// How long a server that is cut off from its store goes on answering; for good, if absent.
+    /// How long a server that can't reach its store goes on responding; forever, if absent.
     pub(crate) staleness_max: Option<Duration>,
 }
 
@@ -32,15 +32,15 @@ struct Body {
     status: &'static str,
     /// Whether the last change could be stored.
     takes_writes: bool,
-    /// What keeps changes from being written, if anything is known: `store_moved` or `clock_ahead`.
+    /// Why no change can be written, if known: `store_moved` or `clock_ahead`.
     #[serde(skip_serializing_if = "Option::is_none")]
     obstacle: Option<&'static str>,
-    /// Since everything in the store was last known here.
+    /// Since this server last knew everything in the store.
     staleness_seconds: u64,
 }
 
 impl Health {
-    /// The answer, if this is a path of health.
+    /// The response, if this is a path of health.
     pub(crate) fn answer(
         &self,
         node: &Node,
@@ -86,7 +86,7 @@ impl Health {
         Some(Ok(response))
     }
 
-    /// Whether what is known here may still be answered from.
+    /// Refuses if the data in memory is too old.
     pub(crate) fn check(&self, node: &Node) -> Result<(), Problem> {
         let staleness = node.staleness();
         if self.allows(staleness) {

@@ -16,7 +16,7 @@ use crate::request_id::new_request_id;
 use crate::request_stream::RequestStream;
 use crate::unreadable::Explained;
 
-/// How hyper serves a connection whose client has so long for the head of a request, and between two.
+/// Settings of a connection whose client has this long for the head of a request, and between two requests.
 pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -29,18 +29,19 @@ pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// For the head of a request, and between two.
+    /// For the head of a request, and between two requests.
     pub(crate) header: Duration,
-    /// For taking nothing of an answer.
+    /// For a response that it does not read.
     pub(crate) write: Duration,
 }
 
-/// A stream that hyper is served.
+/// The stream that hyper gets.
 pub(crate) type Guarded = Explained<RequestStream<Pin<Box<TimeoutStream<TcpStream>>>>>;
 
-/// The same stream once there is a request in it, or `None` if none comes: whole heads with one reading, within this memory; for as
-/// long as its client takes what it asked for; and with a body in every refusal. hyper's buffers, of 16 KiB, are made after that, so a
-/// connection that sends no whole head costs little more than its bytes.
+/// Waits for the first request of a connection; `None` if none comes. The stream passes whole heads with one
+/// reading, within this memory. It times out a client that does not read, and gives every refusal a body.
+/// hyper's buffers of 16 KiB are created only after that, so a connection without a whole head costs little
+/// more than its bytes.
 pub(crate) async fn first_request(
     stream: TcpStream,
     connection: &Arc<Connection>,

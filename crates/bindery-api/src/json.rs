@@ -1,5 +1,5 @@
-//! Strict reading of JSON bodies: an object, its fields each once, nothing unknown; every error names the field. What is read
-//! openly may have unknown members, and still has each of them once, at every depth.
+//! Strict parsing of JSON bodies: one object, each field once, no unknown field; every error names the field.
+//! Open parsing allows unknown members, each still once, at every depth.
 
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -14,9 +14,10 @@ use serde_json::Number;
 
 use crate::problem::Problem;
 
-/// Counts the values of a JSON text piece by piece, before anything is parsed: every scalar, array and object.
+/// Counts the values of a JSON text piece by piece, before it is parsed: every scalar, array and object.
 ///
-/// An empty array or object counts twice. A text that is not JSON has at most as many values as counted before its first error.
+/// An empty array or object counts twice. A text that is not JSON has at most as many values before its first
+/// error as are counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ValueCount {
     separators: usize,
@@ -42,14 +43,14 @@ impl ValueCount {
         }
     }
 
-    /// How many values there are so far.
+    /// The number of values so far.
     pub(crate) const fn values(&self) -> usize {
         // One at the top, and one after each separator.
         self.separators + 1
     }
 }
 
-/// Reads a body of one JSON object.
+/// Parses a body of one JSON object.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if std::str::from_utf8(bytes).is_err() {
         return Err(Problem::invalid("the body is not UTF-8"));
@@ -63,13 +64,13 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         };
         explain(inside, &error.into_inner())
     })?;
-    reader
-        .end()
-        .map_err(|_| Problem::invalid("the body goes on after its JSON object; send one object"))?;
+    reader.end().map_err(|_| {
+        Problem::invalid("the body has more after its JSON object; send one object")
+    })?;
     Ok(value)
 }
 
-/// What a client is told instead of the reader's own words: which field, what is wrong with it, and what it takes.
+/// The error for clients, instead of serde's words: which field, what is wrong with it, and what it takes.
 fn explain(inside: Option<&str>, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -77,14 +78,14 @@ fn explain(inside: Option<&str>, error: &serde_json::Error) -> Problem {
     if error.is_eof() {
         return match error.column() {
             0 => Problem::invalid("the body is empty; send a JSON object"),
-            _ => Problem::invalid("the body ends in the middle of its JSON; send it whole"),
+            _ => Problem::invalid("the body ends in the middle of its JSON; send all of it"),
         };
     }
     if error.is_syntax() {
         let near = inside.map_or_else(String::new, |field| format!(" in or after `{field}`"));
         return Problem::invalid(format!("the body is not JSON{near}{place}: {message}"));
     }
-    // `inside` is the object that a field is missing from or should not be in, or the field itself.
+    // `inside` is the object with a missing or unknown field, or the field itself.
     let of_object = |field: &str| match inside {
         Some(object) if object != field && !object.ends_with(&format!(".{field}")) => {
             format!("{object}.{field}")
@@ -97,7 +98,7 @@ fn explain(inside: Option<&str>, error: &serde_json::Error) -> Problem {
         return Problem::field(&of_object(&quoted(message)), "this field is required");
     }
     if message.starts_with("duplicate field ") {
-        let why = "this field stands twice in the same object; send it once";
+        let why = "this field appears twice in the same object; send it once";
         return Problem::field(&of_object(&quoted(message)), why);
     }
     if let Some(rest) = message.strip_prefix("unknown field ") {
@@ -128,7 +129,7 @@ fn explain(inside: Option<&str>, error: &serde_json::Error) -> Problem {
     }
 }
 
-/// A type in the words of JSON.
+/// A type in JSON's terms.
 fn plain(word: &str) -> String {
     let word = word.strip_prefix("a ").unwrap_or(word);
     match word {
@@ -148,7 +149,7 @@ fn plain(word: &str) -> String {
     }
 }
 
-/// Reads a body of one JSON object with any members. Nesting has the bound that all bodies have.
+/// Parses a body of one JSON object with any members. Nesting is limited as in all bodies.
 pub(crate) fn parse_open(bytes: &[u8]) -> Result<Members, Problem> {
     let OnlyMembers(members) = parse(bytes)?;
     Ok(members)
@@ -166,7 +167,7 @@ impl<'de> Deserialize<'de> for OnlyMembers {
     }
 }
 
-/// Any value; the members of its objects each once.
+/// Any value; each member of an object once.
 struct Any(Attribute);
 
 impl<'de> Deserialize<'de> for Any {
@@ -237,7 +238,7 @@ impl<'de> Visitor<'de> for AnyVisitor {
     }
 }
 
-/// A JSON object, where serde by itself would take an array of the fields in order as well.
+/// A JSON object. Serde alone would also accept an array of the fields in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Object<T>(pub(crate) T);
 
@@ -270,12 +271,12 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// The same for whole numbers. JSON knows one kind of number: `274.0` is as whole as `274`.
+/// The same for whole numbers. JSON has one kind of number: `274.0` is as whole as `274`.
 pub(crate) fn present_whole<'de, D>(deserializer: D) -> Result<Option<u64>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    /// The first whole number that a float can't hold, nor anything a field takes.
+    /// The first whole number that a float can't hold exactly; no field takes one so large.
     const END: f64 = 9_007_199_254_740_992.0;
     let number = Number::deserialize(deserializer)?;
     let whole = number.as_u64().or_else(|| {
@@ -313,7 +314,7 @@ impl<T> Patch<T> {
         matches!(self, Self::Keep)
     }
 
-    /// What to set: nothing, or what `clear` and `set` make of it.
+    /// The value to set: unchanged, or the result of `clear` or `set`.
     pub(crate) fn resolve<U, E>(
         &self,
         clear: impl FnOnce() -> U,
@@ -415,13 +416,13 @@ mod tests {
             (&b""[..], "is empty"),
             (b"[]", "an object"),
             (b"null", "an object"),
-            (br#"{"a":1,"a":1}"#, "`a`: this field stands twice"),
-            (br#"{"a":1,"\u0061":1}"#, "`a`: this field stands twice"),
+            (br#"{"a":1,"a":1}"#, "`a`: this field appears twice"),
+            (br#"{"a":1,"\u0061":1}"#, "`a`: this field appears twice"),
             (
                 br#"{"a":[{"b":{"c":1,"c":2}}]}"#,
-                "c`: this field stands twice",
+                "c`: this field appears twice",
             ),
-            (br#"{"a":1}{}"#, "goes on"),
+            (br#"{"a":1}{}"#, "has more after"),
             (br#"{"a":1e400}"#, "`a`"),
             (br#"{"a":NaN}"#, "`a`"),
             (b"{\"a\":\"\xff\"}", "UTF-8"),
@@ -464,7 +465,7 @@ mod tests {
             (b"[]", "an object"),
             (br#"["x"]"#, "an object"),
             (br#""x""#, "an object"),
-            (br#"{"role_id":"x"} x"#, "goes on"),
+            (br#"{"role_id":"x"} x"#, "has more after"),
             (br#"{"role_id":"x","#, "in the middle"),
             (b"{}", "`role_id`: this field is required"),
             (
@@ -481,7 +482,7 @@ mod tests {
             ),
             (
                 br#"{"role_id":"x","role_id":"y"}"#,
-                "`role_id`: this field stands twice",
+                "`role_id`: this field appears twice",
             ),
             (
                 br#"{"role_id":"x","user_id":"y"}"#,
@@ -492,7 +493,7 @@ mod tests {
             (br#"{"role_id":"x","inner":{"deep":300}}"#, "`inner.deep`"),
             (
                 br#"{"role_id":"x","inner":{"deep":1,"deep":1}}"#,
-                "`inner.deep`: this field stands twice",
+                "`inner.deep`: this field appears twice",
             ),
             (b"{\"role_id\":\"\xff\"}", "UTF-8"),
             (deep.as_bytes(), "role_id"),

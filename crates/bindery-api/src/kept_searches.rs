@@ -1,9 +1,11 @@
-//! Pages of a search. The first page finds everything; what doesn't fit is kept, and the pages behind it are parts of that: they go
-//! on at the revision of the first, whatever changes meanwhile, and each result is in exactly one of them.
+//! Pages of a search. The first page finds everything; what doesn't fit is kept, and later pages are parts of
+//! it. They stay at the revision of the first page, even if something changes meanwhile, and each result is
+//! on exactly one page.
 //!
-//! A token says where a page begins, with a check keyed by the account over caller, operation, request, revision and what was
-//! found. One that was forged, cut, or made for somebody or something else never reaches what is kept. What is kept is bounded,
-//! for each key and each account by itself, so that nobody's searches push out another account's.
+//! A token says where a page begins. Its check is keyed by the account and covers caller, operation, request,
+//! revision and results. A forged or cut token, or one of another caller or request, never reaches the kept
+//! results. They are bounded for each key and each account separately, so no account's searches evict
+//! another's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,25 +22,25 @@ use sha2::{Digest as _, Sha256};
 
 use crate::problem::Problem;
 
-/// The most results of a page, and as many as there are in one whose limit isn't said.
+/// The most results of a page, and the default.
 pub(crate) const LIMIT_MAX: usize = 1000;
 /// How long a search is kept after its last page, in seconds.
 const KEPT_SECONDS: u64 = 600;
-/// Searches that are kept for one key at once; the one that was used longest ago goes first.
+/// Searches kept for one key at once; the least recently used goes first.
 const KEPT_OF_CALLER_MAX: usize = 16;
-/// Searches that are kept for one account at once.
+/// Searches kept for one account at once.
 const KEPT_OF_ACCOUNT_MAX: usize = 256;
-/// Results that are kept for one account at once, eight bytes each at the most; the newest search is kept whatever its size.
+/// Results kept for one account at once, at most eight bytes each; the newest search is kept at any size.
 const RESULTS_OF_ACCOUNT_MAX: usize = 4_000_000;
 
-/// What a request is, beside where its page begins. The same request has the same key.
+/// Identifies a request, without the place of its page. Equal requests have equal keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SearchKey {
     caller: (u32, u32),
     operation: &'static str,
-    /// SHA-256 of everything in the body but `page.token` and `page.limit`.
+    /// SHA-256 of everything in the body except `page.token` and `page.limit`.
     request: [u8; 32],
-    /// How often the store had lost what was known here: the same numbers name other things since. No part of tokens.
+    /// How often the log was rolled back: after that, the same numbers name other things. Not part of tokens.
     divergences: u64,
 }
 
@@ -49,7 +51,7 @@ pub(crate) struct Search {
     pub(crate) revision: Revision,
 }
 
-/// Where a page of a search begins, and what comes after it.
+/// Where a page of a search begins, and what follows.
 #[derive(Debug)]
 pub(crate) struct SearchPage {
     pub(crate) search: Search,
@@ -59,7 +61,7 @@ pub(crate) struct SearchPage {
     pub(crate) next_token: String,
 }
 
-/// What is kept, as one request sees it.
+/// The kept searches, as one request sees them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keeper<'a> {
     pub(crate) kept: &'a KeptSearches,
@@ -69,7 +71,7 @@ pub(crate) struct Keeper<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Searches whose pages are not all read.
+/// Searches with pages left to read.
 #[derive(Debug, Default)]
 pub(crate) struct KeptSearches(Mutex<BTreeMap<AccountId, OfAccount>>);
 
@@ -81,13 +83,14 @@ struct OfAccount {
 #[derive(Debug)]
 struct Keeping {
     key: SearchKey,
-    /// Of what was found: the same request at the same revision finds something else once a key has ended.
+    /// A digest of the results: the same request at the same revision has other results once a key has
+    /// expired.
     content: u64,
     search: Search,
     used_at: Timestamp,
 }
 
-/// What a token says once its check was right.
+/// The content of a token with a correct check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     revision: Revision,
@@ -163,7 +166,7 @@ impl Keeper<'_> {
         self.page(content, search, 0, limit)
     }
 
-    /// The page that this token is for. `again` finds what there is now, for a search that isn't kept.
+    /// The page of this token. `again` runs the search again if it isn't kept.
     pub(crate) fn go_on(
         &self,
         token: &str,
@@ -178,7 +181,7 @@ impl Keeper<'_> {
             )
         })?;
         let found = self.kept.find(self, place);
-        // Who may ask about less than before begins anew with what they can ask about now.
+        // A caller who may now ask about less starts again.
         let found = found.filter(|search| may_still_ask(&search.found));
         let search = found
             .or_else(|| {
@@ -192,7 +195,7 @@ impl Keeper<'_> {
                     "page.token",
                     format!(
                         "there were changes, and its search is no longer kept (it is for {KEPT_SECONDS} s after a page, by the \
-                         server that began it, and as long as you may ask as much); begin anew, without `page.token`"
+                         server that began it, and as long as you may ask as much); start the search again, without `page.token`"
                     ),
                 )
             })?;
@@ -200,7 +203,7 @@ impl Keeper<'_> {
         Ok(self.page(place.content, search, first, limit))
     }
 
-    /// A part of the search, which is kept if there are more behind it.
+    /// A part of the search, which is kept if more pages follow.
     fn page(&self, content: u64, search: Search, first: usize, limit: Option<usize>) -> SearchPage {
         let total = search.found.len();
         let rest = total.saturating_sub(first);
@@ -243,13 +246,13 @@ impl KeptSearches {
             .find(&keeper.key, place, keeper.now)
     }
 
-    /// Forgets the searches of these accounts.
+    /// Drops the searches of these accounts.
     pub(crate) fn forget(&self, accounts: &BTreeSet<AccountId>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|account, _| !accounts.contains(account));
     }
 
-    /// Forgets what nobody has asked for in a while.
+    /// Drops expired searches.
     pub(crate) fn tidy(&self, now: Timestamp) {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         accounts.retain(|_, of_account| {
@@ -282,7 +285,7 @@ impl OfAccount {
         }
     }
 
-    /// The one that was used longest ago stands first.
+    /// Drops the least recently used one, which comes first.
     fn drop_first(&mut self, which: impl Fn(&Keeping) -> bool) {
         if let Some(place) = self.searches.iter().position(which) {
             self.searches.remove(place);
@@ -311,7 +314,7 @@ impl OfAccount {
     }
 }
 
-/// Tells one result from another.
+/// A digest of the results.
 fn content(ids: &IdKey, found: &Found) -> u64 {
     let mut bytes = Vec::new();
     match found {
@@ -346,8 +349,8 @@ fn content(ids: &IdKey, found: &Found) -> u64 {
     ids.digest(&[b"search content", &bytes])
 }
 
-/// A digest of a body without `page.token` and `page.limit`. Every value is hashed with its kind and length, so that no two bodies
-/// meet; the order of members means nothing.
+/// A digest of a body without `page.token` and `page.limit`. Every value is hashed with its type and length,
+/// so different bodies never give the same input; the order of members does not matter.
 fn digest(body: &Members) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let page = match body.get("page") {
@@ -357,7 +360,7 @@ fn digest(body: &Members) -> [u8; 32] {
     let of_page = page.into_iter().flatten();
     let of_page = of_page.filter(|(name, _)| !matches!(name.as_str(), "token" | "limit"));
     let others = body.iter().filter(|(name, _)| *name != "page");
-    // Also where there is no `page` at all, as in the request for the first one.
+    // Also if there is no `page`, as in the request for the first one.
     add_members(&mut hasher, of_page);
     add_members(&mut hasher, others);
     hasher.finalize().into()
@@ -444,7 +447,7 @@ mod tests {
         }
     }
 
-    /// Nothing is looked for again.
+    /// A search that must not run.
     fn elsewhere() -> Search {
         Search {
             found: Found::Users(Vec::new()).into(),
@@ -454,13 +457,13 @@ mod tests {
 
     const LIMITS: [usize; 7] = [1, 2, 3, 5, 7, 40, LIMIT_MAX];
 
-    /// A search of a caller's, being read page by page.
+    /// A search of one caller, read page by page.
     struct Walk {
         key: SearchKey,
         limit: usize,
         token: String,
         met: Vec<u64>,
-        /// All of it at the revision of its first page.
+        /// All results at the revision of the first page.
         expected: Vec<u64>,
         revision: Revision,
         pages: usize,
@@ -490,7 +493,7 @@ mod tests {
         assert!(walked > 2000 && across > 200);
     }
 
-    /// Plays a history; after each command a search begins, and those under way read their next page.
+    /// Plays a history. After each command a search begins, and each unfinished one reads its next page.
     fn walk_amid(history: &History) -> (usize, usize) {
         let kept = KeptSearches::default();
         let mut state = State::new(history.account());
@@ -559,7 +562,7 @@ mod tests {
         now: Timestamp,
         draw: usize,
     ) -> Walk {
-        // The founder and everyone else by turns.
+        // The founder and all others in turn.
         let keys: Vec<&bindery_core::api_key::ApiKey> = model.api_keys.iter().collect();
         let place = if draw.is_multiple_of(3) { 0 } else { draw };
         let key = keys.get(place % keys.len().max(1)).copied();
@@ -629,7 +632,7 @@ mod tests {
             }
         };
         let limit = LIMITS[draw % LIMITS.len()];
-        // A request of its own for each walk.
+        // A different request for each walk.
         let body = Members::from([(
             "walk".to_owned(),
             Attribute::Integer(i128::try_from(draw).unwrap()),
@@ -703,7 +706,7 @@ mod tests {
             r#"{"a":"x"}"#,
             r#"{"a":"x1","b":1}"#,
             r#"{"ax":"","b":1}"#,
-            // Without their lengths, what stands between the two would be taken for a part of them.
+            // Without lengths, the text between the two would look like a part of them.
             r#"{"at":"","b":1}"#,
             r#"{"a":"t","b":1}"#,
             r#"{"a":"x","b":"1"}"#,
@@ -770,8 +773,8 @@ mod tests {
             begin(2, key, 0, 3);
         }
         assert!(is_kept(1, &mine));
-        assert!(!is_kept(2, &mine), "nor is it another account's");
-        // Within an account there is a bound on all of it; what is asked for now is kept whatever its size.
+        assert!(!is_kept(2, &mine), "nor is that of another account");
+        // An account has a bound for all of its searches; the newest is kept at any size.
         let huge = begin(1, 2, 0, u32::try_from(RESULTS_OF_ACCOUNT_MAX).unwrap() + 1);
         assert!(is_kept(1, &huge) && !is_kept(1, &mine));
         let small = begin(1, 1, 1, 3);

@@ -1,5 +1,5 @@
-//! Bindery over HTTP: parse, ask, render. Every operation is a row of one table; no rule about who may do what lives here,
-//! and no SQL.
+//! Bindery over HTTP: parse, run, render. Every operation is a row of one table. There is no SQL here, and no
+//! rule about who may do what.
 
 mod aliases;
 mod answer;

@@ -15,19 +15,19 @@ pub(crate) struct LogLimits {
     unavailable: LogLimit,
 }
 
-/// What the log says of a request.
+/// What the log says about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// A fault of the server. Each is there, since its answer says so.
+    /// A fault of the server. Each is logged, since the response refers to the log.
     Error,
-    /// The store, or something else that the server needs, is out of reach.
+    /// The store, or something else that the server needs, is unreachable.
     Unavailable { left_out: u64 },
     /// Clients have used up what is shared.
     Overload { kind: &'static str, left_out: u64 },
 }
 
 impl LogLimits {
-    /// What the log says of a request that was answered with this status, if anything.
+    /// What the log says about a request with this status, if anything.
     pub(crate) fn of_request(&self, status: u16, overload: Option<Overload>) -> Option<Line> {
         self.of_request_at(status, overload, Instant::now())
     }
@@ -51,7 +51,7 @@ impl LogLimits {
     }
 }
 
-/// One kind of lines.
+/// One kind of line.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimit(Mutex<Written>);
 
@@ -62,7 +62,7 @@ struct Written {
 }
 
 impl LogLimit {
-    /// Whether a line is written now; if so, how many were left out since the one before.
+    /// Whether a line is written now; if so, how many were left out since the previous one.
     pub(crate) fn allow(&self, now: Instant) -> Option<u64> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = |last: Instant| now.saturating_duration_since(last) >= INTERVAL;

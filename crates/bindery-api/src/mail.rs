@@ -1,5 +1,5 @@
-//! Mail: invitations and links to choose a new password. Sent in the background, so that no answer waits for a mail server; what
-//! can't be delivered is told to the log, without the link. A few at a time and each within a time, whatever the mail server does.
+//! E-mail: invitations, and links to choose a new password. Sent in the background, so that no response waits
+//! for a mail server. A failure is logged, without the link. A few are sent at once, each with a timeout.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,45 +19,46 @@ use tokio_util::task::TaskTracker;
 use crate::public_url::is_this_machine;
 use crate::secret::LinkToken;
 
-/// How many letters are on their way to the mail server at once.
+/// How many e-mails are sent at once.
 const AT_ONCE_MAX: usize = 4;
-/// How many may wait for their turn; more are given up, and the log says so.
+/// How many may wait for their turn; more are dropped, and the log says so.
 const WAITING_MAX: usize = 10_000;
-/// How long a letter may take, from its turn on. The mail library bounds connecting only. Each letter has a connection of its own,
-/// which ends with it when it is given up: the next one must not be taken for the rest of it.
+/// How long sending one may take, from its turn on. The mail library has a timeout for connecting only. Each
+/// e-mail has a connection of its own, which is closed on a timeout, so that the next e-mail is not taken for
+/// the rest of this one.
 const LETTER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How letters leave.
+/// How e-mail is sent.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
-    /// `smtp://` or `smtps://`, with user, password, host and port. A host that isn't this machine is spoken to over TLS, by
-    /// STARTTLS with `smtp://`, unless the URL ends in `?tls=none`.
+    /// `smtp://` or `smtps://`, with user, password, host and port. Another machine is reached over TLS (with
+    /// `smtp://` by STARTTLS), unless the URL ends in `?tls=none`.
     pub smtp_url: String,
     /// The sender, like `Bindery <bindery@example.com>`.
     pub from: String,
 }
 
-/// Why a mail server can't be used. Never carries the URL, which has a password in it.
+/// Why a mail server can't be used. Never contains the URL, which has a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MailSettingsError {
-    /// The URL is none of a mail server.
+    /// The URL is not one of a mail server.
     #[error(
         "the SMTP URL can't be read ({0}); expected smtp://[user:password@]host[:port][?tls=required|none] or smtps://…"
     )]
     Url(String),
-    /// The sender is no address.
+    /// The sender is not an address.
     #[error("`{0}` is no sender; expected one like `Bindery <bindery@example.com>`")]
     From(String),
 }
 
-/// What a letter is about.
+/// The kind of e-mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Letter {
     Invitation,
     PasswordReset,
 }
 
-/// Sends letters, or says in the log that it would have.
+/// Sends e-mail, or logs that it would have.
 pub struct Mailer {
     server: Option<(AsyncSmtpTransport<Tokio1Executor>, Mailbox)>,
     /// Where clients reach this server, without a slash at the end.
@@ -77,7 +78,7 @@ impl fmt::Debug for Mailer {
 }
 
 impl Mailer {
-    /// With a mail server, or without: then letters are only mentioned in the log. Links begin with `public_url`.
+    /// Creates a mailer. Without a mail server, e-mails are only logged. Links begin with `public_url`.
     pub fn new(
         settings: Option<&MailSettings>,
         public_url: &str,
@@ -99,13 +100,13 @@ impl Mailer {
         })
     }
 
-    /// Sends a letter in the background.
+    /// Sends an e-mail in the background.
     pub(crate) fn send(&self, letter: Letter, to: &Email, account: &str, token: &LinkToken) {
         let Some((transport, from)) = &self.server else {
             tracing::info!(
                 %to,
                 ?letter,
-                "a letter was not sent: no mail server is configured (--smtp-url)"
+                "an e-mail was not sent: no mail server is configured (--smtp-url)"
             );
             return;
         };
@@ -117,7 +118,7 @@ impl Mailer {
             }
         };
         if self.under_way.len() >= WAITING_MAX {
-            tracing::error!(%to, ?letter, "a letter was not sent: too many are waiting for the mail server");
+            tracing::error!(%to, ?letter, "an e-mail was not sent: too many are waiting for the mail server");
             return;
         }
         let (transport, to) = (transport.clone(), to.clone());
@@ -127,12 +128,12 @@ impl Mailer {
                 return;
             };
             match tokio::time::timeout(timeout, transport.send(message)).await {
-                Ok(Ok(_)) => tracing::info!(%to, ?letter, "a letter was sent"),
+                Ok(Ok(_)) => tracing::info!(%to, ?letter, "an e-mail was sent"),
                 Err(_) => {
                     let kind = "it took too long";
-                    tracing::error!(%to, ?letter, kind, "a letter was not sent");
+                    tracing::error!(%to, ?letter, kind, "an e-mail was not sent");
                 }
-                // What a mail server says may repeat what it was sent, so only its code is told.
+                // A mail server may repeat what it was sent, so only its code is logged.
                 Ok(Err(error)) => {
                     let status = error.status().map(|code| code.to_string());
                     let kind = if error.is_timeout() {
@@ -142,13 +143,13 @@ impl Mailer {
                     } else {
                         "the server can't be reached"
                     };
-                    tracing::error!(%to, ?letter, kind, status, "a letter was not sent");
+                    tracing::error!(%to, ?letter, kind, status, "an e-mail was not sent");
                 }
             }
         });
     }
 
-    /// Waits until every letter under way has left or failed.
+    /// Waits until every e-mail was sent or has failed.
     pub(crate) async fn finish(&self) {
         self.under_way.close();
         self.under_way.wait().await;
@@ -163,7 +164,7 @@ impl Mailer {
         token: &LinkToken,
     ) -> Result<Message, Box<dyn std::error::Error + Send + Sync>> {
         let (subject, text) = letter.text(&self.public_url, account, token);
-        // As an address: nothing in it is read as anybody's name.
+        // As an address: nothing in it is parsed as a name.
         let to: Address = to.as_str().parse()?;
         let message = Message::builder()
             .from(from.clone())
@@ -175,8 +176,8 @@ impl Mailer {
     }
 }
 
-/// The URL with TLS asked for where it doesn't say, and the mail server is another machine: letters carry links that let people
-/// in, and the URL may carry a password.
+/// The URL with TLS added where it doesn't say and the mail server is another machine. E-mails carry links
+/// that admit people, and the URL may carry a password.
 fn guarded(smtp_url: &str) -> Cow<'_, str> {
     let (place, query) = smtp_url.split_once('?').unwrap_or((smtp_url, ""));
     if query == "tls=none" {
@@ -193,7 +194,7 @@ fn guarded(smtp_url: &str) -> Cow<'_, str> {
 }
 
 impl Letter {
-    /// Subject and text. The token stands behind `#`, which browsers keep to themselves.
+    /// Subject and text. The token comes after `#`, which browsers don't send.
     fn text(self, public_url: &str, account: &str, token: &LinkToken) -> (String, String) {
         let token = token.reveal();
         match self {
@@ -297,7 +298,7 @@ mod tests {
         }
     }
 
-    /// A mailer to a server that takes connections and never says a word, and how many it has taken.
+    /// A mailer for a server that accepts connections and never responds, and how many it has accepted.
     async fn silent_server() -> (Mailer, watch::Receiver<usize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let settings = MailSettings {
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_server_that_says_nothing_is_given_up() {
+    async fn a_mail_server_that_does_not_respond_times_out() {
         let (mailer, mut seen) = silent_server().await;
         let mailer = Mailer {
             letter_timeout: Duration::from_millis(50),
@@ -338,11 +339,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_letters_are_on_their_way_at_once() {
+    async fn few_e_mails_are_sent_at_once() {
         let (mailer, mut seen) = silent_server().await;
         send(&mailer, 5 * AT_ONCE_MAX);
         seen.wait_for(|taken| *taken >= AT_ONCE_MAX).await.unwrap();
-        // Whoever were to come as well had as long as these.
+        // Long enough for one more connection to show up.
         for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_goes_to_one_address_whatever_that_looks_like() {
+    fn an_e_mail_goes_to_one_address_whatever_that_looks_like() {
         let settings = MailSettings {
             smtp_url: "smtp://127.0.0.1".to_owned(),
             from: "Bindery <bindery@example.com>".to_owned(),
@@ -387,7 +388,7 @@ mod tests {
         let from: Mailbox = settings.from.parse().unwrap();
         let to = Email::parse("ada@example.com").unwrap();
         let token = LinkToken::generate().unwrap();
-        // Names with line ends are refused where they are given; nothing here relies on it.
+        // Names with line ends are refused earlier; nothing here relies on it.
         for account in [
             "Acme\r\nBcc: eve@example.com",
             "Acme\nBcc: eve@example.com",
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_carries_its_link_behind_a_hash_and_says_how_long_it_works() {
+    fn an_e_mail_has_its_link_behind_a_hash_and_says_how_long_it_works() {
         let token = LinkToken::generate().unwrap();
         for (letter, link, time) in [
             (Letter::Invitation, "/welcome#invitation=", "7 days"),

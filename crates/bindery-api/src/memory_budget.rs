@@ -1,5 +1,6 @@
-//! How much memory clients may make the server hold, over all connections: bytes of requests that are arriving, and of answers that
-//! wait to be taken. What a request or answer of ordinary size needs counts as a part of its connection instead.
+//! Limits the memory that clients can use on the server, over all connections: bytes of arriving requests,
+//! and of responses that wait to be read. An ordinary request or response counts as a part of its connection
+//! instead.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,33 +10,34 @@ use bytes::Bytes;
 
 use crate::turns::Lane;
 
-/// Who needs the memory.
+/// The client that needs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
-    /// A connection on which no key has been shown yet.
+    /// A connection without a valid key so far.
     Stranger,
-    /// A request of this key, person and account, or a connection on which that key was the first to be good.
+    /// A request of this key, person and account, or a connection whose first valid key it was.
     Key(Lane),
 }
 
 /// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exhausted {
-    /// That of the key itself.
+    /// That of the key.
     Key,
     /// That of its person.
     Person,
     /// That of its account.
     Account,
-    /// That of all.
+    /// That of all clients.
     Whole,
 }
 
-/// A number of bytes that are shared.
+/// A number of bytes that clients share.
 ///
-/// A key may have more as long as what stays free is at least as much as it, its person and its account have, added up. So a key that
-/// is alone gets a quarter, a person with many keys a third, and an account with many people half. The more accounts use memory, the
-/// less each may have: `n` accounts that take all they can leave one part in `n + 1` free, so others find memory.
+/// A key may have more as long as the free memory is at least the sum of what the key, its person and its
+/// account have. So a key that is alone gets a quarter, a person with many keys a third, and an account with
+/// many people half. The more accounts use memory, the less each may have: `n` accounts that take all they
+/// can leave one part in `n + 1` free for others.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     max: usize,
@@ -53,7 +55,7 @@ struct Used {
 }
 
 impl MemoryBudget {
-    /// So many bytes.
+    /// A budget of this many bytes.
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
@@ -89,9 +91,10 @@ impl MemoryBudget {
 }
 
 impl Used {
-    /// Whether this owner may have so much more of so much in all.
+    /// Whether this owner may have this much more of the maximum.
     fn check(&self, owner: Owner, bytes: usize, max: usize) -> Result<(), Exhausted> {
-        // What others hold, and what this owner, its person and its account would hold together. Free is the rest.
+        // What others hold, and what this owner, its person and its account would hold together. The rest is
+        // free.
         let fits = |all: usize, held: [usize; 3]| {
             let sum = held.into_iter().try_fold(all, usize::checked_add);
             sum.is_some_and(|sum| sum <= max)
@@ -99,13 +102,13 @@ impl Used {
         let more = |held: usize| held.saturating_add(bytes);
         let all = more(self.all);
         match owner {
-            // All of them together are as one key.
+            // All of them count as one key.
             Owner::Stranger => fits(all, [more(self.strangers); 3]),
             Owner::Key(lane) => {
                 let key = more(self.keys.get(&lane).copied().unwrap_or(0));
                 let person = more(self.persons.get(&person_of(lane)).copied().unwrap_or(0));
                 let account = more(self.accounts.get(&lane.0[0]).copied().unwrap_or(0));
-                // The smallest part that would be too much though there were no other is the one that has to send less.
+                // Blame the smallest part that would be too large even without others.
                 for (alone, exhausted) in [
                     ([key; 3], Exhausted::Key),
                     ([key, person, person], Exhausted::Person),
@@ -172,7 +175,7 @@ pub(crate) struct Reserved {
 }
 
 impl Reserved {
-    /// None yet.
+    /// Nothing yet.
     pub(crate) fn none(budget: &Arc<MemoryBudget>, owner: Owner) -> Self {
         Self {
             budget: Arc::clone(budget),
@@ -181,7 +184,7 @@ impl Reserved {
         }
     }
 
-    /// Reserves more, so that `bytes` are reserved together; fewer stay as many as they are.
+    /// Reserves more, up to `bytes` in all; never fewer than before.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
@@ -191,21 +194,21 @@ impl Reserved {
         Ok(())
     }
 
-    /// The same for what is there already and can't be refused any more.
+    /// The same for bytes that are there already and can't be refused any more.
     pub(crate) fn force_to(&mut self, bytes: usize) {
         let more = bytes.saturating_sub(self.bytes);
         self.budget.force(self.owner, more);
         self.bytes += more;
     }
 
-    /// Gives everything back. From here on it is for `owner`.
+    /// Returns everything. From here on it belongs to `owner`.
     pub(crate) fn reset(&mut self, owner: Owner) {
         self.budget.give_back(self.owner, self.bytes);
         self.bytes = 0;
         self.owner = owner;
     }
 
-    /// Bytes that keep this reserved until the last of their readers has let go of them.
+    /// Bytes that keep this reserved until their last reader is dropped.
     pub(crate) fn attach(self, content: Vec<u8>) -> Bytes {
         Bytes::from_owner(Attached {
             content,
@@ -239,7 +242,7 @@ mod tests {
         Owner::Key(Lane([account, person, key]))
     }
 
-    /// As much as it can have, in steps of 10, and what it was refused for in the end.
+    /// As much as it can get, in steps of 10, and which limit was reached.
     fn hold_all(budget: &Arc<MemoryBudget>, owner: Owner) -> (Reserved, Exhausted) {
         let mut reserved = Reserved::none(budget, owner);
         loop {

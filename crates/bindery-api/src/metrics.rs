@@ -1,7 +1,6 @@
-//! `GET /metrics`: what is counted here and in the node, for Prometheus. On a listener of its own that isn't there unless it is asked
-//! for, and without a key. Labels are names of this program (operations, calls of the store) and numbers of accounts, never what a
-//! client sent.
-//! Names and text are made when it is read.
+//! `GET /metrics`: the counters of this crate and of the node, for Prometheus. Without a key, on a listener
+//! of its own that is off by default. Labels are names of this program (operations, calls of the store) and
+//! numbers of accounts, never anything that a client sent. The text is built on request.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -36,17 +35,17 @@ use crate::request_stream::refusal;
 use crate::services::Services;
 
 const PATH: &str = "/metrics";
-/// How many may read at once; the longest idle one makes room for another.
+/// How many readers are served at once; the longest idle one makes room for another.
 const CONNECTIONS_MAX: usize = 8;
 /// How long a reader may take for the head of a request, and between two.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a reader may take nothing of an answer.
+/// How long a reader may take without reading the response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes for requests that are arriving.
+/// Bytes for arriving requests.
 const MEMORY_MAX: usize = 1024 * 1024;
-/// Of how many accounts, the oldest at work first, each is told of by itself.
+/// How many accounts, the oldest loaded ones, have rows of their own.
 const ACCOUNTS_MAX: usize = 256;
-/// Everything that is told, put together when it is asked for.
+/// Everything that the page shows.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) node: Arc<Node>,
@@ -57,7 +56,7 @@ pub(crate) struct Metrics {
     pub(crate) services: Arc<Services>,
 }
 
-/// Answers whoever reads metrics, for as long as it is polled.
+/// Serves readers of metrics, for as long as it is polled.
 pub(crate) async fn serve(listener: TcpListener, metrics: Metrics) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
@@ -132,7 +131,7 @@ fn answer(
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     if !request.body().is_end_stream() || connection.closes_after_answer() {
-        // Nobody reads what comes with it.
+        // The body of such a request is not read.
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -163,7 +162,7 @@ impl Metrics {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         page.gauges(
             "bindery_build_info",
-            "Which version this is",
+            "The version of this server",
             [(version, 1.0)],
         )?;
         let started = self.counts.started.duration_since(UNIX_EPOCH);
@@ -185,17 +184,17 @@ impl Metrics {
         )?;
         page.counter(
             "bindery_connections_refused",
-            "Connections that were refused because requests were being worked on in all others",
+            "Connections that were refused because all others had running requests",
             &self.counts.refused_connections,
         )?;
         page.counter(
             "bindery_requests_held_back",
-            "Requests that waited because requests before them on the same connection were refused for a limit of their client",
+            "Requests that waited because earlier ones on the same connection were refused for a limit of their client",
             &self.counts.held_back,
         )?;
         page.gauges(
             "bindery_client_memory_bytes",
-            "Memory that is reserved for requests that are arriving, and for answers that wait to be taken",
+            "Memory that is reserved for arriving requests, and for responses that wait to be read",
             [
                 ([("of", "requests")], float(self.request_memory.used())),
                 ([("of", "answers")], float(self.answer_memory.used())),
@@ -203,12 +202,12 @@ impl Metrics {
         )?;
         page.gauge(
             "bindery_staleness_seconds",
-            "Since everything in the store was last known here",
+            "Time since this server last knew everything in the store",
             self.node.staleness().as_secs_f64(),
         )?;
         page.gauge(
             "bindery_takes_writes",
-            "1 if the last change of every account at work could be stored, or else 0",
+            "1 if the last change of every loaded account could be stored, or else 0",
             f64::from(u8::from(self.node.takes_writes())),
         )?;
         let meters = self.node.meters();
@@ -216,7 +215,7 @@ impl Metrics {
             StoreCall::ALL.map(|call| ([("call", call.name())], meters.store_errors(call).get()));
         page.counters(
             "bindery_store_errors",
-            "Failures of the store, by what it was asked for",
+            "Failures of the store, by call",
             errors,
         )
     }
@@ -235,12 +234,12 @@ impl Metrics {
         )?;
         page.durations(
             "bindery_request_duration",
-            "How long requests took from their head to their answer",
+            "Time from the head of a request to its response",
             rows().map(|(name, row)| ([("operation", name)], &row.micros)),
         )?;
         page.counters(
             "bindery_decisions",
-            "Decisions that were asked for, by their answer",
+            "Decisions by result",
             [
                 ([("answer", "allowed")], self.counts.allowed.get()),
                 ([("answer", "denied")], self.counts.denied.get()),
@@ -261,7 +260,7 @@ impl Metrics {
         let refused = REFUSED.into_iter().zip(&self.counts.refused);
         page.counters(
             "bindery_commands_refused",
-            "Changes that were decided and refused, by the status of the answer",
+            "Changes that were decided and refused, by status",
             refused.map(|((_, status), count)| ([("status", status)], count.get())),
         )
     }
@@ -285,12 +284,12 @@ impl Metrics {
         )?;
         page.gauges(
             "bindery_turns_running",
-            "The same that have their turn",
+            "The same, with a turn now",
             of.map(|(what, _, running)| ([("of", what)], float(running))),
         )?;
         page.counters(
             "bindery_password_hashes",
-            "Password hashes that were computed",
+            "Computed password hashes",
             [([("operation", "all")], passwords.computed())],
         )
     }
@@ -299,7 +298,7 @@ impl Metrics {
         let meters = self.node.meters();
         page.counters(
             "bindery_batches",
-            "Batches of changes and notes that were given to the store, by what became of them",
+            "Batches of changes and audit entries that were sent to the store, by outcome",
             [
                 ([("outcome", "committed")], meters.committed.get()),
                 ([("outcome", "not_committed")], meters.not_committed.get()),
@@ -307,12 +306,12 @@ impl Metrics {
         )?;
         page.duration(
             "bindery_append_duration",
-            "How long a transaction took, deciding included",
+            "Duration of transactions, including the decisions",
             &meters.append_micros,
         )?;
         page.sizes(
             "bindery_batch_commands",
-            "How many commands a batch had",
+            "Commands in a batch",
             &meters.append_commands,
         )?;
         page.counter(
@@ -322,17 +321,17 @@ impl Metrics {
         )?;
         page.counter(
             "bindery_answers_lost",
-            "Commits whose answer was lost, and which were looked for in the log",
+            "Commits without a response, looked for in the log",
             &meters.lost,
         )?;
         page.counter(
             "bindery_answers_lost_committed",
-            "Those of them that the log was found to have",
+            "Commits without a response that were found in the log",
             &meters.lost_and_found,
         )?;
         page.counter(
             "bindery_store_diverged",
-            "Times that the store had lost changes of an account that were known here, and it was loaded anew",
+            "Times that the log of an account was found to be rolled back, and the account was reloaded",
             &meters.diverged,
         )
     }
@@ -351,17 +350,17 @@ impl Metrics {
         )?;
         page.counter(
             "bindery_accounts_evicted",
-            "Accounts that were given up because nobody used them",
+            "Idle accounts that were unloaded",
             &meters.evictions,
         )?;
         page.duration(
             "bindery_account_load_duration",
-            "How long loading an account took",
+            "Duration of loading an account",
             &meters.load_micros,
         )?;
         page.counters(
             "bindery_secrets_looked_up",
-            "Secrets that no account at work knew, by who was asked",
+            "Secrets that no loaded account knew, by where they were looked up",
             [
                 ([("asked", "store")], meters.looked_up.get()),
                 ([("asked", "nobody")], meters.known_as_unknown.get()),
@@ -396,7 +395,7 @@ impl Metrics {
         };
         page.gauges(
             "bindery_account_revision",
-            "How far an account at work has come, of the first 256",
+            "Revision of a loaded account, of the first 256",
             each(|account| {
                 let Revision(revision) = account.snapshot().revision();
                 float(usize::try_from(revision).unwrap_or(usize::MAX))
@@ -516,7 +515,7 @@ impl Read {
         Self::new(histogram, 1e6)
     }
 
-    /// Each number as so many of a larger unit.
+    /// Converts each number into a larger unit.
     fn new(histogram: &Histogram, unit: f64) -> Self {
         let (counts, sum) = histogram.read();
         let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| scaled(bound, unit));

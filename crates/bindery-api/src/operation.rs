@@ -1,4 +1,5 @@
-//! What an operation is: a row whose columns say, each by itself, what the frame does for it. The rows are in `operations.rs`.
+//! An operation is a row of independent columns, which say what the frame does for it. The rows are in
+//! `operations.rs`.
 
 use std::any::TypeId;
 use std::fmt;
@@ -18,29 +19,29 @@ pub(crate) struct Operation {
     pub(crate) method: Method,
     /// With `{name}` for each path parameter.
     pub(crate) path: &'static str,
-    /// The query parameters it knows.
+    /// The known query parameters.
     pub(crate) query: &'static [&'static str],
     pub(crate) body: Body,
     /// The status of success.
     pub(crate) success: u16,
-    /// What it takes and answers, for the openapi document: the function with the name of the operation.
+    /// Its request and response in the OpenAPI document: the function with the operation's id.
     pub(crate) described: fn() -> Described,
-    /// Who may call it, and what answers.
+    /// Who may call it, and the function that handles it.
     pub(crate) handler: Handler,
     pub(crate) runs: Runs,
     pub(crate) audited: Audited,
     pub(crate) limits: BodyLimits,
-    /// Answers plain requests straight from their bytes.
+    /// Handles plain requests directly from their bytes.
     pub(crate) hot_path: Option<HotPath>,
 }
 
-/// Who may call an operation, and what answers them. Nothing about a caller without a key is known but what their request says, so
-/// the type of the call is another.
+/// Who may call an operation, and its handler. Without a key, nothing is known of the caller, so the handler
+/// gets another type of call.
 #[derive(Clone, Copy)]
 pub(crate) enum Handler {
     /// For callers with a key.
     WithKey(fn(Call) -> Answering),
-    /// For people who prove who they are in the request, with a link or a password.
+    /// For people who prove who they are with a link or a password in the request.
     WithProof(fn(OpenCall) -> Answering),
     /// For everyone: about this server, and nothing about its accounts.
     ForAnyone(fn(&PublicCall) -> Result<Answer, Problem>),
@@ -49,26 +50,26 @@ pub(crate) enum Handler {
 /// Where the handler of a call with a key runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runs {
-    /// On the thread of the connection: it looks at little. With a large body it runs on a worker.
+    /// On the thread of the connection, since it reads little. With a large body it runs on a worker.
     OnConnection,
-    /// On a worker, in a turn: it looks at much, or waits for the store.
+    /// On a worker, in a turn, since it reads much or waits for the store.
     OnWorker,
-    /// In a task of its own: what is begun is brought to its end, letters included, also when the client hangs up.
+    /// In a task of its own that always finishes, e-mail included, even if the client hangs up.
     ToItsEnd,
 }
 
-/// What the audit log keeps of an answered request. A refused one is always kept.
+/// Which answered requests the audit log keeps. It always keeps refused ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audited {
-    /// Each request, if reads are kept at all.
+    /// Each request, if reads are audited at all.
     Reads,
-    /// Those that asked for reasons, or for what is not the caller's to ask. There are too many others.
+    /// Explained ones, and those with a question that the caller may not ask. There are too many others.
     Questions,
     /// Each change, by the command itself.
     Changes,
 }
 
-/// What a body may have.
+/// Limits of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BodyLimits {
     /// Bytes, if fewer than the server accepts.
@@ -78,39 +79,40 @@ pub(crate) struct BodyLimits {
 }
 
 impl BodyLimits {
-    /// Where nothing says otherwise.
+    /// The default.
     pub(crate) const USUAL: Self = Self {
         bytes_max: usize::MAX,
         values_max: 4_096,
     };
-    /// Of one question or search, whose context and properties are the client's own.
+    /// For one question or search, with the client's own context and properties.
     pub(crate) const QUESTION: Self = Self {
         values_max: 8_192,
         ..Self::USUAL
     };
-    /// Of 1,000 questions, and of a service key for 100 organizations with 100 spaces each, which has about 51,000 values.
+    /// For 1,000 questions, and for a service key with 100 organizations of 100 spaces each, which has about
+    /// 51,000 values.
     pub(crate) const MANY: Self = Self {
         values_max: 65_536,
         ..Self::USUAL
     };
-    /// Of someone without a key.
+    /// For a caller without a key.
     pub(crate) const STRANGER: Self = Self {
         bytes_max: 4 * 1024,
         ..Self::USUAL
     };
 }
 
-/// Answers a request without a query from the bytes of its body, or leaves it to the handler.
+/// Handles a request without a query from the bytes of its body, or leaves it to the handler.
 pub(crate) type HotPath = fn(&Asking<'_>, &[u8]) -> Option<Answer>;
 
 /// Whether an operation reads a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// What comes is thrown away: some clients send an empty object where nothing is expected.
+    /// It is ignored: some clients send an empty object where nothing is expected.
     Empty,
     /// A JSON object.
     Json,
-    /// A JSON object or nothing at all.
+    /// A JSON object or nothing.
     Optional,
 }
 
@@ -125,12 +127,12 @@ impl Operation {
         self.body != Body::Empty
     }
 
-    /// Whether it is for callers with a key, and for nobody else.
+    /// Whether it is only for callers with a key.
     pub(crate) fn takes_key(&self) -> bool {
         matches!(self.handler, Handler::WithKey(_))
     }
 
-    /// What the audit log says that it is.
+    /// Its kind in the audit log.
     pub(crate) fn audit_kind(&self) -> AuditKind {
         if self.is_change() {
             AuditKind::Mutation
@@ -139,7 +141,7 @@ impl Operation {
         }
     }
 
-    /// What a handler reads its body as must be what is described.
+    /// Asserts that a handler parses the described body.
     pub(crate) fn check_body<T: 'static>(&self) {
         debug_assert!(
             (self.described)().takes_type(TypeId::of::<T>()),
@@ -147,7 +149,7 @@ impl Operation {
         );
     }
 
-    /// What a handler answers must be what is described.
+    /// Asserts that a handler returns the described body.
     pub(crate) fn check_answer(&self, answer: &Answer) {
         let status = answer.status.map(|status| status.as_u16());
         debug_assert!(

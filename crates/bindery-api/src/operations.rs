@@ -1,5 +1,5 @@
-//! The operations served, one row each. The router, the Allow header, metric labels and audit names read this table;
-//! nothing else spells a path.
+//! All operations, one row each. The router, the `Allow` header, metric labels and audit names read this
+//! table; no other code has paths.
 
 use hyper::Method;
 
@@ -35,7 +35,7 @@ use crate::v2::{
 use crate::wire::api_keys::NewKey;
 use crate::{authzen, enforcement_points, quotas, sign_in};
 
-/// The columns that many rows share. A row that differs in one says so.
+/// Columns that many rows share. A row overrides those that differ.
 #[derive(Clone, Copy)]
 struct Shared {
     runs: Runs,
@@ -44,19 +44,19 @@ struct Shared {
     hot_path: Option<HotPath>,
 }
 
-/// Looks at one thing.
+/// Reads one thing.
 const READ: Shared = Shared {
     runs: Runs::OnConnection,
     audited: Audited::Reads,
     limits: BodyLimits::USUAL,
     hot_path: None,
 };
-/// Looks at many things.
+/// Reads many things.
 const LIST: Shared = Shared {
     runs: Runs::OnWorker,
     ..READ
 };
-/// Looks at many things for one question.
+/// Reads many things for one question.
 const SEARCH: Shared = Shared {
     limits: BodyLimits::QUESTION,
     ..LIST
@@ -85,13 +85,13 @@ const CHANGE_MANY: Shared = Shared {
     limits: BodyLimits::MANY,
     ..CHANGE
 };
-/// Lets someone in who has no key.
+/// Admits a person without a key.
 const SIGN_IN: Shared = Shared {
     limits: BodyLimits::STRANGER,
     ..CHANGE
 };
 
-/// Whether a command is that of an operation: it has the operation's id in the log.
+/// Whether a command has the operation's id in the log.
 const fn is_of<C: Command>(id: &str) -> bool {
     let (mut place, one, other) = (0, C::OPERATION.as_bytes(), id.as_bytes());
     while place < one.len() && place < other.len() && one[place] == other[place] {
@@ -101,7 +101,7 @@ const fn is_of<C: Command>(id: &str) -> bool {
 }
 
 macro_rules! handler {
-    // A command, which answers by `Change`.
+    // A command that is rendered by `Change`.
     ($id:ident changes $command:ident) => {{
         const {
             assert!(
@@ -111,7 +111,7 @@ macro_rules! handler {
         };
         Handler::WithKey(change::perform::<$command>)
     }};
-    // A command with a secret, which answers by `ChangeWithSecret`.
+    // A command with a secret that is rendered by `ChangeWithSecret`.
     ($id:ident issues $command:ident) => {{
         const {
             assert!(
@@ -125,7 +125,7 @@ macro_rules! handler {
     ($id:ident reads $family:ident::$handler:ident) => {
         Handler::WithKey(|call| Box::pin(async move { $family::$handler(&call) }))
     };
-    // A function that waits, and takes a turn by itself.
+    // An async function that takes its own turn.
     ($id:ident waits $family:ident::$handler:ident) => {
         Handler::WithKey(|call| Box::pin($family::$handler(call)))
     };
@@ -221,28 +221,28 @@ pub(crate) static OPERATIONS: [Operation; 60] = [
     operation!(GET "/.well-known/authzen-configuration" authzen_configuration: READ, tells authzen::configuration, 200, query [], body Empty),
 ];
 
-/// The id of every operation that is served, for tests that must leave none out.
+/// The ids of all operations, for tests that must leave none out.
 pub fn operation_ids() -> impl Iterator<Item = &'static str> {
     OPERATIONS.iter().map(|operation| operation.id)
 }
 
-/// The place of an operation among all.
+/// The index of an operation in the table.
 pub(crate) fn place_of(operation: &'static Operation) -> Option<usize> {
     OPERATIONS.element_offset(operation)
 }
 
-/// Finds the operation behind a method and path.
+/// Finds the operation of a method and path.
 #[derive(Debug)]
 pub(crate) struct Router(matchit::Router<Vec<&'static Operation>>);
 
-/// What stands at a path.
+/// The result for a path.
 #[derive(Debug)]
 pub(crate) enum Route {
     /// This operation, with its path parameters, still percent-encoded.
     Found(&'static Operation, Vec<(&'static str, String)>),
-    /// Others, that take these methods.
+    /// Operations with these other methods.
     OtherMethods(String),
-    /// Nothing.
+    /// No operation.
     Nothing,
 }
 
@@ -265,7 +265,8 @@ impl Router {
         Self(router)
     }
 
-    /// What stands at `path` for `method`. The path is matched as it was sent: no other spelling reaches an operation.
+    /// Finds the operation at `path` for `method`. The path is matched exactly as sent: no other spelling
+    /// reaches an operation.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Route {
         let Ok(found) = self.0.at(path) else {
             return Route::Nothing;

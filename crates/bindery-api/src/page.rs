@@ -1,7 +1,7 @@
 //! Pages: `limit`, opaque cursors, and the `pagination` member (`docs/rules/api.md` §5).
 //!
-//! A cursor is the last id of its page with a check keyed by the account over operation, filters and id: one that was forged, cut,
-//! made by another account or for another query is refused, and never reaches the lists.
+//! A cursor is the last id of its page, with a check keyed by the account over operation, filters and id. A
+//! forged or cut cursor, or one of another account or query, is refused and never reaches the lists.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use crate::query::Query;
 pub(crate) const LIMIT_DEFAULT: usize = 50;
 pub(crate) const LIMIT_MAX: usize = 100;
 
-/// The member that every list ends with.
+/// The last member of every list.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Pagination {
     has_more: bool,
@@ -63,7 +63,7 @@ impl JsonSchema for CursorText {
         json_schema!({
             "type": "string",
             "format": "cursor",
-            "description": "Opaque. It is there only while there is more, and good only with the same filters.",
+            "description": "Opaque. Sent only while there is more, and valid only with the same filters.",
         })
     }
 }
@@ -85,7 +85,7 @@ impl<'a> Cursors<'a> {
         }
     }
 
-    /// Where the wanted page begins and how long it is.
+    /// The start and length of the requested page.
     pub(crate) fn slice<I: Id>(&self) -> Result<Slice<I>, Problem> {
         let after = self.after()?.map(u32::try_from).transpose();
         Ok(Slice {
@@ -94,14 +94,14 @@ impl<'a> Cursors<'a> {
         })
     }
 
-    /// How long the wanted page is.
+    /// The length of the requested page.
     pub(crate) fn limit(&self) -> Result<usize, Problem> {
         match self.query.one("limit")? {
             None => Ok(LIMIT_DEFAULT),
             Some(text) => text
                 .parse()
                 .ok()
-                // One way to write each number.
+                // One spelling for each number.
                 .filter(|limit: &usize| limit.to_string() == text)
                 .filter(|limit| (1..=LIMIT_MAX).contains(limit))
                 .ok_or_else(|| {
@@ -113,13 +113,13 @@ impl<'a> Cursors<'a> {
         }
     }
 
-    /// The number that the page before ended with.
+    /// The last number of the previous page.
     pub(crate) fn after(&self) -> Result<Option<u64>, Problem> {
         let cursor = self.query.one("cursor")?;
         cursor.map(|text| self.read(text)).transpose()
     }
 
-    /// The `pagination` of this page, of which `id_of` names each thing.
+    /// The `pagination` of this page; `id_of` returns the id of an item.
     pub(crate) fn pagination<T, I: Id>(
         &self,
         page: &Page<T>,
@@ -129,10 +129,10 @@ impl<'a> Cursors<'a> {
         self.pagination_after(last.map(|last| u64::from(id_of(last).number())))
     }
 
-    /// The `pagination` of a page after which more follows if it ends with `last`.
+    /// The `pagination` of a page that ends with `last` and has more pages after it.
     pub(crate) fn pagination_after(&self, last: Option<u64>) -> Pagination {
         let next_cursor = last.map(|last| self.write(last));
-        // Clients loop while there is a cursor, or while there is more: the two must agree.
+        // Some clients loop while there is a cursor, others while there is more: the two must agree.
         Pagination {
             has_more: next_cursor.is_some(),
             next_cursor,

@@ -1,4 +1,5 @@
-//! Passwords: argon2id, never more than a few at once, each with a salt of its own. A password is never printed, logged or kept.
+//! Passwords: argon2id, each with a salt of its own, a few at once. A password is never printed, logged or
+//! stored.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -22,16 +23,16 @@ use crate::workers::Workers;
 const AT_ONCE_MAX: usize = 2;
 /// How many may wait for their turn; more get 429.
 const WAITING_MAX: usize = 512;
-/// The same of one account, of all strangers, and of all who return.
+/// The same for one account, for all strangers, and for all people who return.
 const GROUP_WAITING_MAX: usize = 64;
-/// The same of one person, or of those who return to one network.
+/// The same for one person, or for those who return to one network.
 const PERSON_WAITING_MAX: usize = 8;
-/// How many attempts of strangers from one network are waiting or verified at once; more get 429.
+/// How many attempts of strangers from one network wait or are verified at once; more get 429.
 const NETWORK_ATTEMPTS_MAX: usize = 3;
 /// Letters of a temporary password: 119 random bits.
 const TEMPORARY_LETTERS: usize = 20;
 
-/// A password in clear, as short as it lives.
+/// A password in clear text, kept as briefly as possible.
 #[derive(Clone)]
 pub(crate) struct Password(String);
 
@@ -42,12 +43,12 @@ impl fmt::Debug for Password {
 }
 
 impl Password {
-    /// Code points of a password that a person chooses, at the least.
+    /// The minimum length of a chosen password, in code points.
     pub(crate) const LENGTH_MIN: usize = 12;
-    /// And at the most.
+    /// The maximum.
     pub(crate) const LENGTH_MAX: usize = 256;
 
-    /// A password that a person chooses: any characters, spaces included, as they are.
+    /// A password that a person chooses: any characters, including spaces, unchanged.
     pub(crate) fn choose(field: &str, text: &str) -> Result<Self, Problem> {
         let length = text.chars().count();
         if (Self::LENGTH_MIN..=Self::LENGTH_MAX).contains(&length) {
@@ -61,60 +62,60 @@ impl Password {
         Err(Problem::field(field, why))
     }
 
-    /// A password to be verified; `None` if it can't be anybody's.
+    /// A password to verify; `None` if no password is like this.
     pub(crate) fn offered(text: &str) -> Option<Self> {
         (1..=Self::LENGTH_MAX)
             .contains(&text.chars().count())
             .then(|| Self(text.to_owned()))
     }
 
-    /// A temporary one from the system's random numbers.
+    /// A temporary password from the system's random numbers.
     pub(crate) fn generate() -> Result<Self, Problem> {
         Ok(Self(random_letters(TEMPORARY_LETTERS)?))
     }
 
-    /// The text, for the one answer that shows it.
+    /// The text, for the one response that shows it.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// Hashes and verifies on threads of its own, in fair turns. A turn is one sign-in or one new password, so a member who makes many
-/// temporary passwords delays an admin's by one. Where too many wait, the newest from where the most come gives way to one from
-/// elsewhere.
+/// Hashes and verifies on its own threads, in fair turns. A turn is one sign-in or one new password, so a
+/// member who makes many temporary passwords delays an admin's by one. If too many wait, an attempt from
+/// elsewhere replaces the newest from the origin with the most.
 #[derive(Debug)]
 pub(crate) struct Passwords {
     workers: Workers,
     /// Counts the attempts of strangers by network.
     networks: Turnstile,
-    /// Gives addresses numbers that nobody else can choose.
+    /// Maps addresses to numbers that no client can choose.
     hasher: RandomState,
     /// How many hashes were computed since the start.
     computed: Arc<AtomicU64>,
-    /// What is verified where there is no hash, so that it takes as long.
+    /// Verified where there is no hash, so that it takes as long.
     placeholder: PasswordHash,
 }
 
-/// Who waits for a password to be hashed or verified, without a key.
+/// Who waits for a hash, without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// Anyone at this address.
+    /// A stranger at this address.
     Stranger(IpAddr),
-    /// Somebody who has signed in from this address before.
+    /// A person who has signed in from this address before.
     Returning(IpAddr),
-    /// A person with a link or password that was right.
+    /// A person with a correct link or password.
     Person(AccountId, UserId),
 }
 
 impl Passwords {
     pub(crate) fn new() -> Self {
-        // Not the hash of a password that is known; a fixed one will do, since its answer is thrown away.
+        // Not the hash of a known password. A fixed one is enough, since its result is ignored.
         let placeholder = "$argon2id$v=19$m=19456,t=2,p=1$YmluZGVyeS1ub2JvZHk$\
                            s7gJQm0tT5TkC2o0x0Z0m3m3mV0o0mHjQv0yqkq5g6Q";
         let bound = |running, waiting| Bound { running, waiting };
         let bounds = Bounds([
             bound(AT_ONCE_MAX, WAITING_MAX),
-            // One turn always stays for another group.
+            // One turn is always left for another group.
             bound(AT_ONCE_MAX - 1, GROUP_WAITING_MAX),
             bound(1, PERSON_WAITING_MAX),
             bound(1, PERSON_WAITING_MAX),
@@ -162,8 +163,8 @@ impl Passwords {
         }
     }
 
-    /// The place of the first hash that the password is behind. Computes exactly `count` hashes, however many there are and
-    /// whichever is right: neither tells anything by its time.
+    /// The index of the first hash that matches the password. Always computes `count` hashes, so its time
+    /// shows neither how many there are nor which is right.
     pub(crate) async fn find(
         &self,
         waiting: Waiting,
@@ -213,7 +214,8 @@ impl Passwords {
         })
     }
 
-    /// Strangers share a group, in which each address has its turn; so do those who return, and each account has its own.
+    /// Strangers share a group with a lane for each address; so do people who return. Each account has its
+    /// own group.
     fn lane(&self, waiting: Waiting) -> Lane {
         let number = |address| self.hasher.hash_one(household(address));
         match waiting {
@@ -235,12 +237,12 @@ impl Passwords {
         self.workers.waiting()
     }
 
-    /// How many are worked on.
+    /// How many are being hashed.
     pub(crate) fn running(&self) -> usize {
         self.workers.running()
     }
 
-    /// Ends its threads. Blocks.
+    /// Stops its threads. Blocks.
     pub(crate) fn close(&self) {
         self.workers.close();
     }
@@ -278,7 +280,7 @@ mod tests {
             let before = passwords.computed();
             let found = passwords.find(HERE, offered.clone(), hashes, 2).await;
             assert_eq!(found.unwrap(), expected);
-            assert_eq!(passwords.computed() - before, 2, "always as many");
+            assert_eq!(passwords.computed() - before, 2, "always the same number");
         }
     }
 
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_nobody_costs_as_much_as_a_real_one() {
+    fn the_placeholder_hash_costs_as_much_as_a_real_one() {
         let placeholder = Passwords::new().placeholder;
         let parsed = Phc::new(placeholder.as_str()).unwrap();
         let params = argon2::Params::try_from(&parsed).unwrap();
@@ -355,7 +357,7 @@ mod tests {
             assert!(one.now_or_never().is_none());
         }
         assert_eq!(passwords.waiting(), GROUP_WAITING_MAX);
-        // Those who return have a lane apart.
+        // People who return have a separate lane.
         let mut returning = attempt(Waiting::Returning(IpAddr::from([203, 0, 113, 1])));
         assert!((&mut returning).now_or_never().is_none());
         drop((turn, flood));

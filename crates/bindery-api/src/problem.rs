@@ -1,4 +1,4 @@
-//! What a client sees when something is refused: RFC 9457 problem+json (`docs/rules/api.md` §6). The one place that
+//! The response to a refused request: RFC 9457 problem+json (`docs/rules/api.md` §6). The one place that
 //! turns a refusal into a status and a sentence.
 
 use std::time::Duration;
@@ -23,30 +23,31 @@ use crate::turns::{Level, QueueFull};
 
 const TYPE_BASE: &str = "https://arize.com/docs/ax/rest-reference/errors";
 
-/// Seconds after which a client may try again when something is only briefly out of reach.
+/// Seconds after which a client may try again if something is unavailable only briefly.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// A refused request, not yet rendered: the frame adds the path and the request id.
+/// A refused request, not rendered yet: the frame adds the path and the request id.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     allow: Option<String>,
     retry_after_seconds: Option<u64>,
-    /// Whether its type says nothing beyond the status.
+    /// Whether its type says no more than the status.
     is_untyped: bool,
     /// Whether the audit log has it already: a command that was decided and refused.
     pub(crate) is_audited: bool,
-    /// Whether the caller's own key, person or client address is over a limit, so that the connection is slowed down.
+    /// Whether the caller's own key, person or client address is over a limit, so that the connection is
+    /// slowed down.
     is_over_own_limit: bool,
     /// What clients have used up, if that is the reason.
     overload: Option<Overload>,
 }
 
-/// What clients can use up by what they send at the same time.
+/// What clients can use up by sending too much at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overload {
-    /// Memory for requests or answers.
+    /// Memory for requests or responses.
     Memory,
     /// Room in a queue.
     Queue,
@@ -60,7 +61,7 @@ impl Overload {
     pub(crate) const ALL: [Self; 4] =
         [Self::Memory, Self::Queue, Self::Revision, Self::Connections];
 
-    /// As metrics name it.
+    /// Its name in metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -71,7 +72,7 @@ impl Overload {
     }
 }
 
-/// The status for a used up share of memory; whose it is, and how large.
+/// The status for a used up share of memory, and whose share it is, and how large.
 const fn share(exhausted: Exhausted) -> (StatusCode, Option<(&'static str, &'static str)>) {
     match exhausted {
         Exhausted::Key => (StatusCode::TOO_MANY_REQUESTS, Some(("key", "a quarter"))),
@@ -107,7 +108,7 @@ impl Problem {
         }
     }
 
-    /// 400: the request itself is wrong; `detail` says where and what is accepted.
+    /// 400: the request itself is wrong; `detail` says where, and what is accepted.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
@@ -132,7 +133,7 @@ impl Problem {
         )
     }
 
-    /// 404 for a path that isn't served.
+    /// 404 for a path without operations.
     pub(crate) fn no_such_path() -> Self {
         Self {
             is_untyped: true,
@@ -143,12 +144,12 @@ impl Problem {
         }
     }
 
-    /// 404 for what this server would serve if its operator had set it up.
+    /// 404 for what the operator has not configured.
     pub(crate) fn not_configured(detail: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 405, with what the path does take.
+    /// 405, with the methods of the path.
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let detail = format!("this path takes {allowed}");
         Self {
@@ -157,7 +158,7 @@ impl Problem {
         }
     }
 
-    /// 408: a body came too slowly.
+    /// 408: a body arrived too slowly.
     pub(crate) fn slow_body(timeout: Duration, rate: u32, grace: Duration) -> Self {
         let (timeout, grace) = (timeout.as_secs(), grace.as_secs());
         Self::new(
@@ -169,20 +170,20 @@ impl Problem {
         )
     }
 
-    /// 413: more than a body may hold.
+    /// 413: the body is too large.
     pub(crate) fn too_large(max_bytes: usize) -> Self {
         let detail = format!("the body is larger than {max_bytes} bytes; send less at once");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    /// 400: no request can be made out.
+    /// 400: the head is not an HTTP request.
     pub(crate) fn unreadable_head() -> Self {
         Self::invalid(
             "the head of the request can't be read; send a request line and headers as HTTP/1.1 has them",
         )
     }
 
-    /// 414: the request line alone is more than a head may hold.
+    /// 414: the request line alone is larger than a head may be.
     pub(crate) fn long_uri(max_bytes: usize) -> Self {
         let detail = format!(
             "the path and query are longer than {max_bytes} bytes, the limit for the whole head of a request; send less at once"
@@ -190,7 +191,7 @@ impl Problem {
         Self::new(StatusCode::URI_TOO_LONG, detail)
     }
 
-    /// 431: more than the head of a request may hold.
+    /// 431: the head of the request is too large.
     pub(crate) fn large_head(max_bytes: usize) -> Self {
         let detail = format!(
             "the request has more than 100 headers, or more than {max_bytes} bytes before its body; send less of them"
@@ -205,7 +206,7 @@ impl Problem {
         }
     }
 
-    /// 429 or 503 that clients cause by what they send, and no fault of the server.
+    /// 429 or 503 that clients cause by what they send; not a fault of the server.
     fn overload(overload: Overload, status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             is_over_own_limit: status == StatusCode::TOO_MANY_REQUESTS,
@@ -219,11 +220,11 @@ impl Problem {
         Self::overload(
             Overload::Memory,
             StatusCode::SERVICE_UNAVAILABLE,
-            "the memory for requests that are arriving (`--request-memory-mib`) is used up; send a smaller head, or try again",
+            "the memory for arriving requests (`--request-memory-mib`) is used up; send a smaller head, or try again",
         )
     }
 
-    /// 503: the connection was chosen to make room for another one before the work on this request began.
+    /// 503: the connection was closed to make room for another one before the work on this request began.
     pub(crate) fn leaving(_: Leaving) -> Self {
         Self::overload(
             Overload::Connections,
@@ -233,47 +234,43 @@ impl Problem {
         )
     }
 
-    /// 429 or 503: a body needs more memory than there is for requests that are arriving.
+    /// 429 or 503: a body needs more memory than is left for arriving requests.
     pub(crate) fn no_memory_for_body(exhausted: Exhausted) -> Self {
         const OPTION: &str = "`--request-memory-mib`";
         let (status, whose) = share(exhausted);
         let detail = match whose {
             Some((whose, share)) => format!(
-                "requests of this {whose} that are arriving take {share} of the memory for requests ({OPTION}); send fewer large \
+                "arriving requests of this {whose} take {share} of the memory for requests ({OPTION}); send fewer large \
                 bodies at once"
             ),
-            None => format!(
-                "the memory for requests that are arriving ({OPTION}) is used up; try again"
-            ),
+            None => format!("the memory for arriving requests ({OPTION}) is used up; try again"),
         };
         Self::overload(Overload::Memory, status, detail)
     }
 
-    /// 429 or 503: an answer needs more memory than there is for answers that wait to be taken.
+    /// 429 or 503: a response needs more memory than is left for unread responses.
     pub(crate) fn no_memory_for_answer(exhausted: Exhausted) -> Self {
         const OPTION: &str = "`--answer-memory-mib`";
         let (status, whose) = share(exhausted);
         let detail = match whose {
             Some((whose, share)) => format!(
-                "answers to this {whose} that wait to be taken have {share} of the memory for answers ({OPTION}); read them, or ask \
+                "unread responses to this {whose} take {share} of the memory for responses ({OPTION}); read them, or ask \
                 for less at once"
             ),
-            None => format!(
-                "the memory for answers that wait to be taken ({OPTION}) is used up; try again"
-            ),
+            None => format!("the memory for unread responses ({OPTION}) is used up; try again"),
         };
         Self::overload(Overload::Memory, status, detail)
     }
 
-    /// 404 for a link that is good for nothing.
-    pub(crate) fn dead_link() -> Self {
+    /// 404 for an invalid or expired link.
+    pub(crate) fn expired_link() -> Self {
         Refusal::NotFound(Kind::Credential).into()
     }
 
-    /// 503: a revision that was asked for hasn't come here yet.
-    pub(crate) fn not_reached(wanted: Revision, reached: Revision) -> Self {
+    /// 503: this server does not have a requested revision yet.
+    pub(crate) fn revision_not_reached(wanted: Revision, reached: Revision) -> Self {
         let detail = format!(
-            "`Bindery-At-Least`: this server is at revision {reached} and has waited in vain for {wanted}; try again, or ask \
+            "`Bindery-At-Least`: this server is at revision {reached} and has waited too long for {wanted}; try again, or ask \
             without it"
         );
         Self::overload(Overload::Revision, StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -288,15 +285,15 @@ impl Problem {
             Level::All => "to this server",
         };
         let detail = format!(
-            "`Bindery-At-Least`: too many requests {whose} wait for a revision that has not come here; try again, or ask without it"
+            "`Bindery-At-Least`: too many requests {whose} wait for a revision that this server does not have yet; try again, or ask without it"
         );
         Self::overload(Overload::Revision, StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// 503: what is known here is older than it may be.
+    /// 503: the data in memory is too old.
     pub(crate) fn too_stale(seconds: u64) -> Self {
         let detail = format!(
-            "this server has been cut off from its store for {seconds} s, longer than it may answer from what it knows; \
+            "this server can't reach its store since {seconds} s, longer than it may answer from memory; \
             ask another server, or try again"
         );
         Self {
@@ -305,7 +302,7 @@ impl Problem {
         }
     }
 
-    /// 503: what was asked for can't be read now.
+    /// 503: the data can't be read now.
     pub(crate) fn unreadable() -> Self {
         Self {
             retry_after_seconds: Some(RETRY_AFTER_SECONDS),
@@ -331,7 +328,7 @@ impl Problem {
                 "changes by one person, with all their keys and service keys together"
             }
             Bucket::Account => "requests to one account",
-            Bucket::Address => "requests without a good key from one client address",
+            Bucket::Address => "requests without a valid key from one client address",
         };
         let detail = format!(
             "rate limit `{}`: at most {per_second} {whose} are answered a second; try again in {seconds} s",
@@ -362,7 +359,7 @@ impl Problem {
     /// 503: a large body has waited too long for its turn.
     pub(crate) fn no_turn_for_body(waited: Duration) -> Self {
         let detail = format!(
-            "a large body waited {} s for its turn in vain; send smaller ones, fewer at once, or try again",
+            "a large body waited {} s and got no turn; send smaller ones, fewer at once, or try again",
             waited.as_secs()
         );
         Self::overload(Overload::Queue, StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -384,23 +381,23 @@ impl Problem {
         }
     }
 
-    /// 401 for whoever signs in: never which half of it was wrong.
+    /// 401 for a failed sign-in: never says which part was wrong.
     pub(crate) fn sign_in_refused() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
-            "the address or the password is wrong, or the invitation has ended",
+            "the address or the password is wrong, or the invitation has expired",
         )
     }
 
-    /// 500: a mistake of ours. The log has the cause.
+    /// 500: a bug. The log has the cause.
     pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "something went wrong here; the server's log has the cause beside this request id",
+            "an internal error; the server's log has the cause, with this request id",
         )
     }
 
-    /// 503: out of reach for now, and nothing was changed.
+    /// 503: the store is unavailable, and nothing was changed.
     pub(crate) fn unavailable() -> Self {
         Self {
             retry_after_seconds: Some(RETRY_AFTER_SECONDS),
@@ -423,7 +420,7 @@ impl Problem {
         }
     }
 
-    /// 503: the commit takes longer than anyone waits, and may still succeed.
+    /// 503: the commit takes too long, and may still succeed.
     pub(crate) fn outcome_unknown() -> Self {
         Self {
             is_audited: true,
@@ -434,7 +431,7 @@ impl Problem {
         }
     }
 
-    /// The status of the answer.
+    /// The status of the response.
     pub(crate) fn status(&self) -> u16 {
         self.status.as_u16()
     }
@@ -444,17 +441,17 @@ impl Problem {
         self.overload
     }
 
-    /// Whether it is refused for what the caller itself has sent or waits for, and not for what others have.
+    /// Whether it is refused because of the caller's own requests, and not those of others.
     pub(crate) fn is_over_own_limit(&self) -> bool {
         self.is_over_own_limit
     }
 
-    /// What its type ends with, if that says more than the status.
+    /// The end of its type, if that says more than the status.
     pub(crate) fn type_suffix(&self) -> Option<&'static str> {
         self.title_and_anchor().1.filter(|_| !self.is_untyped)
     }
 
-    /// What was wrong, and how to mend it.
+    /// What was wrong, and how to correct it.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
@@ -478,7 +475,7 @@ impl Problem {
         }
     }
 
-    /// What the body of a problem with this status looks like.
+    /// The schema of a problem with this status.
     pub(crate) fn schema(status: u16, generator: &mut SchemaGenerator) -> serde_json::Value {
         let known = StatusCode::from_u16(status).unwrap_or_default();
         let (title, anchor) = Self::new(known, "").title_and_anchor();
@@ -516,7 +513,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            // Whoever was too slow, or sends too much, is not read any further.
+            // No more is read from a client that is too slow or sends too much.
             StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -544,7 +541,7 @@ fn type_of(anchor: Option<&str>) -> String {
 }
 
 impl From<Unavailable> for Problem {
-    /// 503: whose key it is can't be told now, so it isn't called unknown.
+    /// 503: it is unknown which account the key belongs to, so it isn't called unknown.
     fn from(_: Unavailable) -> Self {
         Self {
             retry_after_seconds: Some(RETRY_AFTER_SECONDS),
@@ -571,7 +568,7 @@ impl From<ExecuteError> for Problem {
     }
 }
 
-/// Bytes of a detail: whoever sends a long name gets it back cut.
+/// Bytes of a detail: a long name is cut when it is repeated.
 pub(crate) const DETAIL_MAX: usize = 1000;
 
 fn shorten(mut detail: String) -> String {
@@ -582,7 +579,7 @@ fn shorten(mut detail: String) -> String {
     detail
 }
 
-/// What a refusal is answered with.
+/// The status and type for a refusal.
 pub(crate) fn refused_as(refusal: &Refusal) -> RefusedAs {
     let problem = Problem::from(*refusal);
     RefusedAs {
@@ -598,7 +595,7 @@ impl From<Refusal> for Problem {
             Refusal::Forbidden(lack) => (StatusCode::FORBIDDEN, forbidden(lack)),
             Refusal::NotFound(kind) => (StatusCode::NOT_FOUND, not_found(kind)),
             Refusal::Invalid(rule) => (StatusCode::BAD_REQUEST, invalid(rule).to_owned()),
-            Refusal::Conflict(reason) => (StatusCode::CONFLICT, conflict(reason)),
+            Refusal::Conflict(conflict) => (StatusCode::CONFLICT, self::conflict(conflict)),
             Refusal::Unprocessable(reason) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, unprocessable(reason))
             }
@@ -608,7 +605,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// 409 for a total, 429 for a quota of a day.
+/// 409 for a total, 429 for a daily quota.
 fn quota(reached: QuotaReached) -> Problem {
     let QuotaReached {
         quota,
@@ -619,7 +616,7 @@ fn quota(reached: QuotaReached) -> Problem {
     let (name, counts) = (info.name, info.counts);
     let whose = match info.scope {
         QuotaScope::Account => "the account",
-        QuotaScope::Members => "everyone together who is not account admin",
+        QuotaScope::Members => "all people together who are not account admins",
         QuotaScope::Person | QuotaScope::Member => "you, with the service keys you have created,",
     };
     let mend = match info.scope {
@@ -650,7 +647,7 @@ fn forbidden(lack: Forbidden) -> String {
     let sentence = match lack {
         Forbidden::Permission(permission, level) => {
             return format!(
-                "this takes the permission {} on the {}; ask whoever administers it for a role that has it",
+                "this takes the permission {} on the {}; ask one of its admins for a role that has it",
                 permission.name(),
                 level.noun()
             );
@@ -660,7 +657,7 @@ fn forbidden(lack: Forbidden) -> String {
             "only admins of the organization, or of the account, may do this"
         }
         Forbidden::NotSpaceAdmin => {
-            "only admins of the space, or of what is above it, may do this; to give a custom role, \
+            "only admins of the space, its organization or the account may do this; to give a custom role, \
              the permission ROLE_BINDING_CREATE on the space is enough"
         }
         Forbidden::NotYourRoleToGive => {
@@ -674,48 +671,47 @@ fn forbidden(lack: Forbidden) -> String {
              with PATCH /v2/users/{user_id} and `is_developer`"
         }
         Forbidden::NotYourInvitation => {
-            "the invitation to this address lapsed, and came with more than you can give; ask an account admin to invite them again"
+            "the invitation to this address has expired, and came with more than you can give; ask an account admin to invite them again"
         }
         Forbidden::KeyHoldsMore => {
-            "a new secret is handed to whoever asks for it, and the key holds more than you do at one of its places, or may ask \
-             about more; ask someone who holds as much, or an account admin"
+            "refreshing returns the new secret, and this key has more access than you do at one of its places, or may ask \
+             about more; ask a user with at least this access, or an account admin"
         }
         Forbidden::NotYoursToAsk => {
-            "asking about others takes reading the subject, and ROLE_BINDING_READ on the resource; a program that asks on behalf \
-             of everybody takes a key that an account admin has marked with PUT /bindery/v1/enforcement-points/{api_key_id}"
+            "to ask about others, you need to be able to read the subject, and ROLE_BINDING_READ on the resource; a program that asks for \
+             everyone needs a key that an account admin has marked with PUT /bindery/v1/enforcement-points/{api_key_id}"
         }
         Forbidden::AuditLogsOff => "audit logging is switched off for this account",
         Forbidden::BotMakesPeople => {
-            "a service key adds people only if it is an account admin's: they would outlive it; use a user's own key"
+            "only a service key of an account admin adds people, since they would outlive the key; use a user's own key"
         }
         Forbidden::BotGetsPassword => {
-            "a service key can't have a temporary password: who signs in with it would outlive the key; choose the \
+            "a service key can't have a temporary password: a person who signs in with it would outlive the key; choose the \
              `invite_mode` EMAIL_LINK or NONE, or use a user's own key"
         }
         Forbidden::TakesAway => {
-            "the user holds something in the space that this role would take away, which takes the permission \
-             ROLE_BINDING_DELETE on the space too; ask an admin of the space"
+            "this role would take away something that the user holds in the space, so you also need the permission \
+             ROLE_BINDING_DELETE on the space; ask an admin of the space"
         }
         Forbidden::GivesFallback => {
-            "the space is public, and without this role the user would have more there as a member of the organization: \
-             that takes the permission ROLE_BINDING_CREATE on the space too; ask an admin of the space"
+            "the space is public, and without this role the user would have more there as a member of the organization, \
+             so you also need the permission ROLE_BINDING_CREATE on the space; ask an admin of the space"
         }
         Forbidden::BotMakesUserKey => "a service key can't make user keys; use a user's own key",
         Forbidden::NotYourServiceKey => {
-            "this takes being admin of all spaces that the key is bound to, or having made it and holding \
+            "you must be admin of all spaces that the key is bound to, or have made it and hold \
              the permission in each of them"
         }
     };
     sentence.to_owned()
 }
 
-/// One sentence whether it is absent, hidden or somebody else's.
+/// The same sentence if it is absent, hidden or in another account.
 fn not_found(kind: Kind) -> String {
     match kind {
         Kind::Restriction => "the project is not restricted".to_owned(),
         Kind::Credential => {
-            "the link is used up, replaced by a newer one, or has ended; ask for a new one"
-                .to_owned()
+            "the link is used up, replaced by a newer one, or expired; ask for a new one".to_owned()
         }
         Kind::OrganizationMembership => "the user is not a member of the organization".to_owned(),
         Kind::SpaceMembership => "the user is not a member of the space".to_owned(),
@@ -760,26 +756,26 @@ const fn invalid(rule: Invalid) -> &'static str {
             "`new_password`: the password is a temporary one; choose your own here"
         }
         Invalid::SwitchesOneselfOff => {
-            "`is_developer`: nobody can switch off their own access, since they could not switch it on again; another account \
+            "`is_developer`: users can't switch off their own access, since they could not switch it on again; another account \
              admin can"
         }
         Invalid::DeletesOneself => {
             "`user_id`: users can't delete themselves; another account admin can"
         }
         Invalid::LastAdmin => {
-            "`user_id`: this is the last person who is account admin and may use the API, and without one nobody could look after \
-             the account; make another one first"
+            "`user_id`: this is the last person who is account admin and may use the API, and the account needs one; \
+             make another one first"
         }
         Invalid::AccountRoleOfKey => "`account_role`: a service key takes ADMIN or MEMBER",
         Invalid::OrganizationTwice => {
-            "`organizations`: the same organization stands in it twice; list it once"
+            "`organizations`: the same organization is in it twice; list it once"
         }
-        Invalid::SpaceTwice => "`organizations`: the same space stands in it twice; list it once",
+        Invalid::SpaceTwice => "`organizations`: the same space is in it twice; list it once",
     }
 }
 
-fn conflict(reason: Conflict) -> String {
-    let sentence = match reason {
+fn conflict(conflict: Conflict) -> String {
+    let sentence = match conflict {
         Conflict::NameTaken(kind) => {
             return format!(
                 "`name`: another {} has this name; choose one that is free",
@@ -805,7 +801,7 @@ fn conflict(reason: Conflict) -> String {
             "`email`: a user with this address is not deleted; delete them first, or choose another address"
         }
         Conflict::KeyMayBeKnown => {
-            "somebody else may know this key: an inviter may know the password of the person who made it. Have the person choose a \
+            "someone else may know this key: an inviter may know the password of the person who made it. Have the person choose a \
              password by a mailed link first (POST /v2/users/{user_id}/reset-password) and make a new key, or make a service key \
              yourself"
         }
@@ -826,25 +822,25 @@ fn unprocessable(reason: Unprocessable) -> String {
             level.noun()
         ),
         Unprocessable::SpaceElsewhere => {
-            "`organizations`: a space stands under an organization that it doesn't lie in".to_owned()
+            "`organizations`: a space is listed under an organization that it does not belong to".to_owned()
         }
-        Unprocessable::ExpiryPast => "`expires_at`: must lie in the future".to_owned(),
+        Unprocessable::ExpiryPast => "`expires_at`: must be in the future".to_owned(),
         Unprocessable::ExpiryTooLate { max_seconds } => format!(
-            "`expires_at`: keys of this account live at most {max_seconds} seconds; choose an earlier end"
+            "`expires_at`: keys of this account expire after at most {max_seconds} seconds; choose an earlier time"
         ),
         Unprocessable::ExpiryBeyondMaker => {
-            "`expires_at`: a key that a service key makes or refreshes ends no later than that one, which must be valid itself; \
-             choose an earlier end"
+            "`expires_at`: a key that a service key makes or refreshes expires no later than that service key, which must be valid itself; \
+             choose an earlier time"
                 .to_owned()
         }
         Unprocessable::ExpiryExtended => {
-            "`expires_at`: a refresh can't extend the life of a key; choose its present end or an earlier one"
+            "`expires_at`: a refresh can't extend the life of a key; choose its present expiry or an earlier time"
                 .to_owned()
         }
         Unprocessable::ExpiryMissing => {
-            "`expires_at`: this key has an end, so a refresh must name one that is not later".to_owned()
+            "`expires_at`: this key expires, so a refresh must name an expiry that is not later".to_owned()
         }
         Unprocessable::KeyRevoked => "the key is revoked; make a new one".to_owned(),
-        Unprocessable::KeyExpired => "the key has ended; make a new one".to_owned(),
+        Unprocessable::KeyExpired => "the key has expired; make a new one".to_owned(),
     }
 }

@@ -1,11 +1,12 @@
-//! Where this server is reached from outside, as its operator says. Nothing that a request claims about it counts.
+//! The public URL of this server, as its operator sets it. It is never taken from a request.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use hyper::Uri;
 
-/// The beginning of every URL that this server hands out: `https://HOST[:PORT][/PATH]`, without a slash at the end.
+/// The start of every URL that this server hands out: `https://HOST[:PORT][/PATH]`, without a slash at the
+/// end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     text: String,
@@ -13,7 +14,7 @@ pub struct PublicUrl {
     has_path: bool,
 }
 
-/// Why a text is no such URL.
+/// Why a text is not such a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a URL that begins with http:// or https:// is expected, with a host and without user, query or fragment"
@@ -46,18 +47,18 @@ impl PublicUrl {
         &self.text
     }
 
-    /// Whether nobody on the way can read along: `https`, or `http` to this very machine.
+    /// Whether requests to it can't be read on the way: `https`, or `http` to this machine.
     pub fn is_confidential(&self) -> bool {
         self.is_confidential
     }
 
-    /// Whether AuthZEN metadata can be made of it.
+    /// Whether AuthZEN metadata can be built from it.
     pub fn serves_metadata(&self) -> bool {
         self.decision_point().is_some()
     }
 
-    /// The same if AuthZEN takes it as the identifier of a decision point whose metadata stand right below its host: `https`, or
-    /// `http` to this very machine, and no path.
+    /// The URL, if AuthZEN accepts it as the identifier of a decision point with its metadata directly below
+    /// the host: `https`, or `http` to this machine, and no path.
     pub(crate) fn decision_point(&self) -> Option<&str> {
         (self.is_confidential && !self.has_path).then_some(self.as_str())
     }
@@ -69,7 +70,7 @@ impl fmt::Display for PublicUrl {
     }
 }
 
-/// Whether the host of a URL is the machine that this runs on, by its name or address.
+/// Whether the host of a URL is this machine, by name or address.
 pub(crate) fn is_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

@@ -1,4 +1,4 @@
-//! Query parameters: each known, each once unless it may repeat, each within its bounds.
+//! Query parameters: only known ones, each once unless it may repeat, each within its bounds.
 
 use std::str::FromStr;
 
@@ -32,7 +32,7 @@ impl Query {
         Ok(Self(pairs))
     }
 
-    /// All pairs but the ones that only say where a page begins and how long it is.
+    /// All pairs except those that say where a page begins and how long it is.
     pub(crate) fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs()
             .filter(|(name, _)| !matches!(*name, "limit" | "cursor"))
@@ -45,21 +45,18 @@ impl Query {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Every value of a parameter that may repeat.
+    /// All values of a parameter that may repeat.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs()
             .filter(move |(other, _)| *other == name)
             .map(|(_, value)| value)
     }
 
-    /// The value of a parameter that may stand once.
+    /// The value of a parameter that may be sent once.
     pub(crate) fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Problem> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Problem::field(
-                name,
-                "stands in the query twice; send it once",
-            )),
+            (_, Some(_)) => Err(Problem::field(name, "is in the query twice; send it once")),
             (value, None) => Ok(value),
         }
     }
@@ -96,7 +93,7 @@ impl Query {
             .collect()
     }
 
-    /// A filter on names; absent is everything.
+    /// A filter on names; absent means all.
     pub(crate) fn substring(&self, name: &str) -> Result<Substring, Problem> {
         let text = self.one(name)?.unwrap_or_default();
         match text.chars().count() {

@@ -1,4 +1,5 @@
-//! `/bindery/v1/quotas` and `/bindery/v1/released-addresses`: what an account may keep, and addresses that are free again.
+//! `/bindery/v1/quotas` and `/bindery/v1/released-addresses`: quotas of an account, and the release of
+//! addresses of deleted users.
 
 use bindery_core::command::users::ReleaseAddress;
 use bindery_core::quota::QUOTAS;

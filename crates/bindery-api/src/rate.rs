@@ -1,4 +1,4 @@
-//! How often a client may ask. Buckets that refill over time, kept in memory, bounded, and per process.
+//! Rate limits. Buckets that refill over time, in memory, bounded, and per process.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -11,17 +11,17 @@ use bindery_core::id::{AccountId, UserId};
 
 use crate::client_address::household;
 
-/// How many requests a second are answered; as many may come at once. The defaults are above what an honest client sends, and are
-/// there so that no client is without a limit (`docs/operations.md`).
+/// Requests a second; as many may arrive at once. The defaults are above what an honest client sends; they
+/// exist so that no client is without a limit (`docs/operations.md`).
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimits {
-    /// All requests by one person, with all their keys and the service keys that they or those made.
+    /// All requests by one person: all their keys, and the service keys made with them, at any depth.
     pub person: NonZeroU32,
     /// The changes among them.
     pub changes: NonZeroU32,
     /// All requests to one account.
     pub account: NonZeroU32,
-    /// Requests without a good key from one client address.
+    /// Requests without a valid key from one client address.
     pub address: NonZeroU32,
     /// How long an empty bucket takes to be full again. A second; tests have none of theirs refill.
     #[doc(hidden)]
@@ -58,23 +58,23 @@ const SHARD_MAX: usize = 4096;
 /// How often a full shard looks for buckets that have refilled.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Which bucket is empty.
+/// The empty bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bucket {
-    /// Of a person: all requests with their keys, and with the service keys that they or those made.
+    /// Of a person: all requests with their keys, and with the service keys made with them, at any depth.
     Person,
     /// Of a person, for changes.
     Changes,
     /// Of an account.
     Account,
-    /// Of a client address, for requests without a good key.
+    /// Of a client address, for requests without a valid key.
     Address,
 }
 
 impl Bucket {
     pub(crate) const ALL: [Self; 4] = [Self::Person, Self::Changes, Self::Account, Self::Address];
 
-    /// As messages and metrics name it.
+    /// Its name in messages and metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Person => "person",
@@ -90,7 +90,7 @@ impl Bucket {
 pub(crate) struct Limited {
     pub(crate) bucket: Bucket,
     pub(crate) per_second: u32,
-    /// Whole seconds until the next request is answered.
+    /// Whole seconds until the next request is accepted.
     pub(crate) seconds: u64,
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct Rates {
     late_lookups: Rate<IpAddr>,
 }
 
-/// How many keys a second are looked up for an address whose bucket is empty.
+/// How many unknown keys a second are looked up for an address with an empty bucket.
 const LATE_LOOKUPS: NonZeroU32 = NonZeroU32::new(50).expect("not zero");
 
 impl Rates {
@@ -137,7 +137,7 @@ impl Rates {
             }
         };
         let key = (account, person);
-        // The person first: what one person sends too much costs the account nothing.
+        // The person first: excess requests of one person cost the account nothing.
         self.persons
             .take_at(&key, now)
             .map_err(of(Bucket::Person, self.limits.person))?;
@@ -151,8 +151,8 @@ impl Rates {
             .map_err(of(Bucket::Account, self.limits.account))
     }
 
-    /// Lets a request be looked up whose key is not known here. From an address whose bucket is empty only a few are: enough that a
-    /// good key among many bad ones is found, and known from then on.
+    /// Allows the look-up of an unknown key. For an address with an empty bucket only a few are allowed:
+    /// enough to find a valid key among many bad ones, and it is known from then on.
     pub(crate) fn allow_lookup(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
         let address = household(address);
         let checked = self.addresses.check_at(&address, now);
@@ -160,7 +160,7 @@ impl Rates {
         self.of_address(allowed)
     }
 
-    /// Takes a request without a good key.
+    /// Takes a request without a valid key.
     pub(crate) fn take_address(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
         self.of_address(self.addresses.take_at(&household(address), now))
     }
@@ -173,7 +173,7 @@ impl Rates {
         })
     }
 
-    /// Forgets buckets that have refilled.
+    /// Removes buckets that have refilled.
     pub(crate) fn tidy(&self) {
         self.persons.tidy();
         self.changes.tidy();
@@ -185,12 +185,13 @@ impl Rates {
 
 /// A bucket for each `K`.
 ///
-/// A bucket is one number: the instant at which it is full again. Each request moves that instant on by one interval; when it
-/// is further ahead than the bucket is deep, requests are refused (the generic cell rate algorithm).
+/// A bucket is one number: the time at which it is full again. Each request moves that time on by one
+/// interval. If it is further ahead than the bucket is deep, requests are refused (the generic cell rate
+/// algorithm).
 #[derive(Debug)]
 pub(crate) struct Rate<K> {
     interval: Duration,
-    /// How far ahead a bucket may be full again.
+    /// How far ahead the time of a bucket may be.
     depth: Duration,
     hasher: RandomState,
     shards: [Mutex<Shard<K>>; SHARDS],
@@ -198,9 +199,9 @@ pub(crate) struct Rate<K> {
 
 #[derive(Debug)]
 struct Shard<K> {
-    /// When each is full again.
+    /// The time at which each is full again.
     buckets: HashMap<K, Instant>,
-    /// Of all keys that there was no room for.
+    /// The shared bucket of all keys without room.
     crowd: Option<Instant>,
     last_sweep: Option<Instant>,
 }
@@ -216,7 +217,7 @@ impl<K> Default for Shard<K> {
 }
 
 impl<K: Hash + Eq + Clone> Rate<K> {
-    /// So many a second, and as many at once.
+    /// This many a second, and as many at once.
     pub(crate) fn per_second(limit: NonZeroU32) -> Self {
         Self::refilling(limit, Duration::from_secs(1) / limit.get())
     }
@@ -231,7 +232,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
         }
     }
 
-    /// Takes one; `Err` says how many whole seconds to wait for the next.
+    /// Takes one; `Err` has the whole seconds until the next.
     pub(crate) fn take(&self, key: &K) -> Result<(), u64> {
         self.take_at(key, Instant::now())
     }
@@ -270,7 +271,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
         Err(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
-    /// Forgets buckets that have refilled.
+    /// Removes buckets that have refilled.
     pub(crate) fn tidy(&self) {
         let now = Instant::now();
         for shard in &self.shards {
@@ -299,7 +300,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
 }
 
 impl<K: Hash + Eq + Clone> Shard<K> {
-    /// A new bucket for this key, or the one that those share for which there is no room.
+    /// The bucket of this key, new if necessary, or the shared one if there is no room.
     fn bucket_of(&mut self, key: &K, now: Instant) -> &mut Instant {
         if self.buckets.len() >= SHARD_MAX {
             let is_due = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP_INTERVAL;
@@ -324,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_a_limit_of_their_own_and_is_told_how_long_to_wait() {
+    fn each_key_has_its_own_limit_and_learns_how_long_to_wait() {
         let burst = NonZeroU32::new(3).unwrap();
         let rate = Rate::refilling(burst, Duration::from_secs(20));
         let now = Instant::now();
@@ -361,7 +362,7 @@ mod tests {
             .count();
         assert_eq!(rate.len(), SHARDS * SHARD_MAX);
         assert!(refused >= all - SHARDS * (SHARD_MAX + 2), "{refused}");
-        // A bucket that is remembered is not disturbed by the crowd.
+        // The crowd does not disturb a remembered bucket.
         let shard = rate.shards[0].lock().unwrap();
         let known = *shard.buckets.keys().next().unwrap();
         drop(shard);

@@ -1,4 +1,4 @@
-//! Request ids: what a client and an operator find a request by.
+//! Request ids: clients and operators find a request by them.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, HeaderName};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The client's own request id if it can stand in a header and a log line, or a new one.
+/// The client's own request id if it fits in a header and a log line, or a new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> String {
     let sent = headers
         .get(REQUEST_ID)
@@ -17,7 +17,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(new_request_id, ToOwned::to_owned)
 }
 
-/// Tells requests apart, of this process and of others; nothing depends on its being hard to guess.
+/// A unique id for this and other processes; it may be guessable.
 pub(crate) fn new_request_id() -> String {
     static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_default());
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -1,5 +1,5 @@
-//! The bytes of a connection on their way to hyper. It gets whole heads that have one reading only ([`Framing`]), and never holds a
-//! part of one: what has come of a head waits here, where its memory is counted.
+//! The bytes of a connection on their way to hyper. hyper gets only whole heads with exactly one reading
+//! ([`Framing`]). The start of a head waits here, where its memory is counted.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -16,59 +16,60 @@ use crate::connection_table::Connection;
 use crate::framing::{Framing, HEAD_BYTES_MAX, Refused, Verdict};
 use crate::memory_budget::{MemoryBudget, Owner, Reserved};
 
-/// What waits here of a head counts as a part of its connection, up to here.
+/// Up to here, the waiting part of a head counts as a part of its connection.
 const UNCOUNTED_BYTES: usize = 4 * 1024;
-/// How many bytes of a head that isn't whole are read at once.
+/// How many bytes of an incomplete head are read at once.
 const READ_BYTES: usize = 4 * 1024;
 /// How many bytes of a body or of a next head hyper reads at once while no request on the connection was authenticated. Its buffer has
 /// 8 KiB, of which a head may have used some; pages that are never written need no memory.
 const UNPROVEN_BYTES: u64 = 2 * 1024;
-/// hyper copies a head: so many times its size are reserved.
+/// hyper copies a head, so this many times its size is reserved.
 const COPIES: usize = 2;
-/// After a larger head, its connection ends: what its buffers have grown to goes with it.
+/// After a larger head, its connection is closed, which frees its grown buffers.
 const KEPT_HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// How long a client that has sent more than was read has to take its answer, and how many more bytes are thrown away meanwhile.
-/// A system that closes a connection with unread bytes takes back what it has sent.
+/// How long a client that has sent more than was read may read its response; meanwhile its bytes are
+/// discarded. If a connection is closed with unread bytes, the system discards what was sent.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Stands for a request that is refused before hyper parses it. Only together with [`Connection::refused`] it means anything.
+/// Replaces a request that is refused before hyper parses it. Only valid together with
+/// [`Connection::refused`].
 const REFUSED_REQUEST: &[u8] = b"BINDERY-REFUSED / HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n";
 
-/// The refusal that a request stands for.
+/// The refusal that this request stands for.
 pub(crate) fn refusal(method: &Method, connection: &Connection) -> Option<Refused> {
     connection
         .refused()
         .filter(|_| method.as_str() == "BINDERY-REFUSED")
 }
 
-/// A stream that hyper reads requests from.
+/// The stream from which hyper reads requests.
 #[derive(Debug)]
 pub(crate) struct RequestStream<S> {
     stream: S,
     framing: Framing,
     connection: Arc<Connection>,
     reserved: Reserved,
-    /// What was read and not passed on yet; so many bytes from its front are good to pass.
+    /// Bytes that were read and not passed on yet; the first few may be passed on.
     waiting: Vec<u8>,
     good: usize,
     end: End,
     linger: Option<Linger>,
 }
 
-/// How far reading has come.
+/// The state of reading.
 #[derive(Debug)]
 enum End {
-    /// More may come.
+    /// More may arrive.
     Open,
     /// The client sends no more.
     Eof,
-    /// Nothing more is passed on, but what is left of [`REFUSED_REQUEST`].
+    /// Nothing more is passed on except the rest of [`REFUSED_REQUEST`].
     Refused(&'static [u8]),
-    /// Nothing more is passed on; the body breaks off.
+    /// Nothing more is passed on; the body is incomplete.
     Broken,
-    /// Nothing more is passed on behind the request that is there.
+    /// Nothing more is passed on after the current request.
     Last,
 }
 
@@ -102,7 +103,7 @@ impl<S> RequestStream<S> {
         };
     }
 
-    /// Judges bytes from the front: how many are good to pass.
+    /// Judges bytes from the front: how many may be passed on.
     fn judge(&mut self, bytes: &[u8]) -> usize {
         let mut good = 0;
         while good < bytes.len() {
@@ -140,7 +141,7 @@ impl<S> RequestStream<S> {
         is_last
     }
 
-    /// Passes on what is good of what waits here.
+    /// Passes on the good part of the waiting bytes.
     fn pass(&mut self, out: &mut ReadBuf<'_>) {
         let count = self.good.min(out.remaining());
         out.put_slice(&self.waiting[..count]);
@@ -164,7 +165,7 @@ impl<S> RequestStream<S> {
         Ok(())
     }
 
-    /// Counts so many bytes of a head.
+    /// Counts bytes of a head.
     fn count(&mut self, bytes: usize) -> Result<(), Refused> {
         let counted = bytes.saturating_sub(UNCOUNTED_BYTES) * COPIES;
         self.reserved
@@ -172,7 +173,7 @@ impl<S> RequestStream<S> {
             .map_err(|_| Refused::NoMemory)
     }
 
-    /// A request begins: what was reserved for the one before isn't needed any more.
+    /// A request begins: frees what was reserved for the previous one.
     fn begin(&mut self) {
         let owner = self.connection.owner();
         let owner = owner.map_or(Owner::Stranger, Owner::Key);
@@ -181,7 +182,7 @@ impl<S> RequestStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> RequestStream<S> {
-    /// Reads straight to where hyper wants it, and takes back what it shall not have yet.
+    /// Reads directly into hyper's buffer, and takes back what hyper must not have yet.
     fn poll_direct(
         &mut self,
         context: &mut Context<'_>,
@@ -212,7 +213,7 @@ impl<S: AsyncRead + Unpin> RequestStream<S> {
         Poll::Ready(Ok(good > 0))
     }
 
-    /// Reads more of what isn't whole yet.
+    /// Reads more of an incomplete head.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Err(refused) = self.grow() {
             self.refuse(refused, true);
@@ -232,7 +233,7 @@ impl<S: AsyncRead + Unpin> RequestStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until there is something to pass on; false if nothing will be.
+    /// Waits until something can be passed on; false if nothing will be.
     pub(crate) async fn fill(&mut self) -> io::Result<bool> {
         poll_fn(|context| {
             while self.good == 0 && matches!(self.end, End::Open) {
@@ -244,7 +245,7 @@ impl<S: AsyncRead + Unpin> RequestStream<S> {
         .await
     }
 
-    /// Judges what waits here and isn't good yet.
+    /// Judges the waiting bytes that aren't judged yet.
     fn judge_waiting(&mut self) {
         if self.waiting.is_empty() || !matches!(self.end, End::Open) {
             return;
@@ -257,7 +258,7 @@ impl<S: AsyncRead + Unpin> RequestStream<S> {
         self.waiting = waiting;
     }
 
-    /// Throws away what still comes, until its client closes.
+    /// Discards what still arrives, until the client closes.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let linger = self.linger.get_or_insert_with(|| Linger {
             deadline: Box::pin(sleep(LINGER_TIMEOUT)),
@@ -300,7 +301,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for RequestStream<S> {
                     *rest = &rest[count..];
                     return Poll::Ready(Ok(()));
                 }
-                // hyper has all that it gets; it answers and closes.
+                // hyper has all that it gets; it responds and closes.
                 End::Refused(_) | End::Last => return Poll::Pending,
             }
             if this.waiting.is_empty() {

@@ -1,4 +1,4 @@
-//! Key texts: made from random letters, shown once, and kept as a hash (`docs/rules/api.md` §2).
+//! Key texts: random letters, shown once, and stored as a hash (`docs/rules/api.md` §2).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,11 +9,11 @@ use sha2::{Digest as _, Sha256};
 use crate::problem::Problem;
 
 pub(crate) const PREFIX: &str = "ak-";
-/// Letters after the prefix of a key made here: 238 random bits.
+/// Letters after the prefix of a generated key: 238 random bits.
 const LETTERS: usize = 40;
-/// The fewest that a given key may have: 190 bits.
+/// The fewest letters of a given key: 190 bits.
 pub(crate) const LETTERS_MIN: usize = 32;
-/// More than any key has; what is longer isn't hashed.
+/// More than any key has; longer texts aren't hashed.
 const LETTERS_MAX: usize = 256;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -21,7 +21,7 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 #[derive(Clone)]
 pub struct KeyText(String);
 
-/// Why a text is no key.
+/// Why a text is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyTextError;
 
@@ -43,7 +43,7 @@ impl fmt::Debug for KeyText {
 }
 
 impl KeyText {
-    /// What a key looks like.
+    /// The form of a key.
     pub(crate) const PATTERN: &str = "^ak-[0-9A-Za-z]{32,256}$";
 
     /// A new key from the system's random numbers.
@@ -54,7 +54,7 @@ impl KeyText {
     /// The same for a handler.
     pub(crate) fn new() -> Result<Self, Problem> {
         Self::generate().map_err(|error| {
-            tracing::error!(%error, "the system gives no random numbers");
+            tracing::error!(%error, "the system returned no random numbers");
             Problem::internal()
         })
     }
@@ -71,12 +71,12 @@ impl KeyText {
         }
     }
 
-    /// The text, for the one answer that shows it.
+    /// The text, for the one response that shows it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What is kept of it.
+    /// The part that is stored.
     pub fn secret(&self) -> Secret {
         let letters = &self.0[PREFIX.len()..];
         let redacted = format!(
@@ -90,13 +90,13 @@ impl KeyText {
         }
     }
 
-    /// What it is found by.
+    /// The hash for look-ups.
     pub fn hash(&self) -> SecretHash {
         hash(&self.0)
     }
 }
 
-/// What stands in a link that is sent by mail: good once, kept as a hash.
+/// The token of a link that is sent by e-mail: used once, stored as a hash.
 pub(crate) struct LinkToken(String);
 
 impl fmt::Debug for LinkToken {
@@ -111,25 +111,25 @@ impl LinkToken {
         Ok(Self(random_letters(LETTERS)?))
     }
 
-    /// What the token in a link is found by; `None` if it can't be one.
+    /// The hash for the look-up of a token in a link; `None` if it can't be a token.
     pub(crate) fn hash_of(text: &str) -> Option<SecretHash> {
         let is_good =
             text.len() == LETTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_good.then(|| hash(text))
     }
 
-    /// The text, for the one mail that shows it.
+    /// The text, for the one e-mail that shows it.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What is kept of it.
+    /// The hash that is stored.
     pub(crate) fn hash(&self) -> SecretHash {
         hash(&self.0)
     }
 }
 
-/// Replaces what looks like a key, so that one in the wrong place isn't kept.
+/// Replaces everything that looks like a key, so that a key in the wrong place isn't stored.
 pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     if !text.contains(PREFIX) {
         return text.into();
@@ -145,7 +145,7 @@ pub(crate) fn redact(text: &str) -> Cow<'_, str> {
             redacted.push_str("...");
             rest = &after[end..];
         } else {
-            // What stands here may begin a key of its own.
+            // A key may begin in what follows.
             rest = after;
         }
     }
@@ -156,7 +156,7 @@ pub(crate) fn redact(text: &str) -> Cow<'_, str> {
 /// Letters and digits from the system's random numbers, just under 6 bits each.
 pub(crate) fn random_letters(count: usize) -> Result<String, Problem> {
     letters(count).map_err(|error| {
-        tracing::error!(%error, "the system gives no random numbers");
+        tracing::error!(%error, "the system returned no random numbers");
         Problem::internal()
     })
 }
@@ -166,7 +166,7 @@ fn letters(count: usize) -> Result<String, getrandom::Error> {
     let mut bytes = [0_u8; 64];
     while text.len() < count {
         getrandom::fill(&mut bytes)?;
-        // Bytes from 248 on would favour the first letters.
+        // Bytes from 248 on would favor the first letters.
         let fair = bytes.iter().filter(|byte| **byte < 248);
         let letters = fair.map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]));
         text.extend(letters.take(count - text.len()));

@@ -1,5 +1,5 @@
-//! The HTTP server, and the frame around every answer: a request id, how new it is, a line in the log, and counts. How a request is
-//! answered is in `perform`, who makes it in `authentication`, what it does beside answering in `chores`.
+//! The HTTP server, and the frame around every response: request id, revision headers, log line, counters.
+//! `perform` produces the response, `authentication` finds the caller, `chores` has the background tasks.
 
 mod authentication;
 mod body;
@@ -58,9 +58,9 @@ pub struct Server {
     accounts_idle: Option<Duration>,
     metrics: Option<TcpListener>,
     connections: Arc<ConnectionTable>,
-    /// For requests that are arriving.
+    /// For arriving requests.
     request_memory: Arc<MemoryBudget>,
-    /// For answers that wait to be taken.
+    /// For unread responses.
     answer_memory: Arc<MemoryBudget>,
     health: Health,
     trusted_proxies: Vec<Network>,
@@ -108,7 +108,7 @@ impl Server {
         }
     }
 
-    /// Answers one request; whatever happens inside, the client gets a whole answer with a request id.
+    /// Responds to one request. In all cases the client gets a complete response with a request id.
     async fn respond(
         &self,
         head: &mut Parts,
@@ -118,7 +118,7 @@ impl Server {
     ) -> Response<Full<Bytes>> {
         let began = Instant::now();
         let method = head.method.clone();
-        // A copy: the head is released before the body comes.
+        // A copy: the head is released before the body arrives.
         let path: Box<str> = head.uri.path().into();
         let request_id = request_id(&head.headers);
         let has_body = !body.is_end_stream();
@@ -137,7 +137,7 @@ impl Server {
         }
         let mut response =
             answered.unwrap_or_else(|problem| problem.render(&shown(&path), &request_id));
-        // What nobody reads would stand before the next request.
+        // An unread body would be parsed as the next request.
         let is_body_left = has_body && !frame.is_body_read();
         if is_body_left || connection.closes_after_answer() {
             let headers = response.headers_mut();
@@ -172,30 +172,30 @@ impl Server {
                 Line::Overload { kind, left_out } => {
                     tracing::warn!(
                         %method, path, status, micros, request_id, kind, left_out,
-                        "a request is refused: clients have used up what it needs"
+                        "a request is refused: clients have used up a shared resource"
                     );
                 }
             }
         } else if tracing::enabled!(tracing::Level::DEBUG) {
-            // Who did what stands in the audit log; this is for looking closely.
+            // The audit log has who did what; this is for debugging.
             let (path, micros) = (shown(&path), micros());
             tracing::debug!(%method, path, status, micros, request_id, "request");
         }
         response
     }
 
-    /// A connection was refused: requests are being worked on in all of them.
+    /// A connection was refused: all others have running requests.
     fn refused_connection(&self) {
         self.services.counts.refused_connection();
         if let Some(left_out) = self.log_limits.connections.allow(Instant::now()) {
             tracing::warn!(
                 left_out,
-                "a connection is refused: requests are being worked on in all of them"
+                "a connection is refused: all others have running requests"
             );
         }
     }
 
-    /// Whether connections from there are those of many clients.
+    /// Whether connections from there carry many clients.
     fn is_trusted_proxy(&self, peer: SocketAddr) -> bool {
         let peer = peer.ip().to_canonical();
         self.trusted_proxies
@@ -204,7 +204,7 @@ impl Server {
     }
 }
 
-/// A path as it may be told and logged: without the token of a link.
+/// A path as it may be shown and logged: without the token of a link.
 fn shown(path: &str) -> String {
     let with_token = OPERATIONS
         .iter()

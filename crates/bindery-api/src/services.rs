@@ -1,4 +1,4 @@
-//! What handlers use beside the account that a request is about.
+//! What handlers use besides the account of a request.
 
 use std::sync::Arc;
 
@@ -24,16 +24,16 @@ pub(crate) struct Services {
     pub(crate) aliases: Aliases,
     pub(crate) searches: KeptSearches,
     pub(crate) counts: Arc<Counts>,
-    /// What takes long runs here, apart from connections.
+    /// Run long requests, apart from the connection threads.
     pub(crate) workers: Workers,
     /// Turns to send a large body.
     pub(crate) bodies: Turnstile,
-    /// Who waits for a revision.
+    /// Requests that wait for a revision.
     pub(crate) revision_waits: Turnstile,
 }
 
 impl Services {
-    /// What a client sees of a failed command, which is counted.
+    /// The problem for a failed command; counts refusals.
     pub(crate) fn problem(&self, error: ExecuteError) -> Problem {
         let is_refused = matches!(error, ExecuteError::Refused(_));
         let problem = Problem::from(error);

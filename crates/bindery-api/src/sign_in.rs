@@ -1,5 +1,5 @@
-//! `/bindery/v1/invitations`, `/password-resets` and `/sign-in`: for people who have no key. What they prove themselves with is
-//! checked here, and again by the command, at the revision of the change.
+//! `/bindery/v1/invitations`, `/password-resets` and `/sign-in`: for people without a key. Their link or
+//! password is checked here, and again by the command, at the revision of the change.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use crate::wire::sign_in::{
     PasswordChanged, PasswordChoice, PasswordReset, SignInRequest, SignedIn,
 };
 
-/// How many accounts are tried for one address; a person in more of them names the account, or comes in by link.
+/// How many accounts are tried for one address; a person in more of them names the account, or uses a link.
 const ACCOUNTS_MAX: usize = 4;
-/// In how many an address is looked for: not everyone in them has a password.
+/// In how many accounts an address is looked up: not everyone in them has a password.
 const ACCOUNTS_SEEN_MAX: usize = 64;
 
 pub(crate) async fn accept_invitation(call: OpenCall) -> Result<Answer, Problem> {
@@ -69,7 +69,7 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
     let new_password = new_password.map(|text| Password::choose("new_password", text));
     let new_password = new_password.transpose()?;
     if body.new_password.as_ref() == Some(&body.password) {
-        // A temporary one is known to whoever handed it over.
+        // A temporary password is known to the person who handed it over.
         let why = "is the password that you have; choose another";
         return Err(Problem::field("new_password", why));
     }
@@ -82,7 +82,7 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
     let account = body.account.map(AccountId);
     let verified = verify(&call, &email, account, offered, &attempt).await;
     let (account, user, verified) = verified.inspect_err(|problem| {
-        // Each has cost hashes, which bounds how many there are; a full queue refuses any number.
+        // Each has cost hashes, which bounds their number; a full queue refuses any number.
         if problem.status() == 401 {
             tracing::warn!(address = call.address, "a sign-in was refused");
         }
@@ -108,7 +108,7 @@ pub(crate) async fn sign_in(call: OpenCall) -> Result<Answer, Problem> {
     Answer::json(&answer)
 }
 
-/// This person has proved themselves from where the request comes.
+/// Remembers that this person proved who they are from this client address.
 fn remember(call: &OpenCall, account: &Account, user: &User) {
     if let Some(email) = user.email() {
         let person = (account.id(), user.id);
@@ -116,17 +116,17 @@ fn remember(call: &OpenCall, account: &Account, user: &User) {
     }
 }
 
-/// The account and person of the link in the path. A link that nobody has costs no hash.
+/// The account and person of the link in the path. An unknown link costs no hash.
 async fn linked(call: &OpenCall) -> Result<(Arc<Account>, UserId, SecretHash), Problem> {
     call.services.attempts.take_from(call.client)?;
-    let token = LinkToken::hash_of(call.path_text("token")).ok_or_else(Problem::dead_link)?;
+    let token = LinkToken::hash_of(call.path_text("token")).ok_or_else(Problem::expired_link)?;
     let node = &call.services.node;
     let account = node
         .account_of_secret(&token, call.now, call.network)
         .await?;
-    let account = account.ok_or_else(Problem::dead_link)?;
+    let account = account.ok_or_else(Problem::expired_link)?;
     let user = account.snapshot().user_of_link(&token);
-    let user = user.ok_or_else(Problem::dead_link)?;
+    let user = user.ok_or_else(Problem::expired_link)?;
     Ok((account, user, token))
 }
 
@@ -142,8 +142,9 @@ async fn chosen(
     call.services.passwords.hash(waiting, password).await
 }
 
-/// Whose password this is, in this account or in any. The work is the same for every address, known or not and in however many accounts, and whichever
-/// password is right. The store is asked what people prove themselves with; an account is loaded for a right password only.
+/// Finds the person with this password, in this account or in any. The work is the same for every address,
+/// known or not, for any number of accounts, and for any password. The store has the hashes; an account is
+/// loaded only for a correct password.
 async fn verify(
     call: &OpenCall,
     email: &Email,
@@ -153,7 +154,7 @@ async fn verify(
 ) -> Result<(Arc<Account>, UserId, PasswordHash), Problem> {
     let (node, attempts) = (&call.services.node, &call.services.attempts);
     let (mut candidates, accounts) = candidates(call, email.clone(), account).await?;
-    // Not waited for.
+    // In the background.
     drop(attempts.recall(node, email, &candidates));
     attempt.choose(&mut candidates);
     candidates.truncate(ACCOUNTS_MAX);
@@ -168,7 +169,7 @@ async fn verify(
     Ok((account, user, hash))
 }
 
-/// Everyone with this address who has a password, active people first, and in how many accounts they could be.
+/// Everyone with this address and a password, active people first, and in how many accounts they could be.
 async fn candidates(
     call: &OpenCall,
     email: Email,
@@ -179,7 +180,7 @@ async fn candidates(
         let (node, attempts) = (&services.node, &services.attempts);
         let known = node.store().credentials(&email, account, ACCOUNTS_SEEN_MAX);
         let known = node.meters().watch(StoreCall::Lookup, known)?;
-        // Accounts are only added: once there are enough of them, their number is not asked for any more.
+        // Accounts are only added: once there are enough, their number is not read any more.
         let accounts = match attempts.accounts() {
             enough if enough >= ACCOUNTS_MAX => enough,
             _ => {
@@ -192,11 +193,11 @@ async fn candidates(
         Ok::<_, bindery_store::StoreError>((known, accounts))
     });
     let known = known.await.map_err(|error| {
-        tracing::error!(%error, "a look for a person did not come to its end");
+        tracing::error!(%error, "a look-up of a person did not finish");
         Problem::internal()
     })?;
     let (known, accounts) = known.map_err(|error| {
-        tracing::error!(%error, "who has an address can't be read");
+        tracing::error!(%error, "the people with an address can't be read");
         Problem::unreadable()
     })?;
     let with_password = known
@@ -218,11 +219,11 @@ where
     let caller = Caller::Person(user);
     let executed = account.execute(command, caller, Some(call.audit()));
     let executed = tokio::time::timeout(EXECUTE_TIMEOUT, executed).await;
-    // The one at which it was made, or a later one.
+    // The revision at which it was made, or a later one.
     let _ = call.answered_at.set(account.snapshot().revision());
     match executed {
         Ok(outcome) => outcome.map_err(|error| match call.services.problem(error) {
-            // Between verifying and deciding, somebody else was faster.
+            // Another request was faster between the check and the decision.
             problem if problem.status() == 401 => Problem::sign_in_refused(),
             problem => problem,
         }),

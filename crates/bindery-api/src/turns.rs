@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_nobody_receives_is_given_back() {
+    fn a_turn_that_no_one_receives_is_returned() {
         let turnstile = one_at_a_time();
         let lane = Lane([1, 1, 1]);
         let first = turnstile.enter(lane).now_or_never().unwrap().unwrap();

@@ -1,5 +1,6 @@
-//! Heads of requests that can't be read. hyper answers them by itself, with a status and no body, before anything here hears of them;
-//! some clients take an error without a body for a success (`docs/rules/api.md` §2). So the answer is given its body on its way out.
+//! Requests with an unreadable head. hyper responds by itself, with a status and no body, before our code
+//! sees the request. Some clients take an error without a body for a success (`docs/rules/api.md` §2), so the
+//! response gets its body on the way out.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::framing::HEAD_BYTES_MAX;
 use crate::problem::Problem;
 
-/// A stream on which hyper's own refusals are problems like any other.
+/// A stream that gives hyper's own refusals a problem as their body.
 #[derive(Debug)]
 pub(crate) struct Explained<S> {
     stream: S,
-    /// Bytes that stand for what hyper believes to have written, and how many of them are.
+    /// Bytes that replace what hyper has written, and how many of them are sent.
     instead: Vec<u8>,
     written: usize,
     new_request_id: fn() -> String,
@@ -33,7 +34,7 @@ impl<S> Explained<S> {
     }
 }
 
-/// The problem behind an answer that hyper made by itself. Nothing else is an error and empty.
+/// The problem for a response that hyper made by itself. Only such a response is an error without a body.
 fn problem(answer: &[u8]) -> Option<Problem> {
     let has_status_of_errors = answer.get(9) == Some(&b'4');
     if !has_status_of_errors || !answer.ends_with(b"\r\n\r\n") {
@@ -51,9 +52,9 @@ fn problem(answer: &[u8]) -> Option<Problem> {
     }
 }
 
-/// The same answer with its problem.
+/// The same response with its problem.
 fn explained(answer: &[u8], problem: &Problem, request_id: &str) -> Vec<u8> {
-    // Which path was meant is what can't be read.
+    // The path could not be read.
     let (head, body) = problem.render("/", request_id).into_parts();
     let body = body.collect().now_or_never().and_then(Result::ok);
     let body = body.map(Collected::to_bytes).unwrap_or_default();
@@ -82,7 +83,7 @@ fn explained(answer: &[u8], problem: &Problem, request_id: &str) -> Vec<u8> {
 }
 
 impl<S: AsyncWrite + Unpin> Explained<S> {
-    /// Writes what is left of an answer that stands for another.
+    /// Writes the rest of a replaced response.
     fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(left) = self.instead.get(self.written..)
             && !left.is_empty()
@@ -96,7 +97,7 @@ impl<S: AsyncWrite + Unpin> Explained<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes an answer that hyper made by itself; another is written when this one is flushed.
+    /// Takes a response that hyper made by itself; its replacement is written on flush.
     fn takes(&mut self, answer: &[u8]) -> bool {
         let Some(problem) = problem(answer) else {
             return false;

@@ -1,4 +1,4 @@
-//! The handlers of `/v2`, a file a family. Thin: parse, ask, render.
+//! The handlers of `/v2`, one file per family. Thin: parse, run, render.
 
 pub(crate) mod api_keys;
 pub(crate) mod audit_logs;

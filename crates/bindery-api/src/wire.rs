@@ -1,6 +1,6 @@
-//! What stands on the wire: structs of their own, so that the domain can be renamed without a client noticing.
+//! The wire types: separate structs, so that the domain can be renamed without any effect on clients.
 //!
-//! Requests are closed; responses carry every member that the contract marks *always*.
+//! Requests are closed; responses have every member that the contract marks *always*.
 
 use bindery_core::text::{Description, Name};
 use bindery_core::time::Timestamp;
@@ -27,7 +27,7 @@ pub(crate) mod sign_in;
 pub(crate) mod spaces;
 pub(crate) mod users;
 
-/// A moment as it is written: RFC 3339, UTC, milliseconds, `Z`.
+/// A time as it is written: RFC 3339, UTC, milliseconds, `Z`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment(pub(crate) Timestamp);
 
@@ -39,7 +39,7 @@ impl Serialize for Moment {
     }
 }
 
-/// Reads a moment: with `Z` or an offset, or with no zone at all, which means UTC (`docs/rules/api.md` §4).
+/// Parses a time: with `Z` or an offset, or with no zone at all, which means UTC (`docs/rules/api.md` §4).
 pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
     let civil = || {
         let text = text.strip_suffix('Z').unwrap_or(text);
@@ -51,18 +51,18 @@ pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
         let civil = civil()?;
         match TimeZone::UTC.to_timestamp(civil) {
             Ok(moment) => Some(moment),
-            // The last day of the year 9999 is how some write "never".
+            // Some write "never" as the last day of the year 9999.
             Err(_) if civil.year() == 9999 => Some(jiff::Timestamp::MAX),
             Err(_) => None,
         }
     });
-    // A date alone, or one without its separators, is too easily meant otherwise.
+    // A date alone, or one without its separators, is ambiguous.
     let is_whole = text.len() >= "2026-05-18T12:00:00".len()
         && text.as_bytes().get(4) == Some(&b'-')
         && text.as_bytes().get(13) == Some(&b':');
     moment
         .filter(|_| is_whole)
-        // What is read can be written again: the calendar ends within its last second.
+        // A parsed time can be written again: the calendar ends within its last second.
         .map(|moment| {
             moment
                 .as_millisecond()
@@ -72,7 +72,7 @@ pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
         .ok_or_else(|| {
             Problem::field(
                 name,
-                format!("`{text}` is not a moment like `2026-05-18T12:00:00Z`"),
+                format!("`{text}` is not a time like `2026-05-18T12:00:00Z`"),
             )
         })
 }
@@ -82,7 +82,7 @@ pub(crate) fn name(text: &str) -> Result<Name, Problem> {
     Name::parse(text).map_err(|error| Problem::field("name", error))
 }
 
-/// A description; empty is none.
+/// A description; empty means none.
 pub(crate) fn description(text: &str) -> Result<Description, Problem> {
     Description::parse(text).map_err(|error| Problem::field("description", error))
 }

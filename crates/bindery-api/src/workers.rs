@@ -57,7 +57,7 @@ impl Workers {
         Self::new("worker", count, bounds)
     }
 
-    /// So many threads with this name, and these bounds on their jobs.
+    /// This many threads with this name, and these bounds on their jobs.
     pub(crate) fn new(name: &str, count: usize, bounds: Bounds) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
@@ -78,7 +78,7 @@ impl Workers {
         }
     }
 
-    /// Runs work when its lane has a turn. Work that was started runs to its end, also if nobody waits for it any more. A full queue loses
+    /// Runs work when its lane has a turn. Work that was started runs to its end, even if no one waits for it any more. A full queue loses
     /// the newest job of the lane with the most, which gets the refusal.
     pub(crate) async fn run_displacing<T: Send + 'static>(
         &self,
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_panics_costs_its_caller_an_answer_and_nobody_else() {
+    async fn a_job_that_panics_costs_only_its_caller_a_response() {
         let workers = one();
         let lane = Lane([1, 1, 1]);
         let failed = workers

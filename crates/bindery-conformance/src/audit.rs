@@ -1,4 +1,4 @@
-//! The audit log: numbered by the store, found newest first.
+//! The audit log: numbered by the store, read newest first.
 
 use bindery_core::audit::{AuditEntry, AuditKind};
 use bindery_core::id::{AccountId, ApiKeyId, Revision, UserId};
@@ -7,10 +7,10 @@ use crate::world::{audit, history, moment};
 use crate::{FIRST, append, audit_numbers, commit, everything, found, load};
 use bindery_store::{AuditQuery, Batch, Store, StoreError};
 
-/// Asks for less than everything.
+/// Narrows a query.
 type Narrow = fn(&mut AuditQuery);
 
-/// Six audit entries over three batches, one of them beside a change; the numbers in the comments.
+/// Six audit entries over three batches, one of them beside a change; the numbers are in the comments.
 fn audited(store: &dyn Store) -> Vec<AuditEntry> {
     use AuditKind::{Mutation, Query};
     let mut entries = vec![
@@ -124,7 +124,7 @@ pub(crate) fn no_text_keeps_an_audit_entry_out(store: &dyn Store) {
         ..Batch::default()
     };
     append(store, 0, &batch).expect("no text is refused");
-    // PostgreSQL has no place for NUL, so no store keeps one.
+    // PostgreSQL can't store NUL, so no store keeps one.
     let kept = odd.replace('\0', "\u{fffd}");
     let expected = AuditEntry {
         address: kept.clone(),
@@ -251,7 +251,7 @@ fn names(operations: &[&str]) -> Vec<String> {
     operations.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Everything that can be asked for, at once.
+/// A query with every condition.
 fn strict() -> AuditQuery {
     AuditQuery {
         from: moment(10),

@@ -1,4 +1,4 @@
-//! What a store forgets of its logs, and that nothing else is lost by it.
+//! Truncating a log, and that nothing else is lost by it.
 
 use std::thread;
 
@@ -23,14 +23,15 @@ fn base(store: &dyn Store) -> State {
     store.base(FIRST).expect("the account is there")
 }
 
-/// The base is what the entries up to this revision make, the log has the others, and together they make the state.
+/// The base is what the entries up to this revision give, the log has the others, and together they give the
+/// state.
 fn begins_after(store: &dyn Store, entries: &[Entry], count: usize) {
     let mut state = base(store);
     assert_eq!(
         state.revision().0,
         u64::try_from(count).expect("a small number")
     );
-    // An account is known as it is now, and so it was from its beginning.
+    // The stored account is the current one, but it never changes.
     let mut made = State::new(load(store).account().clone());
     for entry in &entries[..count] {
         made.advance(entry);
@@ -51,7 +52,7 @@ pub(crate) fn what_is_forgotten_becomes_the_base(store: &dyn Store) {
     assert_eq!(base(store), State::new(account(1)));
     commit(store, 0, &entries);
     begins_after(store, &entries, 0);
-    // A part of what may go, then the rest of it, then nothing.
+    // First a part of what may be removed, then the rest, then nothing.
     for (until, limit, gone, left_after) in [
         (10, 4, 4, 4),
         (10, 4, 4, 8),
@@ -77,12 +78,12 @@ pub(crate) fn what_is_young_is_not_forgotten(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries);
-    assert_eq!(forget(store, 15, 1, 100), 0, "the first is of this moment");
+    assert_eq!(forget(store, 15, 1, 100), 0, "the first has this time");
     assert_eq!(forget(store, 15, 8, 100), 7);
     begins_after(store, &entries, 7);
 }
 
-pub(crate) fn whoever_is_behind_the_base_is_told(store: &dyn Store) {
+pub(crate) fn a_position_before_the_base_is_an_error(store: &dyn Store) {
     found(store);
     let entries = history();
     commit(store, 0, &entries);

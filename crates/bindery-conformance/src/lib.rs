@@ -1,6 +1,7 @@
 //! Tests only: what every store promises, as checks that run on any of them: SQLite, PostgreSQL, the simulated one.
 //!
-//! Each check gets an empty store. What only one store can do (files, connections, faults) is tested where it is.
+//! Each check gets an empty store. Features of one store (files, connections, faults) are tested in its own
+//! tests.
 
 use std::path::Path;
 
@@ -22,14 +23,14 @@ mod world;
 
 /// The account of most checks.
 const FIRST: AccountId = AccountId(1);
-/// The account of the checks that need two, and the one that isn't there.
+/// The second account of checks that need two; otherwise it does not exist.
 const SECOND: AccountId = AccountId(2);
 
 /// Every check; its name is the promise.
 const CHECKS: [fn(&dyn Store); 30] = [
     log::accounts_are_made_once_and_listed_by_number,
     log::what_is_appended_is_loaded,
-    log::how_far_each_account_has_come_is_told,
+    log::the_revision_of_each_account_is_listed,
     log::a_batch_of_many_entries_is_loaded,
     log::the_log_is_read_in_order_and_in_pages,
     log::decide_is_handed_what_it_missed,
@@ -45,7 +46,7 @@ const CHECKS: [fn(&dyn Store); 30] = [
     refusals::a_log_that_has_come_as_far_by_other_entries_is_refused,
     refusals::nothing_is_known_of_an_unknown_account,
     secrets::a_secret_leads_to_its_account_and_how_far_that_has_come,
-    secrets::a_secret_that_was_replaced_or_given_up_leads_nowhere,
+    secrets::a_secret_that_was_replaced_or_removed_leads_nowhere,
     secrets::any_number_of_secrets_is_looked_up_at_once,
     secrets::what_was_refused_leads_nowhere,
     secrets::people_are_found_by_their_address_in_every_account,
@@ -59,43 +60,43 @@ const CHECKS: [fn(&dyn Store); 30] = [
     audit::the_last_use_of_a_key_is_kept_beside_the_log,
 ];
 
-/// Runs every check, each on a store of its own that `make` opens empty.
+/// Runs every check, each on a new empty store from `make`.
 ///
 /// # Panics
 ///
-/// When the store breaks a promise; the message says which.
+/// If the store breaks a promise; the message says which.
 pub fn conformance<S: Store>(make: impl Fn() -> S) {
     for check in CHECKS {
         check(&make());
     }
 }
 
-/// What a store that forgets entries of its logs has to keep to as well.
+/// Promises of stores that truncate their logs.
 const FORGETTING: [fn(&dyn Store); 5] = [
     forgetting::what_is_forgotten_becomes_the_base,
     forgetting::what_is_young_is_not_forgotten,
-    forgetting::whoever_is_behind_the_base_is_told,
+    forgetting::a_position_before_the_base_is_an_error,
     forgetting::only_the_log_of_the_account_is_forgotten,
     forgetting::forgetting_at_once_and_beside_a_writer_loses_nothing,
 ];
 
-/// Runs the checks for a store that forgets entries of its logs, as [`conformance`] does.
+/// Runs the checks for a store that truncates its logs, as [`conformance`] does.
 ///
 /// # Panics
 ///
-/// When the store breaks a promise; the message says which.
+/// If the store breaks a promise; the message says which.
 pub fn forgetting<S: Store>(make: impl Fn() -> S) {
     for check in FORGETTING {
         check(&make());
     }
 }
 
-/// Fills an empty store: an account with a history of everything, audit entries and uses of keys, the beginning of its log
-/// forgotten as far as the store forgets, and another account with little in it.
+/// Fills an empty store: one account has a full history, audit entries, uses of keys, and a truncated log if
+/// the store can truncate. Another account has little.
 ///
 /// # Panics
 ///
-/// When the store breaks a promise.
+/// If the store breaks a promise.
 pub fn furnish(store: &dyn Store) {
     found(store);
     let entries = world::history();
@@ -137,14 +138,14 @@ pub fn furnish_sqlite(directory: &Path) {
     furnish(&store);
 }
 
-/// Makes [`FIRST`].
+/// Creates [`FIRST`].
 fn found(store: &dyn Store) {
     store
         .create_account(&account(1))
         .expect("the number is free");
 }
 
-/// A batch of these entries alone.
+/// A batch with only these entries.
 fn batch(entries: &[Entry]) -> Batch {
     Batch {
         entries: entries.to_vec(),
@@ -162,7 +163,7 @@ fn commit(store: &dyn Store, known: u64, entries: &[Entry]) {
     assert_eq!(Some(newest), entries.last().map(|entry| entry.revision));
 }
 
-/// What the log makes of [`FIRST`].
+/// The state of [`FIRST`], replayed from the log.
 fn advanced(entries: &[Entry]) -> State {
     let mut state = State::new(account(1));
     for entry in entries {
@@ -181,7 +182,7 @@ fn entries_of(store: &dyn Store) -> Vec<Entry> {
         .expect("the account is there")
 }
 
-/// Every audit entry of [`FIRST`].
+/// A query for every audit entry of [`FIRST`].
 fn everything() -> AuditQuery {
     AuditQuery {
         from: moment(-1_000_000),

@@ -1,4 +1,4 @@
-//! Accounts, and what is appended to them: that it is loaded, read back, and in one order.
+//! Accounts and appends: loading, reading back, and one order.
 
 use std::thread;
 
@@ -49,7 +49,7 @@ pub(crate) fn what_is_appended_is_loaded(store: &dyn Store) {
     );
 }
 
-pub(crate) fn how_far_each_account_has_come_is_told(store: &dyn Store) {
+pub(crate) fn the_revision_of_each_account_is_listed(store: &dyn Store) {
     assert_eq!(store.heads().expect("nothing is wrong"), []);
     store
         .create_account(&account(2))
@@ -137,7 +137,7 @@ pub(crate) fn changes_of_one_batch_follow_each_other(store: &dyn Store) {
     found(store);
     let entries = [
         entry(1, vec![role(64, "first"), role(65, "second")]),
-        // Two names change places by way of a third.
+        // Two names are exchanged through a third one.
         entry(
             2,
             vec![role(64, "between"), role(65, "first"), role(64, "second")],

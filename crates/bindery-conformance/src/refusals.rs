@@ -1,4 +1,4 @@
-//! What a store refuses, and that nothing of it is written then.
+//! Refused appends, and that nothing of them is written.
 
 use bindery_core::audit::AuditKind;
 use std::num::NonZeroU64;
@@ -13,7 +13,8 @@ use crate::{
 };
 use bindery_store::{AppendError, Batch, Store, StoreError};
 
-/// Appending the batch at revision 15 of [`history`] is a contradiction that names `expected`, and leaves no trace.
+/// Appending the batch at revision 15 of [`history`] is a contradiction that names `expected`, and changes
+/// nothing.
 fn refused(store: &dyn Store, batch: Batch, expected: &str) {
     let kept = history();
     found(store);
@@ -61,7 +62,7 @@ pub(crate) fn a_taken_natural_key_is_refused_whole(store: &dyn Store) {
         entry(17, vec![organization(9, "fresh"), role(71, "Writer")]),
     ];
     refused(store, batch(&entries), "Writer");
-    // The same name for another kind of thing, or after this failure for this kind, is as good as any.
+    // The same name is valid for another kind of thing, and for this kind after the failure.
     let changes = vec![organization(9, "Writer"), role(70, "Unheard of")];
     commit(store, 15, &[entry(16, changes)]);
 }
@@ -117,7 +118,7 @@ pub(crate) fn a_log_that_has_come_as_far_by_other_entries_is_refused(store: &dyn
         });
         assert_eq!(appended.expect("it is there"), Revision(15));
     }
-    // What the log goes on from is known as well as what is in it, in a store that forgets.
+    // A truncating store must also check the position at which the log begins.
     let late = moment(1_000_000);
     for until in [6, 15] {
         let forgotten = store.forget_log(FIRST, Revision(until), late, 100);

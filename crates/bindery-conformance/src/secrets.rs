@@ -1,4 +1,4 @@
-//! Where secrets lead, and who has an address: what brings whoever comes from outside to the right account.
+//! Owners of secrets and addresses: they lead an outside request to the right account.
 
 use bindery_core::api_key::SecretHash;
 use bindery_core::change::{Change, Entry};
@@ -13,7 +13,7 @@ const fn secret(byte: u8) -> SecretHash {
     SecretHash([byte; 32])
 }
 
-/// Where they lead: the account and its revision.
+/// The owners: the account and its revision.
 fn owners(store: &dyn Store, secrets: &[SecretHash]) -> Vec<Option<(AccountId, u64)>> {
     let found = store.owners(secrets).expect("nothing is wrong");
     found
@@ -57,7 +57,7 @@ pub(crate) fn a_secret_leads_to_its_account_and_how_far_that_has_come(store: &dy
     assert_eq!(owners(store, &[secret(1)]), [Some((FIRST, 4))]);
 }
 
-pub(crate) fn a_secret_that_was_replaced_or_given_up_leads_nowhere(store: &dyn Store) {
+pub(crate) fn a_secret_that_was_replaced_or_removed_leads_nowhere(store: &dyn Store) {
     found(store);
     let link = |hash| Change::PutCredential(credential(1, "a hash", Some(hash)));
     let entries = [
@@ -143,7 +143,7 @@ pub(crate) fn people_are_found_by_their_address_in_every_account(store: &dyn Sto
             vec![
                 user(1, "bob@example.com"),
                 user(2, "Ada@example.com"),
-                // A role that is called like a person is nobody.
+                // A role with the name of a person is not a person.
                 role(64, "ada@example.com"),
                 Change::PutCredential(bob),
                 Change::PutCredential(first.clone()),
@@ -156,7 +156,7 @@ pub(crate) fn people_are_found_by_their_address_in_every_account(store: &dyn Sto
     assert_eq!(known(1), [(FIRST, first.clone())]);
     let only = store.credentials(&ada, Some(SECOND), 10);
     assert_eq!(only.expect("nothing is wrong"), [(SECOND, other.clone())]);
-    // Those who are only invited come after those who are active, and the invitation that ends first comes last.
+    // Invited people come after active ones, and the invitation that expires first comes last.
     commit(
         store,
         1,
@@ -166,7 +166,7 @@ pub(crate) fn people_are_found_by_their_address_in_every_account(store: &dyn Sto
     let later = entry(2, vec![invited(1, "ada@example.com", 10)]);
     append_to_second(store, &[later]);
     assert_eq!(known(10), [(SECOND, other), (FIRST, first.clone())]);
-    // Who has another address is found by that one.
+    // A person with a changed address is found by the new one.
     let moved = entry(3, vec![user(2, "lovelace@example.com")]);
     commit(store, 2, &[moved]);
     assert_eq!(known(10).len(), 1);
@@ -175,7 +175,7 @@ pub(crate) fn people_are_found_by_their_address_in_every_account(store: &dyn Sto
         .credentials(&lovelace, None, 10)
         .expect("nothing is wrong");
     assert_eq!(found, [(FIRST, first)]);
-    // Who has nothing to prove themselves with isn't found.
+    // A person without a credential isn't found.
     let gone = entry(4, vec![Change::DeleteCredential(UserId::new(2))]);
     commit(store, 3, &[gone]);
     let found = store

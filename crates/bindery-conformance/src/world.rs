@@ -1,4 +1,4 @@
-//! A small account with every kind of thing in it, and the entries that made it: what the checks append.
+//! A small account with every kind of thing, and the entries that made it, for the checks.
 
 use bindery_core::api_key::{ApiKey, KeyOwner, PreviousSecret, Secret, SecretHash};
 use bindery_core::audit::{AuditEntry, AuditKind};
@@ -18,7 +18,7 @@ use bindery_core::text::{Description, Email, KeyName, Name, RoleName};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
 
-/// The moment with this number; later numbers are later.
+/// The time with this number; a larger number is later.
 pub(crate) const fn moment(number: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + number)
 }
@@ -112,7 +112,7 @@ pub(crate) fn user(number: u32, email: &str) -> Change {
     put_user(number, Identity::Human { email })
 }
 
-/// The same, invited until this moment.
+/// The same, invited until this time.
 pub(crate) fn invited(number: u32, email: &str, until: i64) -> Change {
     let mut put = user(number, email);
     if let Change::PutUser(user) = &mut put {
@@ -289,7 +289,7 @@ fn name(text: &str) -> Name {
     Name::parse(text).expect("a name")
 }
 
-/// A request of this user for this operation at a moment, with every member filled.
+/// A request of this user for this operation, with every member filled.
 pub(crate) fn audit(at: i64, user: u32, kind: AuditKind, operation: &str) -> AuditEntry {
     AuditEntry {
         user: UserId::new(user),

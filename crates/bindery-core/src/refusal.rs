@@ -98,9 +98,9 @@ pub enum Invalid {
     LastAdmin,
     /// `MEMBER_UI_ONLY` and `ANNOTATOR` are no account roles for keys.
     AccountRoleOfKey,
-    /// The same organization stands twice in one key.
+    /// The same organization appears twice in one key.
     OrganizationTwice,
-    /// The same space stands twice in one organization of a key.
+    /// The same space appears twice in one organization of a key.
     SpaceTwice,
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask walk`: the random walk of an attacker beside administrators, for as long as wanted.
+//! `cargo xtask walk`: the random walk of an attacker beside administrators, for any number of calls.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether it found what it should: nothing, or each mistake that was planted.
+/// Whether the result is as expected: no broken rule, or each planted mistake found.
 fn walk() -> io::Result<bool> {
     let mut calls = 200_000;
     let mut seed = 1;

@@ -1,6 +1,6 @@
 //! All random choices of a run: one sequence of numbers from one seed.
 
-/// `SplitMix64`, so that a seed means the same for good, whatever becomes of a library.
+/// `SplitMix64`, so that a seed never changes its meaning with a library.
 #[derive(Debug)]
 pub struct Dice(u64);
 
@@ -19,18 +19,18 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of the numbers below `bound`; 0 if there is none.
+    /// A number below `bound`; 0 if there is none.
     pub fn below(&mut self, bound: u64) -> u64 {
         let product = u128::from(self.next_number()) * u128::from(bound);
         u64::try_from(product >> 64).unwrap_or_default()
     }
 
-    /// True so many times in a thousand.
+    /// True this many times in a thousand.
     pub fn per_mille(&mut self, chance: u64) -> bool {
         self.below(1000) < chance
     }
 
-    /// A place in something of this length; 0 if it is empty.
+    /// An index into something of this length; 0 if it is empty.
     pub fn index(&mut self, length: usize) -> usize {
         let bound = u64::try_from(length).unwrap_or(u64::MAX);
         usize::try_from(self.below(bound)).unwrap_or_default()

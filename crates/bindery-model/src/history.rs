@@ -1,7 +1,9 @@
-//! Histories: an account founded, then wishes in their order, each of them picked from what is there when its turn comes.
+//! Histories: an account is founded, then drafts of commands follow in order. Each draft is resolved when its
+//! turn comes.
 //!
-//! A wish names things by small numbers, [`Pick`]s, that are resolved against the model when the step is taken. So ids are usually
-//! good ones, sometimes those of something deleted or never made, and a history that shrinks stays a sensible one.
+//! A draft names things by small numbers, [`Pick`]s, that are resolved against the model at that step. So ids
+//! usually exist, sometimes belong to something deleted or never made, and a history that proptest shrinks
+//! still makes sense.
 
 use std::fmt;
 
@@ -16,56 +18,57 @@ use bindery_core::time::Timestamp;
 use crate::model::Model;
 use bindery_core::command::AnyCommand;
 
+mod draft;
 mod resolve;
 mod strategy;
-mod wish;
 
-pub use strategy::histories;
-pub use wish::{
-    EmailPick, Expiry, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick, RolePick, SpaceChange,
-    UserPick, Wish,
+pub use draft::{
+    Draft, EmailPick, Expiry, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick, RolePick,
+    SpaceChange, UserPick,
 };
+pub use strategy::histories;
 
-/// When every history begins: the first moment of 2026.
+/// The time at which every history begins: the start of 2026.
 pub const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// An account and what was wished in it, in order. The account is founded before the first step.
+/// An account and the drafts of its commands, in order. The account is founded before the first step.
 #[derive(Clone)]
 pub struct History {
-    /// What its operator has set.
+    /// The settings of the operator.
     pub settings: AccountSettings,
-    /// What was wished.
+    /// The steps.
     pub steps: Vec<Step>,
 }
 
-/// One wish: of whom, and how long after the one before.
+/// One draft, its caller, and its time.
 #[derive(Clone)]
 pub struct Step {
-    /// Whose wish it is.
+    /// The caller.
     pub caller: CallerPick,
-    /// Time since the step before, in milliseconds.
+    /// Time since the previous step, in milliseconds.
     pub wait_ms: u32,
-    /// What is wished.
-    pub wish: Wish,
+    /// The draft.
+    pub draft: Draft,
 }
 
-/// Picks one thing of a kind: most numbers one that is there, some one that is gone or never was.
+/// Picks one thing of a kind: most numbers pick one that exists, some one that is deleted or never existed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pick(pub u8);
 
-/// Picks a caller: first the keys of account admins, then any key that may use the API, then any key at all, and the operator.
+/// Picks a caller: first the keys of account admins, then any key that may use the API, then any key at all,
+/// and the operator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CallerPick(pub u8);
 
 impl Pick {
-    /// Numbers below pick something that is there.
+    /// Numbers below pick something that exists.
     const THERE: u8 = 244;
-    /// Numbers below pick any number that was ever given, dead or alive.
+    /// Numbers below pick any number that was ever issued.
     const EVER: u8 = 250;
-    /// Numbers below pick a number that was never given; the rest what an unreadable id means.
+    /// Numbers below pick a number that was never issued; the rest is what an unreadable id parses to.
     const NEVER: u8 = 253;
 
-    /// The id it means among those that are `there`, with numbers up to `issued` ever given.
+    /// The id among those that exist (`there`), with numbers up to `issued` ever issued.
     fn among<I: Id>(self, there: &[I], issued: u32) -> I {
         match self.0 {
             n if n < Self::THERE => self.of(there).unwrap_or(I::NOBODY),
@@ -85,14 +88,14 @@ impl Pick {
 impl CallerPick {
     /// Numbers below pick a key of an account admin.
     const ADMIN: u8 = 140;
-    /// Numbers below pick a key that is let in.
+    /// Numbers below pick a valid key.
     const ADMITTED: u8 = 246;
     /// Numbers below pick any key; the rest is the operator.
     const ANY: u8 = 254;
 }
 
 impl History {
-    /// The account before anyone is in it.
+    /// The empty account.
     #[expect(clippy::missing_panics_doc, reason = "the texts are good ones")]
     pub fn account(&self) -> Account {
         Account {
@@ -120,21 +123,21 @@ impl History {
         (context, AnyCommand::Bootstrap(command))
     }
 
-    /// How many commands it has, the founding one included.
+    /// How many commands it has, including the founding one.
     pub fn length(&self) -> usize {
         self.steps.len() + 1
     }
 }
 
 impl Step {
-    /// Who asks for what at `now`, in the account as it is. `serial` is the place of the step in its history, and makes names
-    /// and secrets that nothing else has.
+    /// The caller and the command at `now`, in the current account. `serial` is the index of the step in its
+    /// history, and makes unique names and secrets.
     pub fn resolve(&self, model: &Model, now: Timestamp, serial: u32) -> (Context, AnyCommand) {
         resolve::resolve(self, model, now, serial)
     }
 }
 
-/// A secret like no other in the history.
+/// A unique secret in the history.
 fn secret(serial: u32) -> Secret {
     let mut hash = [0; 32];
     hash[..4].copy_from_slice(&serial.to_be_bytes());
@@ -161,9 +164,9 @@ impl fmt::Debug for Step {
         let Self {
             caller,
             wait_ms,
-            wish,
+            draft,
         } = self;
-        write!(f, "[{caller:?} +{wait_ms}] {wish:?}")
+        write!(f, "[{caller:?} +{wait_ms}] {draft:?}")
     }
 }
 

@@ -1,17 +1,18 @@
 //! The naive model: one account as plain vectors, read and changed by linear scans.
 //!
-//! It is the plainest possible reading of `docs/rules/authorization.md` and `docs/rules/operations.md`, slow and obvious. It shares
-//! types with the core and no logic: even what the core's entities can tell of themselves is said again here. A command is
-//! a function that checks in the order of §9 and then changes the vectors.
+//! It is the plainest possible reading of `docs/rules/authorization.md` and `docs/rules/operations.md`, slow
+//! and obvious. It shares types with the core and no logic: even derived properties of entities are written
+//! again here. A command is a function that checks in the order of §9 and then changes the vectors.
 //!
-//! Where the contract leaves something open, it was decided once:
-//! - ids are dense within a kind, the next one is one above the highest ever given, and custom roles begin at
-//!   [`CUSTOM_FIRST`]; predefined roles have the ids 1 to 15, and a request finds only the listed ones;
-//! - the names of all predefined roles are taken, those of unlisted ones too;
-//! - a change to what already is changes nothing; `updated_at` is `now`, or a millisecond after the old one if that is later;
-//! - a revoked service key leaves its bot user inactive and with nothing in its hands;
+//! Where the contract leaves something open, these are the decisions:
+//! - ids are dense within a kind, the next one is one above the highest ever issued, and custom roles begin
+//!   at [`CUSTOM_FIRST`]; predefined roles have the ids 1 to 15, and a request finds only the listed ones;
+//! - the names of all predefined roles are taken, including unlisted ones;
+//! - a change to the current value changes nothing; `updated_at` is `now`, or a millisecond after the old one
+//!   if that is later;
+//! - revoking a service key makes its bot user inactive and removes everything that the bot holds;
 //! - a new invitation after an expired one keeps `id` and `created_at`;
-//! - of several reasons for one status the first one in the order of the request's own members is told.
+//! - of several reasons for one status, the first in the order of the request's members is reported.
 
 use bindery_core::api_key::ApiKey;
 use bindery_core::change::Change;
@@ -48,7 +49,7 @@ mod roles;
 mod spaces;
 mod users;
 
-/// One account, whole; each vector in the order of creation.
+/// One whole account; each vector in the order of creation.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each vector is named after what it holds")]
 pub struct Model {
@@ -64,12 +65,12 @@ pub struct Model {
     pub role_bindings: Vec<RoleBinding>,
     pub api_keys: Vec<ApiKey>,
     pub credentials: Vec<Credential>,
-    /// The highest number ever given to each kind.
+    /// The highest number ever issued to each kind.
     pub issued: Vec<(Kind, u32)>,
 }
 
 impl Model {
-    /// The account before anyone is in it.
+    /// An empty account.
     pub fn new(account: Account) -> Self {
         Self {
             account,
@@ -88,8 +89,8 @@ impl Model {
         }
     }
 
-    /// Runs a command: all of it happens, or none and the refusal says why. Then credentials end that someone knows who could not
-    /// give what the command gave.
+    /// Runs a command: all of it happens, or none and the refusal says why. Then credentials end that are
+    /// known to someone who could not give what the command gave.
     pub fn run(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
         if self.credentials.is_empty() {
             return self.run_alone(context, command);
@@ -110,7 +111,7 @@ impl Model {
             *self = before;
             return Err(refusal);
         }
-        // Who has another role than before, or a first one, was given it by this.
+        // The caller has given every role that is new or different.
         for one in &mut self.organization_memberships {
             if !organizations
                 .iter()
@@ -141,8 +142,8 @@ impl Model {
     }
 
     fn decide(&mut self, context: &Context, command: &AnyCommand) -> Result<(), Refusal> {
-        // The operator's three commands let in the operator alone, three let in who has proved to be somebody; all others
-        // let in keys.
+        // The operator's three commands admit only the operator, three admit people who prove who they are;
+        // all others admit keys.
         match command {
             AnyCommand::Bootstrap(command) => return self.bootstrap(context, command),
             AnyCommand::IssueUserKey(command) => return self.issue_user_key(context, command),
@@ -214,8 +215,8 @@ impl Model {
         }
     }
 
-    /// 401 for a key that is unknown, revoked or expired, or whose owner is not active (`docs/rules/api.md` §2); 403 for a person
-    /// without developer access (`docs/rules/authorization.md` §2).
+    /// 401 for a key that is unknown, revoked or expired, or whose owner is not active (`docs/rules/api.md`
+    /// §2); 403 for a person without developer access (`docs/rules/authorization.md` §2).
     fn admit(&self, context: &Context) -> Result<(), Refusal> {
         let Caller::Key { user, key } = context.caller else {
             return Err(Refusal::Unauthenticated);
@@ -234,7 +235,7 @@ impl Model {
         }
     }
 
-    /// Everything that is there as puts, sorted by key: what the current records of the account must be.
+    /// Every existing record as a put, sorted by key: the current records of the account must equal this.
     pub fn records(&self) -> Vec<Change> {
         let mut records: Vec<Change> = Vec::new();
         records.extend(self.users.iter().cloned().map(Change::PutUser));
@@ -277,7 +278,7 @@ impl Model {
         records
     }
 
-    /// The highest number ever given to this kind.
+    /// The highest number ever issued to this kind.
     pub fn issued(&self, kind: Kind) -> u32 {
         let given = self.issued.iter().find(|(of, _)| *of == kind);
         given.map_or(0, |(_, number)| *number)
@@ -302,7 +303,7 @@ impl Model {
     }
 }
 
-/// Plain lookups. They know nothing of who asks.
+/// Plain look-ups that ignore the caller.
 #[expect(missing_docs, reason = "each finds what its name says")]
 impl Model {
     pub fn user(&self, id: UserId) -> Option<&User> {
@@ -363,7 +364,7 @@ impl Model {
     }
 }
 
-/// Words that several commands use.
+/// Derived words that several commands use.
 impl Model {
     /// Whether the caller may use the permission on the resource.
     fn can(&self, context: &Context, permission: Permission, on: impl Into<Resource>) -> bool {
@@ -393,7 +394,7 @@ impl Model {
         }
     }
 
-    /// A user who isn't gone, human or bot.
+    /// A user who is not deleted, human or bot.
     fn live_user(&self, id: UserId) -> Result<User, Refusal> {
         match self.user(id) {
             Some(user) if user.standing != Standing::Inactive => Ok(user.clone()),
@@ -414,7 +415,7 @@ impl Model {
         }
     }
 
-    /// What a role grants; nothing, if it doesn't exist.
+    /// The permissions of a role; none if it doesn't exist.
     fn permissions_of(&self, id: RoleId) -> PermissionSet {
         for (role, number) in PREDEFINED_ROLES.iter().zip(1..) {
             if number == id.number() {
@@ -439,12 +440,12 @@ impl Model {
     }
 }
 
-/// Whether this is a person and no bot.
+/// Whether this is a person, not a bot.
 pub(crate) fn is_human(user: &User) -> bool {
     matches!(user.identity, Identity::Human { .. })
 }
 
-/// When something that was last changed at `old` counts as changed at `now`: strictly later each time.
+/// The new change time of something that was last changed at `old`: strictly later each time.
 fn changed_at(now: Timestamp, old: Timestamp) -> Timestamp {
     now.max(Timestamp::from_millis(old.as_millis() + 1))
 }

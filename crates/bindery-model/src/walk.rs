@@ -1,15 +1,16 @@
 //! A random walk of an attacker with few rights, while administrators act beside it.
 //!
-//! The attacker is mallory, a member of the account. It also acts as each user whose key, password or link it knows: people whose
-//! mail it reads, bots that it made, service keys that it stole, and people that it invited and whose temporary password it was
-//! told. An administrator invites, promotes, demotes, resends, resets, deletes and revokes at random. After every call:
+//! The attacker is mallory, a member of the account. It also acts as each user whose key, password or link it
+//! knows: people whose e-mail it reads, bots that it made, service keys that it stole, and people that it
+//! invited with a temporary password. An administrator invites, promotes, demotes, resends, resets, deletes
+//! and revokes at random. After every call:
 //!
 //! - **No gain.** The attacker can do nothing that others didn't give it ([`closure`]).
-//! - **No taking.** Nobody else loses a right by a change of seats whose caller may not remove roles there.
-//! - **No asking.** No key of somebody else that the attacker knows is an enforcement point.
+//! - **No taking.** No other user loses a right by a change of seats whose caller may not remove roles there.
+//! - **No asking.** No other user's key that the attacker knows is an enforcement point.
 //! - **No outliving.** What a stolen service key made works only while that key does.
 //!
-//! A walk is a number of short episodes, each in an account of its own and from a seed of its own: in one long episode an
+//! A walk is a series of short episodes, each with its own account and seed: in one long episode an
 //! administrator would have given the attacker everything.
 
 use std::collections::BTreeSet;
@@ -46,10 +47,10 @@ pub use planted::Planted;
 
 use closure::Closure;
 
-/// Calls of an episode, those of the administrators included.
+/// Calls of an episode, including those of the administrators.
 pub const EPISODE: u64 = 250;
 
-/// What rights are compared by: what commands ask for, and one or two of each kind of rule.
+/// The permissions that are compared: those that commands check, and one or two of each kind of rule.
 const ASKED: [Permission; 22] = [
     Permission::UserRead,
     Permission::UserDelete,
@@ -75,33 +76,33 @@ const ASKED: [Permission; 22] = [
     Permission::RoleRead,
 ];
 
-/// What a walk came to.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Calls that were made.
+    /// All calls.
     pub calls: u64,
     /// Those of the attacker.
     pub by_attacker: u64,
     /// Those of the attacker that changed something.
     pub changed: u64,
-    /// How often the attacker could act as somebody only since it knew a proof, summed over its calls.
+    /// How often the attacker could act as a user only because it knew a proof, summed over its calls.
     pub as_victims: u64,
-    /// The first rule that was broken.
+    /// The first broken rule.
     pub broken: Option<Broken>,
 }
 
-/// A rule that was broken.
+/// A broken rule.
 #[derive(Debug)]
 pub struct Broken {
-    /// The seed of the episode: a walk from it meets the same again at once.
+    /// The seed of the episode: a walk from it finds the same at once.
     pub seed: u64,
-    /// Which, and how.
+    /// Which rule, and how.
     pub what: String,
     /// The calls of the episode, in order.
     pub calls: Vec<String>,
 }
 
-/// Makes so many calls from a seed, with a mistake planted or none, and stops when a rule is broken.
+/// Makes this many calls from a seed, with or without a planted mistake, and stops when a rule is broken.
 pub fn run(seed: u64, calls: u64, planted: Option<Planted>) -> Outcome {
     let mut outcome = Outcome::default();
     for episode in 0.. {
@@ -131,14 +132,14 @@ struct Walk {
     planted: Option<Planted>,
     state: State,
     now: Timestamp,
-    /// Makes names, addresses and secrets that nothing else has.
+    /// Makes unique names, addresses and secrets.
     serial: u32,
     things: Things,
     /// The administrator's key.
     admin: Caller,
-    /// The address number and id of each person whose mail the attacker doesn't read.
+    /// The address number and id of each person whose e-mail the attacker doesn't read.
     people: Vec<UserId>,
-    /// Links in the mail of such people.
+    /// Links in the e-mail of such people.
     mailed: Vec<(UserId, SecretHash)>,
     /// Temporary passwords that an administrator gave to such people.
     handed: Vec<(UserId, PasswordHash)>,
@@ -190,7 +191,7 @@ impl Things {
         }
     }
 
-    /// The places that are there.
+    /// The existing places.
     fn resources(&self, state: &State) -> Vec<Resource> {
         let organizations = self.organizations.iter().copied();
         let organizations = organizations.filter(|id| state.organization(*id).is_some());
@@ -206,7 +207,7 @@ impl Things {
     }
 }
 
-/// Which of the compared permissions a user has on a place.
+/// The compared permissions that a user has on a place.
 fn rights(state: &State, user: UserId, on: Resource, now: Timestamp) -> PermissionSet {
     let allowed = ASKED.into_iter().filter(|permission| {
         let question = Question {
@@ -219,7 +220,7 @@ fn rights(state: &State, user: UserId, on: Resource, now: Timestamp) -> Permissi
     allowed.collect()
 }
 
-/// The state in which an invited person has come in.
+/// The state after an invited person has signed in.
 fn as_active(state: &State, id: UserId) -> State {
     let mut state = state.clone();
     if let Some(user) = state.user(id)
@@ -345,7 +346,7 @@ impl Walk {
         PasswordHash::new(format!("password {}", self.next_serial()))
     }
 
-    /// What the attacker gains that nobody gave, or goes on using after it ended.
+    /// What the attacker gains without a gift, or keeps using after its end.
     fn gained(&self) -> Option<String> {
         for known in &self.attacker.keys {
             let key = self.state.api_key(known.id);
@@ -353,7 +354,7 @@ impl Walk {
                 && self.is_usable(known)
                 && !self.attacker.own.contains(&known.user)
             {
-                return Some(format!("{:?} asks about everybody", known.id));
+                return Some(format!("{:?} asks about everyone", known.id));
             }
         }
         for principal in self.acts_as() {
@@ -377,7 +378,7 @@ impl Walk {
         None
     }
 
-    /// What somebody else lost by a change of seats whose caller may not remove roles there.
+    /// What another user lost by a change of seats whose caller may not remove roles there.
     fn taken(
         &self,
         before: &State,
@@ -400,7 +401,7 @@ impl Walk {
         if !is_about_seats {
             return None;
         }
-        // What members of the organization have by default there is taken by `SPACE_UPDATE` alone.
+        // `SPACE_UPDATE` alone takes the default rights of members of the organization.
         let has_default = |user: UserId, space: SpaceId| {
             let on = Bindable::Space(space);
             let has_seat = before.space_membership(space, user).is_some()

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_nobody_has_is_forgotten_after_a_moment() {
+    fn an_unknown_secret_is_forgotten_after_a_moment() {
         let secret = SecretHash([1; 32]);
         let start = Instant::now();
         let has =

@@ -1,10 +1,10 @@
-//! A whole store, or one account of it, as a stream of parts that knows no database: what a backup is made of, and what goes
-//! straight from one database into another. Whoever looks ([`Snapshot`]) sees one moment and changes nothing; what is made of
-//! the parts ([`Import`]) is a store only once it is whole.
+//! A whole store, or one account of it, as a stream of parts for any database. Backups consist of parts, and
+//! a migration streams them from one database into another. A reader ([`Snapshot`]) sees one moment and
+//! changes nothing; a writer ([`Import`]) makes a store only when it is complete.
 //!
-//! A part is some rows of one table of one account, bounded by [`ROWS_MAX`] and [`BYTES_MAX`]. Accounts come by number, an
-//! account's tables in the order of [`TABLES`], rows by their keys: the same content is the same stream, whichever database it
-//! comes out of.
+//! A part is some rows of one table of one account, bounded by [`ROWS_MAX`] and [`BYTES_MAX`]. Accounts come
+//! by number, an account's tables in the order of [`TABLES`], rows by their keys. So the same content is the
+//! same stream, from any database.
 
 use bindery_core::id::AccountId;
 
@@ -23,9 +23,9 @@ pub use self::snapshot::{DAMAGED_MAX, Damage, Report, Snapshot};
 pub(crate) use self::snapshot::{each_checked_page, each_page, next_page};
 pub use self::verify::{Discrepancy, Verified, Verifier};
 
-/// How many rows a part has at the most.
+/// The most rows of a part.
 pub(crate) const ROWS_MAX: usize = 512;
-/// After how many bytes a part takes no more rows; one row may be larger than that.
+/// A part takes no more rows after this many bytes; one row may be larger.
 pub(crate) const BYTES_MAX: usize = 256 * 1024;
 
 /// Rows of one table of one account.
@@ -34,18 +34,18 @@ pub struct Part {
     pub(crate) account: AccountId,
     pub(crate) table: &'static Table,
     pub(crate) rows: Vec<Vec<Cell>>,
-    /// Whether it is of a backup of version 1: its records don't say who gave a role, where the log does.
+    /// Whether it is from a backup of version 1: its records don't say who gave a role where the log does.
     pub(crate) is_of_older_format: bool,
 }
 
 impl Part {
-    /// How many rows it has.
+    /// The number of rows.
     pub fn rows(&self) -> u64 {
         u64::try_from(self.rows.len()).unwrap_or(u64::MAX)
     }
 }
 
-/// What stands in one column of a row.
+/// The content of one column of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
     Integer(i64),
@@ -64,7 +64,7 @@ impl Cell {
     }
 }
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
     Integer,
@@ -75,18 +75,18 @@ pub(crate) enum Column {
 /// A table as its rows are copied.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Table {
-    /// What stands for it in a backup, for good.
+    /// Its permanent code in backups.
     pub(crate) code: u8,
     pub(crate) name: &'static str,
-    /// The column with the account's number, which is no part of a row here.
+    /// The column with the account's number, which is not part of a row here.
     pub(crate) account: &'static str,
-    /// How many of the columns are the key of a row, the first ones. None if an account has but one row.
+    /// How many of the first columns are the key of a row. 0 if an account has a single row.
     pub(crate) key: usize,
     pub(crate) columns: &'static [(&'static str, Column)],
 }
 
 impl Table {
-    /// Whether it is the one whose row begins an account.
+    /// Whether it is the table whose row begins an account.
     pub(crate) fn begins_account(&self) -> bool {
         self.code == ACCOUNT
     }
@@ -101,11 +101,11 @@ pub(crate) const RECORD: u8 = 6;
 pub(crate) const ISSUED: u8 = 7;
 pub(crate) const AUDIT: u8 = 8;
 pub(crate) const KEY_USE: u8 = 9;
-/// Follows from the records, and is no table of a copy.
+/// Derived from the records, and not part of a copy.
 pub(crate) const SECRET: u8 = 10;
 
-/// Every table but the one with the format, in the order in which an account is told: what the log begins at, the log, what
-/// came of it, what stands beside. Whoever changes the tables changes this, and the version of the file.
+/// Every table except the one with the format, in copy order: the base, the log, the current records, the
+/// rest. A change of the tables must change this, and the version of the file.
 pub(crate) static TABLES: [Table; 9] = {
     use Column::{Bytes, Integer, Text};
     [
@@ -120,7 +120,7 @@ pub(crate) static TABLES: [Table; 9] = {
                 ("audit_head", Integer),
                 ("newest_audit", Integer),
                 ("body", Bytes),
-                // Not in a backup of version 1. Its rows are compared with them at the end of an import.
+                // Not in a backup of version 1. Its rows are compared with it at the end of an import.
                 ("content", Integer),
                 ("uses", Integer),
             ],
@@ -211,7 +211,8 @@ pub(crate) static TABLES: [Table; 9] = {
     ]
 };
 
-/// The checksums of the rows of an account, combined: what its row and the row of its base have as `content`, and as `uses`.
+/// The combined checksums of the rows of an account: `content` in its row and the row of its base, and
+/// `uses`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
     pub(crate) account: i64,
@@ -220,7 +221,7 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Adds a row of the table with this code, or takes it out again.
+    /// Adds or removes a row of the table with this code.
     pub(crate) fn add(&mut self, code: u8, checksum: i64) {
         match code {
             RECORD | ISSUED | SECRET => self.account ^= checksum,
@@ -237,11 +238,11 @@ impl Sums {
         self.uses ^= other.uses;
     }
 
-    /// Refuses rows that don't come to the sums that were copied with them.
+    /// Refuses rows that disagree with the copied sums.
     pub(crate) fn check(self, copied: Self, AccountId(account): AccountId) -> Result<(), Failure> {
         let refuse = |what: String| {
             Err(Failure::Damaged(format!(
-                "{what} don't come to the sum that was copied with them: one is missing, or is not the one that was there"
+                "{what} don't agree with the sum that was copied with them: one is missing or altered"
             )))
         };
         if self.base != copied.base {
@@ -257,7 +258,7 @@ impl Sums {
     }
 }
 
-/// The table that has this code.
+/// The table with this code.
 pub(crate) fn table_of(code: u8) -> Option<&'static Table> {
     TABLES.iter().find(|table| table.code == code)
 }
@@ -295,7 +296,7 @@ mod tests {
             })
             .unwrap()
             .map(Result::unwrap)
-            // Follows from the other columns, the records or the log, and is made of them.
+            // Derived from the other columns, the records or the log.
             .filter(|(table, column, _)| table != "secret" && !DERIVED.contains(&column.as_str()))
             .collect();
         let copied = TABLES.iter().flat_map(|table| {

@@ -1,12 +1,13 @@
-//! What fuzz targets call (`fuzz/`): each takes any bytes, and panics if a promise is broken. Nothing that ships calls it.
+//! What the fuzz targets in `fuzz/` call: each takes any bytes, and panics if a promise is broken. The server
+//! itself calls none of it.
 
 use std::path::Path;
 
 use crate::copy::{Backup, BackupError, FrameWriter, Part, Verifier, encode};
 
-/// A backup. The first byte is the version. Frames follow: the code of a table, the length of what the frame holds in two bytes, and
-/// that; what they are checked by is added here. The last two bytes say where the backup is cut, and where a bit is another. With
-/// an `f` for the version, the rest is a file as it is.
+/// A backup. The first byte is the version. Frames follow: the code of a table, the length of the content in
+/// two bytes, and the content; the checks are added here. The last two bytes say where the backup is cut, and
+/// where a bit is flipped. With an `f` as the version, the rest is a file as it is.
 ///
 /// # Panics
 ///
@@ -42,12 +43,13 @@ fn sealed(version: u32, mut frames: &[u8], place: u16) {
     for (file, what) in [(&file[..place], "cut"), (&altered, "altered")] {
         let (found, ended) = read(file);
         assert!(ended.is_err(), "{what} at {place}, and accepted");
-        // What was handed over before that is what was written.
+        // What was passed on before is what was written.
         assert!(parts.starts_with(&found), "{what} at {place}: {found:?}");
     }
 }
 
-/// The parts that the file has up to its end, or to where it is refused. One that is accepted has the bytes that its parts are written as.
+/// The parts of the file up to its end, or to where it is refused. An accepted one has exactly the bytes that
+/// its parts are written as.
 fn assert_writes_the_same(file: &[u8]) -> Vec<Part> {
     let (parts, ended) = read(file);
     if ended.is_ok() {
@@ -65,7 +67,7 @@ fn assert_writes_the_same(file: &[u8]) -> Vec<Part> {
     parts
 }
 
-/// The parts up to the end, or to where the file is refused. They are looked at as `bindery verify` does.
+/// The parts up to the end, or to where the file is refused. They are checked as `bindery verify` does.
 fn read(file: &[u8]) -> (Vec<Part>, Result<(), BackupError>) {
     let mut parts = Vec::new();
     let mut verifier = Some(Verifier::default());

@@ -1,5 +1,6 @@
-//! Where the log, the current records and the audit log live. A very small interface, blocking on purpose: a transaction
-//! begins and ends inside one function, no handle to one ever travels, and a simulation can drive it step by step.
+//! The log, the current records and the audit log. A very small interface, blocking on purpose: a transaction
+//! begins and ends inside one function, no handle to one is ever passed on, and a simulation can drive it
+//! step by step.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,36 +31,37 @@ pub use layer::Layer;
 pub use tables::schema::FORMAT;
 pub use tables::time_repair::{RepairedTime, TimeRepairOrder};
 
-/// A store of any number of accounts, each with a log, revisions and an audit log of its own.
+/// A store of any number of accounts, each with its own log, revisions and audit log.
 pub trait Store: Send + Sync + 'static {
     /// Every account whose row is whole, by number; [`Store::damaged_accounts`] has the others.
     fn accounts(&self) -> Result<Vec<Account>, StoreError>;
 
-    /// What is wrong with the rows of accounts that [`Store::accounts`] leaves out: each error names one. As it stands here, of a store
-    /// that is never damaged.
+    /// The damaged rows of accounts that [`Store::accounts`] leaves out: each error names one. By default
+    /// none.
     fn damaged_accounts(&self) -> Result<Vec<StoreError>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// How far every account has come, by number: what a follower asks now and then, whatever it has heard.
+    /// The position of every account, by number. A follower polls this, besides wake-ups.
     fn heads(&self) -> Result<Vec<(AccountId, LogPosition)>, StoreError>;
 
-    /// Keeps a new account at revision 0. Its number must be free: [`Store::accounts`] tells which are taken.
+    /// Stores a new account at revision 0. Its number must be free: [`Store::accounts`] has the taken ones.
     fn create_account(&self, account: &Account) -> Result<(), StoreError>;
 
     /// The newest state of an account, from its current records.
     fn load(&self, account: AccountId) -> Result<State, StoreError>;
 
-    /// Appends to an account's log, in one transaction: takes the account's row, hands `decide` what others have appended
-    /// since `known` (in order, empty if nothing), and commits the batch that it returns with records, audit entries
-    /// and the new revision, all or nothing.
+    /// Appends to an account's log in one transaction. It takes the account's row, and calls `decide` with
+    /// the entries that others have appended since `known` (in order, empty if none). Then it commits the
+    /// returned batch with records, audit entries and the new revision, all or nothing.
     ///
-    /// `decide` runs at most once. The batch's entries must continue the newest revision without a gap; an empty batch
-    /// commits nothing. An account that isn't there is a contradiction, and `decide` doesn't hear of it.
+    /// `decide` runs at most once. The batch's entries must continue the newest revision without a gap; an
+    /// empty batch commits nothing. For an unknown account this is a contradiction, and `decide` does not
+    /// run.
     ///
-    /// A `known` that isn't in the log is [`AppendError::Diverged`], and `decide` doesn't hear of that either: the database
-    /// was restored, or another server has taken over that had not heard of everything. The log may have grown past it
-    /// since, so its batch is looked at, and not its revision alone.
+    /// If `known` isn't in the log, this is [`AppendError::Diverged`], and `decide` does not run either: the
+    /// database was restored, or a server without the last changes has taken over. The log may have grown
+    /// past `known` since, so the batch is compared, not only the revision.
     fn append(
         &self,
         account: AccountId,
@@ -67,8 +69,9 @@ pub trait Store: Send + Sync + 'static {
         decide: &mut dyn FnMut(&[Entry]) -> Batch,
     ) -> Result<Revision, AppendError>;
 
-    /// Entries after `known`, in order, at most `limit` of them; [`StoreError::Diverged`] if `known` isn't in the log. After an [`AppendError::Unknown`] here, this waits until
-    /// that commit has happened or never will: what it doesn't tell then isn't in the log.
+    /// Entries after `known`, in order, at most `limit`; [`StoreError::Diverged`] if `known` isn't in the
+    /// log. After an [`AppendError::Unknown`] here, this waits until that commit has happened or never will:
+    /// what it doesn't return then isn't in the log.
     fn changes_since(
         &self,
         account: AccountId,
@@ -76,22 +79,22 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// The state that the log goes on from: what the account was when it was made, or what the entries made that
-    /// [`Store::forget_log`] has forgotten. With the entries after it, it makes every later state.
+    /// The state at which the log begins: the account as it was created, or the result of the entries that
+    /// [`Store::forget_log`] has removed. With the entries after it, it gives every later state.
     ///
-    /// As it stands here, of a store that never forgets.
+    /// The default is for a store that never truncates.
     fn base(&self, account: AccountId) -> Result<State, StoreError> {
         let accounts = self.accounts()?;
         let found = accounts.into_iter().find(|one| one.id == account);
         found.map(State::new).ok_or(StoreError::NoAccount(account))
     }
 
-    /// Forgets the oldest entries of the log: none after `until`, none of the moment `before` or later, at most `limit` of
-    /// them, and keeps what they made as the [`Store::base`], all or nothing. Returns how many; 0 as well if another node does
-    /// this just now.
+    /// Truncates the log: removes the oldest entries, none after `until`, none of the time `before` or later,
+    /// at most `limit`, and keeps their effect as the [`Store::base`], all or nothing. Returns how many; 0 as
+    /// well if another node does this at the same moment.
     ///
-    /// Whoever is behind the base then is told [`StoreError::Forgotten`] or [`AppendError::Forgotten`]. As it stands here, of
-    /// a store that never forgets.
+    /// A node whose position is before the base then gets [`StoreError::Forgotten`] or
+    /// [`AppendError::Forgotten`]. The default is for a store that never truncates.
     fn forget_log(
         &self,
         _account: AccountId,
@@ -102,15 +105,15 @@ pub trait Store: Send + Sync + 'static {
         Ok(0)
     }
 
-    /// Audit entries that match, newest first, each with its number; at most `query.limit`.
+    /// Matching audit entries, newest first, each with its number; at most `query.limit`.
     fn audit(
         &self,
         account: AccountId,
         query: &AuditQuery,
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError>;
 
-    /// Forgets the oldest audit entries: those before the first one that is not older than `before`, at most `limit` of
-    /// them. Returns how many; the numbers of the others stay.
+    /// Removes the oldest audit entries: those before the first one that is not older than `before`, at most
+    /// `limit`. Returns how many; the numbers of the others stay.
     fn forget_audit(
         &self,
         account: AccountId,
@@ -118,16 +121,16 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<usize, StoreError>;
 
-    /// When each key was last used, as far as it was written down.
+    /// The last recorded use of each key.
     fn key_uses(&self, account: AccountId) -> Result<Vec<(ApiKeyId, Timestamp)>, StoreError>;
 
-    /// Where each of these secrets leads, in their order: of a key (its last one as well, while it is in its grace time), or of
-    /// a link. `None` for one that no account has. A hint about who may come in, and never the word that lets them in: that is
-    /// the account's.
+    /// The owners of these secrets, in order: of a key (also its previous secret in its grace period), or of
+    /// a link. `None` for an unknown one. Only a hint: the account decides whether a secret is valid.
     fn owners(&self, secrets: &[SecretHash]) -> Result<Vec<Option<Owner>>, StoreError>;
 
-    /// What people with this address prove themselves with, and in which accounts, or in this account alone: at most `limit`, of the
-    /// accounts with the lowest numbers. First the active people, by account; then those invited, whose invitation ends last first.
+    /// The credentials of people with this address, in all accounts or in one: at most `limit`, of the
+    /// accounts with the lowest numbers. First the active people, by account; then the invited ones, latest
+    /// expiry first.
     fn credentials(
         &self,
         email: &Email,
@@ -135,53 +138,53 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(AccountId, Credential)>, StoreError>;
 
-    /// Whether changes can be written: a SQLite store fails with [`StoreError::Moved`] once its files are not the ones that it opened.
-    /// Asks the system for a few facts about files, and waits for nothing else.
+    /// Whether changes can be written: a SQLite store fails with [`StoreError::Moved`] once its files are not
+    /// the opened ones. Asks the system for a few facts about files, and waits for nothing else.
     fn check_place(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// The time of the database's own clock, of a store whose database runs on a machine of its own.
+    /// The database's own clock, if the database may run on another machine.
     fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
-    /// Waits until another process may have appended, at most `timeout`. A wake-up and never the data: it can come for
-    /// nothing and it can be missed, so whoever follows also reads the log now and then. For one thread at a time.
+    /// Waits until another process may have appended, at most `timeout`. Only a wake-up, without data: it can
+    /// be false and it can be missed, so a follower also polls the log. For one thread at a time.
     fn watch(&self, timeout: Duration) -> Wake;
 }
 
-/// Where a secret leads.
+/// The owner of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The account.
     pub account: AccountId,
-    /// How far it had come when this was looked up: from there on it knows the secret.
+    /// Its revision at the look-up: from there on it knows the secret.
     pub revision: Revision,
 }
 
 /// Why [`Store::watch`] returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// No other process can append here: there is nothing to follow, and this was told at once.
+    /// No other process can append here: there is nothing to follow. Returned at once.
     Alone,
-    /// Nothing was heard until the time was over.
+    /// No wake-up arrived in time.
     Quiet,
     /// Others have appended to these accounts.
     Appended(BTreeSet<AccountId>),
-    /// We weren't listening all the time since the call before, so any account may have changed. Told at once after
-    /// listening has begun (again), and when the time is over if it can't begin.
+    /// The connection was not listening all the time since the last call, so any account may have changed.
+    /// Returned at once after listening has begun (again), and after the timeout if it can't begin.
     Missed,
 }
 
-/// What one append writes.
+/// The content of one append.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Log entries, in the order of their revisions.
     pub entries: Vec<Entry>,
-    /// Audit entries, in the order they happened; numbered by the store.
+    /// Audit entries, in order; numbered by the store.
     pub audit: Vec<AuditEntry>,
-    /// When keys were last used; beside the log, since no decision depends on it.
+    /// Last uses of keys; not in the log, since no decision depends on them.
     pub uses: Vec<(ApiKeyId, Timestamp)>,
 }
 
@@ -191,8 +194,8 @@ impl Batch {
         self.entries.is_empty() && self.audit.is_empty() && self.uses.is_empty()
     }
 
-    /// The revision that an account at `newest` comes to by this batch. Every store asks this before it writes: entries
-    /// that leave a gap, or that put an account in another's place, are refused.
+    /// The revision of an account at `newest` after this batch. Every store calls this before it writes:
+    /// entries with a gap, or of another account, are refused.
     pub fn check(&self, account: AccountId, newest: Revision) -> Result<Revision, AppendError> {
         let mut head = newest;
         for entry in &self.entries {
@@ -221,7 +224,7 @@ impl Batch {
     }
 }
 
-/// Which audit entries are wanted.
+/// A query of audit entries.
 #[derive(Clone, Debug)]
 pub struct AuditQuery {
     /// Not earlier than this.
@@ -234,16 +237,17 @@ pub struct AuditQuery {
     pub operations: Vec<String>,
     /// Of this kind only.
     pub kind: Option<AuditKind>,
-    /// With a smaller number than this: where the page before ended.
+    /// With a smaller number than this: where the previous page ended.
     pub before: Option<u64>,
-    /// How many at the most.
+    /// At most this many.
     pub limit: usize,
 }
 
-/// What a library said, for the log of the operator. Part of the messages that carry it, so not their source as well.
+/// The error of a library, for the operator's log. It is part of the messages that carry it, so it is not
+/// their source as well.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a store can't be opened, read, or told of an account. Nothing was written.
+/// Why a store can't be opened or read, or has no such account. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
@@ -258,7 +262,7 @@ pub enum StoreError {
         path: String,
         /// Its format.
         found: i64,
-        /// The newest format that is known.
+        /// The newest known format.
         known: i64,
     },
     /// Not a Bindery store, or damaged.
@@ -271,13 +275,13 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
-    /// The files of the store are not the ones that were opened.
+    /// The files of the store are not the opened ones.
     #[error(
         "`{0}` was deleted, renamed or replaced while this process uses it, so no change is written. Put back what was there, or stop \
         the server, restore a backup, and start it again"
     )]
     Moved(String),
-    /// The system doesn't let this user read it.
+    /// This user has no permission to read it.
     #[error(
         "`{path}`: permission denied for user {user}{owner}; run this command as the user that the server runs as"
     )]
@@ -286,10 +290,11 @@ pub enum StoreError {
         path: String,
         /// The number of the user of this process.
         user: u32,
-        /// Whose it is, as a clause, if that can be told.
+        /// Its owner, as a clause, if known.
         owner: String,
     },
-    /// It has lost what was committed: an older copy is in its place, or the end of its write-ahead log was damaged.
+    /// Committed changes are lost: it was replaced by an older copy, or the end of its write-ahead log was
+    /// damaged.
     #[error(
         "`{path}` has account {} at {}; restore the newest backup, or delete `bindery.positions` beside it to accept the store as it is",
         (.account).0, loss((.known, .known_audit), (.found, .found_audit))
@@ -297,46 +302,47 @@ pub enum StoreError {
     RolledBack {
         /// The file.
         path: String,
-        /// Which account.
+        /// The account.
         account: AccountId,
-        /// Where it was.
+        /// Its known revision.
         known: Revision,
-        /// Where it is.
+        /// Its current revision.
         found: Revision,
-        /// The number of its last audit entry then.
+        /// The known number of its last audit entry.
         known_audit: u64,
-        /// The number of its last audit entry now.
+        /// The current number of its last audit entry.
         found_audit: u64,
     },
-    /// The account isn't there.
+    /// There is no such account.
     #[error("there is no account {}", (.0).0)]
     NoAccount(AccountId),
-    /// The account is there already.
+    /// The account exists already.
     #[error("there is an account {} already", (.0).0)]
     AccountExists(AccountId),
-    /// The entries after the revision that was asked for are forgotten: load the account anew.
-    #[error("the log of account {} begins after revision {until}; load the account anew", (.account).0)]
+    /// The entries after the requested revision are truncated: reload the account.
+    #[error("the log of account {} begins after revision {until}; reload the account", (.account).0)]
     Forgotten {
-        /// Whose log.
+        /// The account.
         account: AccountId,
-        /// The last revision that it doesn't have.
+        /// The last revision that the log doesn't have.
         until: Revision,
     },
-    /// What was known of the log isn't in it: it has lost its end, and may have come further since. Load the account anew.
-    #[error("the log of account {} has not come to revision {known} as it is known here; load the account anew", (.account).0)]
+    /// The known position isn't in the log: the log was rolled back, and may have grown since. Reload the
+    /// account.
+    #[error("the log of account {} does not have revision {known} as it is known here; reload the account", (.account).0)]
     Diverged {
-        /// Whose log.
+        /// The account.
         account: AccountId,
-        /// What was known of it.
+        /// The known revision.
         known: Revision,
     },
-    /// A restore into it was broken off.
+    /// A restore into it was interrupted.
     #[error(
         "`{0}` holds a part of a store: a restore or migration into it was not finished; run `bindery restore` again, or \
         `bindery migrate`"
     )]
     Unfinished(String),
-    /// An older version wrote it, and whoever only looks doesn't change it.
+    /// An older version wrote it, and read-only commands don't migrate it.
     #[error(
         "`{path}` has format {found}, and this version of bindery looks into format {known}; start a server of this version \
         on it first, or use the bindery that wrote it"
@@ -349,48 +355,49 @@ pub enum StoreError {
         /// The format of this version.
         known: i64,
     },
-    /// There is something already where something is to be made.
+    /// The target is not empty.
     #[error("`{0}` has accounts in it; choose an empty directory or database")]
     NotEmpty(String),
-    /// The directory or the database can't be reached; trying again may help.
+    /// The directory or the database is unavailable; a retry may help.
     #[error("the store can't be reached: {0}")]
     Unavailable(Cause),
 }
 
-/// Where an account is and where it was, in words: as far as they differ.
+/// What was lost, in words: the parts that differ.
 fn loss(known: (&Revision, &u64), found: (&Revision, &u64)) -> String {
     let ((known, known_audit), (found, found_audit)) = (known, found);
     if known > found {
-        format!("revision {found}, and it was at revision {known} already")
+        format!("revision {found}, and it was at revision {known} before")
     } else if known_audit > found_audit {
-        format!("audit entry {found_audit}, and it was at audit entry {known_audit} already")
+        format!("audit entry {found_audit}, and it was at audit entry {known_audit} before")
     } else {
-        format!("revision {found}, and it came to that by another change already")
+        format!("revision {found}, and that revision was another change before")
     }
 }
 
-/// Why nothing was appended, or why we can't tell.
+/// Why nothing was appended, or why the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The connection died around the commit. Read the log before answering anyone.
+    /// The connection broke during the commit. Read the log before you respond to any client.
     #[error("the outcome of the commit is unknown: {0}")]
     Unknown(Cause),
-    /// Nothing was written, nothing was decided: the entries after the known revision are forgotten. Load the account anew.
+    /// Nothing was written, nothing was decided: the entries after the known revision are truncated. Reload
+    /// the account.
     #[error("the log begins after revision {until}")]
     Forgotten {
-        /// The last revision that it doesn't have.
+        /// The last revision that the log doesn't have.
         until: Revision,
     },
-    /// Nothing was written, nothing was decided: what was known of the log isn't in it. Load the account anew.
-    #[error("the log has not come to revision {known} as it is known here")]
+    /// Nothing was written, nothing was decided: the known position isn't in the log. Reload the account.
+    #[error("the log does not have revision {known} as it is known here")]
     Diverged {
-        /// What was known of it.
+        /// The known revision.
         known: Revision,
     },
-    /// Nothing was written; trying again is safe.
+    /// Nothing was written; a retry is safe.
     #[error("nothing was written: {0}")]
     Unavailable(Cause),
-    /// Nothing was written, and trying again won't help: the batch breaks a rule that the store guards.
+    /// Nothing was written, and a retry won't help: the batch breaks a rule that the store enforces.
     #[error("the batch contradicts what is stored: {0}")]
     Contradiction(String),
 }

@@ -1,9 +1,9 @@
-//! The store on one PostgreSQL database, for as many processes as there are.
+//! The store on one PostgreSQL database, for any number of processes.
 //!
-//! What it shares with SQLite is in `tables`; what is PostgreSQL's own is here: where the database is and how the way there
-//! is protected (`address`), connections that can break at any moment (`connection`, `pool`), taking an account's row and
-//! writing a batch in two round trips (`append`), nodes that start at once (`migrate`) and hear of each other (`listen`), and
-//! damaged indexes (`inspect`).
+//! `tables` is shared with SQLite. PostgreSQL's own parts are: the address of the database and the protection
+//! of the connection (`address`), connections that can break at any time (`connection`, `pool`), taking an
+//! account's row and writing a batch in two round trips (`append`), nodes that start at once (`migrate`) and
+//! notify each other (`listen`), and damaged indexes (`inspect`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,21 +42,21 @@ mod listen;
 mod migrate;
 mod pool;
 
-/// How many accounts of a node can be written to at the same moment.
+/// How many accounts a node can write at once.
 const WRITERS_MAX: usize = 8;
-/// How many threads of a node can read at the same moment, of each of three kinds.
+/// How many threads of a node can read at once, of each of three kinds.
 const READERS_MAX: usize = 4;
 
 /// How long the next rows of a whole account may take: they are read in the order of their key.
 const ROWS_TIMEOUT: Duration = Duration::from_secs(55);
 
-/// Every statement of it sees what was committed when it began, and nothing later.
+/// Each of its statements sees what was committed when it began, and nothing later.
 const BEGIN_AT_ONCE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is none.
+    /// The URL is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The store refused.
@@ -68,14 +68,14 @@ pub enum OpenError {
 pub struct PostgresStore {
     address: Arc<Address>,
     writers: Pool,
-    /// For what is read in a moment, and what everything waits for: how far accounts have come, what others changed, whose a key is.
+    /// For short reads that others wait for: positions of accounts, changes of others, owners of secrets.
     readers: Pool,
     /// For whole accounts, which may take minutes.
     loaders: Pool,
-    /// For audit logs, which may take minutes as well, and keep nobody from anything else.
+    /// For audit logs, which may take minutes as well, without delaying anything else.
     auditors: Pool,
     listener: Listener,
-    /// Accounts whose last commit went unanswered: it may still be under way.
+    /// Accounts whose last commit has no response: it may still be running.
     unsettled: Mutex<Unsettled>,
 }
 
@@ -96,13 +96,15 @@ impl fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens the store in a database, and makes its tables if they aren't there, in the first schema of the login's
-    /// `search_path`. Tables of a newer version and those of others are left as they are.
+    /// Opens the store in a database, and creates its tables if necessary, in the first schema of the login's
+    /// `search_path`. Tables of a newer version and of others are not changed.
     pub fn open(url: &str) -> Result<Self, OpenError> {
         let address = Arc::new(Address::parse(url)?);
         let place = &address.place;
         let node = getrandom::u64().map_err(|error| {
-            StoreError::Unavailable(format!("the system gives no random numbers: {error}").into())
+            StoreError::Unavailable(
+                format!("the system returned no random numbers: {error}").into(),
+            )
         })?;
         let opened = Connection::open(&address, WRITE_TIMEOUT, None);
         let mut connection = opened.map_err(|failure| failure.at(place))?;
@@ -118,12 +120,12 @@ impl PostgresStore {
         })
     }
 
-    /// What is in a database at this moment, also while servers use it. Changes nothing there.
+    /// The current content of a database, while servers may be using it. Changes nothing.
     pub fn snapshot(url: &str) -> Result<Snapshot, OpenError> {
         copy::snapshot(&Address::parse(url)?)
     }
 
-    /// The time of the database's own clock. Opens no store, so a standby that takes no writes will do.
+    /// The time of the database's own clock. Opens no store, so a standby that takes no writes is enough.
     pub fn clock(url: &str) -> Result<Timestamp, OpenError> {
         let address = Address::parse(url)?;
         let read = Connection::open(&address.of_any_server(), WRITE_TIMEOUT, None)
@@ -131,14 +133,14 @@ impl PostgresStore {
         Ok(read.map_err(|failure| failure.at(&address.place))?)
     }
 
-    /// Begins a store in a database in which there is none yet, or one without an account, and in which a restore was not
-    /// finished: what is left of that is thrown away. The login must be one that may make tables.
+    /// Begins a store in a database without a store, without an account, or with an unfinished restore, whose
+    /// remains are removed. The login must be allowed to create tables.
     pub fn import(url: &str) -> Result<Import, OpenError> {
         copy::import(&Address::parse(url)?)
     }
 
-    /// Sets an account's time back, in one transaction. Changes of the account by servers wait for its end, and those that wait for
-    /// too long are refused; afterwards servers load the account anew.
+    /// Sets an account's time back, in one transaction. Changes of the account by servers wait for its end,
+    /// and are refused if they wait too long. Afterwards servers reload the account.
     pub fn repair_time(
         &self,
         account: AccountId,
@@ -180,10 +182,11 @@ impl PostgresStore {
     ) -> Result<T, StoreError> {
         self.read_from(pool, |connection| {
             connection.begin(BEGIN_AT_ONCE, "SELECT 1", &[], &mut |_| Ok(()))?;
-            // The database is silent while it seeks, not for as long as all of it takes.
+            // The database may be silent during one row, not during all of them.
             connection.wait_for_statements_of(ROWS_TIMEOUT);
             let found = read(connection)?;
-            // What was read is right, even if it took so long to make a state of it that the database has ended the transaction.
+            // What was read is right, even if building the state took so long that the database has ended the
+            // transaction.
             let _ = connection.end("ROLLBACK");
             Ok(found)
         })
@@ -195,11 +198,13 @@ impl PostgresStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the end of a transaction whose commit we were not told of: it has the account's row until then.
+    /// Waits for the end of a transaction whose commit has no response: it holds the account's row until
+    /// then.
     ///
-    /// A database that has come back from a crash shows what it had written, whether or not its synchronous standby has it. So this
-    /// commits, and does not roll back: whoever took the row has something to commit, which waits for the standby to have it and
-    /// everything before it. What is read then is there even if the primary is gone the next moment.
+    /// A database that has come back from a crash shows what it had written, whether or not its synchronous
+    /// standby has it. So this commits instead of rolling back: taking the row is a write, whose commit waits
+    /// until the standby has it and everything before it. What is read after that is safe even if the primary
+    /// is lost the next moment.
     fn settle(&self, account: AccountId) -> Result<(), Failure> {
         let Some(lost) = self.unsettled().accounts.get(&account).copied() else {
             return Ok(());
@@ -209,7 +214,7 @@ impl PostgresStore {
             connection.end("COMMIT")
         })?;
         let mut unsettled = self.unsettled();
-        // Another may have been lost since.
+        // Another commit may have been lost since.
         if unsettled.accounts.get(&account) == Some(&lost) {
             unsettled.accounts.remove(&account);
         }
@@ -238,7 +243,8 @@ impl Store for PostgresStore {
     }
 
     fn create_account(&self, account: &Account) -> Result<(), StoreError> {
-        // Not repeated on another connection: an answer that was lost would come back as an account that exists.
+        // Not repeated on another connection: after a lost response, a repetition would find that the account
+        // exists.
         let begun = self
             .writers
             .start(|connection| connection.begin(append::BEGIN, "SELECT 1", &[], &mut |_| Ok(())));
@@ -299,8 +305,9 @@ impl Store for PostgresStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        // If the answer to the commit is lost, it happened whole or not at all, and the next call finds out which. The account's row is
-        // taken first: entries that are read here must not be repaired before they are deleted (see `repair_time`).
+        // If the response to the commit is lost, it happened completely or not at all, and the next call
+        // finds out. The account's row is taken first: entries that are read here must not be repaired before
+        // they are deleted (see `repair_time`).
         let forgotten = self
             .writers
             .start(|connection| append::take_row(connection, account));
@@ -332,7 +339,7 @@ impl Store for PostgresStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        // If the answer to the commit is lost, it happened whole or not at all.
+        // If the response to the commit is lost, it happened completely or not at all.
         let begun = self
             .writers
             .start(|connection| connection.begin(append::BEGIN, "SELECT 1", &[], &mut |_| Ok(())));

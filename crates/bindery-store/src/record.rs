@@ -1,9 +1,11 @@
-//! What stands for a kind in a database, the same in every store, and the order in which current records are loaded.
+//! The numbers of kinds in a database, the same in every store, and the order in which current records are
+//! loaded.
 
 use bindery_core::id::Kind;
 
-/// Every kind that is stored, with its number in a database: the one it is encoded with, for good. In the order of
-/// loading: what something refers to comes before it. The account is never a record, but its number counts as issued.
+/// Every stored kind, with its permanent number in a database, which is also its number in the encoding. In
+/// loading order: a referenced record comes first. The account is never a record, but its number counts as
+/// issued.
 pub(crate) const KINDS: [(Kind, u8); 12] = [
     (Kind::Account, 13),
     (Kind::User, 0),
@@ -19,7 +21,7 @@ pub(crate) const KINDS: [(Kind, u8); 12] = [
     (Kind::Credential, 14),
 ];
 
-/// The number of a kind; `None` for a kind of which no store keeps anything, and which no load would find again.
+/// The number of a kind; `None` for a kind that no store keeps and no load would find.
 pub(crate) fn number_of(kind: Kind) -> Option<u8> {
     KINDS
         .iter()

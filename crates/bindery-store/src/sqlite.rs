@@ -1,9 +1,10 @@
-//! The store on one embedded SQLite file, for one process: `bindery.db` in the data directory, beside `bindery.lock`.
+//! The store on one embedded SQLite file, for one process: `bindery.db` in the data directory, beside
+//! `bindery.lock`.
 //!
-//! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One connection writes, another reads, so that
-//! readers don't wait for the writer; one loads whole accounts, and one looks through audit logs, so that nobody waits for
-//! what takes long but who wants it. What it shares with PostgreSQL is in `tables`; what is SQLite's own (opening, pragmas, row
-//! by row writing, what a failed commit means) is here.
+//! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One connection writes and another
+//! reads, so that readers don't wait for the writer. One loads whole accounts and one reads audit logs, so
+//! that these long reads delay no one else. `tables` is shared with PostgreSQL. SQLite's own parts (opening,
+//! pragmas, writing row by row, the meaning of a failed commit) are here.
 
 use std::fs::File;
 use std::path::Path;
@@ -39,7 +40,7 @@ mod schema;
 
 use self::positions::Positions;
 
-/// An open data directory. Whoever else opens it meanwhile is told [`StoreError::InUse`].
+/// An open data directory. Another process that opens it gets [`StoreError::InUse`].
 #[derive(Debug)]
 pub struct SqliteStore {
     /// The file, for messages.
@@ -48,30 +49,30 @@ pub struct SqliteStore {
     reader: Mutex<Connection>,
     loader: Mutex<Connection>,
     auditor: Mutex<Connection>,
-    /// How far each account has come; written by whoever has the writer.
+    /// The position of each account; written by the holder of the writer.
     positions: Positions,
     /// Whether the last commit failed in a way that may have left all of it in the WAL.
     is_unsettled: AtomicBool,
-    files: file::Place,
+    files: file::OpenFiles,
     // Declared last: the locks are released after the connections are closed.
     _held: File,
     _lock: File,
 }
 
 impl SqliteStore {
-    /// Opens the store of a data directory; makes the directory and the store if they are missing, for the user of this
-    /// process alone. A file that isn't ours, is damaged, or was written by a newer version is left as it is.
+    /// Opens the store of a data directory. Creates directory and store if necessary, private to the user of
+    /// this process. A file that isn't ours, is damaged, or is of a newer version is not changed.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         file::open(data_dir)
     }
 
-    /// What is in a data directory at this moment, also while a server uses it. Changes nothing there.
+    /// The current content of a data directory, while a server may be using it. Changes nothing.
     pub fn snapshot(data_dir: &Path) -> Result<Snapshot, StoreError> {
         copy::snapshot(data_dir)
     }
 
-    /// Begins a store in a data directory in which there is none yet, or one without an account, and in which a restore was
-    /// not finished: what is left of that is thrown away.
+    /// Begins a store in a data directory without a store, without an account, or with an unfinished restore,
+    /// whose remains are removed.
     pub fn import(data_dir: &Path) -> Result<Import, StoreError> {
         copy::import(data_dir)
     }
@@ -90,9 +91,9 @@ impl SqliteStore {
         Ok(repaired)
     }
 
-    /// Makes sure that a commit of which we were told that it failed never happens. When a disk can't sync it, all of it may stand
-    /// in the WAL: nobody sees it, and the next process to open the file would take it for a commit. So something else is put
-    /// in its place, and on the disk, before anyone is told that it isn't there.
+    /// Makes sure that a failed commit never happens. If a disk can't sync, the whole commit may be in the
+    /// WAL: no one sees it, but the next process that opens the file would accept it. So another commit
+    /// replaces it on the disk before anyone gets the response that it isn't there.
     fn settle(&self) -> Result<(), Failure> {
         if self.is_unsettled.load(Ordering::Relaxed) {
             let writer = self.writer();
@@ -111,7 +112,8 @@ impl SqliteStore {
     }
 }
 
-/// A panic in the middle of a transaction (`decide` is not ours) rolled it back, so the connection is as good as before.
+/// A panic in the middle of a transaction (`decide` is not ours) rolled it back, so the connection is still
+/// valid.
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -164,8 +166,8 @@ impl Store for SqliteStore {
             .map_err(|error| AppendError::Unavailable(error.into()))?;
         let committed = |head: &Head| self.positions.note(account, head);
         let appended = append::append(&mut writer, &self.place, account, known, decide, &committed);
-        // What was committed while the files were moved is on a disk, but maybe on one that nobody reads again. Whether it
-        // counts shows once the files are back: until then the log isn't read.
+        // If the files were moved during a commit, it is on a disk, but maybe on one that is never read
+        // again. This is known once the files are back: until then the log isn't read.
         if appended.is_ok()
             && let Err(error) = self.files.check()
         {

@@ -1,7 +1,8 @@
-//! What the two databases have in common: the tables, and every statement that is the same on both, over the little that a
-//! connection must be able to do. What differs (opening, locking, committing, writing many rows) is beside each store.
+//! What both databases share: the tables, and every statement that is the same on both, over a minimal trait
+//! of a connection. The differences (opening, locking, committing, writing many rows) are in each store.
 //!
-//! Parameters are written $1, $2, … in the order in which they first appear: names to SQLite, places to PostgreSQL.
+//! Parameters are written $1, $2, … in the order in which they first appear: names in SQLite, positions in
+//! PostgreSQL.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -27,32 +28,32 @@ pub(crate) mod time_repair;
 
 /// A connection that runs statements.
 pub(crate) trait Database {
-    /// Runs a query, and hands over each row as it comes.
+    /// Runs a query, and passes each row to `take` as it arrives.
     fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure>;
 
-    /// Runs a statement, and tells how many rows it touched.
+    /// Runs a statement, and returns how many rows it touched.
     fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<usize, Failure>;
 
-    /// What a column of bytes is called.
+    /// The name of the type of bytes.
     fn type_of_bytes(&self) -> &'static str {
         "BLOB"
     }
 
-    /// Looks for damage in the database's own structure, indexes included, as far as it can say; in words.
+    /// Describes the damage in the database's own structure, including indexes, as far as it can find it.
     fn inspect(&mut self) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
 
-    /// Makes a transaction that only looks usable again after a statement failed in it.
+    /// Makes a read-only transaction usable again after a statement failed in it.
     fn recover(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 }
 
-/// What is done with each row of a query.
+/// Takes each row of a query.
 pub(crate) type TakeRow<'a> = &'a mut dyn FnMut(&dyn Row) -> Result<(), Failure>;
 
-/// A row that a query found. Columns are counted from 0; one of another type is damage.
+/// A row of a query. Columns are counted from 0; a column of another type is damage.
 pub(crate) trait Row {
     fn integer(&self, column: usize) -> Result<i64, Failure>;
     fn text(&self, column: usize) -> Result<Option<&str>, Failure>;
@@ -73,7 +74,7 @@ impl From<AccountId> for Value<'_> {
     }
 }
 
-/// Rows of an account that are written many at a time, on both databases in the same words.
+/// Rows of an account that are written many at a time, with the same statement on both databases.
 pub(crate) struct Rows<'a> {
     /// The table with its columns, the account's number first.
     pub(crate) into: &'a str,
@@ -81,7 +82,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) or: &'a str,
 }
 
-/// How many rows one statement writes. The few sizes below it are all that a connection has to keep prepared.
+/// How many rows one statement writes. There are only a few sizes below it, so a connection keeps few
+/// prepared statements.
 const ROWS_AT_ONCE: usize = 128;
 
 impl Rows<'_> {
@@ -127,25 +129,25 @@ impl Rows<'_> {
     }
 }
 
-/// What can go wrong inside, before it is known at which place it happened.
+/// An inner failure, without the place where it happened.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The database failed, or can't be reached.
+    /// The database failed, or is unavailable.
     Database(Cause),
-    /// Something stored can't be what we wrote; says what.
+    /// Something stored can't be what we wrote; a description.
     Damaged(String),
-    /// A row with one of its unique keys is there already, or a row breaks another constraint.
+    /// A row with one of its unique keys exists already, or a row breaks another constraint.
     Taken(Cause),
     NoAccount(AccountId),
     AccountExists(AccountId),
     /// The log of the account begins after this revision.
     Forgotten(AccountId, Revision),
-    /// The log of the account has never come to this position, or has lost it again.
+    /// The log of the account does not reach this position, or was rolled back.
     Diverged(AccountId, LogPosition),
 }
 
 impl Failure {
-    /// The same for whoever called the store.
+    /// The same for the caller of the store.
     pub(crate) fn at(self, place: &str) -> StoreError {
         match self {
             Self::Database(cause) | Self::Taken(cause) => StoreError::Unavailable(cause),
@@ -164,7 +166,7 @@ impl Failure {
     }
 }
 
-/// A text as every database keeps it: PostgreSQL has no place for NUL, and refuses all that is written with it.
+/// A text as every database keeps it: PostgreSQL can't store NUL.
 pub(crate) fn kept(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         text.replace('\0', "\u{fffd}").into()
@@ -195,12 +197,12 @@ pub(crate) fn position(
     })
 }
 
-/// The batch of a position as its column has it.
+/// The batch of a position as a column value.
 pub(crate) fn batch_of(position: LogPosition) -> i64 {
     position.batch.map_or(0, NonZeroU64::get).cast_signed()
 }
 
-/// Refuses a table in which rows that a scan has found are not found by their keys.
+/// Refuses a table in which rows of a scan are not found by their keys.
 pub(crate) fn check_touched(table: &str, rows: usize, touched: usize) -> Result<(), Failure> {
     if touched == rows {
         return Ok(());
@@ -210,7 +212,7 @@ pub(crate) fn check_touched(table: &str, rows: usize, touched: usize) -> Result<
     )))
 }
 
-/// As far as a column reaches: nothing stored lies beyond it.
+/// Limited to the range of a column: nothing stored is beyond it.
 pub(crate) fn bounded(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

@@ -1,5 +1,5 @@
-//! `bindery account` and `bindery key`: for the owner of a store. In a directory while no server uses it; servers on a database hear of
-//! what is made there as of any change.
+//! `bindery account` and `bindery key`: for the owner of a store. A directory must not be in use by a server;
+//! servers on a database see the changes like any other.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -22,11 +22,11 @@ use crate::{repair_time, store};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
-    /// Make an account with an admin, and show the admin's key once.
+    /// Create an account with an admin, and show the admin's key once.
     Create {
         #[command(flatten)]
         store: store::Arguments,
-        /// What to call the account.
+        /// The name of the account.
         #[arg(long)]
         name: String,
         /// The admin's e-mail address.
@@ -38,7 +38,7 @@ pub(crate) enum AccountCommand {
         #[command(flatten)]
         store: store::Existing,
     },
-    /// Show and set the quotas of an account: how much it, and one person in it, can make the server keep.
+    /// Show and set the quotas of an account: how much it, and one person in it, can make the server store.
     #[command(subcommand)]
     Quota(QuotaCommand),
     /// Set the time of an account back after a change was made with a clock that was ahead. Make a backup first.
@@ -47,7 +47,7 @@ pub(crate) enum AccountCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuotaCommand {
-    /// List the quotas: name, limit, and what is used of a total.
+    /// List the quotas: name, limit, and current use of totals.
     List {
         #[command(flatten)]
         store: store::Existing,
@@ -55,7 +55,7 @@ pub(crate) enum QuotaCommand {
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         account: u32,
     },
-    /// Set a quota. What is above it already stays.
+    /// Set a quota. A limit below the current use removes nothing.
     Set {
         #[command(flatten)]
         store: store::Existing,
@@ -67,7 +67,7 @@ pub(crate) enum QuotaCommand {
         /// The new limit.
         limit: u64,
     },
-    /// Go back to the default of a quota.
+    /// Reset a quota to its default.
     Reset {
         #[command(flatten)]
         store: store::Existing,
@@ -81,7 +81,7 @@ pub(crate) enum QuotaCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make an API key for a person, and show it once: the way back in when a key is lost.
+    /// Create an API key for a person, and show it once: for people who lost their key.
     Issue {
         #[command(flatten)]
         store: store::Existing,
@@ -91,11 +91,11 @@ pub(crate) enum KeyCommand {
         /// The number of the account, as `bindery account list` shows it.
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         account: u32,
-        /// What to call the key.
+        /// The name of the key.
         #[arg(long, default_value = "issued by the operator")]
         name: String,
-        /// Mark the key as an enforcement point: a program with it may ask for a decision about anyone and anything in the
-        /// account. What the key may do stays the person's.
+        /// Mark the key as an enforcement point: a program with it may ask for a decision about anyone and
+        /// anything in the account. The key may do no more than its person.
         #[arg(long)]
         enforcement_point: bool,
     },
@@ -161,9 +161,7 @@ fn run_quota(command: &QuotaCommand) -> Result<()> {
     let set = set
         .map(|(name, limit)| {
             let quota = Quota::named(name).with_context(|| {
-                format!(
-                    "there is no quota `{name}`; `bindery account quota list` shows which there are"
-                )
+                format!("there is no quota `{name}`; `bindery account quota list` lists them")
             })?;
             Ok::<_, anyhow::Error>(SetQuota { quota, limit })
         })
@@ -239,7 +237,7 @@ fn find(node: &Node, id: AccountId) -> Result<Arc<Account>> {
     let AccountId(number) = id;
     node.load(id).map_err(|error| match error {
         OpenError::Store(StoreError::NoAccount(_)) => {
-            anyhow!("there is no account {number}; `bindery account list` shows which there are")
+            anyhow!("there is no account {number}; `bindery account list` lists them")
         }
         error => error.into(),
     })

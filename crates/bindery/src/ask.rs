@@ -1,4 +1,5 @@
-//! `bindery check` and `bindery explain`: questions to a running server, for people at a terminal and for scripts.
+//! `bindery check` and `bindery explain`: questions to a running server, for people at a terminal and for
+//! scripts.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -11,27 +12,29 @@ use bindery_core::id::{IdKey, Kind};
 use serde_json::{Value, json};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// The key to ask with. It is no argument: those can be read by everybody on the machine.
+/// The API key. It is not an argument: everyone on the machine can read those.
 const KEY_VARIABLE: &str = "BINDERY_API_KEY";
-/// How long an answer may take.
+/// How long a response may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a script reads from how it ended.
+/// The exit status of a deny.
 const DENIED: u8 = 1;
 const NO_ANSWER: u8 = 2;
 
-/// Reasons for a no that say that the question was not understood: a typing error must not look like a denial.
+/// Reasons that mean that the question was not understood: a typing error must not look like a denial.
 const UNDECIDED: [&str; 3] = ["unknown_action", "unknown_subject", "unknown_resource"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Who: an e-mail address, or the id of a user or service key; TYPE:ID for a type that the server has an alias for.
+    /// The subject: an e-mail address, or the id of a user or service key; TYPE:ID for a type that the server
+    /// has an alias for.
     subject: String,
-    /// What they would do: a permission, like `PROJECT_READ`.
+    /// A permission, like `PROJECT_READ`.
     permission: String,
-    /// On what: the id of an organization, space or project, or `account`; TYPE:ID for a type that the server has an alias for.
+    /// The resource: the id of an organization, space or project, or `account`; TYPE:ID for a type that the
+    /// server has an alias for.
     resource: String,
-    /// Where the server is. The key to ask with comes from `BINDERY_API_KEY`.
+    /// The URL of the server. The API key comes from `BINDERY_API_KEY`.
     #[arg(
         long,
         value_name = "URL",
@@ -39,10 +42,10 @@ pub(crate) struct Arguments {
         default_value = "http://127.0.0.1:8080"
     )]
     url: String,
-    /// Print the server's answer as it is.
+    /// Print the server's response unchanged.
     #[arg(long)]
     json: bool,
-    /// Send the key to another machine over http, where everybody on the way can read it.
+    /// Send the key to another machine over http, where others on the way can read it.
     #[arg(long)]
     unencrypted: bool,
 }
@@ -76,14 +79,14 @@ pub(crate) fn explain(arguments: &Arguments) -> ExitCode {
     })
 }
 
-/// An answer, the reason in it, and what a terminal shows of it.
+/// A response, the reason in it, and the text for a terminal.
 struct Told {
     answer: Value,
     reason: Value,
     words: String,
 }
 
-/// Asks, prints, and ends as the answer is.
+/// Sends the question, prints the result, and returns the exit status.
 fn end(arguments: &Arguments, ask: impl FnOnce(&Arguments) -> Result<Told>) -> ExitCode {
     let asked = ask(arguments).and_then(|told| {
         let is_allowed = told.answer["decision"].as_bool();
@@ -160,7 +163,7 @@ impl Arguments {
 fn agent(url: &PublicUrl) -> ureq::Agent {
     let mut config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        // Nobody else gets the key.
+        // The key goes to no other server.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_global(Some(TIMEOUT));
@@ -177,7 +180,7 @@ fn agent(url: &PublicUrl) -> ureq::Agent {
                 .build(),
         );
     } else {
-        // To this very machine, there is no way round.
+        // To this machine, never through a proxy.
         config = config.proxy(None);
     }
     config.build().into()
@@ -186,11 +189,11 @@ fn agent(url: &PublicUrl) -> ureq::Agent {
 fn key() -> Result<KeyText> {
     let text = std::env::var(KEY_VARIABLE)
         .map_err(|_| anyhow!("set {KEY_VARIABLE} to the API key to ask with"))?;
-    // The key itself never comes into a message.
+    // Messages never contain the key.
     KeyText::parse(text.trim()).map_err(|error| anyhow!("{KEY_VARIABLE}: {error}"))
 }
 
-/// The type and id that a word means: an id says its kind by itself.
+/// The type and id that a word means: an id has its own kind.
 fn named<'a>(word: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
     let is_word = |text: &str| {
         !text.is_empty()
@@ -204,7 +207,7 @@ fn named<'a>(word: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
     if word == "account" {
         return ("account", word);
     }
-    // Which kind, any key reads.
+    // Any key can read the kind.
     let id = IdKey::new([0; 16]).parse_any(word).and_then(Result::ok);
     let kind = match id.map(|id| id.kind) {
         Some(Kind::User) => "user",
@@ -254,7 +257,7 @@ fn told(answer: &Value) -> String {
     lines.join("\n")
 }
 
-/// Whatever a server sends, a terminal does nothing but show it.
+/// Removes everything that a terminal would not just show.
 fn printable(text: &str) -> String {
     let shown = |c: char| {
         if c.is_control() && c != '\n' {

@@ -17,8 +17,8 @@ use crate::store;
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: store::InUse,
-    /// The file to write, where nothing may be yet. It holds addresses of people and hashes of secrets: keep it as safe as the
-    /// store.
+    /// The file to write; it must not exist. It holds addresses of people and hashes of secrets: keep it as
+    /// safe as the store.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// Only this account, by the number that `bindery account list` shows.

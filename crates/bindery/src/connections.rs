@@ -1,42 +1,43 @@
-//! The options of `bindery serve` that bound what clients can make it hold, and the file handles that its connections need.
+//! The options of `bindery serve` that limit what clients can use, and the file handles for connections.
 
 use anyhow::{Result, ensure};
 use bindery_api::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// File handles that are kept for everything but connections: the store (21 for PostgreSQL), its files, the log, metrics, mail, and
-/// connections that are just being closed.
+/// File handles that are reserved for everything except connections: the store (21 for PostgreSQL), its
+/// files, the log, metrics, e-mail, and connections that are being closed.
 const HANDLES_KEPT: u64 = 192;
 const CONNECTIONS_MIN: u64 = 16;
 const MIB: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct ConnectionArguments {
-    /// Connections at once. When there are as many, the longest idle one is closed for the next, those without an authenticated request
-    /// first. Each needs a file handle: the soft limit (`ulimit -n`) is raised if the hard limit allows it, or else there are fewer.
+    /// Connections at once. Beyond that, the longest idle one is closed for the next, those without an
+    /// authenticated request first. Each needs a file handle: the soft limit (`ulimit -n`) is raised if the
+    /// hard limit allows it, otherwise there are fewer connections.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(CONNECTIONS_MIN..=1_000_000))]
     connections: u64,
-    /// Connections at once from one client address (from one /64 for IPv6) on which no request was authenticated yet; the oldest is
-    /// closed for the next. Connections of `--trusted-proxies` don't count.
+    /// Connections at once from one client address (from one /64 for IPv6) without an authenticated request;
+    /// the oldest is closed for the next. Connections of `--trusted-proxies` don't count.
     #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     connections_per_address: u64,
-    /// Memory for requests that are arriving, over all connections. A key may take a quarter of it, a person a third, an account half,
-    /// each less while others use it; more is answered with 429 or 503.
+    /// Memory for arriving requests, over all connections. A key may use a quarter of it, a person a third,
+    /// an account half, each less while others use it; beyond that, requests get 429 or 503.
     #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     request_memory_mib: u32,
-    /// Memory for answers that wait until their clients take them, over all connections. Shares as for requests.
+    /// Memory for responses that clients have not read yet, over all connections. Shares as for requests.
     #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     answer_memory_mib: u32,
 }
 
 impl ConnectionArguments {
-    /// The limits that these options stand for, with no more connections than there are file handles for.
+    /// The limits of these options, with no more connections than there are file handles.
     pub(crate) fn limits(self) -> Result<Limits> {
         let handles = raise_handles(self.connections + HANDLES_KEPT);
         let connections = self.connections.min(handles.saturating_sub(HANDLES_KEPT));
         ensure!(
             connections >= CONNECTIONS_MIN,
-            "the system allows this process {handles} file handles, and {} are needed at the least; raise the limit (`ulimit -n`)",
+            "the system allows this process {handles} file handles, and at least {} are needed; raise the limit (`ulimit -n`)",
             HANDLES_KEPT + CONNECTIONS_MIN
         );
         if connections < self.connections {
@@ -63,7 +64,7 @@ impl ConnectionArguments {
     }
 }
 
-/// Has the system allow so many file handles if it can, and returns how many it allows.
+/// Raises the limit to this many file handles if possible, and returns the limit.
 fn raise_handles(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let soft = limit.current.unwrap_or(u64::MAX);

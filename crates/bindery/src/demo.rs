@@ -1,4 +1,4 @@
-//! `bindery demo`: a small company to try everything on, gone when the command ends.
+//! `bindery demo`: a small company to try everything on, deleted when the command ends.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -56,10 +56,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     })?;
     let directory = tempfile::Builder::new()
         .prefix("bindery-demo-")
-        // It has keys and people of its own, also where the umask leaves directories open.
+        // It has keys and people, so it stays private even if the umask would open directories.
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir()
-        .context("no throw-away directory can be made")?;
+        .context("failed to create a temporary directory")?;
     let node = Arc::new(open::node(Arc::new(SqliteStore::open(directory.path())?))?);
     let company = Company::found(&node, &runtime)?;
     let address = listener
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What the welcome tells of.
+/// What the welcome message shows.
 struct Company {
     account: Arc<Account>,
     admin_key: KeyText,
@@ -90,7 +90,7 @@ impl Company {
         let caller = account
             .snapshot()
             .authenticate(&admin_key.hash(), node.clock().now())
-            .context("the admin's key is good")?;
+            .context("the admin's key is valid")?;
         let scene = Scene {
             account: &account,
             runtime,
@@ -133,7 +133,7 @@ impl Company {
         };
         format!(
             "listening on {address}\n\n\
-             A sample company in a throw-away directory; Ctrl-C ends it and takes it along.\n\n  \
+             A sample company in a temporary directory; Ctrl-C stops the server and deletes it.\n\n  \
              Ada Park   account admin                     {}\n  \
              Mia Chen   plain member of Acme              {}\n  \
              nightly-export   service key on Production   {}\n\n\
@@ -148,8 +148,8 @@ impl Company {
     }
 }
 
-/// The sample company: two organizations, public and private spaces, a restricted project, predefined and custom roles, a
-/// service key.
+/// The sample company: two organizations, public and private spaces, a restricted project, predefined and
+/// custom roles, a service key.
 struct Scene<'a> {
     account: &'a Account,
     runtime: &'a Runtime,

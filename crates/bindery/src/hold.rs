@@ -1,14 +1,14 @@
 //! Lets a test stop `backup`, `restore`, `migrate` or `account repair-time` in the middle and keep it there.
 //!
-//! With `BINDERY_TEST_HOLD_AFTER_ROWS=N` the command writes one line to stdout after N rows, and then blocks until its stdin
-//! ends. The test reads that line, so it knows where the command is, however fast the machine is. Only builds with debug
-//! assertions read the variable.
+//! With `BINDERY_TEST_HOLD_AFTER_ROWS=N` the command writes one line to stdout after N rows, and then blocks
+//! until its stdin ends. The test reads that line, so it knows where the command is on any machine. Only
+//! builds with debug assertions read the variable.
 
 use std::io::{Read as _, Write as _};
 
 use anyhow::{Context as _, Result};
 
-/// The environment variable that holds the number of rows.
+/// The environment variable with the number of rows.
 const VARIABLE: &str = "BINDERY_TEST_HOLD_AFTER_ROWS";
 
 /// Where the command stops, if it does.
@@ -25,7 +25,7 @@ impl Hold {
         }
     }
 
-    /// Blocks once `rows` have been written, the first time that there are enough of them.
+    /// Blocks the first time that at least this many rows have been written.
     pub(crate) fn at(&mut self, rows: u64) -> Result<()> {
         if self.after_rows.take_if(|after| rows >= *after).is_none() {
             return Ok(());

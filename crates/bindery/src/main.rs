@@ -1,4 +1,4 @@
-//! The `bindery` command: one binary that serves, and that looks after the store it serves from.
+//! The `bindery` command: one binary that serves, and that manages the store it serves from.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,11 +22,11 @@ mod serve;
 mod store;
 mod verify;
 
-/// An answer makes a dozen small allocations, on whatever thread is free.
+/// A response makes a dozen small allocations, on any free thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Which store it takes is what decides whether another version can be put in its place.
+/// The store format decides whether another version can be installed instead.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!(
         "{} (store format {})",
@@ -35,7 +35,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The book of who may do what: an access-control server.
+/// An access-control server: it stores who may do what, and answers permission checks.
 #[derive(Debug, Parser)]
 #[command(name = "bindery", version = VERSION.as_str(), max_term_width = 100)]
 struct Arguments {
@@ -47,25 +47,25 @@ struct Arguments {
 enum Command {
     /// Serve the API from a directory or a database.
     Serve(Box<serve::Arguments>),
-    /// Serve a small sample company from a throw-away directory, with commands to paste.
+    /// Serve a small sample company from a temporary directory, with commands to paste.
     Demo(demo::Arguments),
-    /// Look after the accounts of a store: of a directory while no server uses it, of a database at any time.
+    /// Manage the accounts of a store: of a directory while no server uses it, of a database at any time.
     #[command(subcommand)]
     Account(accounts::AccountCommand),
     /// Give a person an API key: in a directory while no server uses it, in a database at any time.
     #[command(subcommand)]
     Key(accounts::KeyCommand),
-    /// Write a whole store, or one account of it, into one file; servers go on meanwhile.
+    /// Write a whole store, or one account of it, into one file; servers keep running.
     Backup(backup::Arguments),
-    /// Make a store of a backup, where there is none yet.
+    /// Create a store from a backup; the target must be empty.
     Restore(restore::Arguments),
-    /// Copy a store to where there is none yet, from a directory into a database or back.
+    /// Copy a store into an empty one, from a directory into a database or back.
     Migrate(migrate::Arguments),
     /// Replay the logs of a store or a backup and compare: exits with 0 if everything agrees.
     Verify(verify::Arguments),
-    /// Ask a server whether somebody may: exits with 0 for yes, 1 for no, 2 if that can't be decided or there is no answer.
+    /// Ask a server for a decision: exits with 0 for yes, 1 for no, 2 if it can't be decided or the server does not respond.
     Check(ask::Arguments),
-    /// The same with every way that was looked at, and what would be enough.
+    /// The same with every way to the permission, and what would be enough.
     Explain(ask::Arguments),
     /// Print the OpenAPI document of the API that this binary serves.
     Openapi,
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, causes included: what a service manager shows.
+            // One line, including causes: service managers show one line.
             let _ = writeln!(std::io::stderr(), "bindery: {error:#}");
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! `bindery migrate`: from one database into another, as a backup that is restored without a file in between.
+//! `bindery migrate`: copies one store into another, like a backup that is restored without a file.
 
 use std::io::Write as _;
 
@@ -10,8 +10,7 @@ use crate::store::Place;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where everything is: sqlite:DIR or postgres://…. Stop its servers first: what they change after this has begun stays
-    /// behind.
+    /// The source: sqlite:DIR or postgres://…. Stop its servers first: later changes are not copied.
     #[arg(
         long,
         value_name = "URL",
@@ -19,7 +18,7 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     from: String,
-    /// Where everything comes, and nothing may be yet.
+    /// The target, which must be empty.
     #[arg(
         long,
         value_name = "URL",

@@ -1,4 +1,4 @@
-//! From a store to accounts at work, and the first account of an empty one.
+//! From a store to loaded accounts, and the first account of an empty store.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use bindery_node::{Account, CLOCK_AHEAD_MAX, Clock, ExecuteError, Node, Obstacle
 use bindery_store::{Store, StoreError};
 use tokio::runtime::Runtime;
 
-/// The accounts of a store, each of which is loaded when somebody needs it.
+/// The accounts of a store, each loaded on demand.
 pub(crate) fn node(store: Arc<dyn Store>) -> Result<Node> {
     Ok(Node::open(store, Clock::system())?)
 }
 
-/// The same for a command that changes something: a clock that is ahead of the database's is said before anything is tried.
+/// The same for a command that changes something: it fails first if the clock is ahead of the database's.
 pub(crate) fn node_to_change(store: Arc<dyn Store>) -> Result<Node> {
     let node = node(store)?;
     if node.obstacle() == Some(Obstacle::ClockAhead) {
@@ -35,10 +35,10 @@ pub(crate) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the system gives no threads to serve with")
+        .context("the system can't start threads to serve with")
 }
 
-/// Who an account begins with.
+/// The first admin of an account.
 #[derive(Debug)]
 pub(crate) struct Founder {
     pub(crate) account: Name,
@@ -67,7 +67,7 @@ pub(crate) fn next_account(node: &Node) -> Result<AccountId> {
     Ok(AccountId(next))
 }
 
-/// Makes the account with this number, and its admin. Fails if another process has made it.
+/// Creates the account with this number, and its admin. Fails if another process has created it.
 pub(crate) fn found(
     node: &Node,
     runtime: &Runtime,
@@ -87,7 +87,7 @@ pub(crate) fn found(
     Ok(account)
 }
 
-/// Gives an account without anyone in it its admin; also one whose founding was cut off in the middle.
+/// Gives an empty account its admin, even one whose creation was interrupted.
 pub(crate) fn admit_founder(account: &Account, runtime: &Runtime, founder: Founder) -> Result<()> {
     let bootstrap = Bootstrap {
         name: founder.name,
@@ -99,7 +99,8 @@ pub(crate) fn admit_founder(account: &Account, runtime: &Runtime, founder: Found
     Ok(())
 }
 
-/// Whether an account wasn't made or given its admin because another server on the same database had done so just before.
+/// Whether creating an account or its admin failed because another server on the same database had just done
+/// it.
 pub(crate) fn others_were_first(error: &anyhow::Error) -> bool {
     let exists = matches!(
         error.downcast_ref(),

@@ -1,26 +1,26 @@
-//! How far a command that takes long has come: on stderr, and only if somebody looks.
+//! Progress bars of long commands, on stderr if it is a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar that is gone when it is dropped.
+/// A bar that disappears when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Of so many rows, about.
+    /// Of about this many rows.
     pub(crate) fn of_rows(what: &'static str, rows: u64) -> Self {
         Self::new(what, rows, "{pos} rows, {per_sec}")
     }
 
-    /// Of so many bytes.
+    /// Of this many bytes.
     pub(crate) fn of_bytes(what: &'static str, bytes: u64) -> Self {
         Self::new(what, bytes, "{bytes} of {total_bytes}, {bytes_per_sec}")
     }
 
     fn new(what: &'static str, length: u64, told: &str) -> Self {
-        // Draws nothing where stderr is no terminal.
+        // Draws nothing if stderr is not a terminal.
         let bar = ProgressBar::new(length);
         let template = format!("{{msg:10}} {{wide_bar}} {told}, {{elapsed}}");
         if let Ok(style) = ProgressStyle::with_template(&template) {

@@ -76,10 +76,10 @@ fn check_latest(latest: Timestamp, now: Timestamp, created_at: Timestamp) -> Res
             shown(now)
         );
     }
-    // One that was made with the wrong clock has no such limit.
+    // An account created with the wrong clock has no such limit.
     if latest < created_at && created_at <= now {
         bail!(
-            "--latest is before the account was made, at {}; choose the moment at which the clock went wrong, or a later one",
+            "--latest is before the account was created, at {}; choose the time at which the clock went wrong, or a later one",
             shown(created_at)
         );
     }
@@ -123,7 +123,7 @@ fn report(AccountId(account): AccountId, repaired: &RepairedTime, is_dry_run: bo
         ("audit entries", repaired.audit),
         ("last uses of keys", repaired.key_uses),
         (
-            "ends to look at",
+            "expiries to check",
             repaired.ends.len().try_into().unwrap_or(u64::MAX),
         ),
     ] {
@@ -192,8 +192,8 @@ fn person(state: &State, id: UserId) -> String {
 
 fn shown(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_millisecond(at.as_millis());
-    // Far from every year that has four digits.
-    at.map_or_else(|_| "a moment out of range".to_owned(), |at| at.to_string())
+    // Far from every year with four digits.
+    at.map_or_else(|_| "a time out of range".to_owned(), |at| at.to_string())
 }
 
 #[cfg(test)]
@@ -206,7 +206,7 @@ mod tests {
         let check = |latest, created_at| check_latest(at(latest), at(100), at(created_at));
         assert!(check(100, 50).is_ok() && check(50, 50).is_ok());
         assert!(check(101, 50).is_err() && check(49, 50).is_err());
-        // Made with the clock that was ahead.
+        // Created with the clock that was ahead.
         assert!(check(10, 101).is_ok());
     }
 

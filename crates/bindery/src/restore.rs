@@ -1,4 +1,4 @@
-//! `bindery restore`: a store out of a backup, whole or not at all.
+//! `bindery restore`: a store from a backup, complete or not at all.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let progress = Progress::of_bytes("restore", backup.bytes()?);
     let mut import = place.import()?;
     let (mut rows, mut hold) = (0, Hold::from_environment());
-    // Checked once more while it is read: what is on its way into the store is what was written.
+    // Checked again while it is read: the store gets exactly what was written.
     backup.each(&mut |part, at| {
         import.take(part)?;
         rows += part.rows();

@@ -30,19 +30,22 @@ const ADMIN_KEY_VARIABLE: &str = "BINDERY_ADMIN_KEY";
 pub(crate) struct Arguments {
     #[command(flatten)]
     store: store::Arguments,
-    /// Where to listen; port 0 picks a free one. A port alone, like `:8081`, is one of this machine only (127.0.0.1).
+    /// Where to listen; port 0 picks a free one. A port alone, like `:8081`, is one of this machine only
+    /// (127.0.0.1).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// How long the head or the body of a request may take to arrive, an answer may stay untaken, and a connection may idle.
+    /// How long the head or the body of a request may take to arrive, a response may stay unread, and a
+    /// connection may idle.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     request_timeout: u64,
     #[command(flatten)]
     connections: ConnectionArguments,
-    /// How the log on stderr reads.
+    /// The form of the log on stderr.
     #[arg(long, value_enum, default_value_t = LogForm::Human)]
     log: LogForm,
-    /// Requests a second that one person may send, with all their keys and service keys together; as many may come at once. More get
-    /// 429. The default is above what an honest client sends, decisions of a busy enforcement point included.
+    /// Requests a second by one person, with all their keys and service keys together; as many may arrive at
+    /// once. More get 429. The default is above what an honest client sends, including a busy enforcement
+    /// point.
     #[arg(long, value_name = "REQUESTS", default_value_t = RateLimits::PERSON, value_parser = rate_limit)]
     rate_limit: NonZeroU32,
     /// Changes a second among them.
@@ -51,48 +54,52 @@ pub(crate) struct Arguments {
     /// Requests a second to one account.
     #[arg(long, value_name = "REQUESTS", default_value_t = RateLimits::ACCOUNT, value_parser = rate_limit)]
     rate_limit_account: NonZeroU32,
-    /// Requests a second without a good key from one client address (IPv6: from one /64 network).
+    /// Requests a second without a valid key from one client address (IPv6: from one /64 network).
     #[arg(long, value_name = "REQUESTS", default_value_t = RateLimits::ADDRESS, value_parser = rate_limit)]
     rate_limit_address: NonZeroU32,
-    /// Whether the audit log has what only reads, too; refused requests and changes are always in it.
+    /// Whether the audit log has reads, too; refused requests and changes are always in it.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     audit_reads: bool,
-    /// How many days audit entries are kept; 0 keeps them for good.
+    /// How many days audit entries are kept; 0 keeps them forever.
     #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u64).range(0..=36_500))]
     audit_retention_days: u64,
-    /// How many days changes are kept in the log, as history; without this and the next, for good. What a change made is never
-    /// lost by it. Changes of the last hour always stay, and so does what either of the two keeps.
+    /// How many days changes are kept in the log, as history [default: forever, without this and the next].
+    /// Current data never depends on it. Changes of the last hour, and those that either option keeps, are
+    /// kept.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     log_retention_days: Option<u64>,
     /// How many of an account's last changes are kept in the log.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     log_retention_revisions: Option<u64>,
-    /// How many seconds a server that is cut off from its store goes on answering from what it knows; without it, for good.
+    /// How many seconds a server that can't reach its store goes on responding from memory [default: forever]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..))]
     staleness_limit: Option<u64>,
-    /// How many accounts, the oldest first, are loaded before the server listens; each of the others is when somebody first needs it.
+    /// How many accounts, the oldest first, are loaded before the server listens; the others are loaded on
+    /// first use.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     accounts_preloaded: usize,
-    /// After how many minutes an account that nobody uses is given up, until somebody does; without it, never.
+    /// Unload accounts idle for this many minutes; they are loaded again on next use [default: never]
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=525_600))]
     accounts_idle_minutes: Option<u64>,
-    /// Where `GET /metrics` is answered, for Prometheus and without a key; nowhere by default. Whoever reaches it learns how busy which
-    /// account is.
+    /// Where `GET /metrics` is served, for Prometheus and without a key; nowhere by default. It shows how
+    /// busy each account number is.
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<String>,
-    /// Where clients and people reach this server, like `https://bindery.example.com`. Links in mails begin with it, by default with
-    /// the address it listens on; AuthZEN metadata are served only if it is given.
+    /// Where clients and people reach this server, like `https://bindery.example.com`. Links in e-mails begin
+    /// with it, by default with the address it listens on; AuthZEN metadata are served only if it is given.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Reverse proxies in front, as addresses or networks, like `10.0.0.0/8,::1`: what one of them adds to `X-Forwarded-For` is taken
-    /// for the client's address, in the audit log and where attempts to sign in are counted. Nobody is believed by default.
+    /// Reverse proxies in front, as addresses or networks, like `10.0.0.0/8,::1`. The client address is the
+    /// last `X-Forwarded-For` entry added by one of them; it is used in the audit log and for limits. By
+    /// default the header is ignored.
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
     /// A JSON file with other names for types, ids and actions on the AuthZEN endpoints (docs/authzen.md). None by default.
     #[arg(long, value_name = "FILE")]
     aliases: Option<PathBuf>,
-    /// The mail server for invitations and password resets: smtp://[user:password@]host[:port] or smtps://…. One on another machine is
-    /// spoken to over TLS (smtp:// by STARTTLS), unless the URL ends in ?tls=none. Without one, mails are only mentioned in the log.
+    /// The mail server for invitations and password resets: smtp://[user:password@]host[:port] or smtps://….
+    /// Another machine is reached over TLS (smtp:// by STARTTLS), unless the URL ends in ?tls=none. Without
+    /// one, e-mails are only mentioned in the log.
     #[arg(
         long,
         value_name = "URL",
@@ -100,17 +107,17 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     smtp_url: Option<String>,
-    /// The sender of mails, like `Bindery <bindery@example.com>`.
+    /// The sender of e-mails, like `Bindery <bindery@example.com>`.
     #[arg(
         long,
         value_name = "SENDER",
         default_value = "Bindery <bindery@localhost>"
     )]
     mail_from: String,
-    /// What the account that a first start makes is called; people read it in mails.
+    /// The name of the account that a first start creates; people see it in e-mails.
     #[arg(long, value_name = "NAME", default_value = "Bindery")]
     account_name: String,
-    /// The e-mail address of the admin that a first start makes.
+    /// The e-mail address of the admin that a first start creates.
     #[arg(long, value_name = "EMAIL", default_value = "admin@bindery.localhost")]
     admin_email: String,
 }
@@ -151,7 +158,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The accounts of the store at work; one at least.
+/// The accounts of the store, loaded on demand; at least one exists.
 fn node(runtime: &Runtime, arguments: &Arguments, given_key: Option<&KeyText>) -> Result<Node> {
     let store = arguments.store.open()?;
     let node = open::node(store)?;
@@ -171,8 +178,8 @@ fn node(runtime: &Runtime, arguments: &Arguments, given_key: Option<&KeyText>) -
     Ok(node)
 }
 
-/// Loads some accounts, the oldest first, so that whoever needs one of them needn't wait. Where there is but one, a server without
-/// it would be good for nothing, and doesn't start.
+/// Loads some accounts, the oldest first, so that their first users don't wait. A server with a single
+/// account that can't be loaded would be useless, and doesn't start.
 fn load_first(node: &Node, count: usize) -> Result<()> {
     let heads = node.store().heads()?;
     for (id, _) in heads.iter().take(count) {
@@ -180,7 +187,7 @@ fn load_first(node: &Node, count: usize) -> Result<()> {
             Ok(_) => {}
             Err(error) if heads.len() == 1 => return Err(error.into()),
             Err(error) => {
-                tracing::error!(%error, account = id.0, "an account can't be loaded yet");
+                tracing::error!(%error, account = id.0, "the account can't be loaded yet");
             }
         }
     }
@@ -258,7 +265,7 @@ fn aliases(file: Option<&Path>) -> Result<Aliases> {
     Aliases::parse(&text).map_err(|error| anyhow!("--aliases: `{name}`: {error}"))
 }
 
-/// Serves until `stop` resolves, lets requests under way finish, and leaves everything committed.
+/// Serves until `stop` resolves, lets running requests finish, and leaves everything committed.
 pub(crate) fn serve_until_stopped(
     runtime: &Runtime,
     node: Arc<Node>,
@@ -268,13 +275,13 @@ pub(crate) fn serve_until_stopped(
 ) {
     let server = Server::new(Arc::clone(&node), options);
     runtime.block_on(server.serve(listener, stop));
-    // The last holder of an account waits for its writer: nothing that was queued is lost.
+    // Dropping the last handle of an account waits for its writer: nothing that was queued is lost.
     drop(node);
     tracing::info!("stopped");
 }
 
-/// Resolves on SIGTERM or SIGINT. Caught from here on: taken before the server says that it serves, so that whoever reads
-/// that line can already stop it in order.
+/// Resolves on SIGTERM or SIGINT. They are caught from the call on, before the server prints that it serves.
+/// So a reader of that line can already stop it cleanly.
 pub(crate) fn stop_signal(runtime: &Runtime) -> Result<impl Future<Output = ()> + use<>> {
     let _inside = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be caught")?;

@@ -11,27 +11,27 @@ use bindery_store::postgres::PostgresStore;
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{RepairedTime, Store, TimeRepairOrder};
 
-const HELP: &str = "Where everything is kept: sqlite:DIR, or a database for any number of servers at once, \
+const HELP: &str = "The store: sqlite:DIR, or a database for any number of servers at once, \
     postgres://USER[:PASSWORD]@HOST[:PORT][,HOST…]/DATABASE. A host that isn't this machine is reached over TLS, with \
-    ?sslrootcert=FILE for a certificate authority of your own and ?sslmode=disable for none. If neither this nor --data-dir is \
-    given, the environment variable BINDERY_STORE says it";
+    ?sslrootcert=FILE for your own certificate authority and ?sslmode=disable for none. If neither this nor --data-dir is \
+    given, the environment variable BINDERY_STORE names it";
 
-/// Where the store is, unless an option says so: it keeps a password out of the list of processes.
+/// The store, unless an option names it: the variable keeps a password out of the list of processes.
 const STORE_VARIABLE: &str = "BINDERY_STORE";
 
-/// One of both.
+/// A directory or a database.
 #[derive(Debug, clap::Args)]
 #[group(id = "place", multiple = false)]
 pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", help = HELP)]
     store: Option<String>,
-    /// Short for --store sqlite:DIR: a directory, made if it isn't there, for one process at a time.
+    /// Short for --store sqlite:DIR: a directory, created if it does not exist, for one process at a time.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
 impl Arguments {
-    /// Opens the store; makes it, if nothing is there.
+    /// Opens the store; creates it if necessary.
     pub(crate) fn open(&self) -> Result<Arc<dyn Store>> {
         self.place()?.open()
     }
@@ -42,7 +42,7 @@ impl Arguments {
     }
 }
 
-/// A store that is there already and that no server may be using, if it is a directory.
+/// An existing store. If it is a directory, no server may be using it.
 #[derive(Debug, clap::Args)]
 #[group(id = "existing_place", multiple = false)]
 pub(crate) struct Existing {
@@ -54,8 +54,8 @@ pub(crate) struct Existing {
 }
 
 impl Existing {
-    /// Opens the store for a command that looks after what is there: it makes no store, and no newer one of an older, which
-    /// servers of its version may be using.
+    /// Opens the store for a command that manages existing data. It creates no store, and migrates none,
+    /// since servers of the old version may be using it.
     pub(crate) fn open(&self) -> Result<Arc<dyn Store>> {
         let place = self.place()?;
         drop(place.snapshot()?);
@@ -68,13 +68,13 @@ impl Existing {
     }
 }
 
-/// A store that is there already; servers may be using it.
+/// An existing store; servers may be using it.
 #[derive(Debug, clap::Args)]
 #[group(id = "place_in_use", multiple = false)]
 pub(crate) struct InUse {
     #[arg(long, value_name = "URL", help = HELP)]
     store: Option<String>,
-    /// Short for --store sqlite:DIR: the directory of a server, which goes on.
+    /// Short for --store sqlite:DIR: the directory of a server, which keeps running.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -113,7 +113,7 @@ impl OrBackup {
 /// Where a store is.
 pub(crate) enum Place {
     Directory(PathBuf),
-    /// The URL may hold a password, so no message repeats it.
+    /// The URL may contain a password, so no message repeats it.
     Database(String),
 }
 
@@ -137,7 +137,7 @@ impl Place {
         }
     }
 
-    /// Opens the store; makes it, if nothing is there.
+    /// Opens the store; creates it if necessary.
     fn open(&self) -> Result<Arc<dyn Store>> {
         match self {
             Self::Directory(path) => Ok(Arc::new(SqliteStore::open(path)?)),
@@ -156,7 +156,7 @@ impl Place {
         }
     }
 
-    /// Looks at what is there now, beside whoever uses it.
+    /// Reads the current content, while servers may be using it.
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
         match self {
             Self::Directory(path) => {

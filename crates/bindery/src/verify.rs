@@ -1,4 +1,4 @@
-//! `bindery verify`: whether a store, or a backup, is what its logs say.
+//! `bindery verify`: checks whether a store, or a backup, agrees with its logs.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -51,7 +51,7 @@ export function clientOf(key: string): Client {
 /** The official client of one who calls. */
 export function as(caller: string): Client {
   const key = setting.keys[caller];
-  if (key === undefined) throw new Error(`nobody is called ${caller}`);
+  if (key === undefined) throw new Error(`there is no caller ${caller}`);
   return clientOf(key);
 }
 

@@ -41,7 +41,7 @@ impl Role<'_> {
         }
     }
 
-    /// The granted permissions in words, where a rule says them; else none.
+    /// The granted permissions as a rule, if there is one.
     fn rule(&self) -> Option<String> {
         match self.permissions {
             "ALL" => Some("Every permission.".to_owned()),
@@ -162,7 +162,7 @@ The {} predefined roles are the same in every account and cannot be changed. A r
             let names: Vec<String> = names.map(|one| format!("`{}`", one.name)).collect();
             wrapped(&names)
         });
-        // Two roles of different levels may differ in nothing but punctuation, so the anchor is our own.
+        // Roles of different levels may differ only in punctuation, so the anchor is our own.
         let anchor = anchor(role.name);
         write!(
             page,

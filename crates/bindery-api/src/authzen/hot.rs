@@ -1,8 +1,8 @@
-//! The hot path: evaluations as nearly everybody sends them, straight from their bytes to the access index.
+//! The hot path: plain evaluations, read directly from their bytes and decided by the access index.
 //!
-//! It answers or it doesn't. Whatever is out of the ordinary (reasons, options, properties, a caller who may not ask, a defect
-//! anywhere) is left to the handlers in `authzen.rs`, so that what is wrong with a request is said in one place, and what a
-//! right one is answered is the same on both ways.
+//! It returns the response or `None`. Everything unusual (reasons, options, properties, a caller who may not
+//! ask, any defect) is left to the handlers in `authzen.rs`. So errors are reported in one place, and a
+//! correct request gets the same response on both paths.
 
 use std::borrow::Cow;
 
@@ -62,7 +62,7 @@ struct Item<'a> {
     resource: Option<Object<Entity<'a>>>,
 }
 
-/// A batch of them.
+/// A batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Many<'a> {
@@ -95,7 +95,7 @@ impl Many<'_> {
     }
 }
 
-/// Answers one question, if this is a request for the hot path.
+/// Decides one question, if the hot path can.
 pub(crate) fn evaluation(asking: &Asking<'_>, body: &[u8]) -> Option<Answer> {
     asking.state.admit(&asking.context).ok()?;
     let Object(one): Object<One<'_>> = read(body)?;
@@ -115,7 +115,7 @@ pub(crate) fn evaluation(asking: &Asking<'_>, body: &[u8]) -> Option<Answer> {
     Some(Answer::written::<Evaluated>(json.to_vec(), revision))
 }
 
-/// Answers many questions at once.
+/// Decides a batch, if the hot path can.
 pub(crate) fn evaluations(asking: &Asking<'_>, body: &[u8]) -> Option<Answer> {
     asking.state.admit(&asking.context).ok()?;
     let Object(many): Object<Many<'_>> = read(body)?;
@@ -162,7 +162,7 @@ fn written(answers: &[bool]) -> Vec<u8> {
     json
 }
 
-/// `None` also for a permission that there isn't.
+/// `None` also for an unknown permission.
 fn question(asking: &Asking<'_>, asked: &Asked<'_>) -> Option<Question> {
     let names = Names {
         aliases: asking.aliases,
@@ -197,8 +197,8 @@ fn named<'a>(entity: &'a Entity<'_>) -> Named<'a> {
     }
 }
 
-/// Fails for anything that isn't exactly of this form; why, the handlers find out. That a body is UTF-8 is found out at once: for
-/// each of its strings by itself it is a fifth of all that reading takes.
+/// Fails for anything that does not have exactly this form; the handlers find out why. Checks UTF-8 once for
+/// the whole body: a check of each string takes a fifth of the reading time.
 pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
 }

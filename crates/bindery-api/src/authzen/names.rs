@@ -1,4 +1,4 @@
-//! What names on the wire mean in an account: types, ids, addresses and actions, and the same the other way round.
+//! Resolves names on the wire in an account (types, ids, addresses, actions), and writes names of results.
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::attribute::Attributes;
@@ -13,10 +13,10 @@ use crate::aliases::{ACCOUNT_ID, Aliases, RESOURCE_TYPES, SUBJECT_TYPES};
 use crate::call::Call;
 use crate::wire::authzen::{ActionFound, Asked, EntityFound};
 
-/// What a name of a type that there isn't means.
+/// The meaning of a name of an unknown type.
 const NOWHERE: Resource = Resource::Project(ProjectId::NOBODY);
 
-/// The names of one account under a server's aliases.
+/// The names of one account with the server's aliases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names<'a> {
     pub(crate) aliases: &'a Aliases,
@@ -24,7 +24,7 @@ pub(crate) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// The names that a call uses.
+    /// The names for this call.
     pub(crate) fn of(call: &'a Call) -> Self {
         Self {
             aliases: &call.services.aliases,
@@ -33,7 +33,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// From the wire. What means nothing is nobody, nowhere or no permission: nothing about it is an error.
+/// From the wire. An unknown name is an id that does not exist, or no permission; it is not an error.
 impl Names<'_> {
     pub(crate) fn inquiry<'b>(&self, asked: &Asked<'b>) -> Inquiry<'b> {
         Inquiry {
@@ -78,7 +78,7 @@ impl Names<'_> {
         self.id(text)
     }
 
-    /// The bot of a service key; a user key is no subject.
+    /// The bot of a service key; a user key is not a subject.
     fn bot(&self, text: &str) -> Option<UserId> {
         let key = self.state.api_key(self.id(text)?)?;
         match key.owner {
@@ -95,7 +95,7 @@ impl Names<'_> {
         match level {
             Level::Account if id == ACCOUNT_ID => Resource::Account,
             Level::Account => NOWHERE,
-            // Of the level that was asked for also where it means nothing, so that it is told as what it was meant to be.
+            // An unknown id keeps its level, so that an explanation can name the level.
             Level::Organization => {
                 Resource::Organization(self.id(id).unwrap_or(OrganizationId::NOBODY))
             }
@@ -182,7 +182,7 @@ impl Names<'_> {
     }
 }
 
-/// The name of a type that things of this level have.
+/// The type of resources at this level.
 pub(super) fn type_of(level: Level) -> &'static str {
     let found = RESOURCE_TYPES.iter().find(|(_, one)| *one == level);
     found.map_or(ACCOUNT_ID, |(name, _)| name)

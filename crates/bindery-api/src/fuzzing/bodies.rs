@@ -1,4 +1,4 @@
-//! Bodies of requests, through the functions that handlers read them with.
+//! Bodies of requests, through the functions with which handlers parse them.
 
 use std::fmt::Debug;
 
@@ -38,8 +38,8 @@ use super::{KEY, assert_without_keys};
 ///
 /// # Panics
 ///
-/// If a body is read that the open reader refuses, or as something else when it is written in another way, if the hot path reads
-/// other questions out of it than the handlers, or if the audit log would keep a key of it.
+/// If a body is parsed that the open parser refuses, or if it has another meaning in another spelling. If the
+/// hot path reads other questions than the handlers, or if the audit log would keep a key.
 pub fn bodies(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
     let operation = parts.next().unwrap_or_default();
@@ -75,11 +75,11 @@ pub fn bodies(bytes: &[u8]) {
     }
 }
 
-/// What a handler reads, in words.
+/// What a handler reads, as text.
 ///
 /// # Panics
 ///
-/// If the operation has a body, and isn't here.
+/// If the operation has a body and is missing here.
 fn read(operation: &str, body: &[u8]) -> Result<String, Problem> {
     match operation {
         "access_evaluation" => evaluation(body),
@@ -283,7 +283,7 @@ fn value_of(attribute: &Attribute) -> Value {
     }
 }
 
-/// How many values there are, as the server counts them while the body arrives, in whatever pieces.
+/// The number of values, as the server counts them while the body arrives, in any pieces.
 fn values_counted(body: &[u8]) -> usize {
     let mut whole = ValueCount::default();
     whole.read(body);
@@ -319,7 +319,7 @@ fn kept_by_the_audit_log(body: &[u8]) {
     }
 }
 
-/// Nor in what the escapes of a text stand for.
+/// Also checks texts after their escapes are resolved.
 fn assert_value_without_keys(value: &Value) {
     match value {
         Value::String(text) => assert_without_keys(text),

@@ -23,14 +23,14 @@ use super::{KEY, assert_without_keys};
 /// * `c`: a cursor: eight bytes of its number, then edits.
 /// * `s`: pages of a search: how many results, how many on a page, which page, then edits of its token.
 /// * `q`: the id of an operation, a line end, and the query of a URL.
-/// * else a text that may be a moment, a key or the token of a link.
+/// * else a text that may be a time, a key or the token of a link.
 ///
-/// An edit is a place and the byte to put there.
+/// An edit is a position and the byte to put there.
 ///
 /// # Panics
 ///
-/// If a cursor or token is accepted that was not given out, or for another list, if pages don't have each result once, or if
-/// something that was read is not the same when it is written and read again.
+/// If a cursor or token is accepted that was not issued, or was issued for another list. If pages don't have
+/// each result once, or if a parsed value changes when it is written and parsed again.
 pub fn tokens(bytes: &[u8]) {
     match bytes.split_first() {
         Some((b'c', rest)) => {
@@ -61,7 +61,7 @@ fn edited(genuine: &str, edits: &[u8]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The cursor behind a page that ends with this number.
+/// The cursor of a page that ends with this number.
 fn cursor_of(last: u64, operation: &str, query: &Query) -> String {
     let pagination = Cursors::new(&KEY, operation, query).pagination_after(Some(last));
     let pagination = serde_json::to_value(pagination).expect("it can be written");
@@ -128,7 +128,7 @@ fn edited_page_token([results, limit, page]: [u8; 3], edits: &[u8]) {
             assert_eq!(met.len(), usize::from(results));
             return;
         }
-        // A page of none leads to itself.
+        // The token of a page without results leads to itself.
         if limit == Some(0) {
             return;
         }

@@ -1,4 +1,4 @@
-//! What the operations take and answer, a file a family; each function has the name of its operation.
+//! Describes requests and responses, one file per family; each function has the name of its operation.
 
 mod api_keys;
 mod audit_logs;

@@ -1,4 +1,4 @@
-//! What an operation takes and answers, as it stands in the OpenAPI document.
+//! The request and responses of an operation, for the OpenAPI document.
 
 use std::any::TypeId;
 
@@ -6,12 +6,12 @@ use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 
 /// A status that the official API declares.
-pub(super) const UNUSED: &str = "Declared by the official API; this server doesn't answer it.";
-/// Only a total is in the way.
+pub(super) const UNUSED: &str = "Declared by the official API; this server never sends it.";
+/// A conflict with a total only.
 pub(super) const QUOTA: &str =
     "A quota of the account or of its creator is reached; the detail names it and its limit.";
 
-/// A type of the wire: who it is, and its schema.
+/// A type of the wire: its identity and its schema.
 #[derive(Clone, Copy)]
 pub(crate) struct WireType {
     pub(crate) id: TypeId,
@@ -35,7 +35,7 @@ impl std::fmt::Debug for WireType {
     }
 }
 
-/// What an operation takes and answers, beside its row.
+/// The request and responses of an operation, besides its row.
 #[derive(Debug)]
 pub(crate) struct Described {
     pub(super) summary: &'static str,
@@ -57,13 +57,13 @@ pub(super) struct Parameter {
     pub(super) is_required: bool,
 }
 
-/// One way to succeed.
+/// One successful response.
 #[derive(Debug)]
 pub(super) struct Success {
-    /// The row's, if it isn't said.
+    /// The row's, if absent.
     pub(super) status: Option<u16>,
     pub(super) about: &'static str,
-    /// Nothing for an empty body.
+    /// `None` for an empty body.
     pub(super) body: Option<WireType>,
 }
 
@@ -81,7 +81,7 @@ impl Described {
         }
     }
 
-    /// A query parameter that may be absent.
+    /// Adds an optional query parameter.
     pub(super) fn query<T: JsonSchema + 'static>(
         mut self,
         name: &'static str,
@@ -96,7 +96,7 @@ impl Described {
         self
     }
 
-    /// The last query parameter must be there.
+    /// Makes the last query parameter required.
     pub(super) fn required(mut self) -> Self {
         if let Some(last) = self.query.last_mut() {
             last.is_required = true;
@@ -104,28 +104,28 @@ impl Described {
         self
     }
 
-    /// The paging that every list has.
+    /// Adds the paging of every list.
     pub(super) fn paged(self) -> Self {
-        self.query::<crate::page::LimitText>("limit", "How many things a page holds at most.")
+        self.query::<crate::page::LimitText>("limit", "The most items of a page.")
             .query::<crate::page::CursorText>(
                 "cursor",
-                "Where to go on: `pagination.next_cursor` of the page before, with the same filters.",
+                "`pagination.next_cursor` of the previous page, with the same filters.",
             )
     }
 
-    /// The body.
+    /// Sets the body.
     pub(super) fn takes<T: JsonSchema + 'static>(mut self) -> Self {
         self.request = Some(WireType::of::<T>());
         self
     }
 
-    /// A body to start from.
+    /// Sets an example of the body.
     pub(super) fn example(mut self, body: serde_json::Value) -> Self {
         self.request_example = Some(body);
         self
     }
 
-    /// Success with this body.
+    /// Adds a success with this body.
     pub(super) fn answers<T: JsonSchema + 'static>(mut self, about: &'static str) -> Self {
         self.answers.push(Success {
             status: None,
@@ -135,7 +135,7 @@ impl Described {
         self
     }
 
-    /// Another success than the row's.
+    /// Adds a success with another status than the row's.
     pub(super) fn or_answers<T: JsonSchema + 'static>(
         mut self,
         status: u16,
@@ -149,7 +149,7 @@ impl Described {
         self
     }
 
-    /// Success without a body.
+    /// Adds a success without a body.
     pub(super) fn answers_nothing(mut self, about: &'static str) -> Self {
         self.answers.push(Success {
             status: None,
@@ -159,29 +159,29 @@ impl Described {
         self
     }
 
-    /// A refusal that this operation has of its own.
+    /// Adds a refusal of this operation.
     pub(super) fn refuses(mut self, status: u16, why: &'static str) -> Self {
         self.refusals.push((status, why));
         self
     }
 
-    /// Success says at which revision.
+    /// Declares that success has a revision.
     pub(super) fn at_revision(mut self) -> Self {
         self.tells_revision = true;
         self
     }
 
-    /// Whether success says at which revision.
+    /// Whether success has a revision.
     pub(crate) fn tells_revision(&self) -> bool {
         self.tells_revision
     }
 
-    /// Whether a handler may read its body as this type.
+    /// Whether a handler may parse its body as this type.
     pub(crate) fn takes_type(&self, id: TypeId) -> bool {
         self.request.is_some_and(|request| request.id == id)
     }
 
-    /// Whether a handler may answer this status, nothing meaning the row's, with this type of body.
+    /// Whether a handler may send this type of body with this status; `None` is the row's.
     pub(crate) fn answers_type(&self, status: Option<u16>, body: Option<TypeId>) -> bool {
         self.answers
             .iter()

@@ -1,4 +1,4 @@
-//! Puts the document together: the operations table, what is described beside it, and the schemas of the wire types.
+//! Builds the document from the operations table, the descriptions, and the schemas of the wire types.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use crate::problem::Problem;
 use crate::secret::LinkToken;
 use crate::wire::schema::{IdText, Text};
 
-/// The OpenAPI document of this server, as JSON for people to read: what `GET /openapi.json` answers.
+/// The OpenAPI document of this server, as indented JSON: the body of `GET /openapi.json`.
 pub fn openapi_json() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let mut text = format!("{:#}", document());
@@ -28,7 +28,7 @@ pub fn openapi_json() -> &'static str {
     &TEXT
 }
 
-/// What every operation may be refused with, and why.
+/// Refusals of every operation, and why.
 const EVERYWHERE: [(u16, &str); 5] = [
     (
         400,
@@ -36,24 +36,24 @@ const EVERYWHERE: [(u16, &str); 5] = [
     ),
     (
         401,
-        "No key, or none that is known, in force and of an active user.",
+        "No key, or one that is unknown, revoked or expired, or whose user is not active.",
     ),
     (
         403,
-        "The person whose key it is may not use the API: developer access is switched off for them.",
+        "The person of the key may not use the API: their developer access is switched off.",
     ),
     (
         429,
-        "Too many requests with this key, where a limit is configured; or a quota of a day is reached.",
+        "Too many requests with this key, where a limit is configured; or a daily quota is reached.",
     ),
     (
         503,
-        "Not now: a change can't be stored, or what is known here is older than `Bindery-At-Least` or the server's operator \
-         allows. Try again; where a change may have been made, the detail says so.",
+        "Not available now: a change can't be stored, or this server's data is older than `Bindery-At-Least` or its operator \
+         allows. Try again. If a change may have been made, the detail says so.",
     ),
 ];
 
-/// What operations with a body may be refused with in addition.
+/// More refusals of operations with a body.
 const WITH_BODY: [(u16, &str); 2] = [
     (408, "The body did not arrive in time."),
     (413, "The body is larger than 1 MiB."),
@@ -61,14 +61,15 @@ const WITH_BODY: [(u16, &str); 2] = [
 
 const ABOUT: &str = "Users, organizations, spaces, projects, roles, role bindings, restrictions and API keys of one account, and who \
 may do what with them. Compatible with the access-control part of the Arize AX REST API v2; an independent project.\n\n\
-Send an API key as `Authorization: Bearer <key>`. Request bodies are closed: a member that isn't described is refused, save for \
-AuthZEN, which has it ignored. Ids are \
-opaque. What is absent, deleted, not visible to the caller or somebody else's is answered alike, with 404. Errors are problem \
-details (RFC 9457) with the status in the body, and carry the request's id as every answer does.\n\n\
-Every answer to a key says the revision of the account that it was given at, in `Bindery-Revision`. Sent along as \
-`Bindery-At-Least`, it has any server of the same store answer from that revision or a later one, or with 503 within five seconds.";
+Send an API key as `Authorization: Bearer <key>`. Request bodies are closed: an unknown member is refused, except in \
+AuthZEN, which ignores it. Ids are \
+opaque. What is absent, deleted, not visible to the caller or in another account gets the same 404. Errors are problem \
+details (RFC 9457) with the status in the body. Every response has the id of the request.\n\n\
+Every response to a key has the revision of the account in `Bindery-Revision`. Sent back as \
+`Bindery-At-Least`, it makes any server of the same store respond from that revision or a later one, or with 503 within five seconds.";
 
-/// Schemas that are read, and schemas that are written: the same type can differ, since a member may be optional one way only.
+/// Schemas of requests, and of responses: the same type can differ, since a member may be optional in one
+/// direction only.
 struct Schemas {
     requests: SchemaGenerator,
     responses: SchemaGenerator,
@@ -94,7 +95,7 @@ impl Schemas {
         (of.schema)(&mut self.responses).to_value()
     }
 
-    /// All that were referred to by name.
+    /// All schemas that were referred to by name.
     fn named(mut self) -> Map<String, Value> {
         let mut named = self.requests.take_definitions(true);
         for (name, schema) in self.responses.take_definitions(true) {
@@ -260,7 +261,7 @@ fn answered(success: &Success, schemas: &mut Schemas) -> Value {
     value
 }
 
-/// The refusals that operations have in common.
+/// The refusals that operations share.
 fn shared_refusals() -> Map<String, Value> {
     let shared = EVERYWHERE.iter().chain(&WITH_BODY);
     shared
@@ -285,7 +286,7 @@ fn refused(status: u16, why: &str) -> Value {
     })
 }
 
-/// Each status that the operation may be refused with, and why.
+/// Each refusal of the operation, and why.
 fn refusals(operation: &Operation, described: &Described) -> Vec<(u16, &'static str)> {
     let mut shared = EVERYWHERE.to_vec();
     if described.request.is_some() {
@@ -303,7 +304,8 @@ fn problem_name(status: u16) -> String {
     format!("Problem{status}")
 }
 
-/// The family of an operation: the word after `/v2/` or `/bindery/v1/`, one for people without a key, and AuthZEN.
+/// The family of an operation: the word after `/v2/` or `/bindery/v1/`, one for people without a key, and
+/// AuthZEN.
 fn tag(operation: &Operation) -> &'static str {
     let mut words = operation.path.split('/').skip(1);
     match (operation.handler, words.next()) {
@@ -314,7 +316,7 @@ fn tag(operation: &Operation) -> &'static str {
     }
 }
 
-/// What the parameter of a path stands for.
+/// The type of a path parameter.
 fn path_parameter(name: &str) -> Option<WireType> {
     Some(match name {
         "binding_id" => WireType::of::<IdText<RoleBindingId>>(),
@@ -322,7 +324,7 @@ fn path_parameter(name: &str) -> Option<WireType> {
         "user_id" => WireType::of::<IdText<UserId>>(),
         "org_id" => WireType::of::<IdText<OrganizationId>>(),
         "space_id" => WireType::of::<IdText<SpaceId>>(),
-        // A restriction has no id of its own: it goes by its project's.
+        // A restriction has no id: the path has its project's.
         "project_id" | "resource_id" => WireType::of::<IdText<ProjectId>>(),
         "api_key_id" => WireType::of::<IdText<ApiKeyId>>(),
         "token" => WireType::of::<Text<LinkToken>>(),
@@ -338,7 +340,7 @@ fn headers() -> Value {
             "schema": {"type": "string", "minLength": 1, "maxLength": RequestId::LENGTH_MAX, "pattern": "^[!-~]+$"},
         },
         "Revision": {
-            "description": "The revision of the account that the answer was given at.",
+            "description": "The revision of the account that the response is based on.",
             "required": true,
             "schema": {"type": "integer", "minimum": 0},
         },
@@ -348,14 +350,14 @@ fn headers() -> Value {
             "schema": {"type": "integer", "minimum": 0},
         },
         "WwwAuthenticate": {
-            "description": "How to say who asks.",
+            "description": "The authentication scheme.",
             "required": true,
             "schema": {"type": "string", "const": "Bearer"},
         },
     })
 }
 
-/// A member that may be left out has no value then; `null`, where it is accepted at all, is something to say.
+/// An absent member has no value; `null`, where it is accepted, is a value.
 fn without_null_defaults(document: &mut Value) {
     let Some(Value::Object(named)) = document.pointer_mut("/components/schemas") else {
         return;
@@ -457,7 +459,7 @@ mod tests {
         }
     }
 
-    /// Collects the strings that say nothing about themselves.
+    /// Collects the strings without a description of their content.
     fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
         let said = ["format", "pattern", "enum", "const", "maxLength"];
         let is_text = value["type"] == "string" || value["type"] == json!(["string", "null"]);
@@ -478,7 +480,7 @@ mod tests {
             _ => {}
         }
     }
-    /// Collects the objects of a request that take members beside the described ones.
+    /// Collects the objects of a request that accept other members than the described ones.
     fn open(value: &Value, document: &Value, path: &str, found: &mut Vec<String>) {
         if let Some(name) = value["$ref"].as_str() {
             open(
@@ -507,7 +509,7 @@ mod tests {
             );
         }
     }
-    /// A string that a client may send or gets, and that says nothing about itself, is one that somebody forgot.
+    /// A string without a description of its content was forgotten.
     #[test]
     fn every_string_says_what_it_takes_and_every_request_is_closed() {
         let document = document();
@@ -520,7 +522,7 @@ mod tests {
         let mut found = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             for one in methods.as_object().unwrap().values() {
-                // AuthZEN has members ignored that nobody knows; explanations are asked for in its words.
+                // AuthZEN ignores unknown members; explanations use the same requests.
                 if path.starts_with("/access/") || path == "/bindery/v1/explain" {
                     continue;
                 }

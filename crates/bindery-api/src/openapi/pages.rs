@@ -1,5 +1,5 @@
-//! The pages that need no key: `/openapi.json`, `/docs` with all that it loads, and `/welcome`, where the links in mails lead. Nothing of it comes from another host, and
-//! the headers tell the browser to see to that.
+//! The pages without a key: `/openapi.json`, `/docs` with its files, and `/welcome`, where links in e-mails
+//! lead. Nothing is loaded from another host, and headers tell the browser to enforce that.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 use crate::openapi::openapi_json;
 use crate::problem::Problem;
 
-/// Scripts, styles and requests of this host alone. The renderer sets styles on its elements and draws icons from `data:`.
+/// Scripts, styles and requests of this host only. The renderer sets styles on its elements and draws icons
+/// from `data:`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -118,7 +119,7 @@ impl Page {
             (header::CONTENT_SECURITY_POLICY, POLICY),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "no-referrer"),
-            // Kept, and asked about each time: an upgrade shows at once.
+            // Cached, and revalidated each time: an upgrade is visible at once.
             (header::CACHE_CONTROL, "no-cache"),
         ] {
             answered.insert(name, HeaderValue::from_static(value));
@@ -160,7 +161,7 @@ mod tests {
             if reference == "data:," {
                 continue;
             }
-            // Relative: they hold below a prefix that a proxy takes away, too.
+            // Relative, so that they also work behind a proxy that strips a prefix.
             assert!(!reference.starts_with('/'), "{reference}");
             let response = get(&format!("/{reference}"));
             assert_eq!(response.status(), 200, "{reference}");

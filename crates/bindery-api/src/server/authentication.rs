@@ -1,4 +1,4 @@
-//! Who makes a request: the key that it comes with, and what their requests are limited to.
+//! Finds the caller of a request by its key, and takes from the caller's rate limits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::rate::Limited;
 use crate::secret::KeyText;
 use crate::turns::Lane;
 
-/// Who asks, with a good key.
+/// A caller with a valid key.
 pub(super) struct Known {
     pub(super) account: Arc<Account>,
     pub(super) caller: Caller,
-    /// Of the key, of the person behind it, and of the account: their limits count.
+    /// The key, its person and its account, for limits.
     pub(super) lane: Lane,
 }
 
-/// What a request shows of who makes it: the key in `Authorization: Bearer <key>`, if it has the form of one.
+/// The key in `Authorization: Bearer <key>`, if it has the form of a key.
 pub(super) fn presented(headers: &HeaderMap) -> Option<SecretHash> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
@@ -40,8 +40,9 @@ pub(super) fn presented(headers: &HeaderMap) -> Option<SecretHash> {
 }
 
 impl Server {
-    /// Who asks, if the key is good. Rate limits are taken before a request waits for a revision, a turn or a load: those of a person and account as soon as
-    /// they are known, and without a good key that of the client address.
+    /// The caller, if the key is valid. Rate limits are taken before a request waits for a revision, a turn
+    /// or a load: those of a person and account once they are known, and that of the client address without a
+    /// valid key.
     pub(super) async fn identify(
         &self,
         key: Option<&SecretHash>,
@@ -83,11 +84,11 @@ impl Server {
         let mut known = here;
         if let Ok(Some(revision)) = wanted {
             let waits = &self.services.revision_waits;
-            // It may be closed to make room for others, as one that is in the middle of a body.
+            // Meanwhile it may be closed to make room for others, like a connection in the middle of a body.
             connection.begin_waiting();
             Box::pin(freshness::wait(node, waits, key, revision, network)).await?;
             connection.end_waiting().map_err(Problem::leaving)?;
-            // What has come with that revision may have ended the key.
+            // A change up to that revision may have ended the key.
             known = None;
         }
         if let (Some(key), None) = (key, &known) {
@@ -98,7 +99,7 @@ impl Server {
             taken.map_err(limited)?;
             return Ok(None);
         };
-        // Not before the wait: an answer names no revision below the one that its request wants.
+        // After the wait: a response never names a lower revision than its request asked for.
         frame.answer_at(account.snapshot().revision());
         let person = match person {
             Some(person) => person,

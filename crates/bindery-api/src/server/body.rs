@@ -1,4 +1,4 @@
-//! Reading the body of a request: as much as it may have, as fast as it has to come, within the memory for requests.
+//! Reads the body of a request, within its limits of size, speed and memory.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -23,9 +23,9 @@ use crate::turns::{Bound, Bounds, Lane, QueueFull, Turn, Turnstile};
 
 /// Bytes of a body that count as a part of its connection, not to the memory for requests.
 const UNCOUNTED_BYTES: usize = 4 * 1024;
-/// Room for a body that comes in pieces, to begin with.
+/// The first buffer for a body that arrives in pieces.
 const FIRST_BYTES: usize = 512;
-/// How many bytes of a body have to come in each second, on average, once it had so much time.
+/// How many bytes of a body must arrive in each second, on average, after the grace period.
 const BYTES_PER_SECOND_MIN: u32 = 1024;
 const RATE_GRACE: Duration = Duration::from_secs(10);
 
@@ -41,21 +41,22 @@ enum Failed {
     BrokeOff,
 }
 
-/// A larger body needs a turn: once its first bytes are there if it says how large it is, else once so many are.
+/// A larger body needs a turn: from its first bytes if its length is known, else once this many have arrived.
 const LARGE_BODY_BYTES: usize = 64 * 1024;
-/// How many large bodies of all clients, of an account, of a person and of a key are received or worked on at once.
+/// How many large bodies of all clients, of an account, of a person and of a key are received or processed at
+/// once.
 const LARGE_BODIES_AT_ONCE: [usize; 4] = [64, 16, 8, 4];
 /// How many of each wait to be received.
 const LARGE_BODIES_WAITING: [usize; 4] = [4096, 1024, 256, 128];
 
 /// How long a body waits for turns, in all.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How many bytes of a body have to come in each second that it has a turn, once it had one for so long. A slower one gives the turn
-/// to others and waits for another when more of it has come.
+/// How many bytes of a body must arrive in each second of its turn, after the first moment. A slower body
+/// gives its turn to others, and waits for another when more of it has arrived.
 const TURN_BYTES_PER_SECOND_MIN: u32 = 256 * 1024;
 const TURN_GRACE: Duration = Duration::from_millis(250);
 
-/// The turns of large bodies. They are not read on before it is their turn, so a flood of them waits in its clients.
+/// The turns of large bodies. A body is not read before its turn, so a flood of them waits in the clients.
 pub(super) fn turns() -> Bounds {
     Bounds(std::array::from_fn(|level| Bound {
         running: LARGE_BODIES_AT_ONCE[level],
@@ -64,7 +65,7 @@ pub(super) fn turns() -> Bounds {
 }
 
 impl Server {
-    /// Reads the body of a request, and releases its head. A large one has its turn until the last of its readers has let go of it.
+    /// Reads the body of a request, and releases its head. A large body keeps its turn until its last reader is dropped.
     pub(super) async fn read_body(
         &self,
         asked: &Asked<'_>,
@@ -103,7 +104,7 @@ impl Server {
             Err(Failed::NoTurn) => Err(Problem::no_turn_for_body(TURN_WAIT_MAX)),
             Err(Failed::BrokeOff) => Err(match asked.connection.refused() {
                 Some(refused) => refused.problem(),
-                None => Problem::invalid("the body broke off before its end"),
+                None => Problem::invalid("the body ended too early"),
             }),
             Ok(body) => match (operation.body, asked.took(body)) {
                 (Body::Empty, _) => Ok(Bytes::new()),
@@ -120,14 +121,14 @@ struct Turns<'a> {
     turnstile: &'a Turnstile,
     lane: Lane,
     held: Option<Held>,
-    /// For turns, so far.
+    /// Time spent waiting for turns so far.
     waited: Duration,
 }
 
 struct Held {
     turn: Turn,
     since: Instant,
-    /// Bytes that were there by then.
+    /// Bytes that had arrived by then.
     received: usize,
 }
 
@@ -141,7 +142,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Waits for a turn unless there is one; how long that took.
+    /// Waits for a turn unless there is one. Returns how long that took.
     async fn take(&mut self, received: usize) -> Result<Duration, Failed> {
         if self.held.is_some() {
             return Ok(Duration::ZERO);
@@ -163,7 +164,7 @@ impl<'a> Turns<'a> {
         Ok(waited)
     }
 
-    /// Until when more has to come for the turn to be kept, if there is one.
+    /// Until when more must arrive to keep the turn, if there is one.
     fn keeps_until(&self, received: usize) -> Option<Instant> {
         let held = self.held.as_ref()?;
         let came = u32::try_from(received - held.received).unwrap_or(u32::MAX);
@@ -172,7 +173,7 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// A body that has a turn for as long as it is read.
+/// A body that has a turn while it is read.
 struct InTurn {
     body: Bytes,
     _turn: Turn,
@@ -184,7 +185,8 @@ impl AsRef<[u8]> for InTurn {
     }
 }
 
-/// The next piece of a body, which has to come before the deadline. While nothing comes, others may have its turn.
+/// The next piece of a body, which must arrive before the deadline. While nothing arrives, others may have
+/// its turn.
 async fn next_piece<B>(
     body: &mut B,
     received: usize,
@@ -223,8 +225,8 @@ where
     }
 }
 
-/// The whole body. It is copied together unless it came in one piece: hyper's pieces hold on to the buffers that they were read
-/// into, which are larger than they are by any factor.
+/// The whole body. It is copied unless it arrived in one piece: hyper's pieces keep the buffers that they
+/// were read into, which may be much larger.
 async fn collect<B>(
     mut body: B,
     max: usize,
@@ -237,7 +239,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    // What is announced to be too large isn't even asked for.
+    // A body that is announced as too large isn't read at all.
     if announced > max {
         return Err(Failed::TooLarge);
     }
@@ -284,22 +286,22 @@ where
     })
 }
 
-/// Until when more of a body has to come of which so much is there.
+/// When the next part of a body must arrive, of which this much has arrived.
 fn deadline(began: Instant, received: usize, timeout: Duration) -> Instant {
     let received = u32::try_from(received).unwrap_or(u32::MAX);
     let by_rate = RATE_GRACE + Duration::from_secs(1) * received / BYTES_PER_SECOND_MIN;
     began + by_rate.min(timeout)
 }
 
-/// A body that ends with an error if it has too many JSON values. What comes after them is thrown away as it arrives, so that the
-/// client can read why.
+/// A body that ends with an error if it has too many JSON values. The rest is discarded as it arrives, so
+/// that the client can read the error.
 struct Counted {
     body: Incoming,
     count: ValueCount,
     values_max: usize,
     /// Whether there are enough bytes for too many values.
     is_long: bool,
-    /// Bytes that may still be thrown away.
+    /// Bytes that may still be discarded.
     thrown_away_max: usize,
 }
 
@@ -321,7 +323,7 @@ impl Counted {
     fn new(body: Incoming, values_max: usize, thrown_away_max: usize) -> Self {
         let bytes_max = body.size_hint().upper().unwrap_or(u64::MAX);
         Self {
-            // A value takes a byte at least.
+            // A value takes at least one byte.
             is_long: bytes_max > u64::try_from(values_max).unwrap_or(u64::MAX),
             body,
             count: ValueCount::default(),
@@ -372,12 +374,12 @@ impl hyper::body::Body for Counted {
     }
 }
 
-/// Whether the body is said to be JSON, once and in UTF-8.
+/// Whether the body is declared as JSON, once and in UTF-8.
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (first, None) = (values.next(), values.next()) else {
         return Err(Problem::invalid(
-            "`Content-Type` is there more than once; send it once, as `application/json`",
+            "`Content-Type` is sent more than once; send it once, as `application/json`",
         ));
     };
     let sent = first.and_then(|value| value.to_str().ok());
@@ -417,7 +419,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_mins(1);
 
-    /// A body that comes in these pieces, one a second.
+    /// A body that arrives in these pieces, one a second.
     fn body(
         pieces: impl IntoIterator<Item = Bytes>,
     ) -> impl hyper::body::Body<Data = Bytes, Error = Infallible> + Unpin {
@@ -434,7 +436,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_below_the_least_rate_is_given_up_long_before_its_time_is_over() {
+    async fn a_body_below_the_least_rate_times_out_long_before_its_time_is_over() {
         let budget = MemoryBudget::new(usize::MAX);
         let bytes =
             |length: usize, count: usize| std::iter::repeat_n(Bytes::from(vec![0; length]), count);
@@ -478,7 +480,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_takes_memory_as_it_comes_and_holds_on_to_none_of_the_buffers_it_came_in() {
-        // A quarter of it for strangers.
+        // Strangers get a quarter of it.
         let budget = MemoryBudget::new(4 * 64 * 1024);
         let big = Bytes::from(vec![7; 1 << 20]);
         let pieces = (0..10_000).map(|_| big.slice(..1));
@@ -488,7 +490,7 @@ mod tests {
         let whole = collect(body(pieces), 1 << 20, TIMEOUT, none(&budget), None)
             .await
             .unwrap();
-        assert!(big.is_unique(), "a piece is still there");
+        assert!(big.is_unique(), "a piece is still in memory");
         assert!(
             (36 * 1024..=64 * 1024).contains(&budget.used()),
             "{}",
@@ -510,7 +512,7 @@ mod tests {
         Turnstile::new(Bounds([bound; 4]))
     }
 
-    /// Pieces of so many KiB, one a second.
+    /// Pieces of this many KiB, one a second.
     async fn collect_in(
         turnstile: &Turnstile,
         kibibytes: &[usize],
@@ -543,7 +545,7 @@ mod tests {
         assert_eq!((large.len(), turnstile.running()), (82 * 1024, 1));
         let part = large.slice(1..);
         drop(large);
-        assert_eq!(turnstile.running(), 1, "it is worked on");
+        assert_eq!(turnstile.running(), 1, "it is being processed");
         drop(part);
         assert_eq!((turnstile.running(), turnstile.waiting()), (0, 0));
     }

@@ -1,4 +1,4 @@
-//! What a server does beside answering: tidying up, forgetting what is too old, unloading idle accounts, serving metrics.
+//! Background tasks of a server: tidying up, removing old entries, unloading idle accounts, serving metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tokio::time::MissedTickBehavior;
 use super::Server;
 use crate::metrics::{self, Metrics};
 
-/// How often entries that are too old are looked for.
+/// How often old entries are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
-/// How many of them go in one transaction: changes wait that long.
+/// How many of them are removed in one transaction: changes wait that long.
 const FORGET_AT_ONCE: usize = 2_000;
-/// How long to rest before the next.
+/// The pause before the next transaction.
 const FORGET_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often idle accounts are looked for, at the least.
+/// How often idle accounts are looked for, at least.
 const EVICT_INTERVAL_MAX: Duration = Duration::from_mins(1);
 
-/// How often what is kept in memory about clients is tidied up.
+/// How often state about clients is tidied up.
 const TIDY_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Server {
@@ -38,7 +38,7 @@ impl Server {
         }
     }
 
-    /// Gives up accounts that nobody uses, with the searches that are kept for them.
+    /// Unloads idle accounts, and drops their kept searches.
     pub(super) async fn keep_accounts_few(&self) {
         let Some(idle) = self.accounts_idle else {
             return;
@@ -49,10 +49,7 @@ impl Server {
             interval.tick().await;
             let evicted = self.services.node.evict_idle(idle).await;
             if !evicted.is_empty() {
-                tracing::info!(
-                    accounts = evicted.len(),
-                    "accounts that nobody used are given up"
-                );
+                tracing::info!(accounts = evicted.len(), "idle accounts were unloaded");
             }
             self.services.searches.forget(&evicted);
         }
@@ -80,7 +77,7 @@ impl Server {
         let mut interval = tokio::time::interval(FORGET_INTERVAL);
         loop {
             interval.tick().await;
-            // A clock that has run ahead makes everything old.
+            // If the clock has run ahead, everything looks old.
             if let Some(obstacle) = self.services.node.obstacle() {
                 tracing::warn!(
                     ?obstacle,
@@ -88,7 +85,7 @@ impl Server {
                 );
                 continue;
             }
-            // In the store alone: nobody is put to work for it.
+            // Only in the store: no account is loaded for it.
             let node = Arc::clone(&self.services.node);
             let heads = move || node.meters().watch(StoreCall::Heads, node.store().heads());
             match tokio::task::spawn_blocking(heads).await {
@@ -97,13 +94,14 @@ impl Server {
                         self.forget(account, retention).await;
                     }
                 }
-                Ok(Err(error)) => tracing::error!(%error, "old audit entries were not forgotten"),
-                Err(error) => tracing::error!(%error, "old audit entries were not forgotten"),
+                Ok(Err(error)) => tracing::error!(%error, "old audit entries were not removed"),
+                Err(error) => tracing::error!(%error, "old audit entries were not removed"),
             }
         }
     }
 
-    /// Forgets an account's audit entries that are older than `retention`: a few at a time, and stopping between any two.
+    /// Removes an account's audit entries that are older than `retention`: a few at a time, with a pause in
+    /// between.
     async fn forget(&self, account: AccountId, retention: Duration) {
         let node = &self.services.node;
         let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
@@ -120,11 +118,11 @@ impl Server {
                 Ok(Ok(0)) => break,
                 Ok(Ok(count)) => forgotten += count,
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "old audit entries were not forgotten");
+                    tracing::error!(%error, "old audit entries were not removed");
                     break;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "old audit entries were not forgotten");
+                    tracing::error!(%error, "old audit entries were not removed");
                     break;
                 }
             }
@@ -133,7 +131,7 @@ impl Server {
         }
         if forgotten > 0 {
             let AccountId(account) = account;
-            tracing::info!(account, forgotten, "old audit entries are forgotten");
+            tracing::info!(account, forgotten, "old audit entries were removed");
         }
     }
 
@@ -148,7 +146,7 @@ impl Server {
             let node = Arc::clone(&self.services.node);
             let forgetting = tokio::task::spawn_blocking(move || node.forget_logs(retention));
             if let Err(error) = forgetting.await {
-                tracing::error!(%error, "old log entries were not forgotten");
+                tracing::error!(%error, "old log entries were not removed");
             }
         }
     }

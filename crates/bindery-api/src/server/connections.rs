@@ -1,4 +1,4 @@
-//! Accepting connections and serving each of them, until the server stops.
+//! Accepts connections and serves them until the server stops.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,11 +18,11 @@ use super::Server;
 use crate::connection_table::Open;
 use crate::http1::{Timeouts, first_request, http1};
 
-/// After how long a connection is tried again that the system had no room for.
+/// How long to wait if the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 impl Server {
-    /// Serves connections until `stop` resolves, then lets requests under way finish.
+    /// Serves connections until `stop` resolves, then lets running requests finish.
     pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let metrics = self.metrics.take();
         let server = Arc::new(self);
@@ -63,9 +63,10 @@ impl Server {
             .await
             .is_err()
         {
-            tracing::warn!("some connections did not finish in time and are cut");
+            tracing::warn!("some connections did not finish in time and are closed");
         }
-        // What workers still run may hold the last of an account, whose pending audit entries are written when it is let go.
+        // Workers may hold the last handle of an account, whose pending audit entries are written when it is
+        // dropped.
         let services = Arc::clone(&server.services);
         let _ = tokio::task::spawn_blocking(move || {
             services.workers.close();
@@ -73,23 +74,23 @@ impl Server {
         })
         .await;
         chores.abort();
-        // It holds accounts too, and whoever lets go of one last waits for its writer.
+        // It holds accounts too, and dropping the last handle of one waits for its writer.
         let _ = chores.await;
         let letters = server.services.mailer.finish();
         if tokio::time::timeout(server.limits.drain_timeout, letters)
             .await
             .is_err()
         {
-            tracing::warn!("some letters were not sent in time");
+            tracing::warn!("some e-mails were not sent in time");
         }
     }
 
-    /// The next connection. Where the system has no handle for it, the longest idle one makes room.
+    /// The next connection. If the system has no handle for it, the longest idle one is closed.
     async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
         loop {
             self.connections.room().await;
             let accepted = listener.accept().await.and_then(|(stream, peer)| {
-                // Small answers shall not wait for more to come.
+                // Small responses must not wait for more data.
                 stream.set_nodelay(true)?;
                 Ok((stream, peer))
             });
@@ -104,7 +105,7 @@ impl Server {
         }
     }
 
-    /// Serves one connection until it ends or has to go.
+    /// Serves one connection until it ends or must be closed.
     async fn serve_one(
         self: Arc<Self>,
         stream: TcpStream,
@@ -132,7 +133,7 @@ impl Server {
                 let room = connection.begin_request();
                 let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
                 let (mut head, body) = request.into_parts();
-                // In a box of its own: hyper keeps room for one with each connection, idle ones too.
+                // Boxed: hyper reserves room for one with each connection, including idle ones.
                 Box::pin(async move {
                     let room = match (room, connection.held_back_until()) {
                         (Ok(()), Some(until)) => {

@@ -1,4 +1,4 @@
-//! The options of a server, its limits among them.
+//! The options of a server, including its limits.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use crate::mail::Mailer;
 use crate::public_url::PublicUrl;
 use crate::rate::RateLimits;
 
-/// What a client may use up.
+/// Limits of what a client may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of a body.
     pub body_bytes_max: usize,
-    /// How long the head of a request may take to arrive; also how long a connection may idle.
+    /// How long the head of a request may take to arrive, and how long a connection may idle.
     pub header_timeout: Duration,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
-    /// How long a client may take nothing of an answer that it asked for.
+    /// How long a client may take without reading its response.
     pub write_timeout: Duration,
-    /// Connections at once. When there are as many, the longest idle one makes room for another.
+    /// Connections at once. Beyond that, the longest idle one makes room for another.
     pub connections_max: usize,
-    /// Connections at once from one client address (IPv6: from one /64) on which no request has been authenticated yet. When there
-    /// are as many, the oldest of them makes room for another. Those of trusted proxies don't count.
+    /// Connections at once from one client address (IPv6: from one /64) without an authenticated request.
+    /// Beyond that, the oldest of them makes room for another. Those of trusted proxies don't count.
     pub unproven_per_address_max: usize,
-    /// Bytes of requests that are arriving, over all connections, beyond a few kibibytes of each. A key may have a quarter, a person
-    /// a third, an account half, and all connections on which no request has been authenticated a quarter; each less while others
-    /// use memory, so that some is always left.
+    /// Bytes of arriving requests, over all connections, beyond a few kibibytes of each. A key may have a
+    /// quarter, a person a third, an account half, and all connections without an authenticated request a
+    /// quarter; each less while others use memory, so that some is always left.
     pub request_memory_max: usize,
-    /// Bytes of answers that wait to be taken, over all connections, beyond the small ones. Shares as for requests.
+    /// Bytes of unread responses, over all connections, beyond the small ones. Shares as for requests.
     pub answer_memory_max: usize,
-    /// How long requests under way may take when the server stops.
+    /// How long running requests may take when the server stops.
     pub drain_timeout: Duration,
 }
 
@@ -53,38 +53,39 @@ impl Default for Limits {
     }
 }
 
-/// How a server behaves.
+/// The options of a server.
 #[derive(Debug)]
 pub struct Options {
-    /// What a client may use up.
+    /// Limits of what a client may use.
     pub limits: Limits,
-    /// How many requests a second are answered.
+    /// Rate limits.
     pub rate_limits: RateLimits,
-    /// Whether the audit log has what only reads, too.
+    /// Whether the audit log has reads, too.
     pub audits_reads: bool,
-    /// How long audit entries are kept; for good, if absent.
+    /// How long audit entries are kept; forever, if absent.
     pub audit_retention: Option<Duration>,
     /// How much of each log is kept; all of it by default.
     pub log_retention: LogRetention,
-    /// How long the server may be cut off from its store before it stops answering from what it knows; for good, if absent.
+    /// How long the store may be unreachable before the server stops responding from memory; never, if
+    /// absent.
     pub staleness_max: Option<Duration>,
-    /// After how long an account that nobody uses is given up; never, if absent.
+    /// Unload accounts that are idle for this long; never, if absent.
     pub accounts_idle: Option<Duration>,
-    /// Where `GET /metrics` is answered, without a key; nowhere, if absent.
+    /// Where `GET /metrics` is served, without a key; nowhere, if absent.
     pub metrics: Option<TcpListener>,
-    /// How letters leave.
+    /// How e-mail is sent.
     pub mailer: Mailer,
     /// Where clients reach this server, for the metadata of its decision point; without it there are none.
     pub public_url: Option<PublicUrl>,
     /// Other names on the AuthZEN endpoints.
     pub aliases: Aliases,
-    /// Whose `X-Forwarded-For` is believed; nobody's, if empty.
+    /// Proxies whose `X-Forwarded-For` is used; if empty, the header is ignored.
     pub trusted_proxies: Vec<Network>,
 }
 
 impl Options {
-    /// The default limits, everything in the audit log, it and every other log for good, letters that are only mentioned in the
-    /// log, no account given up, and neither metrics nor metadata, aliases or trusted proxies.
+    /// The default limits. Everything is in the audit log, all logs are kept forever, accounts are never
+    /// unloaded. No metrics, metadata, aliases or trusted proxies.
     pub fn new(mailer: Mailer) -> Self {
         Self {
             limits: Limits::default(),

@@ -1,4 +1,5 @@
-//! From a request to its answer: the operation behind its path, who asks, the body, the handler, and a note for the audit log.
+//! From a request to its response: the operation of its path, the caller, the body, the handler, and an audit
+//! entry.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -35,11 +36,11 @@ use crate::query::Query;
 use crate::request_stream::refusal;
 use crate::turns::Lane;
 
-/// Bytes of a body of plain questions that is answered on the thread of its connection: some 150 of them.
+/// Bytes of a body of plain questions that is handled on the thread of its connection: some 150 questions.
 const INLINE_QUESTIONS_MAX: usize = 32 * 1024;
 
 impl Server {
-    /// What takes long or is rare waits in a box of its own, so that each request holds only the memory of what it waits for.
+    /// Long or rare steps are boxed, so that each request holds only the memory of what it waits for.
     pub(super) async fn answer(
         &self,
         head: &mut Parts,
@@ -59,7 +60,8 @@ impl Server {
             return page;
         }
         self.health.check(&self.services.node)?;
-        // Before anything else about the request: a caller that isn't known learns nothing, not even which paths there are.
+        // Before anything else about the request: an unknown caller learns nothing, not even which paths
+        // exist.
         let key = presented(&head.headers);
         let route = self.router.find(&head.method, path);
         let client =
@@ -152,7 +154,7 @@ impl Server {
         Ok(answer)
     }
 
-    /// Answers a caller with a key, and notes for the audit log what no command has written there.
+    /// Responds to a caller with a key, and adds an audit entry if no command has written one.
     async fn answer_known(
         &self,
         asked: Asked<'_>,
@@ -212,7 +214,7 @@ impl Server {
         ))
         .await;
         if operation.is_change() {
-            // The one at which it was made, or a later one.
+            // The revision at which it was made, or a later one.
             frame.answer_at(account.snapshot().revision());
         }
         if let Ok(Answer {
@@ -246,7 +248,8 @@ impl Server {
         answered
     }
 
-    /// The moment, never earlier than the last change: a clock that was set back brings nothing back to life.
+    /// The time, never earlier than the last change: setting the clock back must not revive anything that has
+    /// expired.
     fn now_after(&self, state: &State) -> Timestamp {
         self.services.node.clock().now().max(state.latest())
     }
@@ -275,7 +278,7 @@ impl Server {
         Some(answer)
     }
 
-    /// Reads the request and has it answered; tells `note` what it said, as far as it was read.
+    /// Parses the request and runs its handler; `note` gets what was parsed.
     async fn perform(
         &self,
         asked: &Asked<'_>,
@@ -291,7 +294,8 @@ impl Server {
         note.variables = audited_variables(&path, query.pairs());
         let body = body.await?;
         note.text = audited_text(&body);
-        // After the body has come, which may have taken its time: what is read is as new as can be, and so is what has ended.
+        // After the body has arrived, which may have taken a while: the newest state, and the newest time for
+        // expiries.
         let state = account.snapshot();
         let now = self.now_after(&state);
         asked.frame.answer_at(state.revision());
@@ -324,7 +328,7 @@ impl Server {
     }
 }
 
-/// Whether nothing below the path is for those without a key, so that they don't even learn what is there.
+/// Whether all paths below it need a key, so that callers without one don't even learn what exists.
 fn is_walled(path: &str) -> bool {
     ["/v2", "/access"].into_iter().any(|wall| {
         let below = path.strip_prefix(wall);
@@ -332,7 +336,7 @@ fn is_walled(path: &str) -> bool {
     })
 }
 
-/// A request whose operation is known.
+/// A request with a known operation.
 pub(super) struct Asked<'a> {
     pub(super) operation: &'static Operation,
     parameters: Vec<(&'static str, String)>,

@@ -1,4 +1,4 @@
-//! The response of an answer.
+//! Turns an outcome into a response.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,11 +11,11 @@ use crate::memory_budget::{Owner, Reserved};
 use crate::operation::Operation;
 use crate::problem::Problem;
 
-/// Bytes of an answer that count as a part of its connection, not to the memory for answers.
+/// Bytes of a response that count as a part of its connection, not to the memory for responses.
 const ANSWER_UNCOUNTED_BYTES: usize = 16 * 1024;
 
 impl Server {
-    /// The response of an answer, which takes memory until its client has taken it.
+    /// The response, which takes memory until its client has read it.
     pub(super) fn render(
         &self,
         operation: &Operation,
@@ -28,7 +28,7 @@ impl Server {
         let content = if json.len() > ANSWER_UNCOUNTED_BYTES {
             let mut reserved = Reserved::none(&self.answer_memory, owner);
             if operation.is_change() {
-                // What was changed can't be refused any more.
+                // A change is made already, so its response can't be refused any more.
                 reserved.force_to(json.capacity());
             } else {
                 reserved
@@ -62,7 +62,7 @@ fn render(success: u16, answer: &Answer, content: Option<Bytes>) -> Response<Ful
             HeaderValue::from_static("application/json"),
         );
     }
-    // Answers are about who may do what, and some carry a secret: no cache keeps them.
+    // Responses are about who may do what, and some carry a secret: no cache may keep them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Bound, Bounds, LEVELS, Lane, Level, QueueFull};
 
-/// Items that wait, by lane. Each level gives its children turns in a ring, so a child's share does not grow with what it queues.
+/// Waiting items, by lane. Each level gives its children turns in a ring, so a child's share does not grow
+/// with its queue.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     bounds: Bounds,
@@ -12,17 +13,17 @@ pub(super) struct FairQueue<T> {
     tickets: u64,
 }
 
-/// Names an item that waits.
+/// Identifies a waiting item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
 #[derive(Debug)]
 struct Ring<T> {
-    /// Items taken and not finished yet, here and below.
+    /// Items taken and not finished yet, at this level and below.
     running: usize,
-    /// Items that wait, here and below.
+    /// Waiting items, at this level and below.
     waiting: usize,
-    /// What waits at the end of a lane, each with its ticket.
+    /// Items at the end of a lane, each with its ticket.
     items: VecDeque<(Ticket, T)>,
     /// The children with waiting items; the front one is next.
     order: VecDeque<u64>,
@@ -56,7 +57,7 @@ impl<T> FairQueue<T> {
         Ok(self.push_past_bounds(lane, item))
     }
 
-    /// Queues an item, however many wait.
+    /// Queues an item, without a limit.
     pub(super) fn push_past_bounds(&mut self, lane: Lane, item: T) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
@@ -64,8 +65,8 @@ impl<T> FairQueue<T> {
         ticket
     }
 
-    /// Queues an item. At a level that is full, the lane with the most waiting loses its newest item to it, which is returned. The
-    /// new item is refused if its own lane would have the most then.
+    /// Queues an item. At a full level, it replaces the newest item of the lane with the most waiting, which
+    /// is returned. It is refused if its own lane would then have the most.
     pub(super) fn push_or_displace(
         &mut self,
         lane: Lane,
@@ -85,19 +86,20 @@ impl<T> FairQueue<T> {
         Ok((self.push_past_bounds(lane, item), displaced))
     }
 
-    /// Starts an item of this lane at once, if no level of it runs as many as it may. It runs until [`FairQueue::finish`].
+    /// Starts an item of this lane at once, if every level has a free slot. It runs until
+    /// [`FairQueue::finish`].
     pub(super) fn start(&mut self, lane: Lane) -> Result<(), QueueFull> {
         self.check(lane, |ring, bound| ring.running >= bound.running)?;
         self.root.start(&lane.0);
         Ok(())
     }
 
-    /// Takes an item out that waits no longer; `None` if it has been taken before.
+    /// Removes an item that waits no longer; `None` if it was taken before.
     pub(super) fn remove(&mut self, lane: Lane, ticket: Ticket) -> Option<T> {
         self.root.remove(&lane.0, ticket)
     }
 
-    /// Refuses at the first level of a lane that is full in this sense.
+    /// Refuses at the first level of a lane that is full by this test.
     fn check(
         &self,
         lane: Lane,
@@ -108,7 +110,7 @@ impl<T> FairQueue<T> {
         full.map_or(Ok(()), |(_, level)| Err(QueueFull { level }))
     }
 
-    /// The last level of a lane at which as many wait as may.
+    /// The last level of a lane with a full queue.
     fn deepest_full(&self, lane: Lane) -> Option<usize> {
         let full = self.rings(lane).enumerate();
         full.filter(|(_, (ring, bound))| ring.waiting >= bound.waiting)
@@ -116,7 +118,7 @@ impl<T> FairQueue<T> {
             .last()
     }
 
-    /// What there is of a lane, from the root on, with its bounds.
+    /// The existing levels of a lane, from the root on, with their bounds.
     fn rings(&self, lane: Lane) -> impl Iterator<Item = (&Ring<T>, Bound)> {
         let mut next = Some(&self.root);
         let mut levels = lane.0.into_iter();
@@ -132,7 +134,7 @@ impl<T> FairQueue<T> {
         self.root.pop(&self.bounds.0)
     }
 
-    /// An item of this lane has ended.
+    /// An item of this lane has finished.
     pub(super) fn finish(&mut self, lane: Lane) {
         self.root.finish(&lane.0);
     }
@@ -175,7 +177,7 @@ impl<T> Ring<T> {
     }
 
     fn pop_below(&mut self, bounds: &[Bound]) -> Option<T> {
-        // Children that may not run more are passed over and keep their place.
+        // Children that may not run more are skipped and keep their place.
         for place in 0..self.order.len() {
             let child = self.order[place];
             let Some(ring) = self.children.get_mut(&child) else {
@@ -216,8 +218,8 @@ impl<T> Ring<T> {
         Some(item)
     }
 
-    /// Takes the newest item of the child with the most below `above`; `own` is the child that gets one more. `None` if that would
-    /// have as many as the other then.
+    /// Takes the newest item of the child with the most below `above`; `own` is the child that gets one more.
+    /// `None` if that would then have as many as the other.
     fn displace(&mut self, above: &[u64], own: Option<&u64>) -> Option<T> {
         let item = if let Some((child, above)) = above.split_first() {
             let item = self.children.get_mut(child)?.displace(above, own)?;
@@ -251,7 +253,7 @@ impl<T> Ring<T> {
         Some(item)
     }
 
-    /// Forgets a child that may have lost its last item.
+    /// Removes a child that may have lost its last item.
     fn drop_if_empty(&mut self, child: u64) {
         let Some(ring) = self.children.get(&child) else {
             return;
@@ -267,7 +269,7 @@ impl<T> Ring<T> {
     }
 
     fn finish(&mut self, lane: &[u64]) {
-        debug_assert!(self.running > 0, "only what was taken ends");
+        debug_assert!(self.running > 0, "only a taken item finishes");
         self.running = self.running.saturating_sub(1);
         let Some((child, below)) = lane.split_first() else {
             return;
@@ -311,7 +313,8 @@ mod tests {
         queue.push(Lane([1, 2, 3]), "C").unwrap();
         queue.push(Lane([2, 1, 1]), "x").unwrap();
         queue.push(Lane([2, 1, 1]), "x").unwrap();
-        // The second account waits for one turn of the first at most, and there a second person for one of the first.
+        // The second account waits for at most one turn of the first, and in it a second person for one of
+        // the first.
         assert_eq!(order(&mut queue), "axCxbCababab");
     }
 
@@ -327,7 +330,7 @@ mod tests {
         assert_eq!(queue.pop(), None, "one runs at a time");
         queue.finish(flood);
         let next = queue.pop();
-        // The ring had come to the flood's lane alone; the other is next or the one after.
+        // The ring was at the flood's lane; the other is next or the one after.
         if next == Some("flood") {
             queue.finish(flood);
             assert_eq!(queue.pop(), Some("other"));
@@ -337,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn no_level_runs_more_than_its_bound_and_a_full_one_blocks_nobody_else() {
+    fn no_level_runs_more_than_its_bound_and_a_full_one_blocks_no_other() {
         let mut queue = FairQueue::new(bounds([4, 3, 2, 1], MANY));
         for key in 0..9 {
             for _ in 0..9 {
@@ -448,7 +451,7 @@ mod tests {
         push(2, "b2").unwrap();
         let (_, displaced) = push(3, "c1").unwrap();
         assert_eq!(displaced, Some("a3"));
-        // Nobody has two more than it would have.
+        // No lane has two more than the new one would have.
         let full = push(3, "c2").unwrap_err();
         assert_eq!(full.level, Level::Account);
         push(4, "d1").unwrap();

@@ -24,7 +24,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let space = call.query_id("space_id")?;
     let kind = match (call.query.choice("key_type", &KEY_TYPES)?, space) {
         (Some(KeyKind::User), Some(_)) => {
-            let why = "USER keys belong to no space; leave out `space_id`, or ask for SERVICE keys";
+            let why = "USER keys belong to no space; leave out `space_id`, or list SERVICE keys";
             return Err(Problem::field("key_type", why));
         }
         (Some(kind), _) => kind,
@@ -51,7 +51,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-/// What comes of a new key: the key itself, and for a service key its bot and where that is a member.
+/// The outcome of a new key: the key, and for a service key its bot and the bot's memberships.
 #[derive(Debug)]
 pub(crate) struct NewKeyMade {
     pub(crate) key: ApiKey,

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::wire::audit_logs::{AuditLog, AuditLogs, NAME_LENGTH_MAX, NAMES_MAX, OPERATION_TYPES};
 use crate::wire::moment;
 
-/// What is shown when no `start_time` is given.
+/// The shown period if no `start_time` is given.
 const WINDOW_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
@@ -37,14 +37,14 @@ pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
         before,
         limit: limit + 1,
     };
-    // What was noted up to here is part of the answer.
+    // Pending entries belong to the result.
     call.account.flush().await?;
     let (services, lane) = (Arc::clone(&call.services), call.lane);
     let read = move || page(&call, limit, &find(&call, &query)?);
     services.workers.run_on_store(lane, read).await?
 }
 
-/// One more than the page has says that there is another page.
+/// One more than the page has shows that there is another page.
 fn page(call: &Call, limit: usize, found: &[(u64, AuditEntry)]) -> Result<Answer, Problem> {
     let has_more = found.len() > limit;
     let page = &found[..limit.min(found.len())];
@@ -58,7 +58,7 @@ fn page(call: &Call, limit: usize, found: &[(u64, AuditEntry)]) -> Result<Answer
     })
 }
 
-/// From when to when, both included.
+/// The start and end of the period, both included.
 fn window(call: &Call) -> Result<(Timestamp, Timestamp), Problem> {
     let time = |name: &str| {
         let text = call.query.one(name)?;
@@ -73,7 +73,7 @@ fn window(call: &Call) -> Result<(Timestamp, Timestamp), Problem> {
     let to = end.unwrap_or(call.now);
     let from = time("start_time")?
         .unwrap_or_else(|| Timestamp::from_millis(to.as_millis().saturating_sub(WINDOW_MS)));
-    // What begins in the future and has no end of its own is only empty.
+    // A period that begins in the future and has no end is empty, not wrong.
     if end.is_some_and(|end| from > end) {
         return Err(Problem::field("start_time", "is later than `end_time`"));
     }

@@ -1,4 +1,4 @@
-//! `/v2/organizations` and the members below.
+//! `/v2/organizations` and their members.
 
 use bindery_core::command::organizations::{
     AddOrganizationUser, CreateOrganization, DeleteOrganization, RemoveOrganizationUser,

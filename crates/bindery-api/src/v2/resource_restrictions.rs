@@ -41,7 +41,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-/// The project behind an id. Dashboards and prompts are legal kinds, of which nothing exists here.
+/// The project of an id. Dashboards and prompts are valid kinds, but none exist here.
 fn restrictable(call: &Call, text: &str) -> Result<ProjectId, Problem> {
     match call.ids().parse_any(text) {
         Some(Ok(id)) if matches!(id.kind, Kind::Dashboard | Kind::Prompt) => {

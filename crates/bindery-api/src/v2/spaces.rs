@@ -1,4 +1,4 @@
-//! `/v2/spaces` and the members below.
+//! `/v2/spaces` and their members.
 
 use bindery_core::command::spaces::{
     AddSpaceUser, CreateSpace, DeleteSpace, RemoveSpaceUser, UpdateSpace,

@@ -40,7 +40,7 @@ pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     Answer::json(&User::new(user, call.ids(), call.now))
 }
 
-/// What an invited person comes in with.
+/// How an invited person proves who they are.
 pub(crate) enum Proof {
     Nothing,
     Link(LinkToken),

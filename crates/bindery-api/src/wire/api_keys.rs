@@ -1,4 +1,4 @@
-//! API keys on the wire. The secret stands in the answer that made it, and nowhere else.
+//! API keys on the wire. The secret is in the response that made it, and nowhere else.
 
 use bindery_core::api_key::{ApiKey as Key, KeyOwner, Secret};
 use bindery_core::command::Assignment;
@@ -42,7 +42,7 @@ choice_text! { KeyStatusText of STATUSES }
 /// The most organizations of a key, and the most spaces of each.
 const PLACES_MAX: usize = 100;
 
-/// A key to make. `key_type` is read first and the rest as what it says, so that an error knows its field.
+/// A key to make. `key_type` is parsed first and the rest by it, so that an error names its field.
 #[derive(Debug, JsonSchema)]
 #[serde(tag = "key_type")]
 pub(crate) enum ApiKeyCreate {
@@ -52,7 +52,7 @@ pub(crate) enum ApiKeyCreate {
     Service(ServiceKeyCreate),
 }
 
-/// Of any key to make: what kind it is to be.
+/// The kind of a key to make.
 #[derive(Debug, Deserialize)]
 struct KeyTypeOnly {
     key_type: String,
@@ -98,7 +98,7 @@ pub(crate) struct ServiceKeyCreate {
 }
 
 impl ApiKeyCreate {
-    /// Reads a body.
+    /// Parses a body.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Problem> {
         let KeyTypeOnly { key_type } = json::parse(bytes)?;
         match key_type.as_str() {
@@ -150,7 +150,7 @@ pub(crate) struct ApiKeys {
     pub(crate) pagination: Pagination,
 }
 
-/// A key in a list; that of a service has its bot beside it.
+/// A key in a list; a service key comes with its bot.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ApiKeyListed {
     #[serde(flatten)]
@@ -186,7 +186,7 @@ pub(crate) struct ApiKey {
     created_by_user_id: String,
 }
 
-/// A key that was just made: the one time its secret is shown.
+/// A new key: the only time its secret is shown.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ApiKeyCreated {
     #[serde(flatten)]
@@ -198,7 +198,7 @@ pub(crate) struct ApiKeyCreated {
     bot_user: Option<BotUser>,
 }
 
-/// A key with a new secret: the one time that the secret is shown. It never carries `bot_user`.
+/// A key with a new secret: the only time the secret is shown. It never carries `bot_user`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ApiKeyRefreshed {
     #[serde(flatten)]
@@ -438,7 +438,7 @@ impl BotUser {
         )
     }
 
-    /// A bot with the places it was given by this request.
+    /// A bot with the places that this request gave it.
     pub(crate) fn new(
         bot: UserId,
         name: &str,
@@ -468,7 +468,7 @@ impl BotUser {
     }
 }
 
-/// The places of a bot as they are now.
+/// The current places of a bot.
 fn places_of(bot: UserId, state: &State) -> Vec<KeyOrganization> {
     let seat = |space: SpaceId| {
         let membership = state.space_membership(space, bot);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::json::present;
 use crate::problem::Problem;
 
-/// In a request: `type`, and the one of the other two that goes with it.
+/// In a request: `type`, and the one of the other two that belongs to it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AssignmentRequest {
@@ -31,7 +31,7 @@ pub(crate) enum AssignmentResponse {
 }
 
 impl AssignmentRequest {
-    /// The assignment, with its name looked up by `from_name` among `all`.
+    /// The assignment; `from_name` finds its name among `all`.
     pub(crate) fn parse<R: Named>(
         &self,
         field: &str,
@@ -51,7 +51,7 @@ impl AssignmentRequest {
                 .map_err(|error| Problem::field(&member("id"), error)),
             ("PREDEFINED", _, Some(_)) => Err(Problem::field(
                 &member("id"),
-                "goes with the type CUSTOM; leave it out beside PREDEFINED",
+                "belongs to the type CUSTOM; leave it out with PREDEFINED",
             )),
             ("PREDEFINED", None, None) => Err(Problem::field(
                 &member("name"),
@@ -59,7 +59,7 @@ impl AssignmentRequest {
             )),
             ("CUSTOM", Some(_), _) => Err(Problem::field(
                 &member("name"),
-                "goes with the type PREDEFINED; leave it out beside CUSTOM",
+                "belongs to the type PREDEFINED; leave it out with CUSTOM",
             )),
             ("CUSTOM", None, None) => Err(Problem::field(
                 &member("id"),
@@ -94,7 +94,7 @@ impl AssignmentResponse {
 
 /// The roles that have an enum on the wire.
 pub(crate) trait Named: Sized + Copy + 'static {
-    /// The level that they are roles of, capitalised.
+    /// The level of these roles, capitalized.
     const LEVEL: &'static str;
     fn find(name: &str) -> Option<Self>;
     fn text(self) -> &'static str;

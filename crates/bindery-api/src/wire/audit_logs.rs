@@ -11,7 +11,7 @@ use super::Moment;
 use super::schema::{FreeText, IdText, choice_text};
 use crate::page::Pagination;
 
-/// The values of `operation_type`. Nothing here is a subscription, so asking for those finds nothing.
+/// The values of `operation_type`. Nothing here is a subscription, so a filter on those finds nothing.
 pub(crate) const OPERATION_TYPES: [(&str, Option<AuditKind>); 3] = [
     ("QUERY", Some(AuditKind::Query)),
     ("MUTATION", Some(AuditKind::Mutation)),
@@ -20,7 +20,7 @@ pub(crate) const OPERATION_TYPES: [(&str, Option<AuditKind>); 3] = [
 
 choice_text! { OperationTypeText of OPERATION_TYPES }
 
-/// How many operations can be asked for at once.
+/// How many operations a filter may name.
 pub(crate) const NAMES_MAX: usize = 20;
 /// Characters of an operation's name.
 pub(crate) const NAME_LENGTH_MAX: usize = 255;

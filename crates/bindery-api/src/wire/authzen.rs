@@ -1,5 +1,5 @@
-//! OpenID AuthZEN 1.0 on the wire. Requests are open: members that nobody knows are ignored. What is known must have its type, and
-//! `null` is none of them.
+//! OpenID AuthZEN 1.0 on the wire. Requests are open: unknown members are ignored. A known member must have
+//! its type, and `null` is refused.
 
 use bindery_core::attribute::{Attribute, Members};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 /// The most items of a batch.
 pub(crate) const EVALUATIONS_MAX: usize = 1000;
-/// The most items of a batch whose reasons are asked for: each takes a look at every role.
+/// The most items of an explained batch: each reads every role.
 const EXPLAINED_MAX: usize = 100;
 
 /// `{subject, action, resource, context?, options?}`.
@@ -24,11 +24,11 @@ pub(crate) struct EvaluationRequest(Members);
 #[derive(Debug)]
 pub(crate) struct EvaluationsRequest(Members);
 
-/// A search; which parts it has depends on what is searched.
+/// A search; its parts depend on what is searched.
 #[derive(Debug)]
 pub(crate) struct SearchRequest(Members);
 
-/// When a batch ends before its end.
+/// When a batch stops early.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Semantic {
     #[default]
@@ -43,7 +43,7 @@ const SEMANTICS: [(&str, Semantic); 3] = [
     ("permit_on_first_permit", Semantic::PermitOnFirstPermit),
 ];
 
-/// A subject or resource as far as it was sent.
+/// A subject or resource, as far as it was sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entity<'a> {
     kind: Option<&'a str>,
@@ -51,14 +51,14 @@ struct Entity<'a> {
     properties: Option<&'a Members>,
 }
 
-/// An action as far as it was sent.
+/// An action, as far as it was sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Action<'a> {
     name: Option<&'a str>,
     properties: Option<&'a Members>,
 }
 
-/// The parts of a question as far as they were sent.
+/// The parts of a question, as far as they were sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Parts<'a> {
     subject: Option<Entity<'a>>,
@@ -67,7 +67,7 @@ pub(crate) struct Parts<'a> {
     context: Option<&'a Members>,
 }
 
-/// A subject or resource that is named in full.
+/// A complete subject or resource.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named<'a> {
     pub(crate) kind: &'a str,
@@ -75,14 +75,14 @@ pub(crate) struct Named<'a> {
     pub(crate) properties: Option<&'a Members>,
 }
 
-/// An action that is named.
+/// A complete action.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NamedAction<'a> {
     pub(crate) name: &'a str,
     pub(crate) properties: Option<&'a Members>,
 }
 
-/// A question that is whole.
+/// A complete question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) subject: Named<'a>,
@@ -100,7 +100,7 @@ impl EvaluationRequest {
         Parts::read(&self.0)?.whole()
     }
 
-    /// Whether reasons are wanted.
+    /// Whether reasons are requested.
     pub(crate) fn explains(&self) -> Result<bool, Problem> {
         explains(&self.0)
     }
@@ -134,7 +134,7 @@ impl EvaluationsRequest {
         })
     }
 
-    /// The items, each to be read by itself; none means a single question.
+    /// The items, each to be parsed separately; none means a single question.
     pub(crate) fn items(&self) -> Result<&[Attribute], Problem> {
         let items = match self.0.get("evaluations") {
             None => return Ok(&[]),
@@ -162,7 +162,7 @@ impl SearchRequest {
         json::parse_open(bytes).map(Self)
     }
 
-    /// All of it, to tell one request from another.
+    /// All members, to identify the request.
     pub(crate) fn members(&self) -> &Members {
         &self.0
     }
@@ -187,7 +187,7 @@ impl SearchRequest {
         object(&self.0, "context", "context")
     }
 
-    /// The type of what is searched, with the properties that all of it shall be taken to have; an id is ignored.
+    /// The type to search for, with its assumed properties; an id is ignored.
     pub(crate) fn searched<'a>(
         &'a self,
         name: &str,
@@ -205,7 +205,7 @@ impl SearchRequest {
         Ok((kind, properties.flatten()))
     }
 
-    /// `page`, if there is one.
+    /// `page`, if it was sent.
     pub(crate) fn page(&self) -> Result<PageRequest<'_>, Problem> {
         let Some(page) = object(&self.0, "page", "page")? else {
             return Ok(PageRequest::default());
@@ -222,20 +222,20 @@ impl SearchRequest {
     }
 }
 
-/// What is asked of the pages of a search.
+/// The requested page of a search.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PageRequest<'a> {
     pub(crate) token: Option<&'a str>,
-    /// As large as a `usize` where it is larger.
+    /// Capped at the largest `usize`.
     pub(crate) limit: Option<usize>,
 }
 
-/// However it is written: JSON knows one kind of number.
+/// In any spelling: JSON has one kind of number.
 fn whole_number(value: &Attribute) -> Option<usize> {
     match value {
         Attribute::Integer(number @ 0..) => Some(usize::try_from(*number).unwrap_or(usize::MAX)),
         Attribute::Float(number) if *number >= 0.0 && number.fract() == 0.0 => {
-            // A float of this size is no less than the largest page; smaller ones are exact.
+            // A float of this size is above the largest page; smaller ones are exact.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -257,8 +257,8 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// An item of a batch over the defaults: what it has replaces the default whole, and of that only an absent `type`, `id` or
-    /// `name` is taken from the default. Properties are never mixed.
+    /// An item of a batch over the defaults: a member of the item replaces the default completely. Then only
+    /// an absent `type`, `id` or `name` is taken from the default. Properties are never merged.
     pub(crate) fn of_item(item: &'a Attribute, defaults: &Self) -> Result<Self, Problem> {
         let Attribute::Members(members) = item else {
             return Err(Problem::invalid("an object is expected"));
@@ -403,14 +403,14 @@ pub(crate) struct Evaluated {
     pub(crate) context: Option<Box<EvaluatedContext>>,
 }
 
-/// What is told beside a decision.
+/// What is sent beside a decision.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EvaluatedContext {
     /// Why this item of a batch could not be decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ItemError")]
     error: Option<ItemError>,
-    /// Why, if that was asked for.
+    /// The reason, if it was requested.
     #[serde(flatten)]
     #[schemars(with = "Option<Reasons>")]
     reasons: Option<Reasons>,
@@ -418,7 +418,7 @@ pub(crate) struct EvaluatedContext {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ItemError {
-    /// The status that the item by itself would have been answered with.
+    /// The status that the item would have had as a request.
     status: u16,
     #[schemars(with = "FreeText")]
     message: String,
@@ -433,7 +433,7 @@ pub(crate) enum EvaluationsAnswer {
 }
 
 impl Evaluated {
-    /// A decision without more words.
+    /// A decision without reasons.
     pub(crate) const fn plain(decision: bool) -> Self {
         Self {
             decision,
@@ -441,7 +441,7 @@ impl Evaluated {
         }
     }
 
-    /// An item that could not be decided: a no.
+    /// An item that could not be decided: a deny.
     pub(crate) fn failed(problem: &Problem) -> Self {
         let error = ItemError {
             status: problem.status(),
@@ -456,7 +456,7 @@ impl Evaluated {
         }
     }
 
-    /// Whether it was not the caller's to ask.
+    /// Whether the caller may not ask it.
     pub(crate) fn is_refused(&self) -> bool {
         let error = self
             .context
@@ -477,7 +477,7 @@ impl Evaluated {
     }
 }
 
-/// The part of a search that one answer holds. `page` comes first.
+/// One page of a search. `page` comes first.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "{T}SearchAnswer")]
 pub(crate) struct SearchAnswer<T> {
@@ -487,16 +487,16 @@ pub(crate) struct SearchAnswer<T> {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PageAnswer {
-    /// What to send as `page.token` for the next page; empty at the end.
+    /// Send it as `page.token` for the next page; empty at the end.
     #[schemars(with = "FreeText")]
     pub(crate) next_token: String,
-    /// How many this answer holds.
+    /// How many results this page has.
     pub(crate) count: usize,
-    /// How many all pages hold together.
+    /// How many results all pages have together.
     pub(crate) total: usize,
 }
 
-/// A subject or resource that was found.
+/// A found subject or resource.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EntityFound {
     #[schemars(with = "FreeText")]
@@ -505,14 +505,14 @@ pub(crate) struct EntityFound {
     pub(crate) id: String,
 }
 
-/// An action that was found.
+/// A found action.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ActionFound {
     #[schemars(with = "FreeText")]
     pub(crate) name: String,
 }
 
-/// Where the decision point is, and each of its parts.
+/// The URLs of the decision point.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Configuration {
     #[schemars(with = "UrlText")]
@@ -545,7 +545,7 @@ impl JsonSchema for UrlText {
     }
 }
 
-/// How requests are described: open objects, with the members that are read.
+/// The schemas of requests: open objects, with the members that are read.
 macro_rules! described {
     ($type:ty, $name:literal, $schema:expr) => {
         impl JsonSchema for $type {
@@ -559,7 +559,7 @@ macro_rules! described {
     };
 }
 
-/// Any text is taken: what means nothing is nobody's and nothing's name.
+/// Any text is accepted: an unknown name is not an error.
 fn string_schema() -> serde_json::Value {
     json!({"type": "string", "pattern": "^"})
 }
@@ -572,7 +572,7 @@ fn entity_schema(about: &str, required: &[&str]) -> serde_json::Value {
         "properties": {
             "type": string_schema(),
             "id": string_schema(),
-            "properties": {"type": "object", "description": "Kept for conditions; no decision depends on it yet."},
+            "properties": {"type": "object", "description": "Reserved for conditions; no decision depends on it yet."},
         },
     })
 }
@@ -594,19 +594,19 @@ fn action_schema(required: &[&str]) -> serde_json::Value {
         "required": required,
         "properties": {
             "name": string_schema(),
-            "properties": {"type": "object", "description": "Kept for conditions; no decision depends on it yet."},
+            "properties": {"type": "object", "description": "Reserved for conditions; no decision depends on it yet."},
         },
     })
 }
 
 fn context_schema() -> serde_json::Value {
-    json!({"type": "object", "description": "Kept for conditions; no decision depends on it yet."})
+    json!({"type": "object", "description": "Reserved for conditions; no decision depends on it yet."})
 }
 
 fn options_schema() -> serde_json::Value {
     json!({
         "type": "object",
-        "properties": {"explain": {"type": "boolean", "default": false, "description": "Whether answers carry their reason."}},
+        "properties": {"explain": {"type": "boolean", "default": false, "description": "Whether results have their reason."}},
     })
 }
 
@@ -618,12 +618,12 @@ fn page_schema() -> serde_json::Value {
             "token": {
                 "type": "string",
                 "format": "search-token",
-                "description": "`page.next_token` of the page before. Everything but `page.limit` must be as it was.",
+                "description": "`page.next_token` of the previous page. Everything except `page.limit` must be unchanged.",
             },
             "limit": {
                 "type": "integer",
                 "minimum": 0,
-                "description": "How many results at most; more than the most that a page holds mean that many, and 0 asks for `total` alone.",
+                "description": "The most results of the page. A larger number means the maximum; 0 returns `total` only.",
             },
         },
     })
@@ -653,7 +653,7 @@ described!(EvaluationsRequest, "AccessEvaluationsRequest", {
         "type": "string",
         "enum": SEMANTICS.map(|(name, _)| name),
         "default": "execute_all",
-        "description": "Whether the answer ends with the first item that is denied or fails, or with the first that is allowed.",
+        "description": "Whether the batch stops at the first item that is denied or fails, or at the first that is allowed.",
     });
     json!({
         "type": "object",
@@ -665,7 +665,7 @@ described!(EvaluationsRequest, "AccessEvaluationsRequest", {
             "evaluations": {
                 "type": "array",
                 "maxItems": EVALUATIONS_MAX,
-                "description": "Questions, at most 100 if reasons are asked for. What an item has replaces the default beside `evaluations`; of that only an absent `type`, `id` or `name` is taken from the default. Without items the defaults are the question.",
+                "description": "Questions, at most 100 if reasons are requested. A member of an item replaces the default beside `evaluations`; only an absent `type`, `id` or `name` of it is taken from the default. Without items the defaults are the question.",
                 "items": {
                     "type": "object",
                     "properties": {
@@ -706,10 +706,10 @@ macro_rules! search_requests {
 }
 
 search_requests! {
-    /// Who may?
+    /// Searches subjects.
     SubjectSearch "SubjectSearchRequest" [Some(subject_schema(&["type"]))] [Some(action_schema(&["name"]))] [Some(resource_schema(&ENTITY))]
-    /// On what?
+    /// Searches resources.
     ResourceSearch "ResourceSearchRequest" [Some(subject_schema(&ENTITY))] [Some(action_schema(&["name"]))] [Some(resource_schema(&["type"]))]
-    /// What all?
+    /// Searches actions.
     ActionSearch "ActionSearchRequest" [Some(subject_schema(&ENTITY))] [None] [Some(resource_schema(&ENTITY))]
 }

@@ -1,4 +1,4 @@
-//! Enforcement points on the wire: API keys, as lists of keys show them.
+//! Enforcement points on the wire: API keys, as in lists of keys.
 
 use schemars::JsonSchema;
 use serde::Serialize;

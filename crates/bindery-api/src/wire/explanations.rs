@@ -1,4 +1,4 @@
-//! Explanations on the wire: what became of each way, as ids for machines and a sentence for people.
+//! Explanations on the wire: the result of each way, as ids for programs and a sentence for people.
 
 use bindery_core::command::Context;
 use bindery_core::decision::{Decision, Lack, Question};
@@ -31,7 +31,7 @@ const PATHS: [(&str, ()); 10] = [
     ("project_binding", ()),
 ];
 
-/// Reasons of a no, and of a yes that may not be told, by name.
+/// Reasons of a deny, and of an allow that may not be shown, by name.
 const LACKS: [(&str, ()); 11] = [
     ("unknown_action", ()),
     ("unknown_resource", ()),
@@ -66,11 +66,11 @@ choice_text! { PathText of PATHS }
 choice_text! { OutcomeText of OUTCOMES }
 choice_text! { ChangeText of CHANGES }
 
-/// Why, and what would be enough.
+/// The reason, and what would be enough.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Reasons {
     reason: Reason,
-    /// Each would be enough by itself; none brings less on the resource without taking something away.
+    /// Each is enough alone; none gives less on the resource without taking something away.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     smallest_grants: Vec<GrantTold>,
     /// Why no grant would be enough.
@@ -83,7 +83,8 @@ pub(crate) struct Reasons {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Explained {
     decision: bool,
-    /// Every way in the order in which they count; the first that allows it is the reason. None if something else settles it.
+    /// Every way in order of precedence; the first that allows it is the reason. None if something else
+    /// decides it.
     paths: Vec<PathTold>,
     #[serde(flatten)]
     reasons: Reasons,
@@ -100,7 +101,7 @@ struct Reason {
     held: Holding,
 }
 
-/// One way, and what became of it.
+/// One way, and its result.
 #[derive(Debug, Serialize, JsonSchema)]
 struct PathTold {
     #[schemars(with = "PathText")]
@@ -141,7 +142,7 @@ struct Holding {
     restricted_project_id: Option<String>,
 }
 
-/// A resource, as AuthZEN names it.
+/// A resource, in AuthZEN's terms.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Place {
     #[schemars(with = "FreeText")]
@@ -150,7 +151,7 @@ struct Place {
     id: String,
 }
 
-/// A grant that would be enough: an operation of this API, and what it takes.
+/// A grant that would be enough: an operation of this API, and its arguments.
 #[derive(Debug, Serialize, JsonSchema)]
 struct GrantTold {
     #[schemars(with = "ChangeText")]
@@ -167,7 +168,7 @@ struct GrantTold {
     role_id: Option<String>,
     #[schemars(with = "FreeText")]
     role_name: String,
-    /// How many permissions it brings on that resource that are not held there, this one among them.
+    /// How many permissions it adds on that resource, including this one.
     permissions_gained: u32,
     #[schemars(with = "FreeText")]
     text: String,
@@ -190,7 +191,7 @@ impl JsonSchema for ReasonText {
 }
 
 impl Reasons {
-    /// Of an action that there isn't.
+    /// For an unknown action.
     pub(crate) fn unknown_action() -> Self {
         Self {
             reason: Reason {
@@ -213,7 +214,7 @@ impl Reasons {
             ),
             Sufficient::None(reason) => (Vec::new(), Some(teller.words.no_grant(*reason))),
             Sufficient::OutOfSight => {
-                let why = "what would be enough is told to whoever may read roles";
+                let why = "smallest grants are shown only to callers who may read roles";
                 (Vec::new(), Some(why.to_owned()))
             }
         };
@@ -238,7 +239,7 @@ impl Explained {
         }
     }
 
-    /// Of an action that there isn't.
+    /// For an unknown action.
     pub(crate) fn unknown_action() -> Self {
         Self {
             decision: false,
@@ -248,7 +249,7 @@ impl Explained {
     }
 }
 
-/// Tells one caller about one question.
+/// Renders one question for one caller.
 #[derive(Debug)]
 pub(crate) struct Teller<'a> {
     state: &'a State,
@@ -402,7 +403,7 @@ impl<'a> Teller<'a> {
         Some(self.state.ids().encode(role.id()))
     }
 
-    /// The place, unless the caller may not know which that is.
+    /// The place, unless the caller may not know it.
     fn shown(&self, place: Resource) -> Option<Place> {
         let is_known = place == self.question.resource || self.words.shows(place);
         is_known.then(|| self.place(place))

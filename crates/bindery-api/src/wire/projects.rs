@@ -12,7 +12,7 @@ use super::{Moment, name};
 use crate::page::Pagination;
 use crate::problem::Problem;
 
-/// The types that can be asked for; every project here is an application.
+/// The types that a filter may name; every project here is an application.
 pub(crate) const PROJECT_TYPES: [(&str, bool); 3] = [
     ("APPLICATION", true),
     ("HARNESS", false),

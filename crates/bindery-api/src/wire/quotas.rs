@@ -18,7 +18,7 @@ const SCOPES: [(&str, QuotaScope); 4] = [
     ("PERSON", QuotaScope::Person),
     ("MEMBER", QuotaScope::Member),
 ];
-/// The values of `period`, and whether it begins anew each day.
+/// The values of `period`, and whether it starts again each day.
 const PERIODS: [(&str, bool); 2] = [("TOTAL", false), ("DAY", true)];
 
 choice_text! { ScopeText of SCOPES }
@@ -29,7 +29,7 @@ pub(crate) struct Quotas {
     pub(crate) quotas: Vec<Quota>,
 }
 
-/// One quota. MEMBERS and MEMBER count people who aren't account admin.
+/// One quota. MEMBERS and MEMBER count people who aren't account admins.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Quota {
     #[schemars(with = "FreeText")]

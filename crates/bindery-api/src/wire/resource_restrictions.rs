@@ -9,7 +9,7 @@ use super::Moment;
 use super::schema::{IdText, choice_text};
 use crate::page::Pagination;
 
-/// The kinds that can be asked for, and whether any of it can be restricted here.
+/// The kinds that a filter may name, and whether they can be restricted here.
 pub(crate) const RESOURCE_TYPES: [(&str, bool); 3] =
     [("PROJECT", true), ("DASHBOARD", false), ("PROMPT", false)];
 

@@ -1,7 +1,8 @@
-//! How the openapi document describes what the wire carries as plain text: ids, names, enums, moments.
+//! Schemas for what the wire has as plain text: ids, names, enums, times.
 //!
-//! The wire types hold strings and parse them by hand; the types here stand in for those strings where a schema is derived
-//! (`#[schemars(with = "…")]`). They are never made. Bounds and values come from where they are enforced.
+//! The wire types hold strings and parse them by hand. The types here replace those strings where a schema is
+//! derived (`#[schemars(with = "…")]`). No value of them is ever made. Bounds and values come from the code
+//! that enforces them.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -29,11 +30,11 @@ pub(crate) struct IdText<I>(PhantomData<I>);
 #[derive(Debug)]
 pub(crate) struct Text<T>(PhantomData<T>);
 
-/// Any text up to the length that filters take.
+/// Any text up to the length limit of filters.
 #[derive(Debug)]
 pub(crate) enum Fragment {}
 
-/// The id of whatever `resource_type` names.
+/// The id of the resource that `resource_type` names.
 #[derive(Debug)]
 pub(crate) enum ResourceIdText {}
 
@@ -41,7 +42,7 @@ pub(crate) enum ResourceIdText {}
 #[derive(Debug)]
 pub(crate) enum SpaceSeatIdText {}
 
-/// A moment in a request.
+/// A time in a request.
 #[derive(Debug)]
 pub(crate) enum MomentText {}
 
@@ -49,11 +50,11 @@ pub(crate) enum MomentText {}
 #[derive(Debug)]
 pub(crate) enum FilledDescription {}
 
-/// The first and last letters of a key.
+/// The first and last characters of a key.
 #[derive(Debug)]
 pub(crate) enum RedactedText {}
 
-/// A text that this API hands on as it came.
+/// A text that this API passes on unchanged.
 #[derive(Debug)]
 pub(crate) enum FreeText {}
 
@@ -69,7 +70,7 @@ pub(crate) enum AssignedToKey {}
 #[derive(Debug)]
 pub(crate) struct AssignedShown<R>(PhantomData<R>);
 
-/// A schema that stands once in the document, under its name.
+/// A schema that the document has once, under its name.
 macro_rules! named_schema {
     ($type:ty, $name:literal, $schema:expr) => {
         impl JsonSchema for $type {
@@ -83,7 +84,7 @@ macro_rules! named_schema {
     };
 }
 
-/// A schema that is repeated wherever it is used.
+/// A schema that is repeated at each use.
 macro_rules! inline_schema {
     ($type:ty, $name:expr, $schema:expr) => {
         impl JsonSchema for $type {
@@ -153,7 +154,7 @@ named_schema!(
     Text<Name>,
     "Name",
     json_schema!({
-        "description": format!("White space around it is taken away; at most {} characters are left. No control characters. Case counts.", Name::LENGTH_MAX),
+        "description": format!("White space around it is removed; the rest has at most {} characters. No control characters. Case counts.", Name::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
         "pattern": Name::PATTERN,
@@ -164,7 +165,7 @@ named_schema!(
     Text<Label>,
     "Label",
     json_schema!({
-        "description": format!("White space around it is taken away; at most {} characters are left.", Label::LENGTH_MAX),
+        "description": format!("White space around it is removed; the rest has at most {} characters.", Label::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
         "pattern": Label::PATTERN,
@@ -175,7 +176,7 @@ named_schema!(
     Text<RoleName>,
     "RoleName",
     json_schema!({
-        "description": format!("White space around it is taken away; at most {} characters are left. ASCII letters, digits, spaces and common punctuation.", RoleName::LENGTH_MAX),
+        "description": format!("White space around it is removed; the rest has at most {} characters. ASCII letters, digits, spaces and common punctuation.", RoleName::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
         "pattern": RoleName::SENT_PATTERN,
@@ -186,7 +187,7 @@ named_schema!(
     Text<KeyName>,
     "KeyName",
     json_schema!({
-        "description": format!("White space around it is taken away; at most {} characters are left. No control characters.", KeyName::LENGTH_MAX),
+        "description": format!("White space around it is removed; the rest has at most {} characters. No control characters.", KeyName::LENGTH_MAX),
         "type": "string",
         "minLength": 1,
         "pattern": KeyName::PATTERN,
@@ -197,7 +198,7 @@ named_schema!(
     Text<Description>,
     "Description",
     json_schema!({
-        "description": "Line ends and tabs are welcome, other control characters are not.",
+        "description": "Line ends and tabs are allowed, other control characters are not.",
         "type": "string",
         "maxLength": Description::LENGTH_MAX,
         "pattern": Description::PATTERN,
@@ -241,7 +242,7 @@ inline_schema!(
     json_schema!({
         "type": "string",
         "format": "link-token",
-        "description": "What stands at the end of the link in a mail.",
+        "description": "The end of the link in the e-mail.",
     })
 );
 
@@ -251,7 +252,7 @@ inline_schema!(
     json_schema!({
         "type": "string",
         "pattern": KeyText::PATTERN,
-        "description": "The secret key. It is shown this once and never again.",
+        "description": "The secret key. It is shown only once.",
     })
 );
 
@@ -261,7 +262,7 @@ inline_schema!(
     json_schema!({
         "type": "string",
         "pattern": r"^ak-[0-9A-Za-z]{3}\.\.\.[0-9A-Za-z]{3}$",
-        "description": "The first and last letters of the key, to recognise it by.",
+        "description": "The first and last characters of the key, to recognize it.",
     })
 );
 
@@ -289,7 +290,7 @@ inline_schema!(
     json_schema!({
         "type": "string",
         "format": "date-time",
-        "description": "RFC 3339. A moment without a zone is read as UTC.",
+        "description": "RFC 3339. A time without a zone means UTC.",
     })
 );
 
@@ -310,7 +311,7 @@ impl JsonSchema for Text<Permission> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "One thing that may be done.",
+            "description": "A permission.",
             "enum": Permission::ALL.map(Permission::name).to_vec(),
         })
     }
@@ -364,14 +365,14 @@ impl<R: Named> JsonSchema for AssignedShown<R> {
                 variant("PREDEFINED", [("name", json!({"type": "string", "enum": R::names()}))]),
                 variant("CUSTOM", [
                     ("id", json!({"type": "string", "format": id_format(Kind::Role)})),
-                    ("name", json!({"description": "White space around it is taken away. ASCII letters, digits, spaces and common punctuation.", "type": "string", "minLength": 1, "maxLength": RoleName::LENGTH_MAX})),
+                    ("name", json!({"description": "White space around it is removed. ASCII letters, digits, spaces and common punctuation.", "type": "string", "minLength": 1, "maxLength": RoleName::LENGTH_MAX})),
                 ]),
             ],
         })
     }
 }
 
-/// One shape of a tagged object; all its members are required.
+/// One form of a tagged object; all its members are required.
 fn variant<'a>(tag: &str, members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     let mut properties = serde_json::Map::new();
     properties.insert("type".to_owned(), json!({"type": "string", "const": tag}));
@@ -384,7 +385,7 @@ fn variant<'a>(tag: &str, members: impl IntoIterator<Item = (&'a str, Value)>) -
     json!({"type": "object", "required": required, "properties": properties})
 }
 
-/// The values of an enum, for where the wire says them as text.
+/// The values of an enum that the wire has as text.
 pub(crate) fn choices<T>(choices: &[(&'static str, T)]) -> Schema {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     json_schema!({"type": "string", "enum": names})
@@ -412,7 +413,7 @@ macro_rules! choice_text {
 }
 pub(crate) use choice_text;
 
-/// An object is described as what it holds.
+/// An object has the schema of its content.
 impl<T: JsonSchema> JsonSchema for Object<T> {
     fn inline_schema() -> bool {
         T::inline_schema()
@@ -428,7 +429,7 @@ impl<T: JsonSchema> JsonSchema for Object<T> {
     }
 }
 
-/// A field that can be cleared takes `null` as well.
+/// A field that can be cleared accepts `null` as well.
 impl<T: JsonSchema> JsonSchema for Patch<T> {
     fn inline_schema() -> bool {
         true

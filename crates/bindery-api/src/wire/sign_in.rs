@@ -51,7 +51,7 @@ impl From<Living> for LivingKeys {
     }
 }
 
-/// A password that was changed.
+/// A changed password.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct PasswordChanged {
     pub(crate) living_keys: LivingKeys,
@@ -64,8 +64,8 @@ pub(crate) struct SignInRequest {
     pub(crate) email: String,
     #[schemars(with = "FreeText")]
     pub(crate) password: String,
-    /// The number of the account, as `bindery account list` shows it. Without it, at most four accounts are tried in which the address is
-    /// a person's: first those where the person is active.
+    /// The number of the account, as `bindery account list` shows it. Without it, at most four accounts with
+    /// this address are tried, those first where the person is active.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "u32", range(min = 1))]
     pub(crate) account: Option<u32>,
@@ -77,7 +77,7 @@ pub(crate) struct SignInRequest {
     pub(crate) end_keys: bool,
 }
 
-/// A person who is in, and a key to go on with if they may use the API.
+/// A signed-in person, and a key if they may use the API.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct SignedIn {
     user: User,
@@ -105,11 +105,11 @@ impl SignedIn {
     }
 }
 
-/// An invited person, and the temporary password that they sign in with.
+/// An invited person, and the temporary password to sign in with.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct TemporaryPassword {
     pub(crate) user: User,
-    /// Shown here and never again.
+    /// Shown only once.
     #[schemars(with = "Text<Password>")]
     pub(crate) temporary_password: String,
 }

@@ -166,7 +166,7 @@ impl SpaceUpdate {
             space,
             name: self.name.as_deref().map(name).transpose()?,
             description: self.description.resolve(Description::default, |text| {
-                // Clearing is said with null; an empty text is refused, as the API it is compatible with does.
+                // `null` clears it; an empty text is refused, as in the compatible API.
                 if text.is_empty() {
                     return Err(Problem::field(
                         "description",

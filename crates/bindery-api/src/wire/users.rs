@@ -31,7 +31,7 @@ pub(crate) const INVITE_MODES: [(&str, InviteMode); 3] = [
     ("TEMPORARY_PASSWORD", InviteMode::TemporaryPassword),
 ];
 
-/// How a person comes in.
+/// How a person gets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InviteMode {
     None,
@@ -86,14 +86,14 @@ pub(crate) struct User {
     is_developer: bool,
 }
 
-/// A user who was just made. The member `invite_mode` tells clients that the user is new.
+/// A new user. The member `invite_mode` tells clients that the user is new.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct UserCreated {
     #[serde(flatten)]
     pub(crate) user: User,
     #[schemars(with = "InviteModeText")]
     pub(crate) invite_mode: String,
-    /// Shown here and never again.
+    /// Shown only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Text<Password>")]
     pub(crate) temporary_password: Option<String>,
@@ -106,7 +106,7 @@ pub(crate) struct Users {
 }
 
 impl UserCreate {
-    /// How the person is to come in.
+    /// How the person gets in.
     pub(crate) fn invite_mode(&self) -> Result<InviteMode, Problem> {
         let known = INVITE_MODES
             .iter()
@@ -118,7 +118,7 @@ impl UserCreate {
         })
     }
 
-    /// The command; `invitation` is what the mode came to.
+    /// The command; `invitation` is made from the mode.
     pub(crate) fn parse(&self, invitation: Invitation, ids: &IdKey) -> Result<CreateUser, Problem> {
         Ok(CreateUser {
             name: name(&self.name)?,
@@ -145,7 +145,7 @@ impl UserUpdate {
 }
 
 impl User {
-    /// A person who isn't gone, as of `now`.
+    /// A person who is not deleted, as of `now`.
     pub(crate) fn new(user: &Person, ids: &IdKey, now: Timestamp) -> Self {
         let status = user.status(now);
         let status = STATUSES

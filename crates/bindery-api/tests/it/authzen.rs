@@ -1,4 +1,4 @@
-//! AuthZEN over HTTP: the certification scenario with its other cases, the todo scenario, who may ask, and pages.
+//! AuthZEN over HTTP: the certification scenario and other cases, the todo scenario, who may ask, and pages.
 
 use bindery_api::{Aliases, PublicUrl};
 use serde_json::{Value, json};
@@ -16,17 +16,18 @@ mod todos;
 
 pub(crate) const PUBLIC_URL: &str = "https://pdp.example.com";
 
-/// Records in a space `records`, people with roles on them, and a program that asks about everybody in words of its own.
+/// Records in a space `records`, people with roles on them, and a program that asks about everyone with its
+/// own names.
 pub(crate) struct Scenario {
     pub(crate) served: Served,
     pub(crate) admin_key: String,
-    /// The key of the program that asks.
+    /// The key of the program.
     pub(crate) key: String,
-    /// The ids behind the names: people, roles, records, `space` and `organization`.
+    /// The ids of the names: people, roles, records, `space` and `organization`.
     pub(crate) ids: std::collections::BTreeMap<String, String>,
 }
 
-/// What is asked in which words.
+/// The names that the program uses.
 pub(crate) struct Words {
     pub(crate) subject_types: Value,
     pub(crate) resource_types: Value,
@@ -34,7 +35,7 @@ pub(crate) struct Words {
 }
 
 impl Scenario {
-    /// Makes people who have a role bound on a record or on the space: `(person, role, where)`.
+    /// Creates people with a role bound on a record or on the space: `(person, role, where)`.
     pub(crate) fn found(
         words: &Words,
         roles: &[(&str, &[&str])],
@@ -113,12 +114,12 @@ impl Scenario {
         }
     }
 
-    /// Asks as the program.
+    /// Sends a request with the program's key.
     pub(crate) fn ask(&self, path: &str, body: &Value) -> Answered {
         post(&self.served, &self.key, path, &body.to_string())
     }
 
-    /// Asks, and expects success.
+    /// Sends a request with the program's key, and expects success.
     pub(crate) fn told(&self, path: &str, body: &Value) -> Value {
         let answer = self.ask(path, body);
         assert_eq!(answer.status, 200, "{path} {body}: {}", answer.text);

@@ -1,4 +1,4 @@
-//! What the contract says of lists and of the OpenAPI document, where no other suite holds it.
+//! Rules of the contract about lists and the OpenAPI document that no other suite tests.
 
 use serde_json::{Value, json};
 
@@ -29,13 +29,13 @@ fn an_expired_key_is_neither_active_nor_revoked_in_a_list() {
     assert_eq!(listed(&builder, "status=ACTIVE"), ["first"], "expired");
     assert_eq!(listed(&builder, ""), ["first"], "ACTIVE is the default");
     assert!(listed(&builder, "status=REVOKED").is_empty());
-    // Revoking it is still possible, and then the list of revoked keys has it.
+    // It can still be revoked, and then the list of revoked keys has it.
     let path = format!("/v2/api-keys/{}/revoke", made["id"].as_str().unwrap());
     builder.ask("PUT", &path, &Value::Null);
     assert_eq!(listed(&builder, "status=REVOKED"), ["brief"]);
 }
 
-/// What the official description declares beside what every operation may answer, triggers known or not.
+/// Statuses that the official description declares for single operations, with a known trigger or not.
 #[rustfmt::skip]
 const DECLARED: &[(&str, &[u16])] = &[
     ("list_role_bindings", &[404]),

@@ -1,4 +1,4 @@
-//! The audit log is shortened beside everything else that a server does.
+//! Truncation of the audit log, beside other work of a server.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::personas::Builder;
 use crate::served::Served;
 
-/// A store with more old audit entries than anybody can forget.
+/// A store with an endless number of old audit entries.
 #[derive(Debug)]
 struct Bottomless {
     inner: SqliteStore,
@@ -50,7 +50,7 @@ fn a_server_stops_however_much_of_the_audit_log_is_still_to_be_forgotten() {
     thread::spawn(move || stopped.send(served.stop()));
     assert!(
         stops.recv_timeout(Duration::from_mins(2)).is_ok(),
-        "it goes on forgetting"
+        "it still removes entries"
     );
 }
 

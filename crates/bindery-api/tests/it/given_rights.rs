@@ -1,4 +1,5 @@
-//! Rights that somebody holds are taken by those who may remove them, and nothing that is made outlives or exceeds its maker.
+//! Only users with the right to remove roles take them away, and what a key or user makes never outlives or
+//! exceeds its maker.
 
 use bindery_core::command::credentials::ResetPassword;
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use crate::people;
 use crate::personas::service_key;
 use crate::scene::{CHOSEN, OTHER, Scene, role};
 
-/// A moment as requests have it.
+/// A time, as requests have it.
 fn moment(millis: i64) -> String {
     jiff::Timestamp::from_millisecond(millis)
         .unwrap()
@@ -15,7 +16,7 @@ fn moment(millis: i64) -> String {
 }
 
 #[test]
-fn the_right_to_bind_roles_replaces_nothing_that_somebody_holds() {
+fn the_right_to_bind_roles_replaces_nothing_that_a_user_holds() {
     let mut company = Scene::new();
     for (name, permissions) in [
         ("giver", json!(["SPACE_READ", "ROLE_BINDING_CREATE"])),
@@ -73,7 +74,7 @@ fn the_right_to_bind_roles_replaces_nothing_that_somebody_holds() {
     assert_eq!(
         statuses,
         [403, 403, 200, 403, 403],
-        "what a public space gives is held too"
+        "a default role of a public space counts as held"
     );
     let (status, refused) = company.bind(&company.mallory, &people[3], "small", "SPACE", "blue");
     assert_eq!(status, 403, "{refused}");
@@ -130,7 +131,7 @@ fn what_a_service_key_makes_ends_with_it() {
             let path = format!("/v2/api-keys/{}/revoke", parent["id"].as_str().unwrap());
             company.builder.ask("PUT", &path, &Value::Null);
         } else {
-            // A refresh to an earlier end.
+            // A refresh with an earlier expiry.
             let path = format!("/v2/api-keys/{}/refresh", parent["id"].as_str().unwrap());
             let body = json!({"expires_at": moment(now.as_millis() + 60_000)});
             let (status, answer) = company.send(&admin, "POST", &path, &body);
@@ -193,7 +194,7 @@ fn a_secret_that_a_service_key_learned_ends_with_it() {
     let body = key_in(&company, "red", "ADMIN");
     let (status, made) = company.send(&learned, "POST", "/v2/api-keys", &body);
     assert_eq!(status, 201, "{made}");
-    // Neither the key itself, nor what it made, can shake off the one that learned its secret.
+    // Neither the key itself nor the key that it made can end the tie to the key that learned its secret.
     let learned = refresh(&learned, &other);
     let learned_again = refresh(&text(&made), &other);
     assert!(!company.is_let_in(&learned));
@@ -201,7 +202,7 @@ fn a_secret_that_a_service_key_learned_ends_with_it() {
     assert!(!company.is_let_in(&learned_again));
     assert!(!company.is_let_in(&text(&made)));
 
-    // A person who refreshes the key is the only one who knows its secret.
+    // Only the person who refreshes the key knows its secret.
     let (thief, other) = (new_key(), new_key());
     refresh(&text(&thief), &other);
     let mended = refresh(&admin, &other);
@@ -254,7 +255,7 @@ fn a_service_key_that_loses_its_last_place_takes_along_what_it_made() {
     };
     let parent = make(&admin);
     let child = make(parent["key"].as_str().unwrap());
-    // The parent leaves the one organization, the other is deleted: the child still has a seat in the first.
+    // The parent leaves one organization, the other is deleted: the child still has a seat in the first.
     let path = format!(
         "/v2/organizations/{other}/users/{}",
         parent["bot_user"]["id"].as_str().unwrap()
@@ -266,7 +267,7 @@ fn a_service_key_that_loses_its_last_place_takes_along_what_it_made() {
     company.builder.ask("DELETE", &path, &Value::Null);
     assert!(!is_let_in(&parent));
     assert!(!is_let_in(&child));
-    // Who may read the child is decided at the seats that it had.
+    // The seats that the child had decide who may read it.
     let path = format!("/v2/api-keys?space_id={green}&key_type=SERVICE&status=REVOKED");
     let (status, list) = company.send(&admin, "GET", &path, &Value::Null);
     assert_eq!(status, 200, "{list}");
@@ -349,7 +350,7 @@ fn a_seat_that_replaces_more_is_not_left_by_who_could_not_give_that() {
     let (status, refused) = company.send(&company.mallory, "DELETE", &binding, &Value::Null);
     assert_eq!(status, 404, "{refused}");
     assert!(!may(&company));
-    // Where it gives no more than before, and to those who could give it.
+    // Where it gives no more than before, and for users who could give it.
     let role = json!({"role_id": company.builder.id("giver")});
     company.builder.ask("PATCH", &binding, &role);
     assert_eq!(
@@ -417,7 +418,7 @@ fn a_reset_of_the_password_shows_the_keys_that_live_on_and_ends_them_on_demand()
     );
     let keys = [company.mallory.as_str(), &second, machine, child];
     assert!(keys.iter().all(|key| !company.is_let_in(key)));
-    // The same at signing in with a new password.
+    // The same when signing in with a new password.
     let (_, key) = company.sign_in("mallory", CHOSEN, None);
     let own = company.user_key(&key);
     let sign_in = |password: &str, new: &str, end_keys: bool| {

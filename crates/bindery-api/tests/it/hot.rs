@@ -1,4 +1,4 @@
-//! The hot path and the handlers answer the same.
+//! The hot path and the handlers give the same response.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ fn kind_of(id: &str) -> Option<String> {
     Some(text.split_once(':')?.0.to_owned())
 }
 
-/// Type and id of what there is, two of each kind, and of what there isn't.
+/// Type and id of existing things, two of each kind, and of unknown ones.
 fn entities(company: &Company, kinds: [(&str, &str); 3]) -> Vec<Value> {
     let mut entities = vec![
         json!({"type": "user", "id": "nobody@example.com"}),
@@ -39,7 +39,7 @@ fn entities(company: &Company, kinds: [(&str, &str); 3]) -> Vec<Value> {
     entities
 }
 
-/// The whole answer, but for when it was given.
+/// The whole response, except its time.
 #[derive(Debug, PartialEq)]
 struct Whole {
     status: u16,
@@ -66,14 +66,14 @@ fn send(served: &Served, key: Option<&str>, path: &str, body: &Value) -> Whole {
     }
 }
 
-/// Options that ask for nothing keep a request off the hot path.
+/// Empty options keep a request off the hot path.
 fn cold(mut body: Value) -> Value {
     body["options"] = json!({});
     body
 }
 
 #[test]
-fn whoever_asks_is_answered_the_same_on_either_way() {
+fn the_hot_path_and_the_handlers_give_every_caller_the_same_response() {
     let company = Company::found();
     let served = Served::copy_of(company.directory.path(), company.now_ms);
     let subjects = entities(

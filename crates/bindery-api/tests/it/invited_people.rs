@@ -1,4 +1,4 @@
-//! What an inviter may know is no way to what somebody else gives the invited person.
+//! What an inviter may know gives no access to what another user grants the invited person.
 
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ fn what_the_inviter_could_give_leaves_the_way_in_as_it_is() {
     let password = boss["temporary_password"].as_str().unwrap();
     company.seat_in_organization(admin, &boss, "ADMIN");
     assert_eq!(company.sign_in("boss", password, Some(CHOSEN)).0, 200);
-    // By an admin of the account, anything.
+    // Anything that an admin of the account gives.
     let carol = company.invite(admin, "carol", "TEMPORARY_PASSWORD");
     let password = carol["temporary_password"].as_str().unwrap();
     company.seat_in_organization(admin, &carol, "ADMIN");

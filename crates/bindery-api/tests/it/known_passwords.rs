@@ -1,4 +1,4 @@
-//! People whose password somebody else may know, after they have come in with it.
+//! People whose password another user may know, after they have signed in with it.
 
 use bindery_core::command::credentials::ResetPassword;
 use serde_json::{Value, json};
@@ -148,7 +148,7 @@ fn the_key_of_a_person_whose_password_others_know_does_not_become_an_enforcement
     let (_, key) = company.sign_in("boss", OTHER, None);
     let (status, answer) = mark(&boss, &key);
     assert_eq!(status / 100, 2, "{answer}");
-    // An account admin may mark any key of their own anyway.
+    // An account admin may mark any key of their own in any case.
     let carol = company.invite(admin, "carol", "TEMPORARY_PASSWORD");
     let password = carol["temporary_password"].as_str().unwrap();
     let (_, key) = company.sign_in("carol", password, Some(CHOSEN));
@@ -201,5 +201,5 @@ fn a_person_whose_password_a_member_knows_counts_for_the_quotas_of_that_member()
     assert_eq!(refused, [429, 429, 429]);
     reset(&company, &one);
     let (_, as_one) = company.sign_in("one", OTHER, None);
-    assert_eq!(invite(&as_one, 99), 201, "now they are somebody else");
+    assert_eq!(invite(&as_one, 99), 201, "now they count separately");
 }

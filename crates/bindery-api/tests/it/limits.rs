@@ -1,4 +1,5 @@
-//! What one client may use up: rate limits by person, account and address, JSON values of a body, attempts to sign in.
+//! What one client may use: rate limits by person, account and address, JSON values of a body, attempts to
+//! sign in.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::served::{Answered, Served};
 fn limited(set: impl FnOnce(&mut RateLimits)) -> impl FnOnce(&mut bindery_api::Options) {
     |options| {
         set(&mut options.rate_limits);
-        // However slow the machine is, no bucket refills during a test.
+        // No bucket refills during a test, on any machine.
         options.rate_limits.refill = Duration::from_hours(24);
     }
 }
@@ -214,7 +215,7 @@ fn a_body_has_no_more_values_than_its_operation_takes() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains("at most 8192"), "{detail}");
     }
-    // Nested, with each value as short as can be.
+    // Nested, with each value as short as possible.
     let nested = question(1).replace("[0]", &format!("[{}[0]]", "[0],".repeat(240_000)));
     assert_eq!(send("/access/v1/evaluation", &nested).0, 400);
     let batch = |count: usize| {
@@ -232,7 +233,7 @@ fn a_body_has_no_more_values_than_its_operation_takes() {
         problem["detail"].as_str().unwrap().contains("at most 4096"),
         "{problem}"
     );
-    // The largest service key that there can be: 100 organizations with 100 spaces each.
+    // The largest possible service key: 100 organizations with 100 spaces each.
     let role = json!({"type": "PREDEFINED", "name": "MEMBER"});
     let spaces = vec![json!({"space_id": acme, "role": role}); 100];
     let organizations = vec![json!({"org_id": acme, "role": role, "spaces": spaces}); 100];
@@ -271,7 +272,7 @@ fn signing_in_computes_as_many_hashes_whatever_there_is_and_whatever_is_right() 
         ("nobody", "a wrong guess"),
         ("once", "a wrong guess"),
         ("twice", "a wrong guess"),
-        // Right, and still to be replaced by one of their own: refused without another hash.
+        // Correct, but the person must choose their own: refused without another hash.
         ("once", &once),
         ("twice", &first),
         ("twice", &second),
@@ -323,7 +324,7 @@ fn a_person_who_returns_signs_in_while_strangers_try_their_address() {
     assert_eq!(sign_in("198.51.100.7", &right), 200);
 }
 
-/// Signs in from these addresses, as a trusted proxy says.
+/// Signs in from these addresses, as reported by a trusted proxy.
 fn sign_in_from(served: &Served, from: &str, password: &Value, new: Option<&str>) -> u16 {
     let mut body = json!({"email": "boss@example.com", "password": password});
     if let Some(new) = new {
@@ -367,7 +368,7 @@ fn who_signs_in_as_the_same_address_in_another_account_is_a_stranger_in_this_one
     let guessed = loop {
         while sign_in_from(&served, elsewhere, &guess, None) != 429 {}
         let refused_at = Instant::now();
-        // Where only the other account's password was right, this one's counts as a guess.
+        // Only the password of the other account was correct, so for this one it counts as a guess.
         let guessed = sign_in_from(&served, &network(0), &chosen.into(), None);
         // Before strangers have another attempt.
         if refused_at.elapsed() < Duration::from_secs(25) {
@@ -415,7 +416,7 @@ fn members_of_other_accounts_lock_no_person_out_by_inviting_their_address() {
     let passwords: Vec<String> = others.iter().map(|admin| invite(admin)).collect();
     let (status, answer) = sign_in(&of_ada(CHOSEN));
     assert_eq!(status, 200, "active before invited: {answer}");
-    // They come in everywhere else, as the members who invited them could do.
+    // They sign in to all others, as the members who invited them could.
     for (number, password) in (3..).zip(&passwords) {
         let mut body = of_ada(password);
         body["new_password"] = json!(format!("another password {number}"));
@@ -428,7 +429,7 @@ fn members_of_other_accounts_lock_no_person_out_by_inviting_their_address() {
     let (status, answer) = sign_in(&named);
     assert_eq!(status, 200, "in the account that is named: {answer}");
     named["account"] = json!(3);
-    assert_eq!(sign_in(&named).0, 401, "and in no other");
+    assert_eq!(sign_in(&named).0, 401, "and in no other account");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The API over a socket, in this process: who is answered what.
+//! The API over a socket, in this process.
 
 #![expect(
     clippy::unwrap_used,

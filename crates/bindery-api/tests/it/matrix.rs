@@ -1,4 +1,5 @@
-//! The access matrix: every operation asked by every persona, in one snapshot. A changed rule is a changed line in review.
+//! The access matrix: every operation by every persona, in one snapshot. A changed rule is a changed line in
+//! review.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,8 +9,8 @@ use serde_json::Value;
 use crate::personas::{Company, PERSONAS, Persona};
 use crate::served::Served;
 
-/// Operations, what is special about the request, and the request. `{name}` is an id; `{.name}` one that goes with the space
-/// that the persona is asked about.
+/// Operations, what is special about the request, and the request. `{name}` is an id; `{.name}` is one that
+/// depends on the persona's space.
 #[rustfmt::skip]
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("list_role_bindings", "space", "GET /v2/role-bindings?resource_type=SPACE"),
@@ -144,8 +145,8 @@ fn every_operation_answers_every_persona_as_in_the_matrix() {
     insta::assert_snapshot!("access_matrix", matrix);
 }
 
-/// The status, and how many things a list has. Whatever was changed is undone by a fresh copy for the next request; what was
-/// refused must have changed nothing.
+/// The status, and how many items a list has. A fresh copy for the next request undoes every change; a
+/// refused request must have changed nothing.
 fn ask(
     company: &Company,
     served: &mut Option<Served>,
@@ -171,7 +172,7 @@ fn ask(
         let walled_off = usize::from(persona.short != "other");
         assert_eq!(
             after[walled_off], before[walled_off],
-            "the other account stays as it is"
+            "the other account does not change"
         );
     }
     if let Some(told) = decided(&body) {
@@ -183,7 +184,7 @@ fn ask(
     }
 }
 
-/// Of an evaluation the decisions, of items that failed the status; of a search how many were found.
+/// For an evaluation the decisions, for failed items the status; for a search the number of results.
 fn decided(body: &Value) -> Option<String> {
     let one = |body: &Value| match (&body["context"]["error"]["status"], &body["decision"]) {
         (Value::Null, Value::Bool(true)) => Some("y".to_owned()),

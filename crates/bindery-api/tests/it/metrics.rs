@@ -1,4 +1,4 @@
-//! What is counted, as whoever watches a server reads it.
+//! The counters, as monitoring reads them.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::personas::Builder;
 use crate::served::Served;
 
-/// A server with metrics, and where they are.
+/// A server with metrics, and their address.
 pub(crate) fn watched(served: Served) -> (Served, SocketAddr) {
     watched_with(served, |_| {})
 }
@@ -36,7 +36,7 @@ fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Every line with its number. Panics on a line that is none.
+/// Every line with its number. Panics on a malformed line.
 pub(crate) fn read(address: SocketAddr) -> (String, BTreeMap<String, f64>) {
     let answer = get(address, "/metrics");
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
@@ -51,7 +51,7 @@ pub(crate) fn read(address: SocketAddr) -> (String, BTreeMap<String, f64>) {
 }
 
 #[test]
-fn what_a_server_does_is_counted_and_nothing_that_a_client_sent_is_told() {
+fn what_a_server_does_is_counted_and_nothing_that_a_client_sent_is_shown() {
     let mut builder = Builder::new();
     let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme hush"}));
     let key = builder.admin_key.clone();

@@ -17,7 +17,7 @@ const DAY: i64 = 24 * 3600;
 const CHOSEN: &str = "correct horse battery";
 const OTHER: &str = "another horse battery";
 
-/// What stands in a link, and what is kept of it.
+/// The token of a link, and its stored hash.
 pub(crate) fn token(letter: char) -> (String, SecretHash) {
     let text = letter.to_string().repeat(40);
     let hash = SecretHash(Sha256::digest(text.as_bytes()).into());
@@ -38,7 +38,7 @@ pub(crate) fn user_id(builder: &Builder, user: &Value) -> UserId {
     account.snapshot().ids().parse(id).unwrap()
 }
 
-/// Has the admin send a link, whose token the test knows.
+/// Sends a link as the admin; the test knows its token.
 pub(crate) fn send<C>(builder: &Builder, command: C)
 where
     C: Command + Send + 'static,
@@ -97,7 +97,7 @@ fn a_new_password_ends_what_the_old_one_was_good_for_and_no_other_key() {
 
     let third = key_of(&sign_in(&builder, "ada", CHOSEN, Some(OTHER)));
     let statuses = [&first, &second, &own, &third].map(|key| status_with(&builder, key));
-    assert_eq!(statuses, [401, 401, 200, 200], "chosen at signing in");
+    assert_eq!(statuses, [401, 401, 200, 200], "chosen when signing in");
 
     let (link, hash) = token('r');
     let user = user_id(&builder, &user);
@@ -111,7 +111,7 @@ fn a_new_password_ends_what_the_old_one_was_good_for_and_no_other_key() {
     assert_eq!(
         status_with(&builder, &third),
         401,
-        "its secret is not the key's any more"
+        "the key has another secret now"
     );
 }
 
@@ -186,7 +186,7 @@ fn a_link_works_to_the_last_moment_for_what_it_was_sent_for_and_the_newest_alone
 }
 
 #[test]
-fn an_invitation_that_has_ended_lets_nobody_in_by_link_or_by_temporary_password() {
+fn an_expired_invitation_admits_no_one_by_link_or_by_temporary_password() {
     let builder = Builder::new();
     let ada = invite(&builder, "ada", "TEMPORARY_PASSWORD");
     let bob = invite(&builder, "bob", "EMAIL_LINK");
@@ -203,7 +203,7 @@ fn an_invitation_that_has_ended_lets_nobody_in_by_link_or_by_temporary_password(
     for member in ["name", "role", "id"] {
         assert_eq!(
             same[member], ada[member],
-            "an open invitation stays as it is"
+            "an open invitation does not change"
         );
     }
     assert_eq!(
@@ -229,16 +229,16 @@ fn an_invitation_that_has_ended_lets_nobody_in_by_link_or_by_temporary_password(
         ada["id"].as_str().unwrap()
     );
     let sent = builder.served.send(key, "POST", &path, None);
-    assert_eq!(sent.0, 400, "what has ended is not sent again: {}", sent.1);
+    assert_eq!(sent.0, 400, "an expired one is not sent again: {}", sent.1);
     assert_eq!(
         use_link(&builder, "invitations", &link),
         200,
-        "sent again, with its whole time"
+        "sent again, with its full time"
     );
 }
 
 #[test]
-fn whoever_is_deleted_is_out_and_no_way_in_is_left() {
+fn a_deleted_person_has_no_way_to_sign_in_left() {
     let builder = Builder::new();
     let user = invite(&builder, "ada", "TEMPORARY_PASSWORD");
     let temporary = user["temporary_password"].as_str().unwrap();

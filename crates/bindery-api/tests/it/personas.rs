@@ -1,7 +1,7 @@
-//! A small company with a persona for every way to stand to it, and the ids of what they are asked about.
+//! A small company with a persona for every kind of caller, and the ids that the tests use.
 //!
-//! `acme` has a private space `red` and a public one `blue`, each with an open project `sonar`, a restricted one `vault`, and
-//! tess: a member of both spaces with a binding on each space and each open project.
+//! `acme` has a private space `red` and a public one `blue`, each with an open project `sonar`, a restricted
+//! one `vault`, and tess: a member of both spaces with a binding on each space and each open project.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ use serde_json::{Value, json};
 
 use crate::served::Served;
 
-/// Who asks, and about which space.
+/// A caller, and the space of their requests.
 pub(crate) struct Persona {
     /// The head of their column.
     pub(crate) short: &'static str,
-    /// Who they are.
+    /// Their description.
     pub(crate) long: &'static str,
-    /// The space that they are asked about.
+    /// The space of their requests.
     pub(crate) space: &'static str,
-    /// Their standing in the company, and their key.
+    /// Their rights in the company, and their key.
     standing: Standing,
 }
 
-/// What makes a persona.
+/// The rights of a persona.
 #[derive(Clone, Copy)]
 enum Standing {
     /// A person: account role, organization role, role in red by name or id, role bound on red's projects.
@@ -36,9 +36,9 @@ enum Standing {
     Bot(&'static str, &'static str),
     /// The admin of another account.
     Stranger,
-    /// A person whose key is no longer good.
+    /// A person whose key is no longer valid.
     Ended { is_revoked: bool },
-    /// Nobody: no key at all.
+    /// No key at all.
     Nobody,
 }
 
@@ -46,7 +46,7 @@ enum Standing {
 struct Person {
     account: &'static str,
     is_developer: bool,
-    /// Whether their key is one of an enforcement point.
+    /// Whether their key is an enforcement point.
     is_marked: bool,
     organization: Option<&'static str>,
     space: Option<&'static str>,
@@ -126,7 +126,7 @@ pub(crate) const PERSONAS: [Persona; 24] = [
 /// The company on the disk.
 pub(crate) struct Company {
     pub(crate) directory: tempfile::TempDir,
-    /// The time at which it is asked.
+    /// The time of the requests.
     pub(crate) now_ms: i64,
     /// Each persona's key.
     pub(crate) keys: Vec<Option<String>>,
@@ -143,7 +143,7 @@ impl Company {
             .iter()
             .map(|persona| builder.admit(persona))
             .collect();
-        // Past the end of the expired key.
+        // Past the expiry of the expired key.
         builder.served.wait_seconds(2 * 3600);
         Self {
             now_ms: builder.served.now_ms(),
@@ -154,7 +154,7 @@ impl Company {
     }
 }
 
-/// Makes a company, as the founder of the first of two accounts.
+/// Creates a company, as the founder of the first of two accounts.
 pub(crate) struct Builder {
     pub(crate) served: Served,
     pub(crate) admin_key: String,
@@ -178,7 +178,7 @@ impl Builder {
         issue(&self.served, 2, "stranger@example.com", false)
     }
 
-    /// Asks as the founder, who may do everything.
+    /// Sends a request as the founder, who may do everything.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = body.to_string();
         let (status, answer) = self
@@ -198,7 +198,7 @@ impl Builder {
         id
     }
 
-    /// The id of what was made under this name.
+    /// The id of the thing with this name.
     pub(crate) fn id(&self, name: &str) -> &str {
         &self.ids[name]
     }
@@ -254,7 +254,7 @@ impl Builder {
         }
     }
 
-    /// The people and keys that are asked about.
+    /// The people and keys that requests are about.
     fn build_targets(&mut self) {
         let tess = self.person("tess", "MEMBER", true);
         let uma = self.person("uma", "MEMBER", true);
@@ -306,7 +306,7 @@ impl Builder {
         self.ask("PUT", &path, &Value::Null);
     }
 
-    /// Brings a persona in, and gives them their key.
+    /// Adds a persona, and gives them their key.
     fn admit(&mut self, persona: &Persona) -> Option<String> {
         let email = format!("{}@example.com", persona.short);
         match persona.standing {
@@ -329,7 +329,7 @@ impl Builder {
                 }
                 let key = issue(&self.served, 1, &email, person.is_marked);
                 if !person.is_developer {
-                    // With a key from before: the operator's comes with developer access.
+                    // With an earlier key: the operator's comes with developer access.
                     let off = json!({"is_developer": false});
                     self.ask("PATCH", &format!("/v2/users/{user}"), &off);
                 }

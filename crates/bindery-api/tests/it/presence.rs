@@ -1,4 +1,4 @@
-//! Accounts that aren't in memory, as a client meets them: not at all.
+//! Accounts that aren't in memory: clients notice nothing.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn at_work(served: &Served) -> usize {
     served.node.accounts().len()
 }
 
-/// Lets the account be given up.
+/// Waits until the account can be unloaded.
 fn rest(served: &Served) {
     served.wait_seconds(2);
     let is_given_up = (0..6_000).any(|_| {
@@ -44,7 +44,7 @@ fn page(served: &Served, key: &str, token: Option<&str>) -> (u16, Value) {
 }
 
 #[test]
-fn pages_of_an_account_that_was_given_up_go_on_or_have_to_begin_anew() {
+fn pages_of_an_unloaded_account_go_on_or_have_to_start_again() {
     let mut builder = Builder::new();
     let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
     let space = json!({"name": "red", "organization_id": acme});
@@ -74,7 +74,7 @@ fn pages_of_an_account_that_was_given_up_go_on_or_have_to_begin_anew() {
         (200, &json!(2)),
         "{second}"
     );
-    // A page that is kept outlives a change; not so one that was given up with its account.
+    // A kept page survives a change, but not if its account was unloaded.
     let change = |name: &str| {
         let body = json!({"name": name, "space_id": red}).to_string();
         assert_eq!(
@@ -90,7 +90,10 @@ fn pages_of_an_account_that_was_given_up_go_on_or_have_to_begin_anew() {
     let (status, refused) = page(&served, &key, Some(token));
     assert_eq!(status, 400, "{refused}");
     assert!(
-        refused["detail"].as_str().unwrap().contains("begin anew"),
+        refused["detail"]
+            .as_str()
+            .unwrap()
+            .contains("start the search again"),
         "{refused}"
     );
     let (_, anew) = page(&served, &key, None);
@@ -98,7 +101,7 @@ fn pages_of_an_account_that_was_given_up_go_on_or_have_to_begin_anew() {
 }
 
 #[test]
-fn people_without_a_key_find_their_account_and_nobody_else_has_one_loaded() {
+fn only_a_person_who_proves_who_they_are_makes_their_account_load() {
     let builder = Builder::new();
     let person = |email: &str, mode: &str| {
         let role = json!({"type": "PREDEFINED", "name": "MEMBER"});
@@ -136,7 +139,7 @@ fn people_without_a_key_find_their_account_and_nobody_else_has_one_loaded() {
     assert_eq!(
         at_work(&served),
         0,
-        "nobody has shown that they belong there"
+        "no person proved that they belong there"
     );
     let (status, signed_in) = sign_in("Ada@example.com", &password);
     assert_eq!(status, 200, "{signed_in}");
@@ -145,8 +148,8 @@ fn people_without_a_key_find_their_account_and_nobody_else_has_one_loaded() {
     assert_eq!(accepted.status, 200, "{}", accepted.text);
     let revision = accepted.headers["Bindery-Revision"].to_str().unwrap();
     let reached = served.revision(1).0;
-    assert_eq!(revision, reached.to_string(), "as of any other change");
-    assert_eq!(accept(&token).status, 404, "a link is good once");
+    assert_eq!(revision, reached.to_string(), "as for any other change");
+    assert_eq!(accept(&token).status, 404, "a link works once");
     rest(&served);
     let key = signed_in["api_key"]["key"].as_str();
     assert_eq!(
@@ -156,7 +159,7 @@ fn people_without_a_key_find_their_account_and_nobody_else_has_one_loaded() {
     );
 }
 
-/// Invites a person by a link with this token.
+/// Invites a person with a link that has this token.
 fn invite(builder: &Builder, email: &str, token: &str) {
     let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
     let create = CreateUser {

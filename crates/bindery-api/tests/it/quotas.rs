@@ -1,4 +1,4 @@
-//! What one person can make the account keep: keys, invitations, texts; and addresses that are free again.
+//! What one person can make the account store: keys, invitations, texts; and the release of addresses.
 
 use bindery_api::KeyText;
 use bindery_core::command::api_keys::CreateUserKey;
@@ -70,7 +70,7 @@ fn a_person_can_not_hold_keys_without_end() {
         let some = join_all((first..first + 91).map(one_more));
         builder.served.runtime.block_on(some)
     });
-    // One she had before.
+    // She had one before.
     assert_eq!(made.flatten().count(), 999);
 }
 
@@ -116,8 +116,8 @@ fn an_account_admin_releases_the_address_of_a_deleted_person_for_a_new_one() {
     assert_eq!(
         send(&key, "/v2/roles", "{}").0,
         401,
-        "the old key stays dead"
+        "the old key stays invalid"
     );
     let once_more = send(&builder.admin_key, path, address);
-    assert_eq!(once_more.0, 409, "somebody has it: {}", once_more.1);
+    assert_eq!(once_more.0, 409, "it is in use: {}", once_more.1);
 }

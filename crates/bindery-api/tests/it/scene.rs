@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::personas::Builder;
 
-/// A password that somebody chose.
+/// A chosen password.
 pub(crate) const CHOSEN: &str = "correct horse battery";
 /// Another one.
 pub(crate) const OTHER: &str = "another horse battery";

@@ -1,5 +1,6 @@
-//! Sentences of `contract/` that are easily read past, each taken at its word over HTTP. Much else is in the access matrix, in the
-//! model's properties and in the clients' suites; here is what needs time to pass, settings of an account, or several steps.
+//! Sentences of the rules that are easily overlooked, tested literally over HTTP. The access matrix, the
+//! model's properties and the suites of the clients cover much else; these tests need time to pass, settings
+//! of an account, or several steps.
 
 use bindery_core::place::AccountSettings;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ fn status(builder: &Builder, key: &str, method: &str, path: &str, body: &Value) 
     send(builder, key, method, path, body).0
 }
 
-/// Whether the key is let in.
+/// Whether the key is accepted.
 fn lets_in(builder: &Builder, key: &str) -> bool {
     status(builder, key, "GET", "/v2/organizations", &Value::Null) != 401
 }
@@ -35,7 +36,7 @@ fn text<'a>(answer: &'a Value, member: &str) -> &'a str {
     answer[member].as_str().unwrap()
 }
 
-/// The members `name` of the things on a list.
+/// The members `name` of the items of a list.
 fn all(builder: &Builder, key: &str, path: &str, list: &str, member: &str) -> Vec<String> {
     let (status, page) = send(builder, key, "GET", path, &Value::Null);
     assert_eq!(status, 200, "{path}: {page}");
@@ -66,7 +67,7 @@ fn bind(builder: &Builder, user: &str, role: &str, kind: &str, resource: &str) -
     builder.ask("POST", "/v2/role-bindings", &body)
 }
 
-/// operations.md, `create_user`: the table of what stands behind an address, in both columns.
+/// operations.md, `create_user`: the table of states of an address, in both columns.
 #[test]
 fn what_becomes_of_an_invitation_is_decided_by_who_has_the_address() {
     let builder = Builder::new();
@@ -196,7 +197,8 @@ fn a_refreshed_key_never_outlives_what_it_had() {
         let (status, end) = refresh(&unbounded, &open["id"], &body);
         assert_eq!((status, &*end), expected, "{body}");
     }
-    // With a longest lifetime of ten days. The admin's first key is older than any such rule: it has no end.
+    // With a longest lifetime of ten days. The admin's first key is older than any such rule, and does not
+    // expire.
     assert_eq!(new_key(&bounded, json!("2026-01-11T00:00:00.001Z")).0, 422);
     let (status, made) = new_key(&bounded, Value::Null);
     assert_eq!(
@@ -210,7 +212,7 @@ fn a_refreshed_key_never_outlives_what_it_had() {
     assert_eq!(refresh(&bounded, &first["id"], &late).0, 422);
     let (status, end) = refresh(&bounded, &first["id"], &json!({"grace_period_seconds": 60}));
     assert_eq!((status, &*end), (200, "2026-01-11T00:00:00.000Z"));
-    assert!(lets_in(&builder, &bounded), "in its grace time");
+    assert!(lets_in(&builder, &bounded), "in its grace period");
 }
 
 /// operations.md, `refresh_api_key`: "the old secret works until min(now + grace, its own expiry)", "keeps only the latest old
@@ -237,10 +239,10 @@ fn an_old_secret_lives_through_its_grace_time_and_not_a_moment_longer() {
     let third = refresh(DAY);
     let fourth = refresh(DAY);
     let alive = [&second, &third, &fourth].map(|key| lets_in(&builder, key));
-    assert_eq!(alive, [false, true, true], "the latest old secret alone");
+    assert_eq!(alive, [false, true, true], "only the latest old secret");
     builder.served.wait_seconds(HOUR);
     let alive = [&third, &fourth].map(|key| lets_in(&builder, key));
-    assert_eq!(alive, [false, false], "the key's own end is everybody's");
+    assert_eq!(alive, [false, false], "both end with the key");
     let statuses = all(
         &builder,
         &admin,
@@ -309,7 +311,7 @@ fn a_role_given_in_a_space_is_what_the_answer_says_and_a_binding_only_adds() {
     };
     let first = seat(&predefined("READ_ONLY"));
     bind(&builder, &ada, &reader, "SPACE", &red);
-    assert_eq!(bindings(), [reader.as_str()], "beside the membership");
+    assert_eq!(bindings(), [reader.as_str()], "besides the membership");
     let second = seat(&predefined("MEMBER"));
     assert_eq!(bindings(), [""; 0], "a predefined role ends the binding");
     assert_eq!(second["id"], first["id"], "the membership keeps its id");
@@ -319,7 +321,7 @@ fn a_role_given_in_a_space_is_what_the_answer_says_and_a_binding_only_adds() {
         third["role"],
         json!({"type": "CUSTOM", "id": reader, "name": "reader"})
     );
-    // Only the binding is left: once it is gone, nothing is.
+    // Only the binding is left: once it is deleted, nothing is left.
     let path = format!("/v2/role-bindings?resource_type=SPACE&user_id={ada}");
     let binding = all(&builder, &key, &path, "role_bindings", "id").remove(0);
     builder.ask(
@@ -365,12 +367,15 @@ fn leaving_a_space_leaves_project_bindings_and_leaving_the_organization_leaves_n
     let path = format!("/v2/spaces/{red}/users");
     let body = json!({"user_id": ada, "role": predefined("MEMBER")});
     let outside = status(&builder, &builder.admin_key, "POST", &path, &body);
-    assert_eq!(outside, 400, "nobody is enrolled by themselves");
+    assert_eq!(
+        outside, 400,
+        "no user is added to the organization implicitly"
+    );
 }
 
 /// operations.md, `remove_space_user`: "A user who has access only by fallback or as an admin above is not a member".
 #[test]
-fn whoever_has_access_without_a_seat_can_not_be_taken_out_of_a_space() {
+fn a_user_with_access_but_no_seat_can_not_be_removed_from_a_space() {
     let mut builder = furnished();
     let acme = builder.id("acme").to_owned();
     let space = json!({"name": "blue", "organization_id": acme});
@@ -434,7 +439,7 @@ fn a_service_key_ends_with_its_last_space_and_lives_on_in_another_organization()
     assert_eq!(
         revoked,
         [text(&one, "id")],
-        "found without a space, by who made it"
+        "found without a space, by its creator"
     );
 }
 
@@ -467,7 +472,7 @@ fn a_maker_is_admin_of_their_space_and_what_they_made_stays_when_they_go() {
     for ((user, space, _), expected) in spaces.iter().zip([204, 404]) {
         let path = format!("/v2/spaces/{space}/users/{user}");
         let left = status(&builder, &builder.admin_key, "DELETE", &path, &Value::Null);
-        assert_eq!(left, expected, "who is admin above has no seat to leave");
+        assert_eq!(left, expected, "an admin above has no seat to leave");
     }
     let (ada, red, key) = &spaces[0];
     let seat = json!({"user_id": ada, "role": predefined("ADMIN")});
@@ -486,7 +491,7 @@ fn a_maker_is_admin_of_their_space_and_what_they_made_stays_when_they_go() {
 
 /// operations.md, `revoke_api_key`: "already revoked → 204"; `list_api_keys` with `status=REVOKED` and `space_id`.
 #[test]
-fn whoever_has_revoked_a_service_key_still_finds_it_and_may_ask_for_it_once_more() {
+fn a_user_who_has_revoked_a_service_key_still_finds_it_and_may_revoke_it_again() {
     let mut builder = furnished();
     let [acme, red] = ["acme", "red"].map(|name| builder.id(name).to_owned());
     for (name, role) in [("ada", "ADMIN"), ("bob", "MEMBER"), ("eve", "READ_ONLY")] {
@@ -512,7 +517,7 @@ fn whoever_has_revoked_a_service_key_still_finds_it_and_may_ask_for_it_once_more
         )
     };
     assert_eq!(asked(&eve), (404, 404), "not readable");
-    assert_eq!(asked(&bob), (403, 403), "readable, and not theirs");
+    assert_eq!(asked(&bob), (403, 403), "readable, but not theirs");
     assert_eq!(asked(&ada), (204, 422), "an admin of its only space");
     assert_eq!(asked(&ada), (204, 422), "once more");
     assert_eq!(
@@ -567,7 +572,7 @@ fn what_a_service_key_is_given_by_default_is_within_the_ceiling_too() {
     assert_eq!(new_key(Some(predefined("READ_ONLY"))).0, 422);
     let (status_of_own, made) = new_key(Some(json!({"type": "CUSTOM", "id": maker})));
     assert_eq!(status_of_own, 201, "{made}");
-    // A key may revoke itself, with no right to revoke any other.
+    // A key may revoke itself, without any right to revoke others.
     let bot = text(&made, "key");
     let path = format!("/v2/api-keys/{}/revoke", text(&made, "id"));
     assert_eq!(status(&builder, bot, "PUT", &path, &Value::Null), 204);
@@ -575,7 +580,7 @@ fn what_a_service_key_is_given_by_default_is_within_the_ceiling_too() {
     assert_eq!(
         status(&builder, &key, "PUT", &path, &Value::Null),
         204,
-        "once more is no change"
+        "a repetition changes nothing"
     );
 }
 
@@ -605,7 +610,7 @@ fn a_project_admin_confirms_and_lifts_a_restriction_but_can_not_switch_it_on() {
     assert_eq!(
         restrict(&ada).0,
         403,
-        "readable, and not theirs to switch on"
+        "readable, but they may not switch it on"
     );
     assert_eq!(lift(&ada), 404, "not restricted");
     let (on, made) = restrict(&gate);
@@ -617,13 +622,12 @@ fn a_project_admin_confirms_and_lifts_a_restriction_but_can_not_switch_it_on() {
         &format!("/v2/projects/{sonar}"),
         &Value::Null,
     );
-    assert_eq!(seen, 404, "who keeps the gate does not see behind it");
-    builder.served.wait_seconds(HOUR);
     assert_eq!(
-        restrict(&ada),
-        (200, made),
-        "confirmed with its first moment"
+        seen, 404,
+        "the holder of the restriction does not see the project"
     );
+    builder.served.wait_seconds(HOUR);
+    assert_eq!(restrict(&ada), (200, made), "confirmed with its first time");
     let listed = "/v2/resource-restrictions";
     let ids = |key: &str| {
         all(
@@ -642,7 +646,8 @@ fn a_project_admin_confirms_and_lifts_a_restriction_but_can_not_switch_it_on() {
     assert_eq!(lift(&gate), 404);
 }
 
-/// docs/rules/api.md §5 and docs/rules/operations.md, filters: case is ignored, an empty one is none, and they combine.
+/// docs/rules/api.md §5 and docs/rules/operations.md, filters: case is ignored, an empty one is none, and
+/// they combine.
 #[test]
 fn a_filter_by_name_ignores_case_and_an_empty_one_leaves_nothing_out() {
     let mut builder = furnished();
@@ -697,7 +702,8 @@ fn a_filter_by_name_ignores_case_and_an_empty_one_leaves_nothing_out() {
     }
 }
 
-/// operations.md, `list_audit_logs`: both ends of the span are part of it, and without a start it is thirty days long.
+/// operations.md, `list_audit_logs`: both ends of the period belong to it, and without a start it is thirty
+/// days long.
 #[test]
 fn the_span_of_an_audit_log_has_both_its_ends() {
     let mut builder = Builder::new();

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// When the world is made.
+/// The time at which the test begins.
 const START_MS: i64 = 1_767_225_600_000;
 
 /// A server in this process.
@@ -33,7 +33,7 @@ pub(crate) struct Served {
     agent: ureq::Agent,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) status: u16,
@@ -48,16 +48,16 @@ impl Served {
         Self::on(tempfile::tempdir().unwrap(), START_MS)
     }
 
-    /// The same data, served otherwise from here on.
+    /// The same data, served with other options.
     pub(crate) fn again(self, set: impl FnOnce(&mut Options)) -> Self {
         let clock_ms = self.now_ms();
         Self::with(self.stop(), clock_ms, set)
     }
 
-    /// On a copy of what this one has on the disk once it has stopped.
+    /// On a copy of the data of a server that has stopped.
     pub(crate) fn copy_of(template: &Path, clock_ms: i64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        // The last to stop has put everything into the one file.
+        // The last server to stop has put everything into the one file.
         let name = "bindery.db";
         fs::copy(template.join(name), directory.path().join(name)).unwrap();
         Self::on(directory, clock_ms)
@@ -72,7 +72,7 @@ impl Served {
         Self::over(store, directory, clock_ms, set)
     }
 
-    /// Over a store of the test's own.
+    /// With a store of the test.
     pub(crate) fn over(
         store: Arc<dyn Store>,
         directory: tempfile::TempDir,
@@ -94,7 +94,7 @@ impl Served {
         // Tests send more bad keys a second than any honest client.
         options.rate_limits.address = NonZeroU32::MAX;
         {
-            // What listens or waits is made in here.
+            // Listeners and timers are created in here.
             let _inside = runtime.enter();
             set(&mut options);
         }
@@ -118,7 +118,7 @@ impl Served {
         }
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub(crate) fn wait_seconds(&self, seconds: i64) {
         self.clock_ms.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
@@ -135,7 +135,7 @@ impl Served {
         self.account(account).snapshot().revision()
     }
 
-    /// One request with a key, or without; the status and body of its answer.
+    /// One request with a key, or without; the status and body of its response.
     pub(crate) fn send(
         &self,
         key: Option<&str>,
@@ -159,7 +159,7 @@ impl Served {
         ureq::http::Request::builder().method(method).uri(uri)
     }
 
-    /// Sends it as it is.
+    /// Sends it unchanged.
     pub(crate) fn run(&self, request: ureq::http::Request<impl ureq::AsSendBody>) -> Answered {
         let mut response = self.agent.run(request).unwrap();
         let text = response.body_mut().read_to_string().unwrap();
@@ -171,7 +171,7 @@ impl Served {
         }
     }
 
-    /// Stops, and gives back the directory with everything written.
+    /// Stops, and returns the directory with everything written.
     pub(crate) fn stop(mut self) -> tempfile::TempDir {
         drop(self.stop.take());
         self.runtime.block_on(self.stopped.take().unwrap()).unwrap();

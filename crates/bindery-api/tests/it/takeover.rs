@@ -1,4 +1,4 @@
-//! Ways to get more than one was given, or to lose what one has: each was open once.
+//! Ways to get more than one was given, or to lose what one has. Each was open once.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn invite(mode: &str) -> String {
 }
 
 #[test]
-fn a_member_can_not_come_in_as_somebody_whose_invitation_lapsed() {
+fn a_member_can_not_sign_in_as_a_person_whose_invitation_lapsed() {
     let mut builder = Builder::new();
     let acme = builder.make("acme", "/v2/organizations", &json!({"name": "acme"}));
     let boss = builder.ask("POST", "/v2/users", &invite("EMAIL_LINK").parse().unwrap());
@@ -107,7 +107,8 @@ fn a_service_key_does_not_outlive_the_last_of_its_places() {
     );
 }
 
-/// Numbers are never given twice, so an old binding, key or link says nothing about what is new under the old name.
+/// Numbers are never assigned twice, so an old binding, key or link says nothing about a new thing with the
+/// old name.
 #[test]
 fn what_comes_again_under_an_old_name_has_nothing_of_the_old() {
     let mut builder = Builder::new();
@@ -196,7 +197,7 @@ fn what_comes_again_under_an_old_name_has_nothing_of_the_old() {
         .send(admin, "POST", "/v2/users", Some(&body.to_string()));
     assert_eq!(
         back.0, 409,
-        "an address that was somebody's is nobody else's: {}",
+        "the address of a deleted user is not free: {}",
         back.1
     );
     // A role.

@@ -1,4 +1,4 @@
-//! Wishes become commands: picks are looked up in the model as it is.
+//! Turns drafts into commands: picks are looked up in the current model.
 
 use bindery_core::api_key::{ApiKey, SecretHash};
 use bindery_core::command::api_keys::{
@@ -44,8 +44,8 @@ use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, Standing, User};
 
 use super::{
-    CallerPick, EmailPick, Expiry, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick, Pick,
-    RolePick, SpaceChange, Step, UserPick, Wish, secret,
+    CallerPick, Draft, EmailPick, Expiry, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick,
+    Pick, RolePick, SpaceChange, Step, UserPick, secret,
 };
 use crate::model::{Model, is_human};
 use bindery_core::command::AnyCommand;
@@ -56,33 +56,33 @@ pub(super) fn resolve(
     now: Timestamp,
     serial: u32,
 ) -> (Context, AnyCommand) {
-    let world = World { model, now, serial };
-    let caller = world.caller(step.caller, &step.wish);
-    let command = world.command(&step.wish, caller);
+    let world = Resolver { model, now, serial };
+    let caller = world.caller(step.caller, &step.draft);
+    let command = world.command(&step.draft, caller);
     (Context { caller, now }, command)
 }
 
-/// What picks are looked up in.
-struct World<'a> {
+/// The context in which picks are looked up.
+struct Resolver<'a> {
     model: &'a Model,
     now: Timestamp,
     serial: u32,
 }
 
-impl World<'_> {
-    fn caller(&self, pick: CallerPick, wish: &Wish) -> Caller {
+impl Resolver<'_> {
+    fn caller(&self, pick: CallerPick, draft: &Draft) -> Caller {
         let is_operators = matches!(
-            wish,
-            Wish::Bootstrap | Wish::IssueUserKey { .. } | Wish::SetQuota { .. }
+            draft,
+            Draft::Bootstrap | Draft::IssueUserKey { .. } | Draft::SetQuota { .. }
         );
         if is_operators != (pick.0 >= CallerPick::ANY) {
             return Caller::Operator;
         }
         let is_persons = matches!(
-            wish,
-            Wish::AcceptInvitation { .. }
-                | Wish::CompletePasswordReset { .. }
-                | Wish::SignIn { .. }
+            draft,
+            Draft::AcceptInvitation { .. }
+                | Draft::CompletePasswordReset { .. }
+                | Draft::SignIn { .. }
         );
         if is_persons != (pick.0 == CallerPick::ANY - 1) {
             let with_credential: Vec<UserId> =
@@ -124,16 +124,16 @@ impl World<'_> {
             && (user.is_developer || !is_human(user))
     }
 
-    #[expect(clippy::too_many_lines, reason = "one flat match, a wish an arm")]
-    fn command(&self, wish: &Wish, caller: Caller) -> AnyCommand {
-        match *wish {
-            Wish::Bootstrap => AnyCommand::Bootstrap(Bootstrap {
+    #[expect(clippy::too_many_lines, reason = "one flat match, a draft an arm")]
+    fn command(&self, draft: &Draft, caller: Caller) -> AnyCommand {
+        match *draft {
+            Draft::Bootstrap => AnyCommand::Bootstrap(Bootstrap {
                 name: self.name(Kind::User, NamePick::Fresh),
                 email: self.email(EmailPick::Fresh),
                 key_name: self.key_name(),
                 secret: secret(self.serial),
             }),
-            Wish::SetQuota { quota, limit } => {
+            Draft::SetQuota { quota, limit } => {
                 let totals: Vec<Quota> = QUOTAS
                     .iter()
                     .filter(|info| !info.is_daily)
@@ -144,10 +144,10 @@ impl World<'_> {
                     limit,
                 })
             }
-            Wish::ReleaseAddress { user } => AnyCommand::ReleaseAddress(ReleaseAddress {
+            Draft::ReleaseAddress { user } => AnyCommand::ReleaseAddress(ReleaseAddress {
                 email: self.email_of_deleted(user),
             }),
-            Wish::IssueUserKey {
+            Draft::IssueUserKey {
                 user,
                 is_enforcement_point,
             } => AnyCommand::IssueUserKey(IssueUserKey {
@@ -156,7 +156,7 @@ impl World<'_> {
                 secret: secret(self.serial),
                 is_enforcement_point,
             }),
-            Wish::CreateRoleBinding { user, role, on } => {
+            Draft::CreateRoleBinding { user, role, on } => {
                 AnyCommand::CreateRoleBinding(CreateRoleBinding {
                     user: self.user(user),
                     role: self.role(role),
@@ -166,17 +166,17 @@ impl World<'_> {
                     },
                 })
             }
-            Wish::UpdateRoleBinding { binding, role } => {
+            Draft::UpdateRoleBinding { binding, role } => {
                 AnyCommand::UpdateRoleBinding(UpdateRoleBinding {
                     binding: self.role_binding(binding),
                     role: self.role(role),
                 })
             }
-            Wish::DeleteRoleBinding { binding } => {
+            Draft::DeleteRoleBinding { binding } => {
                 let binding = self.role_binding(binding);
                 AnyCommand::DeleteRoleBinding(DeleteRoleBinding { binding })
             }
-            Wish::CreateRole {
+            Draft::CreateRole {
                 name,
                 ref permissions,
             } => AnyCommand::CreateRole(CreateRole {
@@ -184,7 +184,7 @@ impl World<'_> {
                 description: self.description(),
                 permissions: permissions.iter().copied().collect(),
             }),
-            Wish::UpdateRole {
+            Draft::UpdateRole {
                 role,
                 name,
                 ref permissions,
@@ -196,18 +196,18 @@ impl World<'_> {
                     .as_ref()
                     .map(|permissions| permissions.iter().copied().collect()),
             }),
-            Wish::DeleteRole { role } => AnyCommand::DeleteRole(DeleteRole {
+            Draft::DeleteRole { role } => AnyCommand::DeleteRole(DeleteRole {
                 role: self.role(role),
             }),
-            Wish::CreateResourceRestriction { project } => {
+            Draft::CreateResourceRestriction { project } => {
                 let project = self.project(project);
                 AnyCommand::CreateResourceRestriction(CreateResourceRestriction { project })
             }
-            Wish::DeleteResourceRestriction { project } => {
+            Draft::DeleteResourceRestriction { project } => {
                 let project = self.restricted_project(project);
                 AnyCommand::DeleteResourceRestriction(DeleteResourceRestriction { project })
             }
-            Wish::CreateUser {
+            Draft::CreateUser {
                 email,
                 role,
                 invitation,
@@ -219,13 +219,13 @@ impl World<'_> {
                 invitation: self.invitation(invitation),
                 is_developer,
             }),
-            Wish::ResendInvitation { user } => AnyCommand::ResendInvitation(ResendInvitation {
+            Draft::ResendInvitation { user } => AnyCommand::ResendInvitation(ResendInvitation {
                 user: self.user_standing(user, |standing| {
                     matches!(standing, Standing::Invited { .. })
                 }),
                 token: secret(self.serial).hash,
             }),
-            Wish::RenewTemporaryPassword { user } => {
+            Draft::RenewTemporaryPassword { user } => {
                 AnyCommand::RenewTemporaryPassword(RenewTemporaryPassword {
                     user: self.user_standing(user, |standing| {
                         matches!(standing, Standing::Invited { .. })
@@ -233,23 +233,23 @@ impl World<'_> {
                     password: self.password(),
                 })
             }
-            Wish::ResetPassword { user } => AnyCommand::ResetPassword(ResetPassword {
+            Draft::ResetPassword { user } => AnyCommand::ResetPassword(ResetPassword {
                 user: self.user_standing(user, |standing| *standing == Standing::Active),
                 token: secret(self.serial).hash,
             }),
-            Wish::AcceptInvitation { link } => AnyCommand::AcceptInvitation(AcceptInvitation {
+            Draft::AcceptInvitation { link } => AnyCommand::AcceptInvitation(AcceptInvitation {
                 token: self.token(link, caller),
                 password: self.password(),
                 secret: secret(self.serial),
             }),
-            Wish::CompletePasswordReset { link, end_keys } => {
+            Draft::CompletePasswordReset { link, end_keys } => {
                 AnyCommand::CompletePasswordReset(CompletePasswordReset {
                     token: self.token(link, caller),
                     password: self.password(),
                     end_keys,
                 })
             }
-            Wish::SignIn {
+            Draft::SignIn {
                 is_right,
                 has_new_password,
                 end_keys,
@@ -262,7 +262,7 @@ impl World<'_> {
                 end_keys,
                 secret: secret(self.serial),
             }),
-            Wish::UpdateUser {
+            Draft::UpdateUser {
                 user,
                 name,
                 is_developer,
@@ -271,27 +271,27 @@ impl World<'_> {
                 name: name.map(|name| self.name(Kind::User, name)),
                 is_developer,
             }),
-            Wish::DeleteUser { user } => AnyCommand::DeleteUser(DeleteUser {
+            Draft::DeleteUser { user } => AnyCommand::DeleteUser(DeleteUser {
                 user: self.user(user),
             }),
-            Wish::CreateOrganization { name } => {
+            Draft::CreateOrganization { name } => {
                 AnyCommand::CreateOrganization(CreateOrganization {
                     name: self.name(Kind::Organization, name),
                     description: self.description(),
                 })
             }
-            Wish::UpdateOrganization { organization, name } => {
+            Draft::UpdateOrganization { organization, name } => {
                 AnyCommand::UpdateOrganization(UpdateOrganization {
                     organization: self.organization(organization),
                     name: name.map(|name| self.name(Kind::Organization, name)),
                     description: Some(self.description()),
                 })
             }
-            Wish::DeleteOrganization { organization } => {
+            Draft::DeleteOrganization { organization } => {
                 let organization = self.organization(organization);
                 AnyCommand::DeleteOrganization(DeleteOrganization { organization })
             }
-            Wish::AddOrganizationUser {
+            Draft::AddOrganizationUser {
                 organization,
                 user,
                 role,
@@ -303,14 +303,14 @@ impl World<'_> {
                     role: self.organization_role(role, self.account_role_of(user)),
                 })
             }
-            Wish::RemoveOrganizationUser { organization, user } => {
+            Draft::RemoveOrganizationUser { organization, user } => {
                 let organization = self.organization(organization);
                 AnyCommand::RemoveOrganizationUser(RemoveOrganizationUser {
                     organization,
                     user: self.user_in(user, Some(organization)),
                 })
             }
-            Wish::CreateSpace {
+            Draft::CreateSpace {
                 name,
                 organization,
                 is_private,
@@ -320,7 +320,7 @@ impl World<'_> {
                 description: self.description(),
                 is_private,
             }),
-            Wish::UpdateSpace {
+            Draft::UpdateSpace {
                 space,
                 name,
                 change,
@@ -328,10 +328,10 @@ impl World<'_> {
                 name: name.map(|name| self.name(Kind::Space, name)),
                 ..self.space_change(space, change)
             }),
-            Wish::DeleteSpace { space } => AnyCommand::DeleteSpace(DeleteSpace {
+            Draft::DeleteSpace { space } => AnyCommand::DeleteSpace(DeleteSpace {
                 space: self.space(space),
             }),
-            Wish::AddSpaceUser { space, user, role } => {
+            Draft::AddSpaceUser { space, user, role } => {
                 let space = self.space(space);
                 let user = self.user_in(user, self.organization_of(space));
                 AnyCommand::AddSpaceUser(AddSpaceUser {
@@ -340,29 +340,29 @@ impl World<'_> {
                     role: self.space_role(role, self.account_role_of(user)),
                 })
             }
-            Wish::RemoveSpaceUser { space, user } => {
+            Draft::RemoveSpaceUser { space, user } => {
                 let space = self.space(space);
                 let user = self.user_in_space(user, space);
                 AnyCommand::RemoveSpaceUser(RemoveSpaceUser { space, user })
             }
-            Wish::CreateProject { name, space } => AnyCommand::CreateProject(CreateProject {
+            Draft::CreateProject { name, space } => AnyCommand::CreateProject(CreateProject {
                 name: self.name(Kind::Project, name),
                 space: self.space(space),
             }),
-            Wish::UpdateProject { project, name } => AnyCommand::UpdateProject(UpdateProject {
+            Draft::UpdateProject { project, name } => AnyCommand::UpdateProject(UpdateProject {
                 project: self.project(project),
                 name: self.name(Kind::Project, name),
             }),
-            Wish::DeleteProject { project } => AnyCommand::DeleteProject(DeleteProject {
+            Draft::DeleteProject { project } => AnyCommand::DeleteProject(DeleteProject {
                 project: self.project(project),
             }),
-            Wish::CreateUserKey { expiry } => AnyCommand::CreateUserKey(CreateUserKey {
+            Draft::CreateUserKey { expiry } => AnyCommand::CreateUserKey(CreateUserKey {
                 name: self.key_name(),
                 description: self.description(),
                 expires_at: self.expiry(expiry, None),
                 secret: secret(self.serial),
             }),
-            Wish::CreateServiceKey {
+            Draft::CreateServiceKey {
                 account_role: role,
                 ref places,
                 expiry,
@@ -374,7 +374,7 @@ impl World<'_> {
                 organizations: places.iter().map(|place| self.key_place(place)).collect(),
                 secret: secret(self.serial),
             }),
-            Wish::RefreshApiKey {
+            Draft::RefreshApiKey {
                 key,
                 expiry,
                 grace_seconds,
@@ -388,15 +388,15 @@ impl World<'_> {
                     secret: secret(self.serial),
                 })
             }
-            Wish::RevokeApiKey { key } => AnyCommand::RevokeApiKey(RevokeApiKey {
+            Draft::RevokeApiKey { key } => AnyCommand::RevokeApiKey(RevokeApiKey {
                 key: self.api_key(key),
             }),
-            Wish::MarkEnforcementPoint { key } => {
+            Draft::MarkEnforcementPoint { key } => {
                 AnyCommand::MarkEnforcementPoint(MarkEnforcementPoint {
                     key: self.api_key(key),
                 })
             }
-            Wish::UnmarkEnforcementPoint { key } => {
+            Draft::UnmarkEnforcementPoint { key } => {
                 let key = self.enforcement_point(key);
                 AnyCommand::UnmarkEnforcementPoint(UnmarkEnforcementPoint { key })
             }
@@ -405,7 +405,7 @@ impl World<'_> {
 }
 
 /// Ids.
-impl World<'_> {
+impl Resolver<'_> {
     fn user(&self, pick: Pick) -> UserId {
         let there: Vec<UserId> = self
             .model
@@ -453,7 +453,7 @@ impl World<'_> {
             .zip(&PREDEFINED_ROLES)
             .filter(|(_, role)| role.listed)
             .map(|(number, _)| RoleId::from_number(number));
-        // Custom roles twice: they are what most rules are about.
+        // Custom roles twice: most rules are about them.
         let there: Vec<RoleId> = custom.clone().chain(listed).chain(custom).collect();
         pick.among(&there, self.model.issued(Kind::Role).max(CUSTOM_FIRST))
     }
@@ -483,7 +483,7 @@ impl World<'_> {
         pick.among(&there, self.model.issued(Kind::Project))
     }
 
-    /// A restricted one, if there is one and the pick is of something that is there.
+    /// A restricted one, if there is one and the pick is of something that exists.
     fn restricted_project(&self, pick: Pick) -> ProjectId {
         let restricted: Vec<ProjectId> = self
             .model
@@ -498,7 +498,7 @@ impl World<'_> {
     }
 
     fn api_key(&self, pick: Pick) -> ApiKeyId {
-        // All but the founder's, which histories need; it is found by its number now and then.
+        // All but the founder's, which histories need; its number picks it now and then.
         let mut there: Vec<ApiKeyId> = self
             .model
             .api_keys
@@ -506,12 +506,12 @@ impl World<'_> {
             .skip(1)
             .map(|key| key.id)
             .collect();
-        // Newest first: old ones tend to be dead.
+        // Newest first: old ones are often revoked.
         there.reverse();
         pick.among(&there, self.model.issued(Kind::ApiKey))
     }
 
-    /// One with the mark, if there is one and the pick is of something that is there.
+    /// One with the mark, if there is one and the pick is of something that exists.
     fn enforcement_point(&self, pick: Pick) -> ApiKeyId {
         let keys = self.model.api_keys.iter();
         let marked = keys.filter(|key| key.is_enforcement_point);
@@ -524,7 +524,7 @@ impl World<'_> {
 }
 
 /// Roles.
-impl World<'_> {
+impl Resolver<'_> {
     fn account_role_of(&self, user: UserId) -> Option<AccountRole> {
         self.model.user(user).map(|user| user.account_role)
     }
@@ -556,7 +556,7 @@ impl World<'_> {
     }
 
     fn key_place(&self, place: &KeyPlace) -> KeyOrganization {
-        // The organization of a space, mostly, so that there is a space to name.
+        // Mostly the organization of a space, so that there is a space to name.
         let of_spaces: Vec<OrganizationId> = self
             .model
             .spaces
@@ -590,7 +590,7 @@ impl World<'_> {
 }
 
 /// Links and passwords.
-impl World<'_> {
+impl Resolver<'_> {
     fn invitation(&self, pick: InvitationPick) -> Invitation {
         match pick {
             InvitationPick::None => Invitation::None,
@@ -599,7 +599,7 @@ impl World<'_> {
         }
     }
 
-    /// A user whose standing is wanted, mostly.
+    /// Mostly a user with this standing.
     fn user_standing(&self, pick: Pick, wanted: impl Fn(&Standing) -> bool) -> UserId {
         let users = self.model.users.iter();
         let wanted: Vec<UserId> = users
@@ -627,7 +627,7 @@ impl World<'_> {
         picked.unwrap_or(secret(self.serial).hash)
     }
 
-    /// A password like no other in the history.
+    /// A unique password in the history.
     fn password(&self) -> PasswordHash {
         PasswordHash::new(format!("password {}", self.serial))
     }
@@ -640,8 +640,8 @@ impl World<'_> {
     }
 }
 
-/// Texts, moments and settings.
-impl World<'_> {
+/// Texts, times and settings.
+impl Resolver<'_> {
     fn name(&self, kind: Kind, pick: NamePick) -> Name {
         let things: Vec<&Name> = match kind {
             Kind::Organization => self
@@ -665,7 +665,7 @@ impl World<'_> {
         }
     }
 
-    /// Every other text in capitals, for filters that ignore them.
+    /// Every other text in capitals, for filters that ignore case.
     fn spelled(&self, text: String) -> String {
         if self.serial.is_multiple_of(2) {
             text
@@ -690,7 +690,7 @@ impl World<'_> {
         KeyName::parse(&format!("key {}", self.serial)).expect("a noun and a number")
     }
 
-    /// One of three, so that updates with the same one happen.
+    /// One of three, so that updates without a change happen.
     fn description(&self) -> Description {
         let text = ["", "one", "two"][self.serial as usize % 3];
         Description::parse(text).expect("a short text")
@@ -708,7 +708,7 @@ impl World<'_> {
         Email::parse(&text).expect("an address")
     }
 
-    /// The address of someone who was deleted, if there is one; then of anybody.
+    /// The address of a deleted user, if there is one; otherwise of any user.
     fn email_of_deleted(&self, pick: Pick) -> Email {
         let gone = self.model.users.iter();
         let gone = gone.filter(|user| user.standing == Standing::Inactive);
@@ -719,7 +719,7 @@ impl World<'_> {
         }
     }
 
-    /// The address of someone who is active and has no key yet, if there is one; then of anybody.
+    /// The address of an active user without a key, if there is one; otherwise of any user.
     fn email_without_key(&self, pick: Pick) -> Email {
         let waiting: Vec<&Email> = self
             .model

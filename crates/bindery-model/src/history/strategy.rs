@@ -1,5 +1,5 @@
-//! How often which wish comes, and with which picks. Things that decisions are about come often; what ends them comes rarely, so
-//! that histories grow.
+//! How often each draft occurs, and with which picks. Drafts that affect decisions are frequent, and those
+//! that end something rare, so that histories grow.
 
 use std::ops::Range;
 
@@ -14,15 +14,15 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 
 use super::{
-    CallerPick, EmailPick, Expiry, History, InvitationPick, KeyPlace, LinkPick, NamePick, OnPick,
-    Pick, RolePick, SpaceChange, Step, UserPick, Wish,
+    CallerPick, Draft, EmailPick, Expiry, History, InvitationPick, KeyPlace, LinkPick, NamePick,
+    OnPick, Pick, RolePick, SpaceChange, Step, UserPick,
 };
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// What custom roles are made of most often: the permissions that commands and lists ask for.
+/// The most frequent permissions of custom roles: those that commands and lists check.
 const ASKED_FOR: [Permission; 20] = [
     Permission::ProjectRead,
     Permission::ProjectRestrict,
@@ -46,8 +46,8 @@ const ASKED_FOR: [Permission; 20] = [
     Permission::DatasetRead,
 ];
 
-/// Histories with so many commands, the founding one included. In the first quarter the founder builds up the account, so that
-/// there is something to do anything with.
+/// Histories with this many commands, including the founding one. In the first quarter the founder builds up
+/// the account, so that later commands have something to work with.
 pub fn histories(length: Range<usize>) -> impl Strategy<Value = History> {
     let length = length.start.saturating_sub(1)..length.end.saturating_sub(1);
     let built = length.start / 4..length.end / 4 + 1;
@@ -61,35 +61,35 @@ pub fn histories(length: Range<usize>) -> impl Strategy<Value = History> {
 }
 
 fn building_step() -> impl Strategy<Value = Step> {
-    building_wish().prop_map(|wish| Step {
+    building_draft().prop_map(|draft| Step {
         caller: CallerPick(0),
         wait_ms: 0,
-        wish,
+        draft,
     })
 }
 
-fn building_wish() -> impl Strategy<Value = Wish> {
+fn building_draft() -> impl Strategy<Value = Draft> {
     let fresh = NamePick::Fresh;
     prop_oneof![
-        3 => Just(Wish::CreateOrganization { name: fresh }),
+        3 => Just(Draft::CreateOrganization { name: fresh }),
         5 => (pick(), any::<bool>()).prop_map(move |(organization, is_private)| {
-            Wish::CreateSpace { name: fresh, organization, is_private }
+            Draft::CreateSpace { name: fresh, organization, is_private }
         }),
-        6 => pick().prop_map(move |space| Wish::CreateProject { name: fresh, space }),
-        7 => account_role().prop_map(|role| Wish::CreateUser {
+        6 => pick().prop_map(move |space| Draft::CreateProject { name: fresh, space }),
+        7 => account_role().prop_map(|role| Draft::CreateUser {
             email: EmailPick::Fresh,
             role: Some(role),
             invitation: InvitationPick::None,
             is_developer: None,
         }),
-        6 => pick().prop_map(|user| Wish::IssueUserKey {
+        6 => pick().prop_map(|user| Draft::IssueUserKey {
             user,
             is_enforcement_point: false,
         }),
         7 => (pick(), pick(), role()).prop_map(|(organization, user, role)| {
-            Wish::AddOrganizationUser { organization, user, role }
+            Draft::AddOrganizationUser { organization, user, role }
         }),
-        3 => permissions().prop_map(move |permissions| Wish::CreateRole { name: fresh, permissions }),
+        3 => permissions().prop_map(move |permissions| Draft::CreateRole { name: fresh, permissions }),
     ]
 }
 
@@ -113,105 +113,105 @@ fn step() -> impl Strategy<Value = Step> {
         3 => 1..HOUR * 1000,
         1 => 1..2 * DAY * 1000,
     ];
-    (any::<u8>(), wait_ms, wish()).prop_map(|(caller, wait_ms, wish)| Step {
+    (any::<u8>(), wait_ms, draft()).prop_map(|(caller, wait_ms, draft)| Step {
         caller: CallerPick(caller),
         wait_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX),
-        wish,
+        draft,
     })
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+fn draft() -> impl Strategy<Value = Draft> {
     let user = || {
         prop_oneof![
-            1 => Just(Wish::Bootstrap),
+            1 => Just(Draft::Bootstrap),
             24 => (pick(), weighted(0.1)).prop_map(|(user, is_enforcement_point)| {
-                Wish::IssueUserKey { user, is_enforcement_point }
+                Draft::IssueUserKey { user, is_enforcement_point }
             }),
             30 => (email(), option::weighted(0.97, account_role()), invitation(), is_developer())
-                .prop_map(|(email, role, invitation, is_developer)| Wish::CreateUser {
+                .prop_map(|(email, role, invitation, is_developer)| Draft::CreateUser {
                     email, role, invitation, is_developer,
                 }),
             7 => (pick(), option::of(name()), is_developer())
-                .prop_map(|(user, name, is_developer)| Wish::UpdateUser {
+                .prop_map(|(user, name, is_developer)| Draft::UpdateUser {
                     user, name, is_developer,
                 }),
-            2 => pick().prop_map(|user| Wish::DeleteUser { user }),
-            3 => pick().prop_map(|user| Wish::ReleaseAddress { user }),
+            2 => pick().prop_map(|user| Draft::DeleteUser { user }),
+            3 => pick().prop_map(|user| Draft::ReleaseAddress { user }),
             2 => (any::<u8>(), option::weighted(0.6, 0..12_u64))
-                .prop_map(|(quota, limit)| Wish::SetQuota { quota, limit }),
+                .prop_map(|(quota, limit)| Draft::SetQuota { quota, limit }),
         ]
     };
     prop_oneof![
         13 => user(),
-        14 => organization_wish(),
-        25 => space_wish(),
-        16 => project_wish(),
-        24 => role_wish(),
-        14 => key_wish(),
-        9 => credential_wish(),
+        14 => organization_draft(),
+        25 => space_draft(),
+        16 => project_draft(),
+        24 => role_draft(),
+        14 => key_draft(),
+        9 => credential_draft(),
     ]
 }
 
-fn organization_wish() -> BoxedStrategy<Wish> {
+fn organization_draft() -> BoxedStrategy<Draft> {
     prop_oneof![
-        10 => name().prop_map(|name| Wish::CreateOrganization { name }),
+        10 => name().prop_map(|name| Draft::CreateOrganization { name }),
         4 => (pick(), option::of(name()))
-            .prop_map(|(organization, name)| Wish::UpdateOrganization { organization, name }),
-        1 => pick().prop_map(|organization| Wish::DeleteOrganization { organization }),
+            .prop_map(|(organization, name)| Draft::UpdateOrganization { organization, name }),
+        1 => pick().prop_map(|organization| Draft::DeleteOrganization { organization }),
         40 => (pick(), pick(), role()).prop_map(|(organization, user, role)| {
-            Wish::AddOrganizationUser { organization, user, role }
+            Draft::AddOrganizationUser { organization, user, role }
         }),
         6 => (pick(), user())
-            .prop_map(|(organization, user)| Wish::RemoveOrganizationUser { organization, user }),
+            .prop_map(|(organization, user)| Draft::RemoveOrganizationUser { organization, user }),
     ]
     .boxed()
 }
 
-fn space_wish() -> BoxedStrategy<Wish> {
+fn space_draft() -> BoxedStrategy<Draft> {
     prop_oneof![
         18 => (name(), pick(), any::<bool>()).prop_map(|(name, organization, is_private)| {
-            Wish::CreateSpace { name, organization, is_private }
+            Draft::CreateSpace { name, organization, is_private }
         }),
         10 => (pick(), option::weighted(0.2, name()), space_change())
-            .prop_map(|(space, name, change)| Wish::UpdateSpace { space, name, change }),
-        2 => pick().prop_map(|space| Wish::DeleteSpace { space }),
+            .prop_map(|(space, name, change)| Draft::UpdateSpace { space, name, change }),
+        2 => pick().prop_map(|space| Draft::DeleteSpace { space }),
         30 => (pick(), user(), role())
-            .prop_map(|(space, user, role)| Wish::AddSpaceUser { space, user, role }),
-        6 => (pick(), user()).prop_map(|(space, user)| Wish::RemoveSpaceUser { space, user }),
+            .prop_map(|(space, user, role)| Draft::AddSpaceUser { space, user, role }),
+        6 => (pick(), user()).prop_map(|(space, user)| Draft::RemoveSpaceUser { space, user }),
     ]
     .boxed()
 }
 
-fn project_wish() -> BoxedStrategy<Wish> {
+fn project_draft() -> BoxedStrategy<Draft> {
     prop_oneof![
-        20 => (name(), pick()).prop_map(|(name, space)| Wish::CreateProject { name, space }),
-        5 => (pick(), name()).prop_map(|(project, name)| Wish::UpdateProject { project, name }),
-        3 => pick().prop_map(|project| Wish::DeleteProject { project }),
-        18 => pick().prop_map(|project| Wish::CreateResourceRestriction { project }),
-        6 => pick().prop_map(|project| Wish::DeleteResourceRestriction { project }),
+        20 => (name(), pick()).prop_map(|(name, space)| Draft::CreateProject { name, space }),
+        5 => (pick(), name()).prop_map(|(project, name)| Draft::UpdateProject { project, name }),
+        3 => pick().prop_map(|project| Draft::DeleteProject { project }),
+        18 => pick().prop_map(|project| Draft::CreateResourceRestriction { project }),
+        6 => pick().prop_map(|project| Draft::DeleteResourceRestriction { project }),
     ]
     .boxed()
 }
 
-fn role_wish() -> BoxedStrategy<Wish> {
+fn role_draft() -> BoxedStrategy<Draft> {
     prop_oneof![
         16 => (name(), permissions())
-            .prop_map(|(name, permissions)| Wish::CreateRole { name, permissions }),
+            .prop_map(|(name, permissions)| Draft::CreateRole { name, permissions }),
         7 => (pick(), option::weighted(0.3, name()), option::weighted(0.8, permissions())).prop_map(
-            |(role, name, permissions)| Wish::UpdateRole { role, name, permissions },
+            |(role, name, permissions)| Draft::UpdateRole { role, name, permissions },
         ),
-        4 => pick().prop_map(|role| Wish::DeleteRole { role }),
+        4 => pick().prop_map(|role| Draft::DeleteRole { role }),
         44 => (pick(), pick(), on())
-            .prop_map(|(user, role, on)| Wish::CreateRoleBinding { user, role, on }),
+            .prop_map(|(user, role, on)| Draft::CreateRoleBinding { user, role, on }),
         12 => (pick(), pick())
-            .prop_map(|(binding, role)| Wish::UpdateRoleBinding { binding, role }),
-        7 => pick().prop_map(|binding| Wish::DeleteRoleBinding { binding }),
+            .prop_map(|(binding, role)| Draft::UpdateRoleBinding { binding, role }),
+        7 => pick().prop_map(|binding| Draft::DeleteRoleBinding { binding }),
     ]
     .boxed()
 }
 
-fn key_wish() -> BoxedStrategy<Wish> {
-    // A key's account role is MEMBER mostly; two of the roles are refused.
+fn key_draft() -> BoxedStrategy<Draft> {
+    // The account role of a key is mostly MEMBER; two of the roles are refused.
     let role = prop_oneof![
         10 => Just(Some(AccountRole::Member)),
         2 => Just(Some(AccountRole::Admin)),
@@ -219,16 +219,16 @@ fn key_wish() -> BoxedStrategy<Wish> {
     ];
     let grace_seconds = prop_oneof![2 => Just(0), 1 => 1..=DAY];
     prop_oneof![
-        8 => expiry().prop_map(|expiry| Wish::CreateUserKey { expiry }),
+        8 => expiry().prop_map(|expiry| Draft::CreateUserKey { expiry }),
         40 => (role, few(key_place()), expiry()).prop_map(|(account_role, places, expiry)| {
-            Wish::CreateServiceKey { account_role, places, expiry }
+            Draft::CreateServiceKey { account_role, places, expiry }
         }),
         10 => (pick(), expiry(), grace_seconds).prop_map(|(key, expiry, grace_seconds)| {
-            Wish::RefreshApiKey { key, expiry, grace_seconds }
+            Draft::RefreshApiKey { key, expiry, grace_seconds }
         }),
-        8 => pick().prop_map(|key| Wish::RevokeApiKey { key }),
-        8 => pick().prop_map(|key| Wish::MarkEnforcementPoint { key }),
-        2 => pick().prop_map(|key| Wish::UnmarkEnforcementPoint { key }),
+        8 => pick().prop_map(|key| Draft::RevokeApiKey { key }),
+        8 => pick().prop_map(|key| Draft::MarkEnforcementPoint { key }),
+        2 => pick().prop_map(|key| Draft::UnmarkEnforcementPoint { key }),
     ]
     .boxed()
 }
@@ -303,17 +303,17 @@ fn link() -> impl Strategy<Value = LinkPick> {
     prop_oneof![6 => Just(LinkPick::Own), 1 => pick().prop_map(LinkPick::Any)]
 }
 
-fn credential_wish() -> BoxedStrategy<Wish> {
+fn credential_draft() -> BoxedStrategy<Draft> {
     prop_oneof![
-        3 => pick().prop_map(|user| Wish::ResendInvitation { user }),
-        2 => pick().prop_map(|user| Wish::RenewTemporaryPassword { user }),
-        4 => pick().prop_map(|user| Wish::ResetPassword { user }),
-        5 => link().prop_map(|link| Wish::AcceptInvitation { link }),
+        3 => pick().prop_map(|user| Draft::ResendInvitation { user }),
+        2 => pick().prop_map(|user| Draft::RenewTemporaryPassword { user }),
+        4 => pick().prop_map(|user| Draft::ResetPassword { user }),
+        5 => link().prop_map(|link| Draft::AcceptInvitation { link }),
         5 => (link(), weighted(0.2)).prop_map(|(link, end_keys)| {
-            Wish::CompletePasswordReset { link, end_keys }
+            Draft::CompletePasswordReset { link, end_keys }
         }),
         6 => (weighted(0.85), any::<bool>(), weighted(0.2)).prop_map(
-            |(is_right, has_new_password, end_keys)| Wish::SignIn {
+            |(is_right, has_new_password, end_keys)| Draft::SignIn {
                 is_right, has_new_password, end_keys,
             },
         ),

@@ -81,7 +81,7 @@ impl Model {
                 }
             }
         }
-        // Everything that can't be honoured → 422.
+        // A value that is not possible → 422.
         let account_role = self.check_account_role(context, command.account_role)?;
         for place in &command.organizations {
             self.check_organization_role(context, place)?;
@@ -91,7 +91,7 @@ impl Model {
         }
         let behind = self.bot_behind(context);
         let expires_at = self.first_expiry(context.now, behind, command.expires_at)?;
-        // Of what a bot makes, its creator says so.
+        // A key that a bot makes has the bot as its creator.
         let behind = behind.filter(|bot| *bot != context.user());
         self.make_service_key(context, command, account_role, expires_at, behind);
         Ok(())
@@ -154,7 +154,8 @@ impl Model {
         self.check_ceiling(context, permissions, seat.space.into())
     }
 
-    /// §8: for each permission of the assigned role that can match there, the caller must be allowed it at that place.
+    /// §8: for each permission of the assigned role that can match there, the caller must be allowed it at
+    /// that place.
     fn check_ceiling(
         &self,
         context: &Context,
@@ -173,7 +174,7 @@ impl Model {
         Ok(())
     }
 
-    /// Refreshing hands out the secret, so the ceiling holds for whatever the bot has by now.
+    /// Refreshing returns the secret, so the ceiling applies to everything that the bot holds now.
     fn check_bot_within(&self, context: &Context, bot: UserId) -> Result<(), Refusal> {
         let mut held = Vec::new();
         for user in self.users.iter().filter(|user| user.id == bot) {
@@ -316,7 +317,7 @@ impl Model {
             return Err(unprocessable(Unprocessable::KeyExpired));
         }
         let expires_at = match (old.expires_at, command.expires_at) {
-            // Has an expiry: must be at or before the old expiry and in the future.
+            // With an expiry: must be at or before the old expiry and in the future.
             (Some(_), None) => return Err(unprocessable(Unprocessable::ExpiryMissing)),
             (Some(end), Some(wanted)) if wanted > end => {
                 return Err(unprocessable(Unprocessable::ExpiryExtended));
@@ -328,10 +329,10 @@ impl Model {
                 self.end_of_bot(context.now, Some(old.created_by), Some(wanted))?;
                 Some(wanted)
             }
-            // Unbounded: as at creation.
+            // Without an expiry: as at creation.
             (None, wanted) => self.first_expiry(context.now, Some(old.created_by), wanted)?,
         };
-        // A service key that ends hands itself no secret that ends later.
+        // A service key that expires can't give itself a secret that expires later.
         let behind = self.bot_behind(context);
         let own_end = self.end_of_bot(context.now, behind, expires_at)?;
         if let (Some(_), None) = (own_end, expires_at) {
@@ -410,8 +411,9 @@ impl Model {
         Ok(())
     }
 
-    /// Who may refresh or revoke (§10). A user key: creator or account admin, others get 404. A service key: account admin, space
-    /// admin in all bound spaces, or its creator with the permission in every bound space; else readable → 403, else 404.
+    /// Who may refresh or revoke (§10). A user key: creator or account admin, others get 404. A service key:
+    /// account admin, space admin in all bound spaces, or its creator with the permission in every bound
+    /// space; else readable → 403, else 404.
     fn authorize_key(
         &self,
         context: &Context,
@@ -428,7 +430,7 @@ impl Model {
             KeyOwner::Service(_) => {}
         }
         let bound = self.spaces_of_key(key);
-        // Nobody is admin of no space at all.
+        // Without spaces, no one is admin in all of them.
         let is_admin_in_all = !bound.is_empty()
             && bound
                 .iter()
@@ -446,7 +448,8 @@ impl Model {
         }
     }
 
-    /// A service key is readable by account admins, its creator, and holders of `SERVICE_KEY_READ` on any bound space (§10).
+    /// A service key is readable by account admins, its creator, and holders of `SERVICE_KEY_READ` on any
+    /// bound space (§10).
     pub(super) fn reads_key(&self, context: &Context, key: &ApiKey) -> bool {
         let bound = self.spaces_of_key(key);
         self.is_account_admin(context.user(), context.now)
@@ -456,7 +459,7 @@ impl Model {
                 .any(|space| self.can(context, Permission::ServiceKeyRead, *space))
     }
 
-    /// Where a service key is bound, or was when it was revoked, as far as that is still there.
+    /// Where a service key is bound, or was when it was revoked, as far as those spaces still exist.
     pub(super) fn spaces_of_key(&self, key: &ApiKey) -> Vec<SpaceId> {
         if key.is_revoked {
             let mut there = key.last_spaces.clone();
@@ -476,7 +479,8 @@ impl Model {
         }
     }
 
-    /// Absent: the account's maximum or the end of the service key that makes it, or never. Past → 422; beyond either → 422.
+    /// Absent: the account's maximum, or the expiry of the service key that makes it, or never. Past → 422;
+    /// beyond either → 422.
     fn first_expiry(
         &self,
         now: Timestamp,
@@ -503,7 +507,8 @@ impl Model {
         }
     }
 
-    /// The bot with which everything ends that this caller makes or learns: the caller, or who learned the secret of its key.
+    /// The bot whose end also ends what this caller makes or learns: the caller, or the bot that learned the
+    /// secret of its key.
     fn bot_behind(&self, context: &Context) -> Option<UserId> {
         let Caller::Key { user, key } = context.caller else {
             return None;
@@ -516,7 +521,8 @@ impl Model {
         self.api_key(key)?.ends_with
     }
 
-    /// Whether a bot's key would end if this key were revoked: it is this key, or was made or learned by what ends then.
+    /// Whether a bot's key would end if this key were revoked: it is this key, or was made or learned by
+    /// something that ends then.
     fn ends_by(&self, bot: UserId, key: &ApiKey) -> bool {
         let mut without = self.clone();
         without.revoke(key.id);
@@ -526,7 +532,8 @@ impl Model {
             .any(|one| one.owner == KeyOwner::Service(bot) && one.is_revoked)
     }
 
-    /// When the key of a bot ends that makes, made or learned another key. It must be alive, and last as long as that key.
+    /// The expiry of the key of a bot that makes, made or learned another key. It must be valid, and last as
+    /// long as that key.
     fn end_of_bot(
         &self,
         now: Timestamp,
@@ -549,7 +556,7 @@ impl Model {
     }
 }
 
-/// What the request alone shows to be wrong → 400.
+/// What is wrong with the request itself → 400.
 fn check_form(command: &CreateServiceKey) -> Result<(), Refusal> {
     if command.account_role == Assignment::Predefined(AccountRole::MemberUiOnly)
         || command.account_role == Assignment::Predefined(AccountRole::Annotator)
@@ -558,7 +565,7 @@ fn check_form(command: &CreateServiceKey) -> Result<(), Refusal> {
     }
     let mut organizations = Vec::new();
     for place in &command.organizations {
-        // What names nothing isn't the same thing twice: it is not found.
+        // Two unknown ids are not the same thing twice: they are not found.
         if place.organization != OrganizationId::NOBODY
             && organizations.contains(&place.organization)
         {

@@ -29,8 +29,8 @@ impl Model {
         self.spaces.retain(|space| space.id != id);
     }
 
-    /// An organization, with memberships and all spaces below; a service key that had a place there and is left without any
-    /// space is revoked.
+    /// An organization, with memberships and all its spaces. A service key with a place there and without
+    /// another space is revoked.
     pub(super) fn drop_organization(&mut self, id: OrganizationId) {
         let mut places_there: Vec<UserId> = Vec::new();
         for one in &self.organization_memberships {
@@ -58,7 +58,7 @@ impl Model {
         }
     }
 
-    /// The key of a bot that stands in no space any more.
+    /// The key of a bot that has no space any more.
     pub(super) fn revoke_without_space(&mut self, user: UserId) {
         if self.spaces_bound_to(user).is_empty() {
             let mut of_bot = Vec::new();
@@ -73,7 +73,8 @@ impl Model {
         }
     }
 
-    /// A user's membership in an organization, and in all its spaces memberships, space bindings and project bindings.
+    /// A user's membership in an organization, and in all its spaces memberships, space bindings and project
+    /// bindings.
     pub(super) fn drop_member(&mut self, user: UserId, organization: OrganizationId) {
         let inside: Vec<SpaceId> = self
             .spaces
@@ -107,7 +108,7 @@ impl Model {
         self.role_bindings.retain(|binding| binding.user != user);
     }
 
-    /// A service key that is revoked keeps the spaces that it still reaches, as do those that it made.
+    /// A revoked service key keeps the spaces that it still reaches, and so do the keys that it made.
     pub(super) fn revoke_by_hand(&mut self, id: ApiKeyId) {
         if self.api_key(id).is_some_and(|key| key.is_revoked) {
             return;
@@ -143,8 +144,8 @@ impl Model {
         made
     }
 
-    /// A key, with the secret in its grace time; with a service key its bot, who is kept with nothing in its hands, and all the
-    /// keys that end with the bot.
+    /// A key, including its old secret in its grace period. For a service key also its bot, which stays
+    /// without any rights, and all keys that end with the bot.
     pub(super) fn revoke(&mut self, id: ApiKeyId) {
         for key in &mut self.api_keys {
             if key.id == id {

@@ -1,4 +1,5 @@
-//! Invitations, passwords and signing in (`docs/rules/operations.md`, users; what it leaves open is said at the commands).
+//! Invitations, passwords and signing in (`docs/rules/operations.md`, users; open points are explained at the
+//! commands).
 
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::command::credentials::{
@@ -192,12 +193,12 @@ impl Model {
         }
     }
 
-    /// What this person proves themselves with.
+    /// The credential of this person.
     pub fn credential(&self, user: UserId) -> Option<&Credential> {
         self.credentials.iter().find(|one| one.user == user)
     }
 
-    /// Invites: a link or a temporary password and nothing else, or neither.
+    /// Invites: sets a link, or a temporary password, or neither.
     pub(super) fn put_credential(&mut self, credential: Credential) {
         self.credentials.retain(|one| one.user != credential.user);
         self.credentials.push(credential);
@@ -211,7 +212,7 @@ impl Model {
         }
     }
 
-    /// The person of a link that is theirs, for this, and not over.
+    /// The person of a link with this purpose that has not expired.
     fn follow(
         &self,
         context: &Context,
@@ -228,7 +229,7 @@ impl Model {
         }
     }
 
-    /// The newest link replaces the one before, and leaves the password.
+    /// A new link replaces the previous one, and keeps the password.
     fn send(&mut self, user: UserId, link: Link) {
         let old = self.credential(user);
         let password = old.and_then(|one| one.password.clone());
@@ -250,7 +251,8 @@ impl Model {
         });
     }
 
-    /// Who may know the password that a person chose in the place of a temporary one. Account admins are trusted with what they know.
+    /// Who may know the password that replaces a temporary one. Account admins are trusted with what they
+    /// know.
     fn known_to_later(&self, user: UserId, context: &Context) -> KnownTo {
         match self.credential(user).map(|one| one.known_to.clone()) {
             Some(KnownTo::Users(users)) => {
@@ -261,7 +263,7 @@ impl Model {
                 }
                 KnownTo::Owner
             }
-            // Who invited them isn't recorded: if it can have been anybody, anybody may know it.
+            // Who invited them isn't recorded: if it may have been any member, any member may know it.
             Some(KnownTo::Unrecorded) => match self.user(user).map(|user| user.account_role) {
                 Some(AccountRole::Member | AccountRole::Annotator) => KnownTo::Anyone,
                 _ => KnownTo::Owner,
@@ -271,7 +273,7 @@ impl Model {
         }
     }
 
-    /// The user keys of a person, but those that come from signing in: they go with the password.
+    /// Ends the user keys of a person, except those from signing in: they end with the password.
     fn end_own_keys(&mut self, user: UserId) {
         for key in self.api_keys.clone() {
             if key.owner == KeyOwner::User(user) && !key.is_sign_in && !key.is_revoked {
@@ -280,7 +282,7 @@ impl Model {
         }
     }
 
-    /// The service keys that a person made.
+    /// Ends the service keys that a person made.
     fn end_made_keys(&mut self, user: UserId) {
         for key in self.api_keys.clone() {
             if key.created_by == user && key.owner != KeyOwner::User(user) && !key.is_revoked {
@@ -289,7 +291,7 @@ impl Model {
         }
     }
 
-    /// Nobody stays in by the old password, save with the key that was just given.
+    /// Ends all access by the old password, except for the key that was just given.
     fn put_out(&mut self, context: &Context, user: UserId, but: Option<ApiKeyId>) {
         for key in &mut self.api_keys {
             let is_alive = !key.is_revoked && key.expires_at.is_none_or(|end| context.now < end);
@@ -338,7 +340,7 @@ impl Model {
                 && !key.is_revoked
                 && key.expires_at.is_some_and(|end| end <= context.now)
         });
-        // A hundred at once; then the oldest gives way.
+        // A hundred at once; then the oldest ends.
         let mut mine: Vec<&ApiKey> = Vec::new();
         for key in &self.api_keys {
             if key.owner == KeyOwner::User(user) && key.is_sign_in && !key.is_revoked {
@@ -349,7 +351,7 @@ impl Model {
         let oldest = mine.first().copied().filter(|_| mine.len() >= 100);
         let expires_at = Some(later(context.now, TWELVE_HOURS_MS.min(longest)));
         if let Some(id) = ended.or(oldest).map(|key| key.id) {
-            // Made good again under its id, as if it were new.
+            // The same id is used again, as if it were new.
             for key in self.api_keys.iter_mut().filter(|key| key.id == id) {
                 key.secret = secret.clone();
                 key.previous = None;

@@ -1,4 +1,4 @@
-//! The decision, step by step as `docs/rules/authorization.md` §7 numbers it, and the derived words below it.
+//! The decision, in the steps of `docs/rules/authorization.md` §7, and the derived words below it.
 
 use bindery_core::decision::Question;
 use bindery_core::id::{Id as _, OrganizationId, ProjectId, RoleId, SpaceId, UserId};
@@ -112,7 +112,7 @@ impl Model {
         a.contains(p) || o_permissions.contains(p) || s_permissions.contains(p) || b.contains(p)
     }
 
-    /// The first half of step 1: whether the principal can do anything at all.
+    /// The first half of step 1: whether the principal may do anything at all.
     pub(super) fn acts(&self, u: UserId, now: Timestamp) -> bool {
         let Some(user) = self.user(u) else {
             return false;

@@ -1,4 +1,4 @@
-//! Who may ask about whom, and the marks of enforcement points (`docs/authzen.md`, "Who may ask").
+//! Who may ask about which subject, and the marks of enforcement points (`docs/authzen.md`).
 
 use bindery_core::api_key::ApiKey;
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
@@ -46,7 +46,7 @@ impl Model {
         Ok(())
     }
 
-    /// Keys with the mark; 403 for whoever isn't account admin.
+    /// Keys with the mark; 403 unless the caller is account admin.
     pub fn list_enforcement_points(&self, context: &Context) -> Result<Vec<ApiKeyId>, Refusal> {
         if !self.is_account_admin(context.user(), context.now) {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
@@ -60,7 +60,7 @@ impl Model {
         Ok(ids)
     }
 
-    /// 403 for whoever isn't account admin, whatever the key; then 404.
+    /// 403 unless the caller is account admin, for any key; then 404.
     fn find_for_admin(&self, context: &Context, key: ApiKeyId) -> Result<(), Refusal> {
         if !self.is_account_admin(context.user(), context.now) {
             return Err(Refusal::Forbidden(Forbidden::NotAccountAdmin));
@@ -93,7 +93,8 @@ impl Model {
         }
     }
 
-    /// About oneself; everything, for those above; else whoever reads both the subject and the bindings of the resource.
+    /// About oneself; about everything, for those above; otherwise if the caller can read both the subject
+    /// and the bindings of the resource.
     pub fn may_ask(&self, context: &Context, subject: UserId, resource: Resource) -> bool {
         if subject == context.user() && self.user(subject).is_some() {
             return true;

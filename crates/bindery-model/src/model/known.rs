@@ -1,5 +1,5 @@
-//! Credentials that somebody besides their person may know: what such a person is given must be theirs to give, or the
-//! credentials end.
+//! Credentials that others than their person may know: each of them must be able to give what the person is
+//! given, or the credentials end.
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::command::Context;
@@ -26,8 +26,8 @@ enum Holding {
 }
 
 impl Model {
-    /// Compares what each person holds with what they held before. What somebody gave who is not the person, and whom the others who
-    /// may know the credential could not match, ends the credential.
+    /// Compares what each person holds with what they held before. If someone else gave it, and the others
+    /// who may know the credential could not, the credential ends.
     pub(super) fn end_known_credentials(&mut self, before: &Self, context: &Context) {
         for credential in &before.credentials {
             let user = credential.user;
@@ -65,7 +65,7 @@ impl Model {
         false
     }
 
-    /// Whether a person who is in may sign in again.
+    /// Whether an active person may sign in again.
     pub(super) fn is_password_good(&self, user: &User, context: &Context) -> bool {
         match self.credential(user.id) {
             Some(credential) if is_known(credential) => self.is_invitation_good(user, context),
@@ -73,7 +73,8 @@ impl Model {
         }
     }
 
-    /// Whether an inviter who isn't account admin may have made this key, as the person that they invited.
+    /// Whether an inviter who isn't account admin may have made this key, acting as the person that they
+    /// invited.
     pub(super) fn is_key_known(&self, id: ApiKeyId, now: Timestamp) -> bool {
         let Some(key) = self.api_key(id) else {
             return false;
@@ -127,7 +128,7 @@ impl Model {
         gifts
     }
 
-    /// Whether an invited person may still come in by the invitation.
+    /// Whether an invited person may still use the invitation.
     pub(super) fn is_invitation_good(&self, user: &User, context: &Context) -> bool {
         let Some(credential) = self.credential(user.id) else {
             return false;
@@ -198,7 +199,8 @@ impl Model {
         }
     }
 
-    /// Neither password nor invitation nor keys are left, made by or as this person; a link to choose a new password is, which an admin had mailed.
+    /// Ends password, invitation, and keys made by or as this person. A link to choose a new password stays:
+    /// an admin had it mailed.
     fn end_credential(&mut self, before: &Self, user: UserId) {
         let old = before.credential(user);
         if self.credential(user) == old {
@@ -247,12 +249,12 @@ impl Model {
     }
 }
 
-/// Whether somebody else is recorded to know it.
+/// Whether others are recorded to know it.
 fn is_known(credential: &Credential) -> bool {
     matches!(credential.known_to, KnownTo::Users(_) | KnownTo::Anyone)
 }
 
-/// Every member of the account gives the roles `MEMBER` and `ANNOTATOR`, with the developer access that they come with.
+/// Every member of the account may give the roles `MEMBER` and `ANNOTATOR`, with their developer access.
 fn is_for_every_member(gift: Holding) -> bool {
     match gift {
         Holding::AccountRole(AccountRole::Member, _) => true,

@@ -1,5 +1,5 @@
-//! What a caller may see, as lists of ids in the order that is promised: oldest first. A filter on texts asks for a part of
-//! them, ignoring case; the empty one leaves nothing out (`docs/rules/api.md` §5).
+//! What a caller may see, as lists of ids in the promised order: oldest first. A text filter matches a part,
+//! ignoring case; the empty one matches all (`docs/rules/api.md` §5).
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::command::Context;
@@ -16,7 +16,8 @@ use bindery_core::user::{Identity, Standing, UserStatus};
 use super::Model;
 
 impl Model {
-    /// Bindings on resources where the caller has `ROLE_BINDING_READ`, perhaps of one user; an unknown user → 404.
+    /// Bindings on resources where the caller has `ROLE_BINDING_READ`, optionally of one user; an unknown
+    /// user → 404.
     pub fn list_role_bindings(
         &self,
         context: &Context,
@@ -75,7 +76,8 @@ impl Model {
         ids
     }
 
-    /// People who aren't gone, with this in their address and one of these statuses, or any; 403 without `USER_READ`.
+    /// People who aren't deleted, with this in their address and one of these statuses, or any; 403 without
+    /// `USER_READ`.
     pub fn list_users(
         &self,
         context: &Context,
@@ -117,7 +119,8 @@ impl Model {
         ids
     }
 
-    /// The visible ones with this in their name, perhaps of one organization; one that isn't visible → 404.
+    /// The visible ones with this in their name, optionally of one organization; one that isn't visible →
+    /// 404.
     pub fn list_spaces(
         &self,
         context: &Context,
@@ -138,8 +141,8 @@ impl Model {
         Ok(ids)
     }
 
-    /// The readable ones with this in their name and this in their space's, perhaps of one space; that must be visible or hold
-    /// a project that the caller can read, else 404.
+    /// The readable ones with this in their name and this in their space's, optionally of one space. The
+    /// space must be visible or have a project that the caller can read, else 404.
     pub fn list_projects(
         &self,
         context: &Context,
@@ -172,8 +175,9 @@ impl Model {
         Ok(ids)
     }
 
-    /// Keys of one kind, revoked or not. Without a space those that `user` made, or the caller: of others only for account
-    /// admins. With one those whose bots stand there, for holders of `SERVICE_KEY_READ`, perhaps of one creator.
+    /// Keys of one kind, revoked or not. Without a space: those that `user` made, or the caller; of others
+    /// only for account admins. With a space: those whose bots have it, for holders of `SERVICE_KEY_READ`,
+    /// optionally of one creator.
     pub fn list_keys(
         &self,
         context: &Context,

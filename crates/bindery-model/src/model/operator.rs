@@ -1,4 +1,4 @@
-//! What the operator alone may do: found the account, and give a person a key.
+//! Commands of the operator only: found the account, and give a person a key.
 
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret};
 use bindery_core::command::operator::{Bootstrap, IssueUserKey};
@@ -60,7 +60,7 @@ impl Model {
         Ok(())
     }
 
-    /// The human who holds this address, ignoring case.
+    /// The human with this address, ignoring case.
     pub(super) fn user_with(&self, email: &Email) -> Option<&User> {
         let wanted = email.as_str().to_lowercase();
         self.users.iter().find(|user| match &user.identity {

@@ -1,4 +1,4 @@
-//! Quotas: totals of the account and keys of one creator. Those of a day are not the model's.
+//! Quotas: totals of the account and keys of one creator. The model leaves out daily quotas.
 
 use bindery_core::api_key::{ApiKey, KeyOwner};
 use bindery_core::command::operator::SetQuota;
@@ -35,7 +35,8 @@ impl Model {
         Ok(())
     }
 
-    /// Whoever asks with a key can't make more of anything than a quota allows; what becomes less or stays may be above it.
+    /// A caller with a key can't increase a total beyond its quota; a total that falls or stays may be above
+    /// it.
     pub(super) fn check_quotas(&self, before: &Self, context: &Context) -> Result<(), Refusal> {
         if !matches!(context.caller, Caller::Key { .. }) {
             return Ok(());
@@ -86,12 +87,12 @@ impl Model {
             }
             Quota::Restrictions => self.restrictions.len(),
             Quota::ApiKeys => self.api_keys.len(),
-            // No total of the account.
+            // Not a total of the account.
             _ => 0,
         }
     }
 
-    /// Keys that somebody created and that are good now; signing in is no creating.
+    /// Keys that this user created and that are valid now; signing in does not create keys.
     fn valid_keys(&self, quota: Quota, creator: UserId, context: &Context) -> usize {
         let is_kind = |key: &ApiKey| match key.owner {
             KeyOwner::User(_) => quota == Quota::UserKeysOfPerson,

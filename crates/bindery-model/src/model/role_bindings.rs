@@ -84,7 +84,7 @@ impl Model {
         Ok(())
     }
 
-    /// Another role for a binding; the same role is no change.
+    /// Another role for a binding; the same role changes nothing.
     pub(super) fn give_role(&mut self, id: RoleBindingId, role: RoleId, now: Timestamp) {
         for binding in &mut self.role_bindings {
             if binding.id == id && binding.role != role {

@@ -88,7 +88,7 @@ impl Model {
         }
     }
 
-    /// Unique in the account, predefined names included; one's own name is fine.
+    /// Unique in the account, including predefined names; one's own name is allowed.
     fn check_role_name(&self, name: &RoleName, own: Option<RoleId>) -> Result<(), Refusal> {
         let is_predefined = PREDEFINED_ROLES
             .iter()

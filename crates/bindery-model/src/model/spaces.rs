@@ -205,7 +205,7 @@ impl Model {
         Ok(())
     }
 
-    /// To take something away needs the right to remove it.
+    /// Taking something away needs the right to remove it.
     pub(super) fn require_removing(
         &self,
         context: &Context,
@@ -218,7 +218,8 @@ impl Model {
         }
     }
 
-    /// What a person without a seat has in a public space (`docs/rules/authorization.md` §3); nothing for admins above it.
+    /// The rights of a person without a seat in a public space (`docs/rules/authorization.md` §3); none for
+    /// admins above it.
     fn fallback(&self, user: UserId, space: SpaceId) -> PermissionSet {
         let Some(space) = self.space(space) else {
             return PermissionSet::EMPTY;
@@ -237,7 +238,7 @@ impl Model {
         }
     }
 
-    /// Whether someone without a seat has more than this role gives, which would replace it.
+    /// Whether a person without a seat has more than this role gives, which would replace it.
     pub(super) fn loses_fallback(&self, user: UserId, space: SpaceId, role: RoleId) -> bool {
         let has_seat = self.space_membership(user, space).is_some()
             || self.binding_on(user, Bindable::Space(space)).is_some();
@@ -245,7 +246,7 @@ impl Model {
         !has_seat && has_more(self.fallback(user, space), given)
     }
 
-    /// Whether someone has more without their seat than with it.
+    /// Whether a person has more without their seat than with it.
     pub(super) fn gains_fallback(&self, user: UserId, space: SpaceId) -> bool {
         let mut held = PermissionSet::EMPTY;
         if let Some(one) = self.space_membership(user, space) {
@@ -281,7 +282,7 @@ impl Model {
     }
 }
 
-/// Whether some permission that means something in a space is in the first set alone.
+/// Whether the first set has a permission that means something in a space and is not in the second.
 fn has_more(first: PermissionSet, second: PermissionSet) -> bool {
     Permission::ALL.into_iter().any(|permission| {
         permission.lowest_level() <= Level::Space

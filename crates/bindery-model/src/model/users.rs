@@ -38,7 +38,8 @@ impl Model {
                     Invitation::None => Err(Refusal::Conflict(Conflict::EmailInvited)),
                 };
             }
-            // EXPIRED and made anew under the same id: by a member only if the person holds nothing that an admin gave.
+            // Expired, and invited again under the same id: by a member only if the person holds nothing that
+            // an admin gave.
             Some(Standing::Invited { .. }) => {
                 let is_admin = self.is_account_admin(context.user(), context.now);
                 if !is_admin
@@ -121,8 +122,8 @@ impl Model {
             || self.role_bindings.iter().any(|one| one.user == user.id)
     }
 
-    /// Account admins: any role. Members and UI-only members: `MEMBER` and `ANNOTATOR`. `is_developer`: account admins. A
-    /// custom role: 422 for whoever may create users at all.
+    /// Account admins: any role. Members and UI-only members: `MEMBER` and `ANNOTATOR`. `is_developer`:
+    /// account admins. A custom role: 422 for callers who may create users at all.
     fn authorize_create_user(
         &self,
         context: &Context,
@@ -247,7 +248,7 @@ impl Model {
         Ok(())
     }
 
-    /// The address of a deleted person becomes free; they keep everything else that is known of them.
+    /// The address of a deleted person becomes free; everything else about them is kept.
     pub(super) fn release_address(
         &mut self,
         context: &Context,

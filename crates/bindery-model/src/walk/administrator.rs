@@ -1,4 +1,5 @@
-//! The account before the walk, and the moves of its administrator and of people who have nothing to do with the attacker.
+//! The account before the walk, and the moves of its administrator and of people without any relation to the
+//! attacker.
 
 use bindery_core::change::Change;
 use bindery_core::command::api_keys::RevokeApiKey;
@@ -31,7 +32,7 @@ use super::Walk;
 use super::attacker::{Root, email, key_name};
 use bindery_core::command::AnyCommand;
 
-/// What custom roles hold at first.
+/// The first permissions of custom roles.
 const ROLES: [&[Permission]; 5] = [
     &[Permission::SpaceRead, Permission::RoleBindingCreate],
     &[Permission::SpaceRead, Permission::RoleBindingDelete],
@@ -50,7 +51,8 @@ const ROLES: [&[Permission]; 5] = [
 ];
 
 impl Walk {
-    /// Two organizations with spaces, projects, roles and people; mallory with little; and a service key that mallory stole.
+    /// Two organizations with spaces, projects, roles and people; mallory with few rights; and a service key
+    /// that mallory stole.
     pub(super) fn found(&mut self) {
         let secret = self.secret();
         let founding = AnyCommand::Bootstrap(Bootstrap {
@@ -116,7 +118,8 @@ impl Walk {
         self.steal(user, key, hash, Root::Person);
         let organization = self.things.organizations[0];
         if self.dice.per_mille(500) {
-            // A small role in the public space, from before the fallback: mallory never had that.
+            // A small role in the public space, from before the default rights there: mallory never had
+            // those.
             self.build(&AnyCommand::CreateRoleBinding(CreateRoleBinding {
                 user,
                 role: self.things.roles[1],
@@ -165,7 +168,7 @@ impl Walk {
         assert!(made.is_some(), "{:?}", self.transcript.last());
     }
 
-    /// A service key of the administrator's that the attacker comes by: it lasts some minutes or for good.
+    /// A service key of the administrator that the attacker gets: it lasts some minutes, or does not expire.
     fn lose_a_key(&mut self) -> AnyCommand {
         let space = self.spaces_of_the_first()[self.dice.index(2)];
         let organization = self.things.organizations[0];
@@ -190,7 +193,7 @@ impl Walk {
         [self.things.spaces[0], self.things.spaces[1]]
     }
 
-    /// Someone to give something to: mostly a person who is not the attacker's.
+    /// A user to give something to: mostly a person who is not the attacker's.
     fn someone(&mut self) -> UserId {
         let people = self.people.clone();
         if self.dice.per_mille(750) {
@@ -200,7 +203,8 @@ impl Walk {
         self.any(&own)
     }
 
-    /// A move of the administrator, or of a person who uses a link in their mail or the password that an administrator gave them.
+    /// A move of the administrator, or of a person who uses a mailed link or the password that an
+    /// administrator gave them.
     pub(super) fn administrators_move(&mut self) -> (Caller, AnyCommand) {
         if !self.mailed.is_empty() && self.dice.per_mille(150) {
             return self.use_mail();
@@ -385,7 +389,7 @@ impl Walk {
         }
     }
 
-    /// Seldom, and not the places that most moves are about.
+    /// Rarely, and not the places that most moves are about.
     fn delete_place(&mut self) -> AnyCommand {
         let (spaces, organizations) = (
             self.things.spaces.clone(),
@@ -409,7 +413,7 @@ impl Walk {
         self.things.users.get(1).copied().unwrap_or(UserId::new(0))
     }
 
-    /// People and links that come of a call which is not the attacker's.
+    /// Records people and links that result from calls other than the attacker's.
     pub(super) fn note_mail(&mut self, command: &AnyCommand, changes: &[Change]) {
         let is_sent = matches!(
             command,

@@ -34,13 +34,14 @@ use bindery_core::command::AnyCommand;
 /// What the attacker knows.
 #[derive(Default)]
 pub(super) struct Attacker {
-    /// Users whose gifts are the attacker's: mallory, people whose mail it reads, bots that it made or stole.
+    /// Users whose gifts belong to the attacker: mallory, people whose e-mail it reads, bots that it made or
+    /// stole.
     pub(super) own: BTreeSet<UserId>,
     pub(super) keys: Vec<KnownKey>,
     pub(super) proofs: Vec<KnownProof>,
-    /// Where each key comes from that it ever knew.
+    /// The origin of each key that it ever knew.
     roots: BTreeMap<ApiKeyId, Root>,
-    /// Spaces that were there before its last move.
+    /// Spaces that existed before its last move.
     pub(super) seen_spaces: BTreeSet<SpaceId>,
 }
 
@@ -53,7 +54,7 @@ pub(super) struct KnownKey {
     pub(super) root: Root,
 }
 
-/// What a person can prove themselves with.
+/// A proof that lets a person sign in.
 pub(super) struct KnownProof {
     pub(super) user: UserId,
     pub(super) proof: Proof,
@@ -66,7 +67,7 @@ pub(super) enum Proof {
     Link(SecretHash),
 }
 
-/// What something is derived from.
+/// The origin of a key or proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Root {
     /// The attacker's own person.
@@ -75,16 +76,16 @@ pub(super) enum Root {
     Stolen(ApiKeyId),
 }
 
-/// Someone that the attacker can act as.
+/// A principal that the attacker can act as.
 pub(super) struct Principal {
     pub(super) user: UserId,
-    /// The state in which it acts: that after signing in, where it has to.
+    /// The state in which it acts: after signing in, if it has to.
     pub(super) state: State,
     pub(super) root: Root,
     pub(super) is_victim: bool,
 }
 
-/// Addresses below this number are people's own; the attacker reads the mail of those from it on.
+/// The attacker reads the e-mail of addresses from this number on.
 const READ_BY_ATTACKER: u64 = 5;
 const ADDRESSES: u64 = 8;
 
@@ -118,7 +119,7 @@ impl Walk {
         if of.is_empty() {
             return I::NOBODY;
         }
-        // The newest half of the time: that is where something is going on.
+        // The newest half of the time, where most changes happen.
         if self.dice.per_mille(300) {
             return of.last().copied().unwrap_or(I::NOBODY);
         }
@@ -176,7 +177,7 @@ impl Walk {
         (wait > 0).then(|| Timestamp::from_millis(self.now.as_millis() + wait))
     }
 
-    /// Comes in as somebody whose proof it knows, or does something with a key that it knows.
+    /// Signs in with a known proof, or does something with a known key.
     pub(super) fn attackers_move(&mut self) -> (Caller, AnyCommand) {
         if !self.attacker.proofs.is_empty() && self.dice.per_mille(200) {
             return self.come_in();
@@ -402,7 +403,7 @@ impl Walk {
         })
     }
 
-    /// What the attacker knows after a call of its own.
+    /// What the attacker knows after its own call.
     pub(super) fn learn(&mut self, caller: Caller, command: &AnyCommand, changes: &[Change]) {
         let root = match caller {
             Caller::Key { key, .. } => self.attacker.roots.get(&key).copied(),
@@ -452,13 +453,13 @@ impl Walk {
     pub(super) fn know_proof(&mut self, user: UserId, proof: Proof, root: Root) {
         let proofs = &mut self.attacker.proofs;
         proofs.push(KnownProof { user, proof, root });
-        // The newest are tried; those from before are replaced mostly.
+        // The newest are tried; older ones are mostly replaced.
         if proofs.len() > 12 {
             proofs.remove(0);
         }
     }
 
-    /// A link arrives in somebody's mail.
+    /// A link arrives in a user's e-mail.
     pub(super) fn mail(&mut self, user: UserId, token: SecretHash, root: Root) {
         if self.attacker.own.contains(&user) {
             self.know_proof(user, Proof::Link(token), root);
@@ -467,7 +468,7 @@ impl Walk {
         }
     }
 
-    /// An administrator gives somebody a temporary password.
+    /// An administrator gives a user a temporary password.
     pub(super) fn hand(&mut self, user: UserId, password: PasswordHash) {
         if self.attacker.own.contains(&user) {
             self.know_proof(user, Proof::Password(password), Root::Person);
@@ -476,7 +477,7 @@ impl Walk {
         }
     }
 
-    /// The attacker comes by a key that somebody else made.
+    /// The attacker gets a key that another user made.
     pub(super) fn steal(&mut self, user: UserId, id: ApiKeyId, secret: SecretHash, root: Root) {
         self.attacker.own.insert(user);
         self.attacker.roots.insert(id, root);
@@ -488,7 +489,7 @@ impl Walk {
         });
     }
 
-    /// Somebody is there, who is the attacker's own if it reads their mail.
+    /// Records a user, who is the attacker's own if it reads their e-mail.
     pub(super) fn note_user(&mut self, user: &User) {
         if user.email().is_some_and(reads_mail_of) {
             self.attacker.own.insert(user.id);
@@ -501,7 +502,7 @@ impl Walk {
     }
 }
 
-/// The secret that the caller of a command gets to know.
+/// The secret that the caller of a command learns.
 fn secret_of(command: &AnyCommand) -> Option<SecretHash> {
     if let AnyCommand::CreateUserKey(command) = command {
         return Some(command.secret.hash);

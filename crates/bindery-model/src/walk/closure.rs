@@ -1,21 +1,23 @@
-//! What others gave the attacker, with all that follows from it.
+//! What others gave the attacker, with everything that follows from it.
 //!
-//! The closure holds permissions on places, and only grows within an episode: what the attacker had it may have passed on. It takes
-//! in, after each call of an administrator and never after one of the attacker:
+//! The closure has permissions on places. It only grows within an episode, since the attacker may have passed
+//! on what it had. After each call of an administrator, and never after one of the attacker, it adds:
 //!
-//! - what the attacker's own users have on each place: mallory, people whose mail the attacker reads (as if they had come in),
-//!   bots that it made, and service keys that it stole. A gift to one of them is a gift to the attacker.
+//! - what the attacker's own users have on each place: mallory, people whose e-mail the attacker reads (as if
+//!   they had signed in), bots that it made, and service keys that it stole. A gift to one of them is a gift
+//!   to the attacker.
 //!
-//! People that the attacker can act as only because it knows a proof, such as a temporary password, add nothing: everything that
-//! they hold must be in the closure already.
+//! People that the attacker can act as only because it knows a proof, such as a temporary password, add
+//! nothing: everything that they hold must be in the closure already.
 //!
-//! From that follows, by rules that the contract documents:
+//! From that follows, by documented rules:
 //!
 //! - `ROLE_BINDING_CREATE` on a space or project: everything there and below, since it assigns any role;
 //! - everything on a place: everything below it;
 //! - on a project what is given on its space, unless it is restricted and `PROJECT_RESTRICT` is not given;
 //! - a space that the attacker made: everything in it;
-//! - `SPACE_UPDATE` on a space: what the own users' roles in the organization give in public spaces.
+//! - `SPACE_UPDATE` on a space: the default rights that the own users' organization roles give in public
+//!   spaces.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +56,7 @@ impl Closure {
 }
 
 impl Walk {
-    /// Takes in what the attacker's own users hold.
+    /// Adds what the attacker's own users hold.
     pub(super) fn absorb(&mut self) {
         let own: Vec<_> = self.attacker.own.iter().copied().collect();
         for user in own {
@@ -67,7 +69,7 @@ impl Walk {
         self.expand(&[]);
     }
 
-    /// Takes in what follows, after changes that the attacker made.
+    /// Adds what follows, after changes that the attacker made.
     pub(super) fn expand(&mut self, by_attacker: &[Change]) {
         for change in by_attacker {
             if let Change::PutSpace(space) = change
@@ -78,7 +80,7 @@ impl Walk {
         }
         self.attacker.seen_spaces.extend(&self.things.spaces);
         let state = self.state.clone();
-        // From above to below, so that once is enough.
+        // From top to bottom, so that one pass is enough.
         for on in self.things.resources(&state) {
             match on {
                 Resource::Account | Resource::Organization(_) => {}

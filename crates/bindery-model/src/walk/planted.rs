@@ -1,4 +1,4 @@
-//! Rules as they once were, to see that the walk finds what was wrong with them.
+//! Earlier, wrong rules, to show that the walk finds what was wrong with them.
 
 use bindery_core::api_key::ApiKey;
 use bindery_core::change::Change;
@@ -12,14 +12,14 @@ use bindery_core::state::State;
 
 use bindery_core::command::AnyCommand;
 
-/// A rule that is broken on purpose.
+/// A planted mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// A temporary password stays good whatever its person is given.
+    /// A temporary password stays valid whatever its person is given.
     KnownPasswordsStay,
-    /// The right to bind roles replaces what somebody holds.
+    /// The right to bind roles replaces what a user holds.
     AddingReplaces,
-    /// A service key makes keys that have no end.
+    /// A service key makes keys that never expire.
     MadeKeysOutlive,
     /// Revoking a service key leaves what it made.
     MadeKeysSurvive,

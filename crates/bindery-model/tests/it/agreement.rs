@@ -1,4 +1,4 @@
-//! The engine says what the naive model says: of every command, of every record, of every question.
+//! The engine and the naive model agree on every command, every record and every question.
 
 #![expect(clippy::print_stdout, reason = "the numbers say what was tested")]
 
@@ -65,7 +65,7 @@ pub(crate) fn check_turn(play: &Play, turn: &Turn<'_>) -> TestCaseResult {
         "engine left, model right, after\n{}",
         play.transcript
     );
-    // The account itself is no record of the model.
+    // The account itself is not a record of the model.
     let records = play.records.values();
     let records = records.filter(|one| !matches!(one, Change::PutAccount(_)));
     let records: Vec<Change> = records.cloned().collect();
@@ -83,7 +83,7 @@ pub(crate) fn check_turn(play: &Play, turn: &Turn<'_>) -> TestCaseResult {
     );
     let mut issued = play.model.issued.clone();
     issued.sort_unstable();
-    // Restrictions and credentials have no number of their own, so none is given out; that of the account is given by the store.
+    // Restrictions and credentials have no number of their own; the store issues the number of the account.
     let issued_by_engine: Vec<(Kind, u32)> = play
         .state
         .issued()
@@ -93,13 +93,13 @@ pub(crate) fn check_turn(play: &Play, turn: &Turn<'_>) -> TestCaseResult {
     Ok(())
 }
 
-/// The index, the entities and the model answer alike; the first two with the same reason too.
+/// The index, the entities and the model give the same decision; the first two also the same reason.
 fn check_question(
     play: &Play,
     question: &Question,
     now: Timestamp,
 ) -> Result<Decision, TestCaseError> {
-    // The index takes no clock that was set back, so it is asked about later moments only.
+    // The index does not accept a clock that was set back, so only later times are tested.
     let by_entities = play.state.decide(question, now);
     let by_index = if now < play.state.latest() {
         by_entities
@@ -125,7 +125,7 @@ fn check_question(
     Ok(by_index)
 }
 
-/// What happened in all cases together, so that a test of nothing is noticed.
+/// Counts of everything in all cases, so that a test of nothing is noticed.
 #[derive(Debug, Default)]
 struct Tally {
     questions: u64,
@@ -134,11 +134,11 @@ struct Tally {
     succeeded: u64,
     without_change: u64,
     refused: BTreeMap<&'static str, u64>,
-    /// Tried and succeeded, a command.
+    /// Tried and succeeded, by command.
     by_command: BTreeMap<&'static str, (u64, u64)>,
-    /// Answers by their reason.
+    /// Decisions by their reason.
     reasons: BTreeMap<&'static str, u64>,
-    /// Things that were there at the end.
+    /// Things that existed at the end.
     worlds: BTreeMap<&'static str, u64>,
 }
 
@@ -276,7 +276,7 @@ impl Tally {
         println!("at the ends of the histories: {:?}", self.worlds);
     }
 
-    /// Every command has succeeded, every reason has been given, and there was enough of everything.
+    /// Every command has succeeded, every reason has occurred, and there was enough of everything.
     fn is_rich(&self) -> bool {
         self.questions >= 100_000
             && self.succeeded * 3 >= self.commands

@@ -1,5 +1,5 @@
-//! An explanation says what the decision says, what it calls enough is enough and no more than that, and nobody reads in one what
-//! they may not read elsewhere.
+//! An explanation agrees with the decision, its smallest grants are enough and smallest, and it reveals
+//! nothing that its reader may not read elsewhere.
 
 use std::cell::Cell;
 
@@ -65,7 +65,7 @@ fn an_explanation_says_what_the_decision_says() {
     println!("{asked:?} explanations");
 }
 
-/// How much was tried of what is said to be enough.
+/// How much was tried.
 #[derive(Debug, Default)]
 struct Tally {
     bound: Cell<u64>,
@@ -108,14 +108,14 @@ fn what_is_called_enough_is_enough_and_nothing_smaller_is() {
 #[test]
 fn a_smallest_grant_that_overlooks_custom_roles_is_caught() {
     let is_predefined = |role: RoleId| PredefinedRole::by_id(role).is_some();
-    // How short it can be made hangs on which questions are picked, so only that it is found counts.
+    // Its shortest form depends on the picked questions, so it only counts that it is found.
     let found = break_it(seed(), 500, 1..60, |history| {
         check_sufficient(history, &Tally::default(), &is_predefined)
     });
     assert!(found.is_some(), "a mistake that nothing shows");
 }
 
-/// `finds` plants a mistake: of the changes that are said to be enough, only those with such roles are.
+/// `finds` plants a mistake: only grants with such roles are found.
 fn check_sufficient(
     history: &History,
     tally: &Tally,
@@ -155,7 +155,7 @@ fn check_sufficient(
         };
         of_kind[kind].push(question);
     }
-    // A few of each kind, from all over it: each takes trying every role.
+    // A few of each kind, from all over the account: each one needs a trial of every role.
     let some = of_kind.iter().flat_map(|kind| {
         let step = (kind.len() / 5).max(1);
         kind.iter().copied().step_by(step).take(5)
@@ -189,7 +189,7 @@ fn admin(model: &Model) -> Option<UserId> {
     admin.map(|user| user.id)
 }
 
-/// One question, and changes by an account admin that could make it a yes.
+/// One question, and changes by an account admin that could allow it.
 struct Trial<'a> {
     state: &'a State,
     context: &'a Context,
@@ -204,7 +204,7 @@ impl Trial<'_> {
         finds: &dyn Fn(RoleId) -> bool,
     ) -> TestCaseResult {
         let before = self.allowed(self.state);
-        // The fewest that any single change on the resource brings, of those that take nothing away.
+        // The fewest new permissions of any single change on the resource that takes nothing away.
         let fewest = self
             .every_change()
             .into_iter()
@@ -281,7 +281,7 @@ impl Trial<'_> {
             Resource::Organization(id) => join(id).to_vec(),
             Resource::Space(id) => bind(Bindable::Space(id)),
             Resource::Project(id) => bind(Bindable::Project(id)),
-            // Nothing is bound on the account; nothing below reaches up to it.
+            // Nothing can be bound on the account, and nothing below it grants anything on it.
             Resource::Account => {
                 let mut below = join(OrganizationId::new(1)).to_vec();
                 below.extend(bind(Bindable::Space(SpaceId::new(1))));
@@ -334,7 +334,7 @@ fn gained(before: PermissionSet, after: PermissionSet) -> u32 {
 }
 
 #[test]
-fn nobody_reads_in_an_explanation_what_they_may_not_read() {
+fn no_reader_of_an_explanation_sees_what_they_may_not_read() {
     let (told, hidden) = (Cell::new(0_u64), Cell::new(0_u64));
     let seen_enough = || told.get() > 10_000 && hidden.get() > 200;
     check_until(seen_enough, 96, 1..160, |history| {
@@ -385,7 +385,7 @@ fn check_hidden(
         if sees || explanation.is_allowed() {
             return Ok(());
         }
-        // To the letter what is said of one that never was.
+        // Exactly the same text as for one that never existed.
         let never = Question {
             resource: match question.resource {
                 Resource::Account => Resource::Account,

@@ -1,4 +1,5 @@
-//! The access index says what the entities say: after every change, built at once, of many questions, and searched.
+//! The access index agrees with the entities: after every change, when bulk-built, on many questions, and in
+//! searches.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -63,7 +64,7 @@ fn an_index_built_at_once_says_what_one_says_that_came_along() {
 }
 
 #[test]
-fn an_index_that_is_told_what_lies_between_two_states_says_what_the_other_one_says() {
+fn an_index_that_gets_the_difference_of_two_states_agrees_with_the_second() {
     check(96, 1..200, |history| {
         let play = Play::of(history);
         let questions: Vec<Question> = every_question(&play.model, &ASKED).collect();
@@ -75,19 +76,20 @@ fn an_index_that_is_told_what_lies_between_two_states_says_what_the_other_one_sa
             }
             state.advance(entry);
         }
-        // Loaded, so that it shares nothing with those before.
+        // Loaded, so that it shares nothing with earlier states.
         let mut loading = Loading::new(state.account().clone());
         for record in play.records.values() {
             loading.put(record.clone());
         }
         let loaded = loading.finish(state.position(), state.latest(), state.issued());
-        // Back again as well: a log can lose its end.
+        // Backwards as well: a log can be rolled back.
         for before in before {
             let mut access = AccessWriter::new(&before);
             for (from, to) in [(&before, &loaded), (&loaded, &before)] {
                 access.advance(to, &Touched::between(from, to), || {});
                 compare(&access.index(), to, &questions, play.now)?;
-                // They find nothing of what is gone, which no question about what is there would notice.
+                // Searches must not find deleted things, which no question about existing things would
+                // notice.
                 compare_searches(&access.index(), to, &questions, play.now)?;
                 prop_assert_eq!(access.index().disagreement(to), None);
             }
@@ -121,7 +123,7 @@ fn an_index_that_misses_a_role_that_was_bound_is_caught() {
     assert_caught(|history| without(history, |one| matches!(one, Touched::BoundRole(..))));
 }
 
-/// The index hears of all facts but these.
+/// The index gets all facts except these.
 fn without(history: &History, is_missed: impl Fn(&Touched) -> bool) -> TestCaseResult {
     let play = Play::of(history);
     let mut state = State::new(history.account());
@@ -136,7 +138,7 @@ fn without(history: &History, is_missed: impl Fn(&Touched) -> bool) -> TestCaseR
     compare(&access.index(), &state, &questions, play.now)
 }
 
-/// Every search that these questions can be found by; how many answers there were.
+/// Runs every search that covers these questions. Returns the number of results.
 fn compare_searches(
     index: &AccessIndex,
     state: &State,
@@ -187,7 +189,7 @@ fn compare_searches(
     Ok(allowed.len())
 }
 
-/// One by one and all at once, reasons included.
+/// One by one and all at once, including reasons.
 fn compare(
     index: &AccessIndex,
     state: &State,

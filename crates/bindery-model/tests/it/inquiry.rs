@@ -1,4 +1,5 @@
-//! Who may ask about whom is what the model says, and a search finds exactly what may be asked and is allowed.
+//! Who may ask about which subject agrees with the model, and a search finds exactly what may be asked and is
+//! allowed.
 
 use std::cell::Cell;
 
@@ -27,7 +28,7 @@ const LEVELS: [Level; 4] = [
     Level::Project,
 ];
 
-/// Everyone who could ask: each key, the operator, and a person without a key.
+/// Every possible caller: each key, the operator, and a person without a key.
 pub(crate) fn callers(play: &Play) -> Vec<Context> {
     let keys = play.model.api_keys.iter().map(|key| Caller::Key {
         user: key.principal(),
@@ -116,7 +117,7 @@ pub(crate) enum Wanted {
     Permissions(UserId, Resource),
 }
 
-/// What the engine finds.
+/// The results of the engine.
 pub(crate) fn search(state: &State, context: &Context, wanted: &Wanted) -> Found {
     match *wanted {
         Wanted::Subjects(kind, permission, resource) => {
@@ -133,7 +134,7 @@ pub(crate) fn search(state: &State, context: &Context, wanted: &Wanted) -> Found
     }
 }
 
-/// The same one by one, by the model.
+/// The results of the model, one by one.
 pub(crate) fn brute_force(model: &Model, context: &Context, wanted: &Wanted) -> Found {
     let holds = |principal, permission, resource| {
         let question = Question {
@@ -202,7 +203,7 @@ pub(crate) fn searches(model: &Model, history: &History) -> Vec<Wanted> {
             wanted.extend(asked.iter().map(of));
         }
         let on = |resource: Resource| Wanted::Permissions(subject, resource);
-        // Each subject on a few: 151 questions are asked of each pair.
+        // Each subject on a few: each pair is asked 151 questions.
         let some = resources(model).into_iter().step_by(3);
         wanted.extend(some.map(on));
     }
@@ -217,7 +218,7 @@ fn check_searches(
     let mut found = 0;
     let all = searches(&play.model, history);
     for (context, place) in callers(play).iter().zip(0..) {
-        // Callers take turns: each kind is asked by each of them in some history.
+        // Callers take turns: each of them runs each kind in some history.
         for wanted in all.iter().skip(place % 3).step_by(3) {
             let by_engine = search(&play.state, context, wanted);
             found += by_engine.len();

@@ -1,4 +1,4 @@
-//! After any history nothing refers to what is gone, and the gone hold nothing.
+//! After any history nothing refers to deleted things, and deleted users hold nothing.
 
 use bindery_core::api_key::KeyOwner;
 use bindery_core::change::Change;
@@ -17,13 +17,13 @@ use crate::runner::check;
 fn nothing_refers_to_what_is_gone() {
     check(96, 1..200, |history| {
         let play = Play::of(history);
-        // The records of the engine are those of the model: another test holds it to that.
+        // Another test checks that the records of the engine are those of the model.
         check_references(&play)
     });
 }
 
 #[test]
-fn whoever_is_gone_holds_nothing() {
+fn a_deleted_user_holds_nothing() {
     check(96, 1..200, |history| {
         let play = Play::of(history);
         for user in &play.model.users {
@@ -35,7 +35,8 @@ fn whoever_is_gone_holds_nothing() {
     });
 }
 
-/// Nobody deletes themselves or switches themselves off, and no key does that to the last person who leads the account.
+/// No user can delete or switch off themselves, and no key can do that to the last person who is account
+/// admin.
 #[test]
 fn an_account_never_loses_its_last_admin() {
     check(96, 1..200, |history| {
@@ -51,7 +52,7 @@ fn an_account_never_loses_its_last_admin() {
                 _ => false,
             };
             let is_led = play.records.values().any(is_admin);
-            prop_assert!(is_led, "nobody leads it after\n{}", play.transcript);
+            prop_assert!(is_led, "it has no admin after\n{}", play.transcript);
             Ok(())
         })
     });

@@ -1,4 +1,5 @@
-//! Every list, followed page by page, holds exactly what the model lists, in its order, at rest and while commands run.
+//! Every list, read page by page, has exactly what the model lists, in its order, with and without commands
+//! in between.
 
 use std::cell::Cell;
 
@@ -24,7 +25,8 @@ mod walk;
 
 const PAGE_SIZES: [usize; 5] = [1, 2, 3, 7, 100];
 
-/// Walks that begin after each command. Enough that most histories have some of each family, caller and page size.
+/// Walks that begin after each command. Enough that most histories have some of each family, caller and page
+/// size.
 const BEGINNING: usize = 12;
 
 #[test]
@@ -64,10 +66,10 @@ fn what_is_there_throughout_a_walk_is_met_once_while_commands_run_between_the_pa
 struct Tally {
     pages: Cell<u64>,
     arrived: Cell<u64>,
-    /// Those among the arrived that read two pages or more, with a command between them.
+    /// Finished walks of two pages or more, with a command between them.
     across_commands: Cell<u64>,
     refused: Cell<u64>,
-    /// Arrived, by who walked.
+    /// Finished walks, by caller.
     admins: Cell<u64>,
     members: Cell<u64>,
     outsiders: Cell<u64>,
@@ -100,7 +102,7 @@ impl Tally {
     }
 }
 
-/// Plays the history; after each command some walks begin, and those under way read their next page.
+/// Plays the history; after each command some walks begin, and unfinished ones read their next page.
 fn walk_amid(
     history: &History,
     mut beginning: impl FnMut(&Model) -> Vec<Walk>,
@@ -148,7 +150,7 @@ impl Draw {
         Walk::new(list, caller, PAGE_SIZES[self.below(PAGE_SIZES.len())])
     }
 
-    /// A step of the generator of Knuth's MMIX; its upper half is random enough to choose by.
+    /// A step of Knuth's MMIX generator; its upper half is random enough for this.
     fn below(&mut self, count: usize) -> usize {
         self.0 = self
             .0
@@ -174,7 +176,7 @@ fn a_planted_cursor_that_skips_one_is_caught() {
     });
 }
 
-/// Only what happens between the pages shows it.
+/// Only changes between the pages show it.
 #[test]
 fn a_planted_cursor_that_counts_what_was_read_is_caught() {
     assert_pager_caught(&|walk, state, context| {
@@ -206,7 +208,7 @@ fn a_planted_page_that_is_filtered_after_it_was_cut_is_caught() {
     });
 }
 
-/// Some lists of everyone, an item a page: what begins depends on the model alone, so that histories shrink well.
+/// Some lists of everyone, one item a page. They depend on the model alone, so that histories shrink well.
 fn plain_walks(model: &Model) -> Vec<Walk> {
     let lists = [
         List::RoleBindings(BindableKind::Space, None),

@@ -1,5 +1,5 @@
-//! The comparison can fail: with a mistake planted between the state and the decision, or between a command and its changes, it
-//! finds a short history that shows it.
+//! The comparison can fail: with a mistake planted between the state and the decision, or between a command
+//! and its changes, it finds a short history that shows the mistake.
 
 #![expect(
     clippy::print_stdout,
@@ -26,10 +26,11 @@ use crate::runner::{Counterexample, break_it, seed};
 
 const CASES: u32 = 2000;
 const LENGTH_MAX: usize = 8;
-/// Shortening stops where no single step can go, which need not be the shortest: the best of a few counts.
+/// Shrinking stops where no single step can be removed, which need not be the shortest: the best of a few
+/// counts.
 const ATTEMPTS: u64 = 6;
 
-/// Enough to tell the mistakes below.
+/// Enough to find the mistakes below.
 const ASKED: [Permission; 4] = [
     Permission::ProjectRead,
     Permission::SpaceRead,
@@ -81,13 +82,13 @@ fn a_planted_forgotten_cascade_is_caught() {
     });
 }
 
-/// Leaving an organization leaves the bindings in its spaces and projects behind.
+/// Leaving an organization leaves the bindings in its spaces and projects.
 fn is_forgotten(command: &AnyCommand, change: &Change) -> bool {
     matches!(command, AnyCommand::RemoveOrganizationUser(_))
         && matches!(change, Change::DeleteRoleBinding(_))
 }
 
-/// A history must break the property, and the shortest that does must be short.
+/// A history must break the property, and the shortest must be short.
 pub(crate) fn assert_caught(property: impl Fn(&History) -> TestCaseResult) {
     let seed = seed();
     let shortest = (0..ATTEMPTS)
@@ -155,7 +156,7 @@ impl Facts for Mistaken<'_> {
         self.state.organization_role(user, on)
     }
 
-    /// Adding the fallback is as good as a membership that nobody gave.
+    /// Adding the default role is like a membership that no one gave.
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
         let membership = self.state.space_role(user, on);
         let Mistake::AddsTheFallbackToABinding = self.mistake else {

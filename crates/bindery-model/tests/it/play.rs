@@ -1,4 +1,4 @@
-//! A history at play: each command is run on the engine and on the model, side by side.
+//! Plays a history: each command runs on the engine and on the model, side by side.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,33 +15,33 @@ use bindery_model::history::{History, START};
 use bindery_model::model::Model;
 use proptest::test_runner::TestCaseResult;
 
-/// Both sides after some commands, and how they came there.
+/// Both sides after some commands, and their history.
 #[derive(Debug)]
 pub(crate) struct Play {
     pub(crate) state: State,
-    /// The index, brought along change by change.
+    /// The index, updated change by change.
     pub(crate) access: AccessWriter,
     pub(crate) model: Model,
-    /// The moment of the last command.
+    /// The time of the last command.
     pub(crate) now: Timestamp,
     /// The log.
     pub(crate) entries: Vec<Entry>,
     /// The current records, as a store folds them.
     pub(crate) records: BTreeMap<(Kind, u32), Change>,
-    /// What was asked and what came of it, a line each.
+    /// The commands and their results, a line each.
     pub(crate) transcript: String,
 }
 
-/// One command and what both sides made of it.
+/// One command and its result on both sides.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     pub(crate) context: &'a Context,
     pub(crate) command: &'a AnyCommand,
     /// The engine before the command.
     pub(crate) before: &'a State,
-    /// What the engine answered.
+    /// The result of the engine.
     pub(crate) engine: &'a Result<Vec<Change>, Refusal>,
-    /// What the model answered.
+    /// The result of the model.
     pub(crate) model: &'a Result<(), Refusal>,
 }
 
@@ -54,7 +54,7 @@ impl Play {
         play
     }
 
-    /// An account that nobody is in.
+    /// An empty account.
     pub(crate) fn new(history: &History) -> Self {
         let state = State::new(history.account());
         Self {
@@ -152,7 +152,7 @@ impl Play {
             Ok(changes) => format!("{} changes", changes.len()),
             Err(refusal) => format!("{refusal:?}"),
         };
-        // A string takes every write.
+        // Writing to a string can't fail.
         let _ = writeln!(
             self.transcript,
             "  {at} ms, {caller}: {command:?} => {outcome}"
@@ -160,7 +160,7 @@ impl Play {
     }
 }
 
-/// What a store does with a change: the record of its key is replaced, or gone.
+/// What a store does with a change: it replaces or removes the record of its key.
 pub(crate) fn fold(records: &mut BTreeMap<(Kind, u32), Change>, change: &Change) {
     if change.is_delete() {
         records.remove(&change.key());

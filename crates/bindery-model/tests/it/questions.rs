@@ -1,4 +1,4 @@
-//! Questions to ask after a history: everyone about everything, at the moments when answers may differ.
+//! Questions after a history: every user about everything, at the times when decisions may change.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use bindery_core::user::Identity;
 use bindery_model::history::History;
 use bindery_model::model::Model;
 
-/// Asked about in every case: what commands and lists ask for, and one or two of each level and kind of rule.
+/// In every case: what commands and lists check, and one or two of each level and kind of rule.
 const ALWAYS: [Permission; 16] = [
     Permission::ProjectRestrict,
     Permission::ProjectRead,
@@ -46,7 +46,7 @@ pub(crate) fn permissions(history: &History) -> Vec<Permission> {
     asked.into_iter().collect()
 }
 
-/// Every user, everything there ever was, these permissions; ids of nobody and nothing included.
+/// Every user, everything that ever existed, these permissions; including unknown ids.
 pub(crate) fn every_question(
     model: &Model,
     permissions: &[Permission],
@@ -66,14 +66,14 @@ pub(crate) fn every_question(
     })
 }
 
-/// Every id of a kind that was ever given, the next one, and nobody's.
+/// Every id of a kind that was ever issued, the next one, and the one that nothing has.
 pub(crate) fn ever<I: Id>(model: &Model) -> Vec<I> {
     (0..=model.issued(I::KIND) + 1)
         .map(I::from_number)
         .collect()
 }
 
-/// Moments just before and at the end of a bot's key, with the bot.
+/// Times just before and at the expiry of a bot's key, with the bot.
 pub(crate) fn ends_of_bots(model: &Model) -> Vec<(UserId, Timestamp)> {
     let mut moments = Vec::new();
     for user in &model.users {
@@ -87,7 +87,7 @@ pub(crate) fn ends_of_bots(model: &Model) -> Vec<(UserId, Timestamp)> {
     moments
 }
 
-/// Everything there ever was, the next of each kind, and nothing.
+/// Everything that ever existed, the next of each kind, and the id that nothing has.
 pub(crate) fn resources(model: &Model) -> Vec<Resource> {
     let mut resources = vec![Resource::Account];
     resources.extend(ever(model).into_iter().map(Resource::Organization));

@@ -3,26 +3,27 @@
 use bindery_core::place::AccountSettings;
 use bindery_core::role::AccountRole;
 use bindery_model::history::{
-    CallerPick, Expiry, History, KeyPlace, NamePick, Pick, RolePick, Step, UserPick, Wish,
+    CallerPick, Draft, Expiry, History, KeyPlace, NamePick, Pick, RolePick, Step, UserPick,
 };
 
 use crate::agreement::check_turn;
 use crate::play::Play;
 
-/// `docs/rules/authorization.md` §10: of the target, only *unknown or inactive* is not found. A bot's role in an organization would
-/// otherwise outlive every wish of the organization's admins, who need not be able to revoke its key.
+/// `docs/rules/authorization.md` §10: only an *unknown or inactive* user is not found. Otherwise a bot's role
+/// in an organization could not be removed by the organization's admins, who need not be able to revoke its
+/// key.
 #[test]
 fn a_bot_can_be_taken_out_of_an_organization() {
     assert_agreement(&[
-        Wish::CreateOrganization {
+        Draft::CreateOrganization {
             name: NamePick::Fresh,
         },
-        Wish::CreateSpace {
+        Draft::CreateSpace {
             name: NamePick::Fresh,
             organization: Pick(0),
             is_private: false,
         },
-        Wish::CreateServiceKey {
+        Draft::CreateServiceKey {
             account_role: Some(AccountRole::Member),
             places: vec![KeyPlace {
                 organization: Pick(0),
@@ -31,19 +32,19 @@ fn a_bot_can_be_taken_out_of_an_organization() {
             }],
             expiry: Expiry::Absent,
         },
-        Wish::RemoveOrganizationUser {
+        Draft::RemoveOrganizationUser {
             organization: Pick(0),
             user: UserPick::Member(Pick(0)),
         },
     ]);
 }
 
-/// The founder wishes one after the other, all in the same moment.
-fn assert_agreement(wishes: &[Wish]) {
-    let steps = wishes.iter().map(|wish| Step {
+/// The founder sends these one after the other, all at the same time.
+fn assert_agreement(drafts: &[Draft]) {
+    let steps = drafts.iter().map(|draft| Step {
         caller: CallerPick(0),
         wait_ms: 0,
-        wish: wish.clone(),
+        draft: draft.clone(),
     });
     let history = History {
         settings: AccountSettings::default(),

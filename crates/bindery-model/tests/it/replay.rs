@@ -1,4 +1,4 @@
-//! The log and the current records both tell the very state, with everything that is derived from it.
+//! The log and the current records both give exactly the same state, with everything that is derived from it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::play::Play;
 use crate::runner::check;
 
 #[test]
-fn replaying_the_log_gives_the_very_state() {
+fn replaying_the_log_gives_the_same_state() {
     let entries = Cell::new(0);
     check(96, 1..200, |history| {
         let play = Play::of(history);
@@ -32,7 +32,7 @@ fn replaying_the_log_gives_the_very_state() {
 }
 
 #[test]
-fn current_records_give_the_very_state_in_any_order() {
+fn current_records_give_the_same_state_in_any_order() {
     check(96, 1..200, |history| {
         let play = Play::of(history);
         let mut records = Vec::new();
@@ -52,7 +52,7 @@ fn current_records_give_the_very_state_in_any_order() {
         let issued: Vec<_> = play.state.issued().collect();
         let loaded = load(issued.clone(), &records);
         prop_assert_eq!(&loaded, &play.state, "\n{}", play.transcript);
-        // What is there has its number, whatever is said of those that were ever given.
+        // An existing thing has its number, whatever the record of issued numbers says.
         let mut highest = BTreeMap::new();
         for (kind, number) in records.iter().map(Change::key) {
             let known = highest.entry(kind).or_insert(number);

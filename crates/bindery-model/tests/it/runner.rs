@@ -1,4 +1,4 @@
-//! Holds a property to generated histories, from a seed that a failure prints and `BINDERY_SEED` sets.
+//! Checks a property on generated histories, from a seed that a failure prints and `BINDERY_SEED` sets.
 
 #![expect(clippy::panic, reason = "a failing case fails its test")]
 
@@ -8,14 +8,14 @@ use std::ops::Range;
 use bindery_model::history::{History, histories};
 use proptest::test_runner::{Config, RngSeed, TestCaseResult, TestError, TestRunner};
 
-/// A history that breaks a property, as short as it could be made.
+/// A history that breaks a property, shortened.
 #[derive(Debug)]
 pub(crate) struct Counterexample {
     pub(crate) history: History,
     pub(crate) reason: String,
 }
 
-/// Holds the property to so many histories with so many commands.
+/// Checks the property on this many histories of this length.
 pub(crate) fn check(
     cases: u32,
     length: Range<usize>,
@@ -24,8 +24,8 @@ pub(crate) fn check(
     check_until(|| true, cases, length, property);
 }
 
-/// Holds the property to so many histories, and to as many again until enough of what it is about was seen: what is rare is
-/// not met as often by every seed.
+/// Checks the property on this many histories, and again on as many until enough of the relevant cases
+/// occurred: rare cases do not occur as often with every seed.
 pub(crate) fn check_until(
     seen_enough: impl Fn() -> bool,
     cases: u32,
@@ -48,7 +48,7 @@ pub(crate) fn check_until(
     panic!("BINDERY_SEED={first}\nnot enough was seen in {ROUNDS_MAX} rounds of {cases} histories");
 }
 
-/// Looks for a history that breaks the property, and makes it short.
+/// Looks for a history that breaks the property, and shortens it.
 pub(crate) fn break_it(
     seed: u64,
     cases: u32,
@@ -72,7 +72,7 @@ pub(crate) fn break_it(
     }
 }
 
-/// The seed that was asked for, or one that nobody knows yet.
+/// The given seed, or a new one.
 pub(crate) fn seed() -> u64 {
     match std::env::var("BINDERY_SEED") {
         Ok(text) => text.parse().expect("BINDERY_SEED is a number"),
@@ -80,8 +80,8 @@ pub(crate) fn seed() -> u64 {
     }
 }
 
-/// Leaves out steps for as long as the property stays broken. Proptest deletes steps first and simplifies the rest
-/// afterwards; what was simplified often needs fewer steps before it.
+/// Removes steps while the property stays broken. Proptest removes steps first and simplifies the rest
+/// afterwards; a simplified history often needs fewer steps.
 fn shorten(
     mut found: Counterexample,
     property: impl Fn(&History) -> TestCaseResult,

@@ -11,7 +11,7 @@ const CALLS: u64 = 4_000;
 const PLANTED_CALLS: u64 = 60_000;
 
 #[test]
-fn an_attacker_beside_administrators_gains_nothing_that_nobody_gave() {
+fn an_attacker_beside_administrators_gains_nothing_that_was_not_given() {
     let outcome = run(seed(), CALLS, None);
     println!("{outcome:?}");
     if let Some(broken) = outcome.broken {

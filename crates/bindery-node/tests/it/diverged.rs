@@ -50,7 +50,7 @@ fn assert_one_truth(world: &World) {
 }
 
 #[tokio::test]
-async fn who_asked_before_the_end_was_lost_is_turned_away_and_the_next_one_is_served() {
+async fn a_command_from_before_a_rollback_is_refused_and_the_next_one_is_served() {
     let world = world().await;
     let begin = world.account.snapshot().revision();
     world.create("red").await.unwrap();
@@ -70,7 +70,7 @@ async fn who_asked_before_the_end_was_lost_is_turned_away_and_the_next_one_is_se
 }
 
 #[tokio::test]
-async fn nobody_is_told_that_a_change_was_made_which_the_log_has_lost_again() {
+async fn no_client_gets_an_acknowledgement_of_a_change_that_was_rolled_back() {
     let world = world().await;
     let begin = world.account.snapshot().revision();
     world.create("red").await.unwrap();
@@ -89,7 +89,7 @@ async fn nobody_is_told_that_a_change_was_made_which_the_log_has_lost_again() {
 }
 
 #[tokio::test]
-async fn keys_were_last_used_when_the_store_says_so() {
+async fn last_uses_of_keys_are_those_in_the_store_after_a_rollback() {
     let world = world().await;
     let begin = world.account.snapshot().revision();
     world.create("red").await.unwrap();

@@ -57,7 +57,7 @@ async fn an_account_that_has_outgrown_the_index_is_answered_by_its_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_was_set_back_brings_no_key_back_to_life_whoever_answers() {
+async fn a_clock_that_was_set_back_revives_no_key_in_index_or_state() {
     let world = world().await;
     append(&world, BOT_ENDS, bot()).await;
     let question = Question {

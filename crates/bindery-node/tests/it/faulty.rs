@@ -120,7 +120,7 @@ impl FaultyStore {
         self.is_cut_off.store(is_cut_off, Ordering::SeqCst);
     }
 
-    /// The current store.
+    /// The current store, if it can be reached.
     pub(crate) fn there(&self) -> &SqliteStore {
         self.instead.get().unwrap_or(&self.inner)
     }

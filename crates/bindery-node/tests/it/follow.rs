@@ -124,7 +124,7 @@ pub(crate) async fn two(directory: &tempfile::TempDir) -> (One, One) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_another_node_makes_is_there_for_whoever_shows_its_key() {
+async fn an_account_that_another_node_makes_accepts_its_key_here() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
     second.create("red").await.unwrap();
@@ -172,7 +172,7 @@ async fn a_command_is_decided_on_what_another_node_changed_just_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_cut_off_goes_on_reading_says_so_and_catches_up() {
+async fn a_partitioned_node_goes_on_reading_says_so_and_catches_up() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
     second.admit().await.unwrap().unwrap();
@@ -213,7 +213,7 @@ async fn a_revision_that_never_comes_is_waited_for_as_long_as_the_caller_likes()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_nobody_here_needs_is_not_loaded_because_others_change_it() {
+async fn an_unused_account_is_not_loaded_because_other_nodes_change_it() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
     for name in ["red", "green"] {
@@ -231,7 +231,7 @@ async fn an_account_that_nobody_here_needs_is_not_loaded_because_others_change_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_changed_while_an_account_is_put_to_work_is_known_when_it_is() {
+async fn what_is_changed_while_an_account_is_loading_is_known_once_it_is_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
     let revision = first.revision();

@@ -39,7 +39,7 @@ fn assert_one_truth(account: &Account, store: &SqliteStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_was_away_for_longer_than_the_log_lasts_knows_everything_again() {
+async fn a_node_that_was_away_for_longer_than_the_log_is_kept_catches_up() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = two(&directory).await;
     second.node.load(ACCOUNT).unwrap();
@@ -111,7 +111,7 @@ async fn a_command_is_decided_on_the_newest_state_though_the_log_does_not_lead_t
 }
 
 #[tokio::test]
-async fn nobody_is_told_a_guess_about_a_commit_of_which_the_log_has_forgotten_everything() {
+async fn no_client_gets_a_guess_about_a_commit_that_the_log_no_longer_has() {
     let world = world().await;
     world.store.next(Fault::LostAndForgotten);
     assert_eq!(world.create("red").await, Err(ExecuteError::Unknown));
@@ -122,7 +122,7 @@ async fn nobody_is_told_a_guess_about_a_commit_of_which_the_log_has_forgotten_ev
 }
 
 #[tokio::test]
-async fn what_is_forgotten_is_what_nothing_keeps() {
+async fn entries_are_removed_if_no_setting_keeps_them() {
     const HOUR_MS: i64 = 3_600_000;
     let hours = |hours| Some(Duration::from_hours(hours));
     let world = world().await;

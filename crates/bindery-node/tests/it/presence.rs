@@ -136,7 +136,7 @@ fn at_work(node: &Node) -> Vec<u32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_loaded_before_somebody_needs_it_and_then_once() {
+async fn nothing_is_loaded_before_it_is_needed_and_then_once() {
     let world = world().await;
     let node = world.node();
     assert_eq!((world.loads(), at_work(&node)), (0, vec![]));
@@ -172,7 +172,7 @@ async fn a_flood_of_bad_keys_is_a_few_queries_and_keeps_no_good_one_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_bad_key_again_asks_nobody() {
+async fn the_same_bad_key_again_causes_no_query() {
     let world = world().await;
     let node = world.node();
     for _ in 0..1_000 {
@@ -185,7 +185,7 @@ async fn the_same_bad_key_again_asks_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_store_those_at_work_go_on_and_others_are_not_called_unknown() {
+async fn without_the_store_loaded_accounts_go_on_and_keys_of_others_are_not_called_unknown() {
     let world = world().await;
     let node = world.node();
     admit(&node, key(1)).await.unwrap().unwrap();
@@ -200,7 +200,7 @@ async fn without_the_store_those_at_work_go_on_and_others_are_not_called_unknown
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_can_not_be_loaded_is_not_tried_for_each_who_asks() {
+async fn an_account_that_can_not_be_loaded_is_not_tried_for_each_request() {
     let world = world().await;
     let node = world.node();
     let now = node.clock().now();
@@ -252,7 +252,7 @@ fn audited(store: &FaultyStore, account: u32) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_used_is_given_up_with_everything_written_down_and_comes_back() {
+async fn an_idle_account_is_unloaded_with_everything_written_and_loaded_again() {
     let world = world().await;
     let node = world.node();
     for number in 1..=3 {
@@ -286,7 +286,7 @@ async fn who_is_not_used_is_given_up_with_everything_written_down_and_comes_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_given_up_while_the_store_can_not_have_them_back() {
+async fn no_account_is_unloaded_while_the_store_could_not_load_it_again() {
     let world = world().await;
     let node = world.node();
     let account = admit(&node, key(1)).await.unwrap().unwrap();
@@ -303,7 +303,7 @@ async fn nobody_is_given_up_while_the_store_can_not_have_them_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_is_at_work_once_while_it_is_given_up_and_asked_for_at_once() {
+async fn an_account_is_loaded_once_while_it_is_unloaded_and_requested_at_the_same_time() {
     let world = world().await;
     let node = world.node();
     for _ in 0..200 {

@@ -197,7 +197,7 @@ async fn a_store_out_of_reach_changes_nothing_and_the_next_command_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_sees_a_change_before_its_commit_and_what_queued_meanwhile_goes_into_one_batch() {
+async fn no_reader_sees_a_change_before_its_commit_and_what_queued_meanwhile_goes_into_one_batch() {
     let world = Arc::new(world().await);
     let appends_before = world.store.appends.load(Ordering::SeqCst);
     world.store.next(Fault::HeldBeforeCommit);
@@ -440,7 +440,7 @@ async fn what_was_noted_is_written_once_and_in_order_however_often_the_store_fai
 }
 
 #[tokio::test]
-async fn a_note_that_the_store_refuses_is_given_up_and_stands_in_nobodys_way() {
+async fn a_pending_entry_that_the_store_refuses_is_dropped_and_blocks_nothing() {
     let world = world().await;
     for name in ["red", "green"] {
         world.account.note(read(REFUSED));
@@ -502,7 +502,7 @@ async fn the_last_use_of_a_key_outlives_the_process_and_moves_in_steps_of_a_minu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_ends_though_the_store_that_lost_an_answer_never_comes_back() {
+async fn a_process_ends_although_the_store_that_lost_a_response_never_comes_back() {
     let world = world().await;
     world.store.next(Fault::LostAndCutOff);
     let asked = tokio::time::timeout(Duration::from_millis(300), world.create("red"));

@@ -2,7 +2,7 @@
 
 use bindery_sim::{Mistake, run};
 
-/// Within so many seeds.
+/// Each mistake must be found within this many seeds.
 const SEEDS: u64 = 1_000;
 
 #[test]

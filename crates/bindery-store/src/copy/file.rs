@@ -1,10 +1,9 @@
-//! Parts in one file, so that whatever happens to the file is noticed.
+//! Parts in one file, with checks that notice every damage.
 //!
-//! The file is [`MAGIC`], the version as a number of 4 bytes, frames, and the SHA-256 of everything before. A frame is what it
-//! holds (1 byte: the code of a table, or [`END`]), its length (4 bytes), so many bytes of CBOR, and a check: the first 8
-//! bytes of the SHA-256 of the file up to there. So a byte that is another, a part that is missing, twice or at another place,
-//! and an end that is cut off are told apart from a backup at the first frame that they come to. Numbers have their high
-//! bytes first.
+//! The file is [`MAGIC`], the version as a number of 4 bytes, frames, and the SHA-256 of everything before. A
+//! frame is a code (1 byte: a table, or [`END`]), a length (4 bytes), that many bytes of CBOR, and a check:
+//! the first 8 bytes of the SHA-256 of the file up to there. So an altered byte, a missing, repeated or moved
+//! part, and a missing end are found at the first frame that they affect. Numbers are big-endian.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
@@ -24,30 +23,30 @@ const MAGIC: &[u8; 16] = b"bindery backup\r\n";
 const VERSION: u32 = 2;
 /// The oldest that it reads.
 const VERSION_MIN: u32 = 1;
-/// The frame after the last one; it holds how many there were.
+/// The last frame; it has the number of frames.
 const END: u8 = 0;
-/// What a frame may hold at the most: longer than any row that a database takes.
+/// The largest frame: larger than any row of a database.
 const FRAME_MAX: u32 = 1 << 30;
 const CHECK: usize = 8;
 
-/// Why a backup can't be written, or can't be used.
+/// Why a backup can't be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The system refused.
+    /// A system error.
     #[error("`{}`: {error}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The error.
         error: io::Error,
     },
-    /// A file is where the backup would come.
+    /// The target exists.
     #[error("`{}` is there already; choose another name, or move it away", .0.display())]
     Exists(PathBuf),
     /// Another process writes the same backup.
     #[error("`{}` is being written by another process", .0.display())]
     InUse(PathBuf),
-    /// Something else.
+    /// Another kind of file.
     #[error("`{}` is not a backup that bindery made", .0.display())]
     NotABackup(PathBuf),
     /// A newer version of Bindery wrote it.
@@ -65,28 +64,28 @@ pub enum BackupError {
         path: PathBuf,
         /// What is wrong.
         why: &'static str,
-        /// Where that was noticed.
+        /// Where it was noticed.
         at: u64,
     },
-    /// The store that it was made of, or is made into, failed.
+    /// The source or target store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A backup that is being written, under another name until it is whole. One that doesn't come to its end is removed, so that a disk
-/// that was full has its room back; only a process that is killed leaves something.
+/// A backup that is being written, under another name until it is complete. An unfinished one is removed, so
+/// that a full disk has its room back; only a killed process leaves a file.
 #[derive(Debug)]
 pub struct BackupWriter {
     path: PathBuf,
-    // Declared before the file, whose lock is held for as long as the name is in use.
+    // Declared before the file, whose lock is held while the name is in use.
     draft: Draft,
     frames: FrameWriter<BufWriter<File>>,
     payload: Vec<u8>,
 }
 
 impl BackupWriter {
-    /// Begins a backup at this path, where nothing may be yet. It is written beside, as `….unfinished`, for the user of this
-    /// process alone.
+    /// Begins a backup at this path, which must not exist. It is written as `….unfinished` beside it, private
+    /// to the user of this process.
     pub fn create(path: &Path) -> Result<Self, BackupError> {
         if path.exists() {
             return Err(BackupError::Exists(path.to_owned()));
@@ -95,7 +94,7 @@ impl BackupWriter {
         draft.push(".unfinished");
         let draft = PathBuf::from(draft);
         let mut options = OpenOptions::new();
-        // Cut only under the lock: it may be another process's.
+        // Truncated only under the lock: the file may belong to another process.
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -110,7 +109,7 @@ impl BackupWriter {
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
         if !is_file_at(&file, &draft).map_err(io)? {
-            // Whoever had it before us has finished, and it is their backup now.
+            // Another process held the lock and has finished; the file is its backup now.
             return Err(BackupError::InUse(draft));
         }
         make_private(&file).map_err(io)?;
@@ -131,7 +130,7 @@ impl BackupWriter {
     pub fn take(&mut self, part: &Part) -> Result<(), BackupError> {
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
-        // A Vec takes every write.
+        // Writing to a Vec can't fail.
         let _: Result<(), _> = encode(part, VERSION, &mut payload);
         let written = self.frames.put_part(part.table.code, &payload);
         written.map_err(|error| self.io(error))?;
@@ -139,19 +138,19 @@ impl BackupWriter {
         Ok(())
     }
 
-    /// Where it has come to, for [`BackupWriter::go_back`].
+    /// The current position, for [`BackupWriter::go_back`].
     pub fn mark(&mut self) -> Result<Mark, BackupError> {
         let mark = self.frames.mark();
         mark.map_err(|error| self.io(error))
     }
 
-    /// Takes back everything that was written after a mark: what it was copied from turned out to be damaged.
+    /// Removes everything that was written after a mark: its source turned out to be damaged.
     pub fn go_back(&mut self, mark: Mark) -> Result<(), BackupError> {
         let gone = self.frames.go_back(mark);
         gone.map_err(|error| self.io(error))
     }
 
-    /// Has the backup on the disk, whole, and under its name.
+    /// Syncs the complete backup and gives it its name.
     pub fn finish(self) -> Result<(), BackupError> {
         let Self {
             path,
@@ -166,7 +165,7 @@ impl BackupWriter {
         let file = frames.finish().map_err(io)?;
         let file = file.into_inner().map_err(|error| io(error.into_error()))?;
         file.sync_all().map_err(io)?;
-        // Whole from here on, whatever becomes of its name.
+        // It is complete from here on, even if the rename fails.
         draft.is_kept = true;
         if path.exists() {
             return Err(BackupError::Exists(path));
@@ -184,7 +183,7 @@ impl BackupWriter {
     }
 }
 
-/// Writes the frames of a backup, and everything that they are checked by.
+/// Writes the frames of a backup, with their checks.
 #[derive(Debug)]
 pub(crate) struct FrameWriter<W> {
     to: W,
@@ -254,7 +253,7 @@ impl FrameWriter<BufWriter<File>> {
     }
 }
 
-/// A place in a backup that is being written.
+/// A position in a backup that is being written.
 #[derive(Debug)]
 pub struct Mark {
     length: u64,
@@ -262,7 +261,7 @@ pub struct Mark {
     parts: u64,
 }
 
-/// The name of a backup before it is whole.
+/// The name of a backup before it is complete.
 #[derive(Debug)]
 struct Draft {
     path: PathBuf,
@@ -277,7 +276,7 @@ impl Drop for Draft {
     }
 }
 
-/// Whether this is what bears the name.
+/// Whether the name leads to this file.
 #[cfg(unix)]
 fn is_file_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
@@ -294,7 +293,7 @@ fn is_file_at(_file: &File, path: &Path) -> io::Result<bool> {
     Ok(fs::symlink_metadata(path)?.is_file())
 }
 
-/// Also of one that was there before, made by whoever.
+/// Also for an existing file of any origin.
 fn make_private(file: &File) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -327,7 +326,8 @@ pub struct Backup<R = File> {
 }
 
 impl Backup {
-    /// Opens a file and looks whether it is a backup that this version can read. What is in it is checked as it is read.
+    /// Opens a file and checks whether it is a backup that this version can read. Its content is checked as
+    /// it is read.
     pub fn open(path: &Path) -> Result<Self, BackupError> {
         let file = File::open(path).map_err(|error| BackupError::Io {
             path: path.to_owned(),
@@ -336,7 +336,7 @@ impl Backup {
         Self::read(path, file)
     }
 
-    /// How many bytes it has.
+    /// The size in bytes.
     pub fn bytes(&self) -> Result<u64, BackupError> {
         let metadata = self.file.get_ref().metadata();
         Ok(metadata.map_err(|error| self.io(error))?.len())
@@ -344,7 +344,7 @@ impl Backup {
 }
 
 impl<R: Read> Backup<R> {
-    /// Begins to read what stands at this path.
+    /// Begins to read the file at this path.
     pub(crate) fn read(path: &Path, file: R) -> Result<Self, BackupError> {
         let mut backup = Self {
             path: path.to_owned(),
@@ -374,8 +374,8 @@ impl<R: Read> Backup<R> {
         }
     }
 
-    /// Hands over every part, and after each how many bytes are read. What is handed over is what was written up to there; all
-    /// of it is only if this returns without an error.
+    /// Passes every part to `take`, with the number of bytes read so far. Each passed part is what was
+    /// written. The backup is complete only if this returns without an error.
     pub fn each<E: From<BackupError>>(
         mut self,
         take: &mut dyn FnMut(&Part, u64) -> Result<(), E>,
@@ -400,7 +400,7 @@ impl<R: Read> Backup<R> {
             return Err(self.damaged("a length that can't be"));
         }
         let mut payload = Vec::new();
-        // Not made that large before there is so much: the length may be wrong.
+        // Not allocated before the bytes arrive: the length may be wrong.
         let read = self
             .file
             .by_ref()
@@ -467,7 +467,7 @@ impl<R: Read> Backup<R> {
 
 type EncodeError = minicbor::encode::Error<std::convert::Infallible>;
 
-/// A sequence: the account, how many rows, and the cells of all of them, as this version has them.
+/// A sequence: the account, the number of rows, and all their cells, as in this version.
 pub(crate) fn encode(part: &Part, version: u32, into: &mut Vec<u8>) -> Result<(), EncodeError> {
     let columns = columns(part.table, version);
     let mut encoder = Encoder::new(into);
@@ -483,7 +483,7 @@ pub(crate) fn encode(part: &Part, version: u32, into: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
-/// Reads [`encode`]; `None` if it can't have written that.
+/// Decodes [`encode`]; `None` if it can't have written this.
 fn decode(code: u8, payload: &[u8], version: u32) -> Option<Part> {
     let table = table_of(code)?;
     let added = added_after(code, version);
@@ -511,7 +511,7 @@ fn decode(code: u8, payload: &[u8], version: u32) -> Option<Part> {
         rows,
         is_of_older_format: version < VERSION,
     };
-    // CBOR has several ways to write one number.
+    // CBOR has several encodings of one number.
     let mut written = Vec::with_capacity(payload.len());
     encode(&part, version, &mut written).ok()?;
     (written == payload).then_some(part)
@@ -522,7 +522,7 @@ fn columns(table: &Table, version: u32) -> usize {
     table.columns.len() - added_after(table.code, version).len()
 }
 
-/// What stands in the columns that a table got after this version.
+/// The cells of columns that a table got after this version.
 fn added_after(code: u8, version: u32) -> &'static [Cell] {
     static ADDED_TO_AUDIT: [Cell; 4] = [
         Cell::Text(None),

@@ -1,5 +1,5 @@
-//! A new store out of parts. It is no store until it is finished: whoever opens it before is told that it is a part of one, and for a
-//! server that had it open already it has no account, since everything that a server asks for begins with the row of one.
+//! A new store from parts. It is not a store until it is finished: opening it earlier fails with a message. A
+//! server that had the empty store open finds no account, since all its reads begin with the row of one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,11 +18,11 @@ use crate::tables::{Database, Failure, Rows, Value, bounded, kept, seal, secrets
 /// How many rows go into one transaction.
 const COMMIT_ROWS: usize = 16 * 1024;
 
-/// What a database does for an import beside running statements.
+/// What a database does for an import besides running statements.
 pub(crate) trait Target: Database {
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
-    /// Ends the transaction that has begun, and makes it a store if it has so many accounts.
+    /// Commits, and makes it a store if it has this many accounts.
     fn finish(self: Box<Self>, accounts: i64) -> Result<(), Failure>;
 }
 
@@ -30,25 +30,25 @@ pub(crate) trait Target: Database {
 pub struct Import {
     place: String,
     target: Box<dyn Target + Send>,
-    accounts: Vec<Held>,
+    accounts: Vec<PendingAccount>,
     /// Rows since the last commit.
     rows: usize,
-    /// Of a backup of version 1: what the log makes of the account that is being told.
+    /// For a backup of version 1: the current account, replayed from the log.
     replay: Option<Replay>,
 }
 
-/// The row of an account, which is written when everything else is there.
-struct Held {
+/// The row of an account, which is written last.
+struct PendingAccount {
     part: Part,
-    /// Where its log ends: which batch has brought it there is no part of what is copied.
+    /// The end of its log, whose batch is not part of a copy.
     end: Option<LogPosition>,
-    /// What the row of its base has as the sum of its rows.
+    /// The sum of the base's rows, from the row of the base.
     base: i64,
-    /// What its rows come to, as they are written.
+    /// The sums of its rows, as they are written.
     sums: Sums,
 }
 
-impl Held {
+impl PendingAccount {
     /// The sums that were copied with its rows. A backup of version 1 has none.
     fn copied(&self) -> Option<Sums> {
         match self.part.rows.first().map(Vec::as_slice) {
@@ -98,7 +98,7 @@ impl Import {
             if part.is_of_older_format {
                 self.replay = Some(Replay::begin(part.account, None)?);
             }
-            self.accounts.push(Held {
+            self.accounts.push(PendingAccount {
                 part: part.clone(),
                 end: None,
                 base: 0,
@@ -119,7 +119,7 @@ impl Import {
         self.wrote(part.rows.len())
     }
 
-    /// Commits if there is enough to commit.
+    /// Commits if there are enough rows.
     fn wrote(&mut self, rows: usize) -> Result<(), Failure> {
         self.rows += rows;
         if self.rows >= COMMIT_ROWS {
@@ -130,7 +130,7 @@ impl Import {
         Ok(())
     }
 
-    /// The part with givers noted, if its backup has none: as on the way from format 5.
+    /// The part with givers added, if its backup has none: as in the migration from format 5.
     fn replay_part(&mut self, part: &Part) -> Result<Option<Part>, Failure> {
         let Some(replay) = &mut self.replay else {
             return Ok(None);
@@ -160,8 +160,8 @@ impl Import {
         Ok(Some(part))
     }
 
-    /// Ends the account before, all of whose rows are written but its own. If its backup has no sums, it compares them with the log, and
-    /// records who may know its passwords.
+    /// Finishes the previous account, which lacks only its own row. If its backup has no sums, it is compared
+    /// with the log, and users who may know its passwords are recorded.
     fn finish_account(&mut self) -> Result<(), Failure> {
         let Some(replay) = self.replay.take() else {
             return Ok(());
@@ -181,7 +181,7 @@ impl Import {
         Ok(())
     }
 
-    /// Compares what the log has made with the row of the account.
+    /// Compares the replayed log with the row of the account.
     fn finish_replay(&self, replay: Replay) -> Result<(), Failure> {
         let account = self.accounts.last();
         let row = account.and_then(|held| held.part.rows.first());
@@ -229,7 +229,7 @@ impl Import {
         .insert(&mut *self.target, part.account, rows)
     }
 
-    /// Where secrets lead follows from the records, and is no part of what is copied.
+    /// Secrets are derived from the records, and not part of a copy.
     fn write_secrets(&mut self, part: &Part, sums: &mut Sums) -> Result<(), Failure> {
         if part.table.code != RECORD {
             return Ok(());
@@ -273,7 +273,7 @@ impl Import {
         Ok(())
     }
 
-    /// Makes it a store. When this returns, it is on the disk and whole.
+    /// Makes it a store. When this returns, it is on the disk and complete.
     pub fn finish(mut self) -> Result<(), StoreError> {
         let place = std::mem::take(&mut self.place);
         self.end().map_err(|failure| failure.at(&place))
@@ -285,14 +285,14 @@ impl Import {
         self.target.begin()?;
         let accounts = std::mem::take(&mut self.accounts);
         for held in &accounts {
-            let Held { part, end, .. } = held;
+            let PendingAccount { part, end, .. } = held;
             if let Some(copied) = held.copied() {
                 held.sums.check(copied, part.account)?;
             }
             self.insert(part, &mut Sums::default())
                 .map_err(|failure| match failure {
                     Failure::Taken(_) => Failure::Damaged(
-                        "a server has put an account of its own into it meanwhile".to_owned(),
+                        "a server has created an account in it meanwhile".to_owned(),
                     ),
                     failure => failure,
                 })?;
@@ -305,7 +305,7 @@ impl Import {
     }
 }
 
-/// The rows with their texts as every database keeps them: an audit log from before that was seen to may have others.
+/// The rows with their texts as every database keeps them: an older audit log may have others.
 fn kept_rows(rows: &[Vec<Cell>]) -> Cow<'_, [Vec<Cell>]> {
     let has_nul = |cell: &Cell| matches!(cell, Cell::Text(Some(text)) if text.contains('\0'));
     if !rows.iter().flatten().any(has_nul) {

@@ -1,4 +1,4 @@
-//! Reading a store out, part by part, as it is at one moment.
+//! Reads a store part by part, as it is at one moment.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::StoreError;
 use crate::tables::time_repair::{self, RepairedTime};
 use crate::tables::{Database, Failure, Row, Value, audit, base, bounded, checksum, read, secrets};
 
-/// A store at one moment, beside whoever uses it. Nothing is changed by it, and nobody waits for it.
+/// A store at one moment, while servers may be using it. It changes nothing and blocks no one.
 pub struct Snapshot {
     place: String,
     /// In a transaction that sees one moment.
@@ -32,7 +32,7 @@ impl Snapshot {
         Self { place, database }
     }
 
-    /// The number of every account, in their order; also of those whose rows are damaged, if their numbers are not.
+    /// The number of every account, in order, including accounts with a damaged row whose number is whole.
     pub fn accounts(&mut self) -> Result<Vec<AccountId>, StoreError> {
         self.chosen(None).map_err(|failure| failure.at(&self.place))
     }
@@ -44,7 +44,7 @@ impl Snapshot {
             .map_err(|failure| failure.at(&self.place))
     }
 
-    /// What is wrong with the rows of accounts: each error names one.
+    /// The damaged rows of accounts: each error names one.
     pub fn damaged_accounts(&mut self) -> Result<Vec<StoreError>, StoreError> {
         let found = read::accounts(&mut *self.database);
         let (_, damaged) = found.map_err(|failure| failure.at(&self.place))?;
@@ -54,13 +54,13 @@ impl Snapshot {
             .collect())
     }
 
-    /// Goes on after [`Snapshot::each`] found damage.
+    /// Continues after [`Snapshot::each`] found damage.
     pub fn recover(&mut self) -> Result<(), StoreError> {
         let recovered = self.database.recover();
         recovered.map_err(|failure| failure.at(&self.place))
     }
 
-    /// How many rows there are, at the most and about: counting them would take as long as reading them.
+    /// An upper estimate of the number of rows: counting them would take as long as reading them.
     pub fn rows_about(&mut self, only: Option<AccountId>) -> Result<u64, StoreError> {
         self.about(only).map_err(|failure| failure.at(&self.place))
     }
@@ -68,7 +68,7 @@ impl Snapshot {
     fn about(&mut self, only: Option<AccountId>) -> Result<u64, Failure> {
         let mut rows = 0_i64;
         for account in self.chosen(only)? {
-            // What is subtracted is 0 or more, and is subtracted here: damaged numbers are too large for a database to calculate with.
+            // Subtracted here, not by the database: damaged numbers may overflow it.
             for sql in [
                 "SELECT account.revision, COALESCE(base.revision, 0) FROM account
                 LEFT JOIN base ON base.account = account.id WHERE account.id = $1",
@@ -88,7 +88,8 @@ impl Snapshot {
         Ok(u64::try_from(rows).unwrap_or(0))
     }
 
-    /// Hands over everything, or everything of one account. Refuses to hand over all accounts if the row of one is damaged or missing.
+    /// Passes all parts, or those of one account, to `take`. Refuses a copy of all accounts if the row of one
+    /// is damaged or missing.
     pub fn each<E: From<StoreError>>(
         &mut self,
         only: Option<AccountId>,
@@ -128,18 +129,19 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Looks at everything: the database's own structure, every row by itself, and each account that is whole so far replayed from its
-    /// log. One that is damaged keeps no other from being looked at. Tells `progress` how many rows were replayed.
+    /// Checks everything: the database's own structure, every row, and each account that is whole so far,
+    /// replayed from its log. A damaged account does not stop the check of others. Calls `progress` with the
+    /// number of replayed rows.
     pub fn verify(&mut self, progress: &mut dyn FnMut(u64)) -> Result<Report, StoreError> {
         let mut report = Report::default();
         match self.verify_all(&mut report, progress) {
             Ok(()) => Ok(report),
             Err(error) if report.damaged.is_empty() => Err(error),
-            // What was found before is damage, whatever became of the rest.
+            // Damage that was found before is reported, even if the rest fails.
             Err(error) => {
                 report.damaged.push(Damage {
                     account: None,
-                    what: format!("the rest was not looked at: {error}"),
+                    what: format!("the rest was not checked: {error}"),
                 });
                 Ok(report)
             }
@@ -195,8 +197,8 @@ impl Snapshot {
         agreed.ok_or_else(|| StoreError::NoAccount(account).into())
     }
 
-    /// Looks at every row of every table by itself, and at the database's own structure: [`DAMAGED_MAX`] rows are named at the most.
-    /// What only the log can tell, a [`Verifier`] finds.
+    /// Checks every row of every table, and the database's own structure. Names at most [`DAMAGED_MAX`] rows.
+    /// A [`Verifier`] finds what only the log can show.
     fn look(&mut self, found: &mut Found) -> Result<(), Failure> {
         for what in self.database.inspect()? {
             found.say(what);
@@ -227,7 +229,7 @@ impl Snapshot {
         if let Some(head) = head {
             found.note(read::check_end(database, account, &head), database)?;
             if is_readable && sums.account != head.content {
-                // Tells which row it is, if another way to read them finds it.
+                // Names the row, if another way to read finds it.
                 let loaded = read::load(database, account).map(drop);
                 found.note::<()>(loaded.and_then(|()| Err(unindexed(account))), database)?;
             }
@@ -246,7 +248,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Rows of accounts that aren't there.
+    /// Rows of accounts that don't exist.
     fn orphans(&mut self, found: &mut Found) -> Result<(), Failure> {
         for table in TABLES
             .iter()
@@ -268,7 +270,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What setting an account's time back to `latest` would change, without changing anything. See [`RepairedTime`].
+    /// What setting an account's time back to `latest` would change, without changing anything. See
+    /// [`RepairedTime`].
     pub fn plan_time_repair(
         &mut self,
         account: AccountId,
@@ -278,7 +281,7 @@ impl Snapshot {
             .map_err(|failure| failure.at(&self.place))
     }
 
-    /// Every account, if the rows of all of them are whole: a copy must not lack one in silence.
+    /// Every account, if the rows of all of them are whole: a copy must not silently lack one.
     fn all_whole(&mut self) -> Result<Vec<AccountId>, Failure> {
         let (accounts, damaged) = read::accounts(&mut *self.database)?;
         match damaged.into_iter().next() {
@@ -305,15 +308,15 @@ impl Snapshot {
     }
 }
 
-/// How many damaged rows [`Snapshot::verify`] names at the most before it replays logs.
+/// How many damaged rows [`Snapshot::verify`] names at most before it replays logs.
 pub const DAMAGED_MAX: usize = 100;
 
-/// Something that is damaged.
+/// Something damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Of this account, if that can be told.
+    /// Its account, if known.
     pub account: Option<AccountId>,
-    /// What it is, in words.
+    /// A description.
     pub what: String,
 }
 
@@ -323,18 +326,18 @@ impl fmt::Display for Damage {
     }
 }
 
-/// What [`Snapshot::verify`] has found.
+/// The result of [`Snapshot::verify`].
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The accounts in which everything agrees.
     pub verified: Vec<Verified>,
-    /// Everything that doesn't agree.
+    /// Everything that disagrees.
     pub damaged: Vec<Damage>,
 }
 
 /// Why an account can't be replayed to its end.
 enum Stopped {
-    /// It is damaged, in words.
+    /// It is damaged; a description.
     Differs(String),
     /// The store can't be read.
     Failed(StoreError),
@@ -355,10 +358,10 @@ impl From<Discrepancy> for Stopped {
     }
 }
 
-/// What was found to be damaged.
+/// The damage found so far.
 #[derive(Default)]
 struct Found {
-    /// What is looked at.
+    /// The account that is being checked.
     account: Option<AccountId>,
     damaged: Vec<Damage>,
 }
@@ -374,7 +377,7 @@ impl Found {
         }
     }
 
-    /// Notes damage and goes on; whatever else fails ends the look. Returns what was seen.
+    /// Records damage and continues; other failures stop the check. Returns the result if there is one.
     fn note<T>(
         &mut self,
         looked: Result<T, Failure>,
@@ -392,7 +395,7 @@ impl Found {
     }
 }
 
-/// Where secrets lead, which is no table of a copy: looked at, and never handed over.
+/// Secrets are not part of a copy: checked, but never passed on.
 static SECRETS: Table = Table {
     code: SECRET,
     name: "secret",
@@ -405,7 +408,7 @@ static SECRETS: Table = Table {
     ],
 };
 
-/// Looks for rows of a table whose checksum isn't theirs, some at a time, so that every statement is short.
+/// Looks for rows of a table with a wrong checksum, a few at a time, so that every statement is short.
 fn altered(
     database: &mut dyn Database,
     account: AccountId,
@@ -471,10 +474,10 @@ fn key_of(row: &[Cell], table: &Table) -> Vec<i64> {
     .collect()
 }
 
-/// What is done with some rows of a table.
+/// Takes some rows of a table.
 type TakePage<'a> = &'a mut dyn FnMut(&mut dyn Database, &mut [Vec<Cell>]) -> Result<(), Failure>;
 
-/// Hands over all rows of a table of an account, some at a time. They may have no checksums yet.
+/// Passes all rows of a table of an account to `take`, a few at a time. They may have no checksums yet.
 pub(crate) fn each_page(
     database: &mut dyn Database,
     account: AccountId,
@@ -484,7 +487,7 @@ pub(crate) fn each_page(
     pages_after(database, account, table, vec![-1; table.key], None, take)
 }
 
-/// The same, but refuses a row whose checksum is not its own, and begins after this key.
+/// The same, but refuses a row with a wrong checksum, and begins after this key.
 pub(crate) fn each_checked_page(
     database: &mut dyn Database,
     account: AccountId,
@@ -516,7 +519,8 @@ fn pages_after(
     }
 }
 
-/// The next rows of a table of an account: those after a key, which becomes the key to go on after. After the last rows there is none.
+/// The next rows of a table of an account after a key, which becomes the last key read. After the last rows
+/// it is absent.
 pub(crate) fn next_page(
     database: &mut dyn Database,
     account: AccountId,
@@ -532,7 +536,7 @@ pub(crate) fn next_page(
     Ok(part.rows)
 }
 
-/// Refuses an account of which a row is missing, out of date, or should not be there, by the sums of what was handed over.
+/// Refuses an account with a missing, outdated or extra row, by the sums of the rows that were passed on.
 fn check_sums(
     database: &mut dyn Database,
     account: AccountId,
@@ -550,12 +554,12 @@ fn check_sums(
     if sums.account == head.content {
         return Ok(());
     }
-    // Tells which row it is, if another way to read them finds it.
+    // Names the row, if another way to read finds it.
     read::load(database, account)?;
     Err(unindexed(account))
 }
 
-/// What is wrong if an account loads and a look at its rows, by their keys, doesn't find all of them.
+/// The failure if an account loads, but a scan by keys doesn't find all its rows.
 fn unindexed(AccountId(account): AccountId) -> Failure {
     Failure::Damaged(format!(
         "the rows of account {account} that the primary keys of tables `record`, `issued` and `secret` lead to are not all that belong \
@@ -563,8 +567,8 @@ fn unindexed(AccountId(account): AccountId) -> Failure {
     ))
 }
 
-/// The rows after this key, as many as a part may have, and whether they are the last ones. Every statement is short: a
-/// database need not go on for as long as the whole copy takes.
+/// The rows after this key, as many as a part may have, and whether they are the last ones. Every statement
+/// is short: a database may not run one for as long as the whole copy takes.
 fn page(
     database: &mut dyn Database,
     account: AccountId,
@@ -619,7 +623,7 @@ fn page(
     Ok((part, is_last))
 }
 
-/// Refuses a row whose key is not behind the one of the row before.
+/// Refuses a row whose key is not after the previous one.
 fn check_order(
     table: &Table,
     account: AccountId,
@@ -706,7 +710,8 @@ mod tests {
     use crate::{Batch, Store as _};
     use bindery_conformance::furnish_sqlite;
 
-    /// Whose primary key of `record` lacks an entry: reading a page misses a row that other ways lead to.
+    /// A database whose primary key of `record` lacks an entry: reading a page misses a row that other ways
+    /// find.
     struct Lacking(Connection);
 
     impl Database for Lacking {
@@ -732,7 +737,7 @@ mod tests {
         }
     }
 
-    /// Notes how many rows the longest answer to a statement had.
+    /// Records the number of rows of the longest result.
     struct Longest {
         file: Connection,
         rows: Arc<AtomicUsize>,
@@ -773,7 +778,7 @@ mod tests {
         }
     }
 
-    /// So many keys.
+    /// This many keys.
     fn filled(count: u32) -> Vec<Change> {
         let key = |number: u32| {
             Change::PutApiKey(ApiKey {

@@ -1,5 +1,5 @@
-//! Whether a store is what its logs say: each account's base and log are replayed, and compared with its records, with its
-//! revision, and with an access index that came along with the log.
+//! Checks whether a store agrees with its logs: each account's base and log are replayed, and compared with
+//! its records, its revision, and an access index that was updated change by change.
 
 use bindery_core::access::{AccessWriter, Touched};
 use bindery_core::change::{Change, Entry, LogPosition};
@@ -15,13 +15,13 @@ use crate::tables::read::{
 };
 use crate::tables::{Failure, Row};
 
-/// The first thing that isn't as it should be.
+/// The first disagreement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("account {}: {what}", (.account).0)]
 pub struct Discrepancy {
-    /// Where it was found.
+    /// The account.
     pub account: AccountId,
-    /// What it is, in words.
+    /// A description.
     pub what: String,
 }
 
@@ -34,13 +34,13 @@ pub struct Verified {
     pub revision: Revision,
     /// The revision after which its log begins.
     pub base: Revision,
-    /// How many records it has.
+    /// The number of records.
     pub records: u64,
-    /// How many entries its audit log has.
+    /// The number of audit entries.
     pub audit: u64,
 }
 
-/// Takes the parts of a store in their order. Keeps one account in memory at a time, twice.
+/// Takes the parts of a store in order. Keeps one account in memory at a time, twice.
 #[derive(Debug, Default)]
 pub struct Verifier {
     current: Option<Checked>,
@@ -98,7 +98,7 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Damaged(what.into()))
 }
 
-/// One account as far as it was told.
+/// One account, as far as it was read.
 #[derive(Debug)]
 struct Checked {
     id: AccountId,
@@ -128,7 +128,7 @@ struct Base {
     issued: Vec<(Kind, u32)>,
 }
 
-/// What the log makes of the base.
+/// The replay of the log on the base.
 #[derive(Debug)]
 struct Replay {
     begin: Revision,
@@ -137,7 +137,7 @@ struct Replay {
     touched: Vec<Touched>,
 }
 
-/// How many facts are noted before the index hears of them.
+/// How many facts are collected before the index is updated.
 const TOUCHED_MAX: usize = 4096;
 
 impl Checked {
@@ -197,7 +197,7 @@ impl Checked {
                 Ok(())
             }
             AUDIT => self.audited(row),
-            // Nothing depends on when a key was used.
+            // Nothing depends on uses of keys.
             _ => Ok(()),
         }
     }
@@ -207,7 +207,7 @@ impl Checked {
         self.base.as_mut().ok_or_else(missing)
     }
 
-    /// Begins with the first entry, or when there is none: the base is told by then.
+    /// Begins with the first entry, or at the end without one: the base is complete then.
     fn replay(&mut self) -> &mut Replay {
         let Self { base, entity, .. } = self;
         self.replay.get_or_insert_with(|| {
@@ -234,7 +234,7 @@ impl Checked {
             let noun = kind.noun();
             return wrong(format!("{noun} {number} has the natural key of another"));
         }
-        // As a server takes it, which has a way of its own for what there is most of.
+        // Like a server, which has a faster way for the most frequent kinds.
         take_record(&mut self.loading, kind, number, body)?;
         self.records += 1;
         Ok(())
@@ -246,7 +246,7 @@ impl Checked {
         if latest < at || latest < before {
             return wrong(format!("audit entry {number} is out of the order of time"));
         }
-        // The oldest may be forgotten, and none in between.
+        // The oldest may be truncated, but none in between.
         if let Some((before, _)) = self.last_audit
             && before.checked_add(1) != Some(number)
         {
@@ -279,7 +279,7 @@ impl Checked {
         }
         let position = LogPosition {
             revision: self.revision,
-            // Of the log, and no part of what is copied.
+            // From the log; not part of a copy.
             ..made.position()
         };
         let found = self.loading.finish(position, self.latest, self.issued);
@@ -289,10 +289,10 @@ impl Checked {
         if let Some((kind, number)) = access.index().disagreement(&found) {
             let noun = kind.noun();
             return wrong(format!(
-                "an access index that came along with the log says something else of {noun} {number}"
+                "an access index that was updated with the log disagrees about {noun} {number}"
             ));
         }
-        // Nothing is left of one that was forgotten to its end.
+        // Nothing is left of a fully truncated one.
         if let Some((number, latest)) = self.last_audit {
             let head = self.audit_head;
             if number != head {
@@ -320,7 +320,7 @@ impl Replay {
         let expected = self.state.revision().next();
         let mut entry: Entry = decode_entry(expected, found, row.bytes(1)?)?;
         if is_as_written {
-            // The records beside it don't say who gave a role either.
+            // The records don't say who gave a role either.
             let written = Entry::decode_as_written(row.bytes(1)?);
             entry = written.map_err(|error| Failure::Damaged(error.to_string()))?;
         }
@@ -367,7 +367,7 @@ fn count<T: TryFrom<i64>>(found: i64) -> Result<T, Failure> {
     T::try_from(found).map_err(|_| Failure::Damaged(format!("{found} is out of range")))
 }
 
-/// A row of a part as the readers of databases see one.
+/// A row of a part, for the readers of database rows.
 struct CopiedRow<'a>(&'a [Cell]);
 
 impl CopiedRow<'_> {

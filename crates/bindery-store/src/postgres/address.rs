@@ -1,5 +1,5 @@
-//! Where a database is, from a URL: hosts in order, login, and how the way there is protected. The URL holds a password, so
-//! no message repeats a part of it that could be one.
+//! The address of a database, from a URL: hosts in order, login, and protection of the connection. The URL
+//! contains a password, so no message repeats a part of it that could be one.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,38 +18,38 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connection::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
 
-/// A silent connection is asked whether it still stands after this time, and given up after a few tries.
+/// A silent connection is checked after this time, and closed after a few attempts.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// What a URL of ours looks like.
+/// The form of a URL.
 const FORM: &str = "postgres://USER[:PASSWORD]@HOST[:PORT][,HOST[:PORT]…]/DATABASE[?sslmode=…]; \
     special characters are written %XX";
 
-/// Why a URL is none.
+/// Why a URL is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It can't be read.
+    /// It can't be parsed.
     #[error("it is no URL of a PostgreSQL database: {FORM}")]
     Form,
-    /// It names no database: what the user is called is a poor guess.
+    /// It names no database: the name of the user is a poor default.
     #[error("it names no database: {FORM}")]
     NoDatabase,
-    /// It asks for a protection that isn't one.
+    /// Its `sslmode` is not supported.
     #[error("sslmode is `verify-full` (or `require`, which is the same here) or `disable`")]
     SslMode,
-    /// The file that `sslrootcert` names can't be used.
+    /// The file in `sslrootcert` can't be used.
     #[error("sslrootcert: {0}")]
     Roots(String),
 }
 
-/// Where a database is, and how to get there.
+/// The address of a database.
 pub(super) struct Address {
-    /// One for each host, in the order in which they are tried.
+    /// One for each host, in order.
     pub(super) hosts: Vec<Config>,
     pub(super) tls: Option<MakeRustlsConnect>,
-    /// For messages: hosts and database, no user and no password.
+    /// For messages: hosts and database, without user and password.
     pub(super) place: String,
 }
 
@@ -73,7 +73,7 @@ impl Address {
         let is_encrypted = match protection.mode {
             Mode::Disabled => false,
             Mode::Verified => true,
-            // Whoever can listen on this machine needs no network for it.
+            // Local traffic can only be read on this machine itself.
             Mode::Unsaid => !hosts.iter().all(|(host, _)| is_here(host)),
         };
         let named: Vec<String> = hosts
@@ -103,10 +103,11 @@ enum Mode {
     Verified,
 }
 
-/// What a URL says of TLS.
+/// The TLS settings of a URL.
 ///
-/// libpq's modes between `disable` and `verify-full` encrypt towards whoever answers. A certificate is always verified here, so
-/// `require` is `verify-full`, and the modes that fall back to plain text are refused.
+/// libpq's modes between `disable` and `verify-full` encrypt without knowing the other end. Here a
+/// certificate is always verified, so `require` is `verify-full`, and the modes that fall back to plain text
+/// are refused.
 struct Protection {
     mode: Mode,
     roots: Option<String>,
@@ -209,8 +210,8 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-/// The same login at one host. Each is given its own time: the library would wait for a host that takes the connection and
-/// then says nothing, and never come to the next.
+/// The same login at one host. Each host has its own timeout: the library would wait forever for a host that
+/// accepts the connection and never responds, and never try the next.
 fn one_host(all: &Config, host: &Host, port: u16, is_encrypted: bool) -> Config {
     let mut config = all_but_the_hosts(all);
     match host {
@@ -225,7 +226,7 @@ fn one_host(all: &Config, host: &Host, port: u16, is_encrypted: bool) -> Config 
         } else {
             SslMode::Disable
         })
-        // A standby, or what a primary has become, takes no writes; the next host may.
+        // A standby, or a former primary, takes no writes; the next host may.
         .target_session_attrs(TargetSessionAttrs::ReadWrite)
         .keepalives_idle(KEEPALIVE_IDLE)
         .keepalives_interval(KEEPALIVE_INTERVAL)
@@ -235,7 +236,7 @@ fn one_host(all: &Config, host: &Host, port: u16, is_encrypted: bool) -> Config 
 }
 
 impl Address {
-    /// The same, where a server that takes no writes will do.
+    /// The same, where a server that takes no writes is enough.
     pub(super) fn of_any_server(&self) -> Self {
         let mut hosts = self.hosts.clone();
         for host in &mut hosts {
@@ -296,7 +297,7 @@ mod tests {
                 "postgres://ada:p%40ss@a.example,b.example:9/acl?sslmode=disable",
                 "postgres://a.example:5432,b.example:9/acl",
             ),
-            // Marks that belong into a password escaped, and are understood all the same.
+            // Characters that should be escaped in a password, but are accepted.
             (
                 "postgres://ada:s3c/s3cret@127.0.0.1/acl",
                 "postgres://127.0.0.1:5432/acl",

@@ -1,5 +1,5 @@
-//! The one transaction that changes anything: two round trips, however much is in it. The first takes the account's row, the
-//! second writes everything, each table in one statement, and commits.
+//! The one transaction that changes anything, in two round trips for any size. The first takes the account's
+//! row, the second writes everything, each table in one statement, and commits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::tables::read::{HEAD, Head, head};
 use crate::tables::{Failure, batch_of, bounded, kept, secrets, time_repair};
 use crate::{AppendError, Batch, RepairedTime, StoreError, TimeRepairOrder};
 
-/// Said, since a database may be set to another default: under a stricter one, whoever waited for the row would be refused,
-/// and under this one each statement sees what was committed before it.
+/// Explicit, since a database may have another default. Under a stricter level, a transaction that waited for
+/// the row would be refused; under this one each statement sees what was committed before it.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// As each connection is set when it is made, said once more: a pooler in between may have given us another one since.
+/// Each connection is set up like this; it is repeated since a pooler may have switched connections.
 const BEGIN_DURABLE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
@@ -45,7 +45,7 @@ pub(super) fn append(
     });
     let batch = match batch {
         Ok(batch) if !batch.is_empty() => batch,
-        // Nothing was written, whether or not the connection survives this.
+        // Nothing was written, whether or not the connection survives.
         nothing => {
             let _ = lease.end("ROLLBACK");
             return nothing.map(|_| old.position.revision);
@@ -70,10 +70,12 @@ pub(super) fn append(
     }
 }
 
-/// How long the database waits for the next statement of a repair: states of large accounts are built in between.
+/// How long the database waits for the next statement of a repair: states of large accounts are built in
+/// between.
 const REPAIR_IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// [`super::PostgresStore::repair_time`]. A connection that is left inside the transaction is closed, which rolls it back.
+/// [`super::PostgresStore::repair_time`]. A connection that is left inside the transaction is closed, which
+/// rolls it back.
 pub(super) fn repair_time(
     address: &Address,
     place: &str,
@@ -101,7 +103,7 @@ pub(super) fn repair_time(
         StoreError::Unavailable(match error {
             CommitError::Refused { cause, .. } | CommitError::Failed(cause) => cause,
             CommitError::Unknown(cause) => {
-                format!("whether the repair was committed can't be told ({cause}); run it again")
+                format!("it is unknown whether the repair was committed ({cause}); run it again")
                     .into()
             }
         })
@@ -109,11 +111,11 @@ pub(super) fn repair_time(
     Ok(repaired)
 }
 
-/// Says to the others that something was appended. In a transaction of its own, which waits for no disk and no standby: the database
-/// lets one transaction at a time commit that says something, in the whole cluster, and commits of other accounts would wait for the
-/// disk one after the other. What gets lost when it crashes in between is heard with the next look at the log.
+/// Notifies other nodes of an append. In a separate transaction that waits for no disk and no standby: the
+/// database serializes transactions that notify in the whole cluster, so commits of other accounts would wait
+/// for the disk one after the other. A notification that is lost in a crash is replaced by the next poll.
 fn notify(note: &str) -> String {
-    // Sent as one, which makes it a transaction: one that fails, since nobody reads what was said, leaves nothing open behind it.
+    // Sent as one string, which makes it a transaction: if it fails, which no one reads, nothing stays open.
     format!("SET LOCAL synchronous_commit = off; SELECT pg_notify('bindery', '{note}')")
 }
 
@@ -135,7 +137,7 @@ const DELETE_RECORDS: &str = "
     DELETE FROM record USING UNNEST($2::BIGINT[], $3::BIGINT[]) AS gone (kind, number)
     WHERE record.account = $1 AND record.kind = gone.kind AND record.number = gone.number";
 
-/// Lets go of the natural keys that change, so that two rows can change places in one statement.
+/// Clears the natural keys that change, so that two rows can exchange theirs in one statement.
 const FREE_KEYS: &str = "
     UPDATE record SET natural_key = NULL
     FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::TEXT[]) AS new (kind, number, natural_key)
@@ -149,7 +151,8 @@ const PUT_RECORDS: &str = "
     DO UPDATE SET natural_key = excluded.natural_key, body = excluded.body,
         checksum = excluded.checksum";
 
-/// Before the rows themselves are written: takes those that are replaced or deleted out of the content, and the new ones in.
+/// Before the rows themselves are written: removes replaced and deleted ones from the content, and adds the
+/// new ones.
 const CHANGE_CONTENT: &str = "
     UPDATE account SET content = content # $2 # COALESCE((
         SELECT BIT_XOR(record.checksum) FROM record
@@ -197,7 +200,8 @@ fn writes(
     write_audit(account, batch, old, &mut write);
     write_uses(account, batch, &mut write);
     let new = old.after(batch);
-    // The commit is sent along, so a row that isn't where it was must be an error: no revision is not allowed.
+    // The commit is sent along, so a row that isn't where it was must be an error: NULL is not allowed as a
+    // revision.
     write(
         "UPDATE account SET revision = CASE WHEN revision = $2 THEN $3::BIGINT END, batch = $4,
             latest = $5, audit_head = $6, newest_audit = $7, body = $8, checksum = $9
@@ -219,7 +223,7 @@ fn writes(
 /// Adds one statement with its columns.
 type WriteTo<'a> = &'a mut dyn FnMut(&'static str, Values);
 
-/// The log, what it makes of the account's content, and the last issued numbers.
+/// The log, its effect on the account's content, and the last issued numbers.
 fn write_entries(
     account: AccountId,
     entries: &[Entry],
@@ -354,7 +358,7 @@ fn write_uses(account: AccountId, batch: &Batch, write: WriteTo<'_>) {
         );
 }
 
-/// A parameter with a value of each row.
+/// A parameter with one value of each row.
 fn column<'a, R, V>(
     rows: impl IntoIterator<Item = R>,
     value: impl Fn(R) -> V,
@@ -365,8 +369,8 @@ where
     Box::new(rows.into_iter().map(value).collect::<Vec<V>>())
 }
 
-/// What a whole batch makes of the current records. Written at once, not change by change: a name that one change gives up
-/// and another takes is never in two places.
+/// The effect of a whole batch on the current records. Written at once, not change by change: a name that
+/// moves from one record to another is never in two places.
 #[derive(Default)]
 struct Records {
     puts: BTreeMap<(u8, u32), Put>,
@@ -402,7 +406,7 @@ impl Records {
         let mut records = Self::default();
         for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
             if let Change::PutAccount(_) = change {
-                // Stands in the account's row.
+                // It is in the account's row.
                 continue;
             }
             let (kind, number) = change.key();
@@ -432,7 +436,7 @@ impl Records {
         self.puts.keys().chain(&self.deletes)
     }
 
-    /// The checksums of the records and secrets that are written, combined.
+    /// The combined checksums of the records and secrets that are written.
     fn content(&self, account: AccountId) -> i64 {
         let records = self.puts.iter();
         let records = records.map(|(key, put)| put.checksum(account, *key));
@@ -499,7 +503,8 @@ impl Records {
         ]
     }
 
-    /// Which natural key is in the way: PostgreSQL says so only in words that are translated. `None` if none is, any more.
+    /// The natural key that conflicts: PostgreSQL names it only in translated messages. `None` if there is no
+    /// conflict any more.
     fn find_taken(&self, pool: &Pool, account: AccountId) -> Option<(Kind, String)> {
         let mut seen = BTreeMap::new();
         for ((stored, number), put) in &self.puts {
@@ -579,7 +584,7 @@ mod tests {
             let committed = lease.commit(&[], Some(&refused));
             assert!(committed.is_ok(), "{committed:?}");
         }
-        // One that doesn't fail is said on the same connection, and what it doesn't wait for goes on being waited for.
+        // One that succeeds is sent on the same connection, and changes still wait for the disk.
         let (say, mut heard) = mpsc::unbounded_channel();
         let listening = Connection::open(&pool_address, WRITE_TIMEOUT, Some(&say));
         let mut listening = listening.expect("the server of the tests");
@@ -602,7 +607,7 @@ mod tests {
         );
         assert!(asked.is_ok(), "{asked:?}");
         assert_eq!(settings, [Some("on".to_owned())]);
-        // Others say something as well, on the server of all tests.
+        // Others notify as well, on the server of all tests.
         let mut notes =
             std::iter::from_fn(|| listening.listen(Duration::from_secs(10), heard.recv()));
         assert!(notes.any(|note| note == "7 said"));

@@ -1,5 +1,6 @@
-//! One connection, blocking. Each has a small runtime of its own that runs only while someone waits for an answer, so there
-//! is no thread in between, every wait has an end, and statements can be sent without waiting for the answers to those before.
+//! One connection, blocking. Each has its own small runtime that runs only while a caller waits for a
+//! response. So there is no extra thread, every wait has an end, and statements can be sent without waiting
+//! for earlier responses.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -21,32 +22,32 @@ use super::address::Address;
 use crate::Cause;
 use crate::tables::{Database, Failure, Row, TakeRow, Value};
 
-/// How long one host may take until it has let us in.
+/// How long one host may take to accept a login.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a database may say nothing before it counts as gone. Longer than what the database itself is told to give up
-/// after, so that it is heard if it can speak.
+/// How long a database may be silent before it counts as gone. Longer than the database's own timeout, so
+/// that its error arrives if it can respond.
 pub(super) const ANSWER_TIMEOUT: Duration = WRITE_TIMEOUT.saturating_add(ANSWER_MARGIN);
 /// How much longer that is.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
-/// How long the database lets a statement that writes run.
+/// The database's timeout for a statement that writes.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the database lets a statement run that may read everything.
+/// The database's timeout for a statement that may read everything.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long a transaction waits for the account's row while another node writes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// After how much silence of ours the database ends a transaction, so that a node that was paused or cut off in the middle
-/// of an append doesn't keep the others waiting.
+/// After this much silence of ours the database ends a transaction, so that a node that was paused or
+/// partitioned in the middle of an append doesn't make the others wait.
 const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many statements a connection keeps prepared.
 const STATEMENTS_MAX: usize = 64;
 
-/// What has become of a connection.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Good,
-    /// It broke, or the database refuses to go on.
+    /// It broke, or the database refuses to continue.
     Lost,
-    /// It didn't answer in time, and could still.
+    /// It did not respond in time, and still could.
     Silent,
 }
 
@@ -57,7 +58,7 @@ pub(super) struct Connection {
     statements: HashMap<String, Statement>,
     health: Health,
     is_in_transaction: bool,
-    /// How long it waits for an answer.
+    /// How long it waits for a response.
     patience: Duration,
 }
 
@@ -70,16 +71,16 @@ pub(super) struct Write {
 /// How a commit failed.
 #[derive(Debug)]
 pub(super) enum CommitError {
-    /// One of the statements before it broke a constraint, so nothing was committed. Says which statement.
+    /// One of the statements before it, with this index, broke a constraint, so nothing was committed.
     Refused { index: usize, cause: Cause },
     /// Nothing was committed.
     Failed(Cause),
-    /// It may have been.
+    /// It may have been committed.
     Unknown(Cause),
 }
 
 impl Connection {
-    /// Connects to the first host that takes writes. Notifications, if there ever are any, go to `heard`.
+    /// Connects to the first host that takes writes. Notifications go to `heard`.
     pub(super) fn open(
         address: &Address,
         statement_timeout: Duration,
@@ -113,12 +114,12 @@ impl Connection {
         self.health == Health::Good && !self.is_in_transaction && !self.client.is_closed()
     }
 
-    /// Whether it broke, so that another may do better.
+    /// Whether it broke, so that another connection may work.
     pub(super) fn is_lost(&self) -> bool {
         self.health == Health::Lost
     }
 
-    /// From here on, waits for the answer to a statement that the database gives up after so long.
+    /// From now on, waits for the response to a statement with this timeout of the database.
     pub(super) fn wait_for_statements_of(&mut self, statement_timeout: Duration) {
         self.patience = statement_timeout.saturating_add(ANSWER_MARGIN);
     }
@@ -142,7 +143,7 @@ impl Connection {
         take: TakeRow<'_>,
     ) -> Result<(), Failure> {
         let statement = self.prepare(sql)?;
-        // Even if it fails: we may not hear that it didn't.
+        // Even if it fails: the response may be lost.
         self.is_in_transaction = true;
         let start = self.client.batch_execute(begin);
         let found = self.client.query_raw(&statement, values);
@@ -162,10 +163,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends these statements and the commit at once, and waits for all the answers. What is to be done `then` is sent along, and
-    /// nobody hears whether it was; it happens after the commit, or for nothing.
+    /// Sends these statements and the commit at once, and waits for all responses. The statement `then` is
+    /// sent along after the commit; its result is ignored.
     ///
-    /// A statement that fails takes the whole transaction with it: the commit that comes after is a rollback then.
+    /// A statement that fails rolls the whole transaction back: the commit after it is then a rollback.
     pub(super) fn commit(
         &mut self,
         writes: &[Write],
@@ -177,8 +178,8 @@ impl Connection {
             statements.push(prepared.map_err(|failure| CommitError::Failed(cause(failure)))?);
         }
         let client = &self.client;
-        // Set as soon as a statement fails before an answer could have come: it was never sent, and without it the commit
-        // must not be.
+        // Set if a statement fails before a response could have come: it was never sent, and without it the
+        // commit must not be sent.
         let is_amiss = Cell::new(false);
         let sent = writes.iter().zip(&statements).map(|(write, statement)| {
             let values = write
@@ -198,16 +199,16 @@ impl Connection {
         };
         let then = async {
             if let Some(sql) = then.filter(|_| is_sent.get()) {
-                // Looked at once, which sends it. Its answer is read and thrown away with that of the next statement.
+                // One poll sends it. Its response is read and ignored with that of the next statement.
                 futures_util::future::poll_immediate(pin!(client.batch_execute(sql))).await;
             }
         };
         let committed = wait_for_all(self.runtime.as_ref(), self.patience, async {
-            // Hears whether the connection has ended while the batch was made: once for the socket to be looked at, once for
-            // what came to be read.
+            // Notices whether the connection has ended while the batch was made: one poll for the socket, one
+            // for what was read.
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
-            // In the order in which they are first looked at, so they are sent in this order.
+            // They are sent in the order of their first poll.
             let (written, committed, ()) =
                 futures_util::future::join3(join_all(sent), commit, then).await;
             (written, committed)
@@ -219,8 +220,9 @@ impl Connection {
         };
         for (index, answer) in written.into_iter().enumerate() {
             let Err(error) = answer else { continue };
-            // Only the database's own word that the statement failed says that the commit did: an answer that was lost
-            // says nothing, and one in the name of a database that went away may not be its own.
+            // Only the database's own error for the statement shows that the commit failed too. A lost
+            // response shows nothing, and an error in the name of a database that went away may not be its
+            // own.
             let is_its_word = !is_sent || error.as_db_error().is_some_and(is_plain_refusal);
             let is_constraint = error.code().is_some_and(is_constraint);
             let cause = cause(self.failure(error.into()));
@@ -245,8 +247,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Lets the connection work for a while without asking it anything: what it hears goes to whoever was named when it was
-    /// opened. Waits for `heard` at most that long.
+    /// Runs the connection for a while without a statement: notifications go to the receiver that was given
+    /// to `open`. Waits for `heard` at most that long.
     pub(super) fn listen<T>(
         &mut self,
         timeout: Duration,
@@ -277,7 +279,7 @@ impl Connection {
         Ok(statement)
     }
 
-    /// Notes what a failure says of the connection.
+    /// Records what a failure says about the connection.
     fn failure(&mut self, error: WaitError) -> Failure {
         let error = match error {
             WaitError::Silent => {
@@ -313,7 +315,8 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Closes the socket, upon which the database rolls back; unlike a plain drop, this may happen anywhere.
+            // Closes the socket, and the database then rolls back; unlike a plain drop, this may happen
+            // anywhere.
             runtime.shutdown_background();
         }
     }
@@ -364,7 +367,7 @@ impl Database for Connection {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 enum WaitError {
     Silent,
     Said(tokio_postgres::Error),
@@ -376,7 +379,7 @@ impl From<tokio_postgres::Error> for WaitError {
     }
 }
 
-/// Waits for one answer, not for ever.
+/// Waits for one response, with a timeout.
 fn wait<T>(
     runtime: Option<&Runtime>,
     patience: Duration,
@@ -433,7 +436,7 @@ async fn connect(
     }
 }
 
-/// Moves what comes and goes, until the connection ends.
+/// Sends and receives until the connection ends.
 async fn attend<S, T>(
     mut connection: tokio_postgres::Connection<S, T>,
     heard: Option<mpsc::UnboundedSender<String>>,
@@ -450,8 +453,8 @@ async fn attend<S, T>(
     }
 }
 
-/// What each connection begins with. An account's changes are acknowledged, so a database that is set to lose the last ones in
-/// a crash is told not to; one that waits for a standby goes on doing so.
+/// The settings of each connection. Changes of an account are acknowledged, so a database that may lose the
+/// last commits in a crash must not do that here; one that waits for a standby still does.
 fn settings(statement_timeout: Duration) -> String {
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {};
@@ -477,7 +480,7 @@ fn named(host: &Config) -> String {
     named.join(",")
 }
 
-/// What went wrong with its reasons, without the details that PostgreSQL adds: they quote rows.
+/// An error with its causes, without the details that PostgreSQL adds: they quote rows.
 fn one_line(error: &tokio_postgres::Error) -> String {
     if let Some(said) = error.as_db_error() {
         return format!(
@@ -502,7 +505,8 @@ fn cause(failure: Failure) -> Cause {
     }
 }
 
-/// A statement was refused, and the session goes on: not the end of the session, nor word of a lost server by a proxy.
+/// A statement was refused, and the session continues: it was not ended, nor did a proxy report a lost
+/// server.
 fn is_plain_refusal(said: &DbError) -> bool {
     let code = said.code().code();
     said.parsed_severity() == Some(tokio_postgres::error::Severity::Error)
@@ -511,17 +515,18 @@ fn is_plain_refusal(said: &DbError) -> bool {
         && said.code() != &SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
 }
 
-/// A commit that is refused so has rolled back: a constraint, a conflict, a deadlock.
+/// A commit that is refused in this way has been rolled back: a constraint, a conflict, a deadlock.
 fn is_rolled_back(code: &SqlState) -> bool {
     is_constraint(code) || code.code().starts_with("40")
 }
 
-/// What is written breaks a rule of the tables, and would break it again: a constraint, or a value that no column holds.
+/// The written data breaks a rule of the tables, and would again: a constraint, or a value that no column can
+/// hold.
 fn is_constraint(code: &SqlState) -> bool {
     code.code().starts_with("23") || code.code().starts_with("22")
 }
 
-/// The database says that a table or an index of it is damaged.
+/// The database reports a damaged table or index.
 fn is_damage(code: &SqlState) -> bool {
     code == &SqlState::DATA_CORRUPTED || code == &SqlState::INDEX_CORRUPTED
 }
@@ -552,7 +557,7 @@ impl Row for tokio_postgres::Row {
     }
 }
 
-/// A column that isn't what we made it.
+/// A column with another type than ours.
 fn damage(error: &tokio_postgres::Error) -> Failure {
     Failure::Damaged(one_line(error))
 }

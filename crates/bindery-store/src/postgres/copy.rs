@@ -1,4 +1,4 @@
-//! A database read out beside its servers, and one made of a backup.
+//! Reads a database while servers use it, and fills one from a backup.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::copy::{Import, Snapshot, TABLES, Target};
 use crate::tables::schema::FORMAT;
 use crate::tables::{Database, Failure, TakeRow, Value};
 
-/// How long whoever takes the parts may take for one of them. The database ends the transaction then: it keeps what was
-/// deleted meanwhile for as long as that lasts.
+/// How long the taker of the parts may take for one of them. Then the database ends the transaction: until
+/// that it keeps deleted rows.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Held by whoever puts a backup into the database, for as long as that takes: `Bndi`.
+/// Held while a backup is written into the database: `Bndi`.
 const LOCK: i32 = i32::from_be_bytes(*b"Bndi");
-/// How often it is asked for, and how long apart.
+/// How often the lock is requested, and how far apart.
 const LOCK_ATTEMPTS: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn snapshot(address: &Address) -> Result<Snapshot, OpenError> {
     let place = &address.place;
-    // A standby will do as well.
+    // A standby is enough.
     let address = &address.of_any_server();
     let looked = Connection::open(address, READ_TIMEOUT, None).and_then(|mut connection| {
         let idle_ms = IDLE_TIMEOUT.as_millis();
@@ -33,7 +33,7 @@ pub(super) fn snapshot(address: &Address) -> Result<Snapshot, OpenError> {
             super::BEGIN_AT_ONCE
         ))?;
         let format = migrate::found(&mut connection)?;
-        // Where a look goes on after it found damage.
+        // After damage, reading continues here.
         connection.batch("SAVEPOINT look")?;
         Ok((connection, format))
     });
@@ -74,7 +74,7 @@ pub(super) fn import(address: &Address) -> Result<Import, OpenError> {
     Ok(Import::begin(place.clone(), Box::new(Filling(connection)))?)
 }
 
-/// The database may not have noticed yet that an earlier one was killed.
+/// The database may not have noticed yet that an earlier process was killed.
 fn is_alone(connection: &mut Connection) -> Result<bool, Failure> {
     for attempt in 0..LOCK_ATTEMPTS {
         if attempt > 0 {
@@ -113,7 +113,7 @@ fn check_empty(connection: &mut Connection, place: &str) -> Result<(), StoreErro
             why: "it has tables of another application".to_owned(),
         });
     }
-    // Nobody makes an account between the look and the end of these tables.
+    // No account can be created between the check and the removal of these tables.
     let lock = "LOCK TABLE account IN ACCESS EXCLUSIVE MODE";
     connection.batch(lock).map_err(at)?;
     match accounts(connection).map_err(at)? {
@@ -132,7 +132,7 @@ fn accounts(connection: &mut Connection) -> Result<i64, Failure> {
     Ok(count)
 }
 
-/// Empty tables, and a mark on them that keeps everyone else out.
+/// Empty tables, with a mark that keeps all others out.
 fn made_anew() -> String {
     let mut sql = String::from("DROP TABLE IF EXISTS bindery_format; DROP TABLE IF EXISTS secret;");
     for table in &TABLES {
@@ -148,7 +148,7 @@ fn mark(format: i64) -> String {
     format!("UPDATE bindery_format SET format = {format};")
 }
 
-/// A database that a backup is put into.
+/// A database that is being filled from a backup.
 struct Filling(Connection);
 
 impl Database for Filling {
@@ -175,7 +175,7 @@ impl Target for Filling {
     }
 
     fn finish(mut self: Box<Self>, expected: i64) -> Result<(), Failure> {
-        // A server that had the empty store open when this began may have put an account of its own between ours.
+        // A server that had the empty store open before may have created an account in it.
         let found = accounts(&mut self.0)?;
         if found != expected {
             let why = format!("it has {found} accounts, and {expected} were put into it");

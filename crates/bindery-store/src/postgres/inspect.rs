@@ -1,11 +1,12 @@
-//! Whether the indexes say what their tables say. PostgreSQL returns what an index leads to and doesn't compare it with the key that it
-//! was looked up by, so a damaged index makes rows disappear, or puts other rows in their place.
+//! Checks whether the indexes agree with their tables. PostgreSQL returns the rows of an index without
+//! comparing them with the key of the look-up. So a damaged index hides rows, or returns wrong ones.
 //!
-//! Each index is read from its beginning to its end, twice: with the rows that it leads to, and by its own keys alone. Both are compared
-//! with a scan of the table. All three see one moment, in the transaction of the caller.
+//! Each index is read from its beginning to its end, twice: with the rows that it leads to, and by its keys
+//! alone. Both are compared with a scan of the table. All three see one moment, in the transaction of the
+//! caller.
 //!
-//! Indexes that a database administrator has added are not looked at: no statement needs them, and they may be of any kind. One of them
-//! may be read in place of one of ours; then only `amcheck` can look at ours.
+//! Indexes of database administrators are not checked: no statement needs them, and they may be of any kind.
+//! PostgreSQL may read one of them instead of ours; then only `amcheck` can check ours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::tables::{Database as _, Failure, Value};
 /// How long the database may take to read one index.
 const TIMEOUT: Duration = Duration::from_hours(6);
 
-/// The indexes that the steps to the format make; PostgreSQL gives those of keys their names.
+/// The indexes that the migrations create; PostgreSQL names those of keys.
 const NAMES: [&str; 15] = [
     "account_pkey",
     "audit_by_time",
@@ -36,7 +37,7 @@ const NAMES: [&str; 15] = [
     "secret_pkey",
 ];
 
-/// Every B-tree index that is sorted as usual, on columns alone.
+/// Every B-tree index with the usual order, on columns only.
 const INDEXES: &str = "
     SELECT CAST(tables.relname AS TEXT), CAST(indexes.relname AS TEXT),
         CASE WHEN one.indisvalid AND one.indisready AND one.indislive THEN 1 ELSE 0 END,
@@ -55,7 +56,7 @@ const INDEXES: &str = "
         AND 0 <> ALL (one.indkey) AND 0 = ALL (one.indoption)
     ORDER BY 1, 2";
 
-/// What `amcheck` is called with, if the extension is there and this login may use it.
+/// The arguments of `amcheck`, if the extension is installed and this login may use it.
 const AMCHECK: &str = "
     SELECT QUOTE_IDENT(CAST(schemas.nspname AS TEXT)) FROM pg_catalog.pg_extension AS extensions
     JOIN pg_catalog.pg_namespace AS schemas ON schemas.oid = extensions.extnamespace
@@ -67,7 +68,7 @@ const AMCHECK: &str = "
 const BY_TABLE: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off;
     SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
 
-/// The index that has the order that is asked for, and the rows that it leads to.
+/// The index with the requested order, and its rows.
 const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on;
     SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;
     SET LOCAL enable_incremental_sort = off; SET LOCAL max_parallel_workers_per_gather = 0";
@@ -81,24 +82,26 @@ struct Index {
     is_usable: bool,
     /// Its columns.
     order: String,
-    /// Which rows it has, as a clause.
+    /// Its rows, as a clause.
     rows: String,
     /// The column of the table with the number of the account.
     account: &'static str,
 }
 
-/// What came of a comparison of an index with its table.
+/// The result of comparing an index with its table.
 enum Compared {
     Same,
     Differs(String),
-    /// The database reads another index in its place: one with the same columns that an administrator has added, say.
+    /// The database reads another index instead: for example one with the same columns that an administrator
+    /// has added.
     NotRead,
 }
 
-/// Rows of an account: how many there are, and their checksums combined.
+/// Rows of an account: their number, and their combined checksums.
 type Sums = BTreeMap<i64, (i64, i64)>;
 
-/// Says in words which indexes disagree with their tables. Leaves the transaction to be rolled back to where it was.
+/// Describes the indexes that disagree with their tables. Leaves the transaction to be rolled back to its
+/// savepoint.
 pub(super) fn inspect(connection: &mut Connection) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     let amcheck = amcheck(connection)?;
@@ -132,7 +135,8 @@ impl Index {
         )
     }
 
-    /// Its rows in its order. No other index of ours has it, so nothing else is read where nothing may be sorted.
+    /// Its rows in its order. No other index of ours has this order, so nothing else is read if sorting is
+    /// forbidden.
     fn sorted(&self, columns: &str) -> String {
         let Self {
             table, order, rows, ..
@@ -176,7 +180,8 @@ fn indexes(connection: &mut Connection) -> Result<Vec<Index>, Failure> {
     Ok(indexes)
 }
 
-/// Compares an index with its table. Leaves it to `amcheck`, if that is there, where the database reads another index.
+/// Compares an index with its table. If the database reads another index, leaves it to `amcheck`, if that is
+/// installed.
 fn compare(
     connection: &mut Connection,
     index: &Index,
@@ -275,7 +280,7 @@ fn sums(connection: &mut Connection, sql: &str) -> Result<Sums, Failure> {
     Ok(sums)
 }
 
-/// A count, a sum, and how many are out of order; none if that isn't asked for.
+/// A count, a sum, and how many are out of order; 0 if that isn't requested.
 fn totals(connection: &mut Connection, sql: &str) -> Result<(i64, i64, i64), Failure> {
     let mut totals = (0, 0, 0);
     connection.query(sql, &[], &mut |row| {
@@ -296,7 +301,7 @@ fn first_difference(expected: &Sums, found: &Sums) -> Option<i64> {
         .find(|account| expected.get(account) != found.get(account))
 }
 
-/// Whether the database would read what it is asked for in this way.
+/// Whether the database would read the query in this way.
 fn is_planned(connection: &mut Connection, sql: &str, way: &str) -> Result<bool, Failure> {
     let mut is_planned = false;
     connection.query(&format!("EXPLAIN {sql}"), &[], &mut |row| {
@@ -315,11 +320,11 @@ fn amcheck(connection: &mut Connection) -> Result<Option<String>, Failure> {
     Ok(schema)
 }
 
-/// What the scans don't see: whether every lookup finds its way from the root.
+/// The scans don't show whether every look-up finds its way from the root.
 fn check_structure(connection: &mut Connection, schema: &str, name: &str) -> Result<(), Failure> {
     let sql = format!("SELECT {schema}.bt_index_check(CAST($1 AS TEXT)::regclass, true)");
     match connection.query(&sql, &[Value::Text(Some(name))], &mut |_| Ok(())) {
-        // It can't look at an index that is younger than the transaction.
+        // It can't check an index that is younger than the transaction.
         Err(Failure::Database(_)) if !connection.is_lost() => Ok(()),
         checked => checked,
     }

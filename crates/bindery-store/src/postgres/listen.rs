@@ -1,4 +1,5 @@
-//! Hearing that others have appended: a connection of its own that listens. It carries no data, and may break.
+//! Notifications of other nodes' appends: a separate connection that listens. It carries no data, and may
+//! break.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +13,12 @@ use super::connection::{Connection, WRITE_TIMEOUT};
 use crate::Wake;
 use crate::tables::Failure;
 
-/// How long to wait before another try to listen.
+/// The pause before the next attempt to listen.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Listener {
     address: Arc<Address>,
-    /// Tells our own notifications from those of others.
+    /// Distinguishes our own notifications from those of others.
     node: u64,
     ear: Mutex<Option<Ear>>,
 }
@@ -36,7 +37,7 @@ impl Listener {
         }
     }
 
-    /// What is said to the others when something was appended to an account: its number, and who did it.
+    /// The notification of an append: the account's number, and the node.
     pub(super) fn note(&self, account: AccountId) -> String {
         format!("{} {:x}", account.0, self.node)
     }
@@ -57,7 +58,7 @@ impl Listener {
                 break;
             };
             accounts.extend(self.account_of_another(&note));
-            // All that has come by now, for one look at each account.
+            // All notifications that have arrived, so that each account is read once.
             while let Ok(note) = heard.try_recv() {
                 accounts.extend(self.account_of_another(&note));
             }
@@ -72,7 +73,7 @@ impl Listener {
         Wake::Quiet
     }
 
-    /// `None` when the time is over.
+    /// `None` after the timeout.
     fn begin(&self, until: Instant) -> Option<Ear> {
         loop {
             if let Ok(ear) = self.listen() {
@@ -93,7 +94,7 @@ impl Listener {
         Ok(Ear { connection, heard })
     }
 
-    /// `None` for our own, and for what isn't ours to read.
+    /// `None` for our own, and for unknown ones.
     fn account_of_another(&self, said: &str) -> Option<AccountId> {
         let (account, node) = said.split_once(' ')?;
         let node = u64::from_str_radix(node, 16).ok()?;

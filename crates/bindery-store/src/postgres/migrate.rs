@@ -1,4 +1,4 @@
-//! From whatever a database has to the newest format, in one transaction that one node at a time goes through.
+//! Migrates a database to the newest format, in one transaction that one node at a time runs.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,27 +11,28 @@ use crate::tables::{Database as _, Failure, Value};
 /// How long a node waits while another one migrates.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// How long it waits for a table that somebody reads, how often, and how long apart.
+/// How long it waits for a table that is being read, how often, and how far apart.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 300;
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// In place of a format while a backup is put into the database.
+/// Instead of a format while a backup is written into the database.
 pub(super) const UNFINISHED: i64 = -1;
 
-/// Held by whoever migrates: `Bndr`.
+/// Held during a migration: `Bndr`.
 const LOCK: i32 = i32::from_be_bytes(*b"Bndr");
 
 pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
     let at = |failure: Failure| failure.at(place);
-    // Most often there is nothing to do, and a login that may not make tables is enough.
+    // Usually there is nothing to do, and a login that may not create tables is enough.
     if found(connection).map_err(at)? == Some(FORMAT.into()) {
         return Ok(());
     }
     for _ in 0..ATTEMPTS {
         begin_alone(connection).map_err(at)?;
         let (from, steps) = steps(connection, place)?;
-        // Whoever waits for a table keeps everybody behind them from it, also those who would get along with who has it.
+        // A transaction that waits for a table also blocks all later ones, even those that would not conflict
+        // with its current reader.
         let briefly = format!("SET LOCAL lock_timeout = {}", LOCK_TIMEOUT.as_millis());
         connection.batch(&briefly).map_err(at)?;
         match connection.batch(&steps) {
@@ -49,11 +50,12 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
         return connection.end("COMMIT").map_err(at);
     }
     Err(StoreError::Unavailable(
-        "its tables can't be brought up to date while somebody reads them all the time: a backup, say".into(),
+        "its tables can't be migrated while they are read all the time, for example by a backup"
+            .into(),
     ))
 }
 
-/// A lock that wasn't given in time, or to which each of two had a part.
+/// A lock timeout, or a deadlock.
 fn is_in_the_way(failure: &Failure) -> bool {
     let Failure::Database(cause) = failure else {
         return false;
@@ -64,10 +66,10 @@ fn is_in_the_way(failure: &Failure) -> bool {
         .any(|code| said.ends_with(code))
 }
 
-/// Begins a transaction that nobody else who makes tables is in.
+/// Begins a transaction in which no other one creates tables.
 pub(super) fn begin_alone(connection: &mut Connection) -> Result<(), Failure> {
     let timeout_ms = MIGRATION_TIMEOUT.as_millis();
-    // Whoever waits for its turn hears nothing meanwhile, nor does who makes an index of many rows.
+    // Waiting for the turn is silent, and so is creating an index of many rows.
     connection.wait_for_statements_of(MIGRATION_TIMEOUT);
     connection.begin(
         &format!(
@@ -79,7 +81,7 @@ pub(super) fn begin_alone(connection: &mut Connection) -> Result<(), Failure> {
     )
 }
 
-/// What is still to be done, now that nobody else does it, and from which format on.
+/// The remaining steps, now that no other node runs them, and the format that they start from.
 fn steps(connection: &mut Connection, place: &str) -> Result<(i64, String), StoreError> {
     let found = found(connection).map_err(|failure| failure.at(place))?;
     let corrupt = |why: &str| StoreError::Corrupt {
@@ -114,7 +116,7 @@ fn steps(connection: &mut Connection, place: &str) -> Result<(i64, String), Stor
 pub(super) const CREATE_FORMAT: &str = "CREATE TABLE bindery_format (format BIGINT NOT NULL);
     INSERT INTO bindery_format (format) VALUES (0);";
 
-/// What leads from this format to the newest, but for saying so.
+/// The steps from this format to the newest, without the statement that sets the format.
 pub(super) fn steps_after(format: i64) -> String {
     let steps = STEPS.iter().filter(|(step, _)| i64::from(*step) > format);
     steps
@@ -122,7 +124,7 @@ pub(super) fn steps_after(format: i64) -> String {
         .collect()
 }
 
-/// The format of the database; `None` if nobody has begun one.
+/// The format of the database; `None` if it has none.
 pub(super) fn found(connection: &mut Connection) -> Result<Option<i64>, Failure> {
     if !has_table(connection, "bindery_format")? {
         return Ok(None);
@@ -136,7 +138,7 @@ pub(super) fn found(connection: &mut Connection) -> Result<Option<i64>, Failure>
     Ok(Some(format))
 }
 
-/// Whether a backup is being put into the database.
+/// Whether a backup is being written into the database.
 pub(super) fn is_unfinished(connection: &mut Connection) -> Result<bool, Failure> {
     Ok(found(connection)? == Some(UNFINISHED))
 }
@@ -163,7 +165,7 @@ mod tests {
     use super::super::connection::WRITE_TIMEOUT;
     use super::*;
 
-    /// A database of its own, on the server that the tests in `tests/it` use as well.
+    /// A separate database on the server that the tests in `tests/it` use as well.
     fn new_database(what_for: &str) -> Address {
         let server = std::env::var("BINDERY_TEST_POSTGRES").expect(
             "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one",
@@ -185,7 +187,7 @@ mod tests {
     fn a_table_that_a_backup_reads_is_waited_for_without_keeping_others_from_it() {
         let address = new_database("read");
         let mut first = connect(&address);
-        migrate(&mut first, "here").expect("nobody else is there");
+        migrate(&mut first, "here").expect("no other node is there");
         first
             .batch(
                 "ALTER TABLE account RENAME COLUMN newest_audit TO latest_audit;
@@ -228,9 +230,9 @@ mod tests {
     fn a_node_waits_for_another_one_that_migrates_longer_than_for_other_answers() {
         let address = new_database("once");
         let (mut first, mut second) = (connect(&address), connect(&address));
-        // As if the time for all other answers were over at once: the margin is no part of the wait for a turn.
+        // As if the timeout of all other responses were zero: the wait for a turn does not depend on it.
         second.wait_for_statements_of(Duration::ZERO);
-        begin_alone(&mut first).expect("nobody else is there");
+        begin_alone(&mut first).expect("no other node is there");
         thread::scope(|threads| {
             let waiting = threads.spawn(|| migrate(&mut second, "here"));
             thread::sleep(Duration::from_secs(6));

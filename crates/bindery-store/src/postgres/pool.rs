@@ -1,5 +1,5 @@
-//! A few connections for many threads. A connection is made when it is needed, kept while it is good, and thrown away when it
-//! broke or was left in the middle of a transaction.
+//! A few connections for many threads. A connection is made on demand, kept while it is valid, and dropped
+//! when it broke or was left inside a transaction.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,21 +9,21 @@ use super::address::Address;
 use super::connection::Connection;
 use crate::tables::Failure;
 
-/// How long a thread waits for a connection that others hold.
+/// How long a thread waits for a connection.
 const POOL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Pool {
     address: Arc<Address>,
     statement_timeout: Duration,
     connections_max: usize,
-    held: Mutex<Held>,
+    held: Mutex<Connections>,
     returned: Condvar,
 }
 
 #[derive(Default)]
-struct Held {
+struct Connections {
     idle: Vec<Connection>,
-    /// How many there are, idle ones included.
+    /// How many there are, including idle ones.
     open: usize,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Lease<'a> {
     pool: &'a Pool,
     /// `None` only while it is dropped.
     connection: Option<Connection>,
-    /// Whether it has been used before, and may have broken since.
+    /// Whether it was used before, and may have broken since.
     is_used: bool,
 }
 
@@ -51,7 +51,7 @@ impl Pool {
         }
     }
 
-    /// Does something that changes nothing, or has not yet.
+    /// Runs something that changes nothing, or has not yet.
     pub(super) fn read<T>(
         &self,
         mut work: impl FnMut(&mut Connection) -> Result<T, Failure>,
@@ -59,8 +59,8 @@ impl Pool {
         self.start(&mut work).map(|(_, done)| done)
     }
 
-    /// Does the first step on a connection, and hands over both. A connection that broke while nobody looked, as all do when
-    /// a database is started again, is replaced once; so the step may run twice.
+    /// Runs the first step on a connection, and returns both. A connection that broke while idle, as all do
+    /// when a database is restarted, is replaced once; so the step may run twice.
     pub(super) fn start<T>(
         &self,
         mut step: impl FnMut(&mut Connection) -> Result<T, Failure>,
@@ -105,7 +105,7 @@ impl Pool {
             is_used,
         };
         if lease.connection.is_none() {
-            // If this fails, dropping the lease gives the place back.
+            // If this fails, dropping the lease frees the place.
             let made = Connection::open(&self.address, self.statement_timeout, None)?;
             lease.connection = Some(made);
         }
@@ -121,7 +121,7 @@ impl Pool {
         self.returned.notify_all();
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Connections> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,8 @@ use crate::tables::read::{Head, head};
 use crate::tables::{Failure, batch_of, bounded, kept, secrets, time_repair};
 use crate::{AppendError, Batch, RepairedTime, StoreError, TimeRepairOrder};
 
-/// [`crate::Store::append`]; tells `committed` where the account stands then. Whatever returns before the commit drops the transaction, which rolls it back.
+/// [`crate::Store::append`]; passes the account's new position to `committed`. Any return before the commit
+/// drops the transaction, which rolls it back.
 pub(super) fn append(
     connection: &mut Connection,
     place: &str,
@@ -23,7 +24,7 @@ pub(super) fn append(
     decide: &mut dyn FnMut(&[Entry]) -> Batch,
     committed: &dyn Fn(&Head),
 ) -> Result<Revision, AppendError> {
-    // Takes the place of the account's row lock: one writer in the whole file, from here on.
+    // Instead of a lock on the account's row: from here on one writer in the whole file.
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| refuse(error.into(), place))?;
@@ -44,7 +45,7 @@ pub(super) fn append(
     Ok(revision)
 }
 
-/// [`super::SqliteStore::repair_time`]; tells `committed` where the account stands then.
+/// [`super::SqliteStore::repair_time`]; passes the account's new position to `committed`.
 pub(super) fn repair_time(
     connection: &mut Connection,
     place: &str,
@@ -76,10 +77,11 @@ fn commit(transaction: &Transaction<'_>) -> Result<(), AppendError> {
     let Err(error) = transaction.execute_batch("COMMIT") else {
         return Ok(());
     };
-    // Still inside, so nothing was committed, and dropping the transaction rolls it back. Outside of it the log alone can
-    // tell: SQLite has either rolled back by itself, or failed after the commit was written.
+    // Still inside the transaction, so nothing was committed, and dropping it rolls it back. Outside of it
+    // only the log can show the outcome: SQLite has either rolled back by itself, or failed after the commit
+    // was written.
     //
-    // But a disk that had no room for all of it has no end of it, which makes it a commit.
+    // But if the disk had no room for all of it, its end, which makes it a commit, is missing.
     let is_cut_short = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
     if transaction.is_autocommit() && !is_cut_short {
         Err(AppendError::Unknown(error.into()))
@@ -113,7 +115,7 @@ fn write(
 ) -> Result<Head, WriteError> {
     write_log(transaction, account, &batch.entries)?;
     let mut content = old.content;
-    // One by one and in order: a name that one change gives up is free for the next.
+    // One by one and in order: a name that one change frees can be taken by the next.
     for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
         content ^= write_record(transaction, account, change)?;
     }
@@ -144,14 +146,14 @@ fn write_log(
     Ok(())
 }
 
-/// Writes the record, and tells by what that changes the content of the account.
+/// Writes the record, and returns the change of the account's content.
 fn write_record(
     transaction: &Transaction<'_>,
     account: AccountId,
     change: &Change,
 ) -> Result<i64, WriteError> {
     if let Change::PutAccount(_) = change {
-        // Stands in the account's row, which is written last.
+        // It is in the account's row, which is written last.
         return Ok(0);
     }
     let (kind, number) = change.key();
@@ -188,7 +190,7 @@ fn write_record(
     }
 }
 
-/// The checksums of the rows that a statement finds, combined.
+/// The combined checksums of the rows that a statement finds.
 fn checksum_at(
     transaction: &Transaction<'_>,
     sql: &str,
@@ -203,7 +205,7 @@ fn checksum_at(
     Ok(found)
 }
 
-/// Writes down where the secrets of a record lead, instead of those it had. Tells by what that changes the content.
+/// Replaces the secrets of a record. Returns the change of the account's content.
 fn write_secrets(
     transaction: &Transaction<'_>,
     account: AccountId,
@@ -322,7 +324,7 @@ fn write_uses(
     Ok(())
 }
 
-/// Moves the account on, if it is still where it was.
+/// Updates the account's row, if it is unchanged.
 fn write_head(
     transaction: &Transaction<'_>,
     account: AccountId,

@@ -1,11 +1,11 @@
-//! A SQLite connection as the shared statements see it.
+//! A SQLite connection for the shared statements.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
 
 use crate::tables::{Database, Failure, Row, TakeRow, Value};
 
-/// Transactions lend it, so it is seen through a shared reference.
+/// Transactions lend it, so it is a shared reference.
 impl Database for &Connection {
     fn query(&mut self, sql: &str, values: &[Value<'_>], take: TakeRow<'_>) -> Result<(), Failure> {
         let mut statement = self.prepare_cached(sql)?;
@@ -22,7 +22,7 @@ impl Database for &Connection {
     }
 }
 
-/// One that nobody else has.
+/// An exclusive one.
 impl Database for Connection {
     fn inspect(&mut self) -> Result<Vec<String>, Failure> {
         let mut found = Vec::new();
@@ -81,7 +81,7 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// Whether SQLite, or the type of what it found, says that the file is damaged.
+/// Whether SQLite, or the type of a value, shows that the file is damaged.
 fn is_damage(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::FromSqlConversionFailure(..)
@@ -94,7 +94,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Whether a row with one of its unique keys is there already.
+/// Whether a row with one of its unique keys exists already.
 pub(super) fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }

@@ -1,4 +1,4 @@
-//! A data directory read out beside its server, and one made of a backup.
+//! Reads a data directory while a server uses it, and fills one from a backup.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use crate::StoreError;
 use crate::copy::{Import, Snapshot, Target};
 use crate::tables::{Database, Failure, TakeRow, Value};
 
-/// In a transaction, which with a WAL sees one moment and keeps nobody from writing. The WAL can't begin anew before it ends.
+/// In a transaction, which with a WAL sees one moment and blocks no writer. The WAL can't be reset before it
+/// ends.
 pub(super) fn snapshot(data_dir: &Path) -> Result<Snapshot, StoreError> {
     let (place, connection) = open_to_look(data_dir)?;
     Ok(Snapshot::new(place, Box::new(connection)))
@@ -37,7 +38,7 @@ impl Target for Draft {
         Ok(self.connection.execute_batch("COMMIT")?)
     }
 
-    /// Nobody else can have written into it.
+    /// No other process can have written into it.
     fn finish(mut self: Box<Self>, _accounts: i64) -> Result<(), Failure> {
         self.commit()?;
         Draft::finish(*self)

@@ -1,4 +1,4 @@
-//! Opening the data directory: the locks, the look at the file before SQLite may touch it, and making a new one.
+//! Opens the data directory: locks, checks of the file before SQLite may open it, and creating a new one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
@@ -17,17 +17,18 @@ use crate::tables::schema::FORMAT;
 use crate::{Store as _, StoreError};
 
 const DATABASE: &str = "bindery.db";
-/// Where SQLite keeps what isn't in the database yet.
+/// SQLite's write-ahead log.
 const WAL: &str = "bindery.db-wal";
-/// What SQLite's connections share about the WAL.
+/// SQLite's shared memory for the WAL.
 const SHM: &str = "bindery.db-shm";
-/// A new database until it is whole.
+/// A new database until it is complete.
 const DRAFT: &str = "bindery.db.new";
-/// A new database that a backup is put into, until it is whole. Unlike a draft, it is never taken for nothing.
+/// A new database that is filled from a backup, until it is complete. Unlike a draft, it is never discarded
+/// silently.
 const RESTORE: &str = "bindery.db.restore";
 const LOCK: &str = "bindery.lock";
 
-/// The lock keeps other servers out; this is for someone who looks into the file with a tool of theirs.
+/// The lock keeps other servers out; this is for a person who reads the file with another tool.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 const HEADER_LENGTH: usize = 100;
@@ -40,7 +41,7 @@ pub(super) fn open(data_dir: &Path) -> Result<SqliteStore, StoreError> {
     open_locked(data_dir, lock)
 }
 
-/// Whoever began to restore something here doesn't expect an empty store.
+/// After an interrupted restore, no one expects an empty store.
 pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), StoreError> {
     let restore = data_dir.join(RESTORE);
     if restore.exists() {
@@ -57,8 +58,8 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path)?,
         Err(error) => return Err(unavailable(&path, &error)),
     }
-    // Opened before SQLite opens the file, and closed after SQLite has closed it: closing any descriptor of a file drops all POSIX
-    // locks that the process holds on it, SQLite's own included.
+    // Opened before SQLite opens the file, and closed after SQLite has closed it: closing any descriptor of a
+    // file drops all POSIX locks of the process on it, including SQLite's.
     let held = lock_database(&path, data_dir)?;
     let writer = open_writer(&path)?;
     let read =
@@ -70,7 +71,7 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
         .read()
         .map_err(|error| unavailable(&data_dir.join(POSITIONS), &error))?;
     notes.check(&mut &reader, &path.display().to_string())?;
-    let place = Place::of(&path, &held)?;
+    let place = OpenFiles::of(&path, &held)?;
     Ok(SqliteStore {
         files: place,
         place: path.display().to_string(),
@@ -85,9 +86,11 @@ fn open_locked(data_dir: &Path, lock: File) -> Result<SqliteStore, StoreError> {
     })
 }
 
-/// A second lock, on the database itself: without it, a second server gets in once the lock file is deleted.
+/// A second lock, on the database itself: without it, a second server could start once the lock file is
+/// deleted.
 fn lock_database(path: &Path, data_dir: &Path) -> Result<File, StoreError> {
-    // For writing as well, as SQLite opens it: on an overlay file system, a file opened for reading may be another one.
+    // For writing as well, as SQLite opens it: on an overlay file system, a file opened for reading may be
+    // another one.
     let file = private().open(path);
     let file = file.map_err(|error| unavailable(path, &error))?;
     match file.try_lock() {
@@ -97,21 +100,21 @@ fn lock_database(path: &Path, data_dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Which files a store has open: SQLite writes to them even if their names are gone or lead elsewhere.
+/// The open files of a store: SQLite writes to them even if their names are gone or lead elsewhere.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct OpenFiles {
     files: Vec<(PathBuf, Identity)>,
 }
 
 /// Device and inode: no other file has both while this one is open.
 type Identity = (u64, u64);
 
-impl Place {
+impl OpenFiles {
     fn of(path: &Path, held: &File) -> Result<Self, StoreError> {
         let at = |error: io::Error| unavailable(path, &error);
         let held = held.metadata().map_err(at)?;
         let mut files = vec![(path.to_owned(), identity(&held))];
-        // Opened by the first statements. Looked at by name only: see `lock_database`.
+        // The first statements create them. Checked by name only: see `lock_database`.
         for name in [WAL, SHM] {
             let path = path.with_file_name(name);
             if let Ok(found) = fs::metadata(&path) {
@@ -123,7 +126,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Whether each name still leads to the file that is open.
+    /// Whether each name still leads to the open file.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         for (path, opened) in &self.files {
             match fs::metadata(path) {
@@ -158,8 +161,8 @@ fn create_directory(data_dir: &Path) -> io::Result<()> {
     builder.create(data_dir)
 }
 
-/// Options for a file that nobody but the user of this process may read. SQLite gives the files that it puts beside the
-/// database the mode of the database.
+/// Options for a file that only the user of this process may read. SQLite gives its own files the mode of the
+/// database.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -168,7 +171,7 @@ fn private() -> OpenOptions {
     options
 }
 
-/// The system lets go of the lock when the process ends, however it ends; the file stays.
+/// The system releases the lock when the process ends in any way; the file stays.
 fn take_lock(data_dir: &Path) -> Result<File, StoreError> {
     let path = data_dir.join(LOCK);
     let file = private().create(true).truncate(false).open(&path);
@@ -180,10 +183,10 @@ fn take_lock(data_dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Tells from the first bytes whether the file is ours to open: SQLite writes beside, and sometimes into, what it opens.
+/// Checks from the first bytes whether the file is ours to open: SQLite writes beside, and sometimes into, what it opens.
 ///
-/// Only under the lock and before SQLite has the file open: closing a file lets go of all POSIX locks that the process
-/// holds on it, SQLite's included.
+/// Only under the lock and before SQLite has the file open: closing a file releases all POSIX locks of the
+/// process on it, including SQLite's.
 fn check_header(path: &Path) -> Result<(), StoreError> {
     let mut bytes = Vec::with_capacity(HEADER_LENGTH);
     File::open(path)
@@ -205,10 +208,10 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
     check_length(path, header)
 }
 
-/// SQLite itself notices whole pages that are missing, and only once it has the file open. While there is a WAL the
-/// file may rightly be shorter than its header says.
+/// SQLite itself notices missing pages only once it has the file open. While there is a WAL, the file may be
+/// shorter than its header says.
 fn check_length(path: &Path, header: &[u8; HEADER_LENGTH]) -> Result<(), StoreError> {
-    // The page size stands in two bytes, in which 65,536 is written 1.
+    // The page size has two bytes, in which 65,536 is written as 1.
     let page_size = match u16::from_be_bytes([header[16], header[17]]) {
         1 => 65_536,
         size => u64::from(size),
@@ -252,7 +255,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Makes one where there is no store, or one without an account.
+    /// Creates one where there is no store, or one without an account.
     pub(super) fn begin(data_dir: &Path) -> Result<Self, StoreError> {
         create_directory(data_dir).map_err(|error| unavailable(data_dir, &error))?;
         let mut lock = take_lock(data_dir)?;
@@ -289,7 +292,7 @@ impl Draft {
         })
     }
 
-    /// Gives it its name, once it is on the disk.
+    /// Syncs it and gives it its name.
     pub(super) fn finish(self) -> Result<(), Failure> {
         let closed = self.connection.close();
         closed.map_err(|(_, error)| Failure::from(error))?;
@@ -299,7 +302,8 @@ impl Draft {
     }
 }
 
-/// A connection of somebody who only looks, also beside a server. A store that is behind its notes is refused, as a server does.
+/// A read-only connection, also beside a server. A store that is behind its positions is refused, as by a
+/// server.
 pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), StoreError> {
     refuse_unfinished(data_dir)?;
     let path = data_dir.join(DATABASE);
@@ -314,7 +318,7 @@ pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), Stor
     }
     let notes =
         Notes::of(data_dir).map_err(|error| unavailable(&data_dir.join(POSITIONS), &error))?;
-    // Not looked into by itself: closing it would let go of the locks that a store of this process has on it.
+    // Not opened by our own checks: closing it would release the locks of a store in this process.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let look = || -> rusqlite::Result<_> {
         let connection = Connection::open_with_flags(&path, flags)?;
@@ -340,8 +344,8 @@ pub(super) fn open_to_look(data_dir: &Path) -> Result<(String, Connection), Stor
     Ok((place, connection))
 }
 
-/// Makes the database under another name and renames it when it is whole and on the disk. So a crash in between leaves no
-/// half of one, and an empty or unfinished `bindery.db` is always damage.
+/// Creates the database under another name, and renames it when it is complete and synced. So a crash in
+/// between leaves no partial one, and an empty or unfinished `bindery.db` is always damage.
 fn create(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
     refuse_wal(data_dir)?;
     let draft = data_dir.join(DRAFT);
@@ -350,7 +354,7 @@ fn create(data_dir: &Path, path: &Path) -> Result<(), StoreError> {
     keep(&draft, path).map_err(|error| unavailable(path, &error))
 }
 
-/// SQLite would take what another database left there for the latest changes of a new one.
+/// SQLite would apply the WAL of another database to a new one.
 fn refuse_wal(data_dir: &Path) -> Result<(), StoreError> {
     if data_dir.join(WAL).exists() {
         return Err(corrupt(
@@ -361,14 +365,14 @@ fn refuse_wal(data_dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// An empty file, in place of what a crash left of an earlier one.
+/// An empty file, replacing what a crash left.
 fn make_file(draft: &Path) -> Result<(), StoreError> {
     let _ = fs::remove_file(draft);
     let made = private().create_new(true).open(draft);
     made.map(drop).map_err(|error| unavailable(draft, &error))
 }
 
-/// Renames a draft, once it is on the disk.
+/// Renames a draft, once it is synced.
 fn keep(draft: &Path, path: &Path) -> io::Result<()> {
     File::open(draft)?.sync_all()?;
     fs::rename(draft, path)?;
@@ -382,7 +386,7 @@ fn fill(draft: &Path) -> Result<(), Failure> {
 }
 
 fn prepare(connection: &mut Connection) -> Result<(), Failure> {
-    // No journal on the disk: a draft is either finished or thrown away.
+    // No journal on the disk: a draft is either finished or discarded.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -402,7 +406,7 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let at = |failure: Failure| failure.at(&path.display().to_string());
     let explain = |error: rusqlite::Error| at(error.into());
     let mut connection = connect(path).map_err(explain)?;
-    // Once more: the header in the file may be older than the one in the WAL.
+    // Again: the header in the file may be older than the one in the WAL.
     let found = format_of(&connection).map_err(explain)?;
     check_format(path, found)?;
     let mode = use_wal(&connection).map_err(explain)?;
@@ -410,24 +414,24 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         let why = format!("`{}`: SQLite can't use a WAL here", path.display());
         return Err(StoreError::Unavailable(why.into()));
     }
-    // Has SQLite make the WAL, so that it can be told from another one from here on.
+    // Makes SQLite create the WAL, so that it can be identified from here on.
     format_of(&connection).map_err(explain)?;
     if found < FORMAT {
         migrate(&mut connection).map_err(at)?;
-        // So that an older version meets the new format in the file's header, where it looks first.
+        // So that an older version finds the new format in the file's header, where it looks first.
         checkpoint(&connection).map_err(explain)?;
     }
     Ok(connection)
 }
 
-/// Keeps changes in a write-ahead log that is on the disk before a commit returns. Tells the journal mode that it came
-/// to: where memory can't be shared, SQLite stays with another.
+/// Uses a write-ahead log that is synced before a commit returns. Returns the resulting journal mode: without
+/// shared memory SQLite keeps another one.
 fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
 }
 
-/// A commit that changes nothing and is one all the same: the format is written anew, which it is even if it is the same.
+/// A commit without a change: writes the same format again.
 pub(super) fn commit_something(connection: &Connection) -> Result<(), Failure> {
     Ok(connection.pragma_update(None, "user_version", FORMAT)?)
 }
@@ -443,7 +447,7 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // Without OPEN_URI: a directory may be called `file:`. Without OPEN_CREATE: a file is made in `create` alone.
+    // Without OPEN_URI: a directory may be called `file:`. Without OPEN_CREATE: only `create` creates a file.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -466,7 +470,8 @@ fn unavailable(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unavailable(io::Error::new(error.kind(), message).into())
 }
 
-/// For whom permission is denied, and whose the file or the nearest directory is that this user can see.
+/// The user who lacks permission, and the owner of the file or of the nearest directory that this user can
+/// see.
 #[cfg(unix)]
 fn denied(path: &Path) -> StoreError {
     use std::os::unix::fs::MetadataExt as _;

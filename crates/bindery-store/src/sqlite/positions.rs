@@ -1,9 +1,9 @@
-//! How far each account has come, beside the database. The end of a write-ahead log that is damaged looks to SQLite like one that was
-//! never written: commits that were acknowledged would be gone in silence. So each commit is noted here as well, and a store that
-//! is behind its notes is not opened.
+//! The position of each account, in a file beside the database. To SQLite, a damaged end of a write-ahead log
+//! looks like one that was never written: acknowledged commits would be lost silently. So each commit is
+//! recorded here as well, and a store that is behind its positions is not opened.
 //!
-//! A note is written after its commit is on the disk, and is not synced itself: after a crash of the system it may be behind the
-//! store, never ahead of it.
+//! A position is written after its commit is synced, and is not synced itself. After a system crash it may be
+//! behind the store, never ahead of it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -19,12 +19,12 @@ use crate::tables::{Database, Failure, Value, batch_of, bounded};
 /// The file in the data directory. Deleting it accepts the store as it is.
 pub(super) const POSITIONS: &str = "bindery.positions";
 
-/// A note takes so many bytes, so that none lies in two sectors: five numbers with their low bytes first, and nothing.
+/// The size of one slot, so that none crosses a sector: five little-endian numbers, and padding.
 const SLOT: usize = 64;
-/// Tells the checksums of notes from those of rows.
+/// Separates the checksums of positions from those of rows.
 const TABLE: u8 = 0;
 
-/// The notes of a data directory: that of account n is the n-th.
+/// The positions of a data directory: that of account n is the n-th.
 #[derive(Debug)]
 pub(super) struct Positions {
     file: File,
@@ -48,7 +48,7 @@ impl Positions {
         Ok(Self { file })
     }
 
-    /// What the notes of another store say means nothing for a new one.
+    /// The positions of another store mean nothing for a new one.
     pub(super) fn remove(data_dir: &Path) -> io::Result<()> {
         match fs::remove_file(data_dir.join(POSITIONS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -56,7 +56,8 @@ impl Positions {
         }
     }
 
-    /// Notes how far an account has come. A note that can't be written leaves an older one, which is as true.
+    /// Records the position of an account. If that fails, the older one stays, which is still a correct lower
+    /// bound.
     pub(super) fn note(&self, account: AccountId, head: &Head) {
         let note = Note {
             account,
@@ -75,7 +76,7 @@ impl Positions {
         file.write_all(&note.encode())
     }
 
-    /// What they say now.
+    /// The current positions.
     pub(super) fn read(&self) -> io::Result<Notes> {
         let mut bytes = Vec::new();
         let mut file = &self.file;
@@ -85,12 +86,12 @@ impl Positions {
     }
 }
 
-/// What the notes said at one moment.
+/// The positions at one moment.
 pub(super) struct Notes(Vec<u8>);
 
 impl Notes {
-    /// Those of a data directory that another process may use. They are read before the store: a commit in between is in the store and
-    /// not in them.
+    /// Those of a data directory that another process may use. They are read before the store: a commit in
+    /// between is in the store and not in them.
     pub(super) fn of(data_dir: &Path) -> io::Result<Self> {
         match fs::read(data_dir.join(POSITIONS)) {
             Ok(bytes) => Ok(Self(bytes)),
@@ -99,18 +100,18 @@ impl Notes {
         }
     }
 
-    /// Refuses a store that is behind its notes. A note that can't be read says nothing.
+    /// Refuses a store that is behind its positions. An unreadable one is ignored.
     pub(super) fn check(&self, database: &mut dyn Database, place: &str) -> Result<(), StoreError> {
         let notes = (0..).zip(self.0.chunks(SLOT));
         for note in notes.filter_map(|(number, slot)| Note::decode(AccountId(number), slot)) {
             let (found, found_audit) = match read::head(database, note.account) {
                 Ok(head) if note.is_ahead_of(&head) => (head.position.revision, head.audit),
-                // Nor does one that is missing, if what belongs to it is there.
+                // So is a missing account row, if the rest of the account is there.
                 Err(Failure::NoAccount(_)) if log_reaches(database, note).unwrap_or(true) => {
                     continue;
                 }
                 Err(Failure::NoAccount(_)) => (Revision(0), 0),
-                // A row that is damaged says nothing about the others: loading its account is refused.
+                // A damaged row says nothing about the others: loading its account is refused.
                 Ok(_) | Err(Failure::Damaged(_)) => continue,
                 Err(other) => return Err(other.at(place)),
             };
@@ -127,7 +128,7 @@ impl Notes {
     }
 }
 
-/// Whether the log of an account goes as far as its note.
+/// Whether the log of an account reaches its recorded position.
 fn log_reaches(database: &mut dyn Database, note: Note) -> Result<bool, Failure> {
     let mut reaches = false;
     for sql in [

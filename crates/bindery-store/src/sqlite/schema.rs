@@ -1,4 +1,4 @@
-//! Which format a file has, and its way to the newest one.
+//! The format of a file, and its migration to the newest one.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -13,12 +13,12 @@ pub(super) fn format_of(connection: &Connection) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Takes an open database from the format it has to the newest.
+/// Migrates an open database to the newest format.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     run(connection, STEPS)
 }
 
-/// Runs the steps that are still to come, each whole or not at all.
+/// Runs the remaining steps, each completely or not at all.
 fn run(connection: &mut Connection, steps: &[(i32, &str)]) -> Result<(), Failure> {
     let found = format_of(connection)?;
     for (format, sql) in steps.iter().filter(|(format, _)| *format > found) {

@@ -1,4 +1,4 @@
-//! The parts of an append that every database does alike, between taking the account's row and writing.
+//! The parts of an append that both databases share, between taking the account's row and writing.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use super::{Database, Failure, Value};
 use crate::AppendError;
 use crate::record::number_of;
 
-/// Keeps a new account at revision 0, if nothing is left of one that had its number. The caller holds a transaction: until it ends,
-/// nothing else can write rows of the account.
+/// Stores a new account at revision 0, if nothing is left of an older one with its number. The caller holds a
+/// transaction: until it ends, nothing else can write rows of the account.
 pub(crate) fn create_account(
     database: &mut dyn Database,
     account: &Account,
@@ -52,7 +52,7 @@ pub(crate) fn refuse(failure: Failure, place: &str) -> AppendError {
     }
 }
 
-/// What was appended after `known`, up to the newest revision: every entry, or it is damage.
+/// The entries after `known` up to the newest revision; a missing one is damage.
 pub(crate) fn missed(
     database: &mut dyn Database,
     place: &str,
@@ -76,7 +76,7 @@ pub(crate) fn missed(
     Ok(entries)
 }
 
-/// The number under which a kind is kept.
+/// The stored number of a kind.
 pub(crate) fn stored(kind: Kind) -> Result<u8, AppendError> {
     number_of(kind).ok_or_else(|| {
         let noun = kind.noun();
@@ -84,7 +84,8 @@ pub(crate) fn stored(kind: Kind) -> Result<u8, AppendError> {
     })
 }
 
-/// The highest number of each kind that was put, as [`bindery_core::state::State::apply`] remembers it in memory.
+/// The highest number of each kind that was put, as [`bindery_core::state::State::apply`] remembers it in
+/// memory.
 pub(crate) fn issued(entries: &[Entry]) -> Result<BTreeMap<u8, u32>, AppendError> {
     let puts = entries
         .iter()
@@ -108,7 +109,7 @@ pub(crate) fn last_uses(uses: &[(ApiKeyId, Timestamp)]) -> BTreeMap<ApiKeyId, Ti
     latest
 }
 
-/// Says that a natural key is taken.
+/// The error for a taken natural key.
 pub(crate) fn taken(kind: Kind, key: &str) -> AppendError {
     let noun = kind.noun();
     AppendError::Contradiction(format!(

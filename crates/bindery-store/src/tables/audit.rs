@@ -1,4 +1,4 @@
-//! The audit log as it is read, newest first, and forgotten, oldest first.
+//! Reads the audit log, newest first, and truncates it, oldest first.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,8 +14,9 @@ use super::{Database, Failure, Row, Value, bounded, kept, number};
 use crate::AuditQuery;
 use crate::copy;
 
-/// Deletes the oldest entries, as far as all of them are older than `before`, and notes in the account's row that they are gone.
-/// `newest` rises with the number, so what it says of one entry holds for all before it. The caller holds a transaction, and ends it.
+/// Deletes the oldest entries, as far as all of them are older than `before`, and updates the account's row.
+/// `newest` rises with the number, so what it says of one entry holds for all before it. The caller holds a
+/// transaction, and ends it.
 pub(crate) fn forget(
     database: &mut dyn Database,
     account: AccountId,
@@ -23,7 +24,7 @@ pub(crate) fn forget(
     limit: usize,
 ) -> Result<usize, Failure> {
     head(database, account)?;
-    // What an altered row says of its time is no reason to delete it.
+    // The time in an altered row is no reason to delete it.
     let mut last = None;
     let sql = format!(
         "SELECT {COLUMNS} FROM audit WHERE account = $1 AND newest < $2 ORDER BY newest, number LIMIT $3"
@@ -35,7 +36,7 @@ pub(crate) fn forget(
     ];
     database.query(&sql, &values, &mut |row| {
         check(account, row)?;
-        // A damaged index says of young entries that they are old.
+        // A damaged index may return young entries as old ones.
         if row.integer(3)? >= before.as_millis() {
             return Err(misled(account));
         }
@@ -43,7 +44,7 @@ pub(crate) fn forget(
         Ok(())
     })?;
     let Some(last) = last else {
-        // Nothing so old, or nothing at all.
+        // No entry is so old, or there is none.
         return Ok(0);
     };
     database.execute(
@@ -56,7 +57,7 @@ pub(crate) fn forget(
     )
 }
 
-/// Entries that match, newest first. The caller holds a transaction that sees one moment.
+/// Matching entries, newest first. The caller holds a transaction that sees one moment.
 pub(crate) fn find(
     database: &mut dyn Database,
     account: AccountId,
@@ -66,7 +67,7 @@ pub(crate) fn find(
     let mut found = Vec::new();
     database.query(&sql, &values, &mut |row| {
         let one = read(account, row)?;
-        // What an index says of an entry is not what the entry says, if the index is damaged.
+        // A damaged index may disagree with the entry.
         let is_next = match (found.last(), query.before) {
             (Some((last, _)), _) => one.0 < *last,
             (None, Some(before)) => one.0 < before,
@@ -83,8 +84,8 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// The numbers of the first and last entry that must be there, by the account's row; the first is behind the last if none must.
-/// Refuses a log that doesn't have them, or has more. So is an account that isn't there.
+/// The numbers of the first and last entry that must exist, by the account's row; the first is after the last
+/// if none must. Refuses a log that lacks them or has more, and an unknown account.
 pub(crate) fn check_ends(
     database: &mut dyn Database,
     account: AccountId,
@@ -109,7 +110,7 @@ pub(crate) fn check_ends(
     }
     let first = first.unwrap_or(newest.saturating_add(1));
     if first != oldest {
-        // An entry that was forgotten is back, or the account's row says that more were forgotten.
+        // A removed entry is back, or the account's row says that more were removed.
         return Err(Failure::Damaged(format!(
             "the audit log of account {} begins with entry {first} and should begin with entry {oldest}: the row of the account in \
             table `account` is damaged, or table `audit`",
@@ -119,7 +120,7 @@ pub(crate) fn check_ends(
     Ok((oldest, newest))
 }
 
-/// Refuses a log of which so many entries were found in one go, and more or fewer must be there.
+/// Refuses a log with more or fewer entries than it must have.
 pub(crate) fn check_count(
     database: &mut dyn Database,
     account: AccountId,
@@ -129,7 +130,7 @@ pub(crate) fn check_count(
     check_found(account, u64::try_from(found).unwrap_or(u64::MAX), ends)
 }
 
-/// Refuses so many entries from the first of two numbers to the last, if more or fewer must be there.
+/// Refuses more or fewer entries than there must be from the first of two numbers to the last.
 pub(crate) fn check_found(
     AccountId(account): AccountId,
     found: u64,
@@ -167,18 +168,21 @@ fn found_ends(
     Ok((find("ASC")?, find("DESC")?))
 }
 
-/// How many entries of what a page covers are looked at one by one, the newest ones.
+/// How many entries in the range of a page are checked one by one, the newest ones.
 const ROWS_CHECKED: i64 = 4096;
-/// How many entries of what a page of one user covers the database counts, the newest ones. Their own entries are read by an index
-/// that skips all others, so counting everything would cost far more than the page.
+/// How many entries in the range of a page of one user the database counts, the newest ones. The user's
+/// entries are read by an index that skips all others, so counting everything would cost far more than the
+/// page.
 const ROWS_COUNTED: i64 = 65_536;
 
-/// Refuses a page that lacks an entry. The numbers of entries have no gaps, so what a page covers has as many entries as its numbers
-/// say, by the primary key; and as many of them match as the page has, whichever index it was read by.
+/// Refuses a page that lacks an entry. The numbers of entries have no gaps. So, by the primary key, the range
+/// of a page has as many entries as numbers, and as many of them match as the page has, whichever index it
+/// was read by.
 ///
-/// The newest [`ROWS_CHECKED`] entries of what the page covers are compared with their checksums, whether they match or not: a row
-/// that was altered may not match any more. The database counts the entries before them: all of them for a page of all users, which
-/// was read by walking over them, and the newest [`ROWS_COUNTED`] for a page of one user. `verify` looks at everything.
+/// The newest [`ROWS_CHECKED`] entries in the range are compared with their checksums, matching or not: an
+/// altered row may not match any more. The database counts the entries before them: all of them for a page of
+/// all users, which was read by scanning them, and the newest [`ROWS_COUNTED`] for a page of one user.
+/// `verify` checks everything.
 fn check_page(
     database: &mut dyn Database,
     account: AccountId,
@@ -209,8 +213,9 @@ fn check_page(
     check_rows(database, account, query, found, (checked, newest))
 }
 
-/// The first entry whose `newest` is this moment or later; the number after the last entry if there is none. Refuses an index by time
-/// that lacks entries before it. The caller has the ends of the log from [`check_ends`].
+/// The first entry whose `newest` is this time or later; the number after the last entry if there is none.
+/// Refuses an index by time that lacks earlier entries. The caller has the ends of the log from
+/// [`check_ends`].
 pub(crate) fn first_since(
     database: &mut dyn Database,
     account: AccountId,
@@ -246,7 +251,7 @@ pub(crate) fn first_since(
     }
 }
 
-/// Compares how many entries there are between these numbers, and how many of them match, with what the page says.
+/// Compares how many entries there are between these numbers, and how many of them match, with the page.
 fn count(
     database: &mut dyn Database,
     account: AccountId,
@@ -255,7 +260,7 @@ fn count(
     (oldest, newest): (i64, i64),
 ) -> Result<(), Failure> {
     let mut values = Vec::new();
-    // Not a part of WHERE, so that each row is looked at by its number, and no other index is used.
+    // Not in the WHERE clause, so that each row is read by its number and no other index is used.
     let condition = condition(query, &mut values);
     let first = values.len() + 1;
     values.extend([
@@ -291,7 +296,7 @@ fn between(found: &[(u64, AuditEntry)], (oldest, newest): (i64, i64)) -> usize {
         .count()
 }
 
-/// The first number between these that no entry has.
+/// The first number between these without an entry.
 fn first_gap(
     database: &mut dyn Database,
     account: AccountId,
@@ -316,7 +321,7 @@ fn first_gap(
     read.map(|()| missing(account, expected))
 }
 
-/// Looks at each entry between these numbers.
+/// Checks each entry between these numbers.
 fn check_rows(
     database: &mut dyn Database,
     account: AccountId,
@@ -337,7 +342,7 @@ fn check_rows(
         if row.integer(0)? != expected {
             return Err(missing(account, expected));
         }
-        // What an altered row says of itself is no reason to leave it out.
+        // The content of an altered row is no reason to leave it out.
         check(account, row)?;
         expected += 1;
         matching += usize::from(matches(query, row)?);
@@ -379,16 +384,17 @@ fn missing(AccountId(account): AccountId, number: i64) -> Failure {
     ))
 }
 
-/// What is read of an entry: the columns of a copy, and its checksum.
+/// The columns of an entry that are read: those of a copy, and its checksum.
 const COLUMNS: &str =
     "number, user_number, at, newest, status, kind, operation, address, text, variables,
     problem, key_number, request, revision, checksum";
 
 /// The query with its parameters.
 ///
-/// Without a user, the first entry of the span of time is found by `newest`, which rises with the number, so that a page
-/// with little to show doesn't read the log to its beginning. With a user their own entries are read instead: asked for
-/// both, SQLite reads everybody's (114,000 entries: 20 ms against 0.03).
+/// Without a user, the first entry of the period is found by `newest`, which rises with the number, so that a
+/// page with few entries doesn't read the log to its beginning. With a user, their own entries are read
+/// instead: with both conditions, SQLite reads the entries of all users (114,000 entries: 20 ms instead of
+/// 0.03).
 fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value<'_>>) {
     let mut values = vec![
         account.into(),
@@ -398,7 +404,7 @@ fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value<'_>>)
     let mut sql =
         format!("SELECT {COLUMNS} FROM audit WHERE account = $1 AND number < $2 AND {condition}");
     if query.user.is_none() {
-        // The third value is the beginning of the span.
+        // The third value is the start of the period.
         sql.push_str(
             " AND number >= (SELECT number FROM audit WHERE account = $1 AND newest >= $3
             ORDER BY newest, number LIMIT 1)",
@@ -409,7 +415,7 @@ fn statement(account: AccountId, query: &AuditQuery) -> (String, Vec<Value<'_>>)
     (sql, values)
 }
 
-/// What an entry must be, with its parameters after those that are there: the beginning of the span of time first.
+/// The condition on an entry, with its parameters appended: the start of the period first.
 fn condition<'q>(query: &'q AuditQuery, values: &mut Vec<Value<'q>>) -> String {
     values.push(Value::Integer(query.from.as_millis()));
     let from = values.len();
@@ -425,7 +431,7 @@ fn condition<'q>(query: &'q AuditQuery, values: &mut Vec<Value<'q>>) -> String {
     }
     if !query.operations.is_empty() {
         let first = values.len() + 1;
-        // A name with a NUL is nobody's.
+        // A name with a NUL does not exist.
         let names = query.operations.iter().map(|name| match kept(name) {
             Cow::Borrowed(name) => name,
             Cow::Owned(_) => "",

@@ -1,7 +1,7 @@
-//! Where an account's log begins: what the entries made that it doesn't have any more, kept as records of their own.
+//! The base of an account's log: the effect of its truncated entries, as separate records.
 //!
-//! Invariant: the log has every revision after the base's, up to the account's. The base takes entries in and the log loses
-//! them in one transaction, so this is so whatever happens in between.
+//! Invariant: the log has every revision after the base's, up to the account's. Entries move from the log
+//! into the base in one transaction, so this holds at any time.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::read::{account_entity, changes_since, decode_account, head, number_in
 use super::{Database, Failure, Rows, Value, batch_of, bounded, position};
 use crate::AppendError;
 
-/// Where the log begins. An account that has none begins at revision 0, as it was made.
+/// The base. An account without one begins at revision 0, as it was created.
 const BASE: &str =
     "SELECT revision, newest_change, body, batch, content, checksum FROM base WHERE account = $1";
 
@@ -26,11 +26,11 @@ const READS_MAX: usize = 3;
 
 pub(crate) struct Base {
     pub(crate) position: LogPosition,
-    /// When its last entry was decided.
+    /// The time of its last entry.
     pub(crate) latest: Timestamp,
-    /// The account as it was.
+    /// The account at that revision.
     pub(crate) body: Vec<u8>,
-    /// The checksums of its records and issued numbers, combined.
+    /// The combined checksums of its records and issued numbers.
     pub(crate) content: i64,
 }
 
@@ -46,12 +46,13 @@ impl Base {
     }
 }
 
-/// The base, compared with what the account's row says of it: one that is missing is no log that is whole.
+/// The base, compared with the account's row: a missing base is a damaged log.
 pub(crate) fn find_checked(
     database: &mut dyn Database,
     account: AccountId,
 ) -> Result<Option<Base>, Failure> {
-    // Without a transaction, another server may write a new base between the two statements: then both are read again.
+    // Without a transaction, another server may write a new base between the two statements: then both are
+    // read again.
     for _ in 0..READS_MAX {
         let base = find(database, account)?;
         let found = base
@@ -87,7 +88,7 @@ fn find(database: &mut dyn Database, account: AccountId) -> Result<Option<Base>,
     Ok(base)
 }
 
-/// Where the records of bases are.
+/// The tables of the base.
 const RECORDS: Source = Source {
     records: "SELECT number, body, checksum FROM base_record
         WHERE account = $1 AND kind = $2 ORDER BY number",
@@ -97,7 +98,7 @@ const RECORDS: Source = Source {
     tables: ["base_record", "base_issued"],
 };
 
-/// What the checksums of the rows of the base come to, if there is one.
+/// The combined checksums of the rows of the base, if there is one.
 pub(crate) fn content(
     database: &mut dyn Database,
     account: AccountId,
@@ -105,7 +106,7 @@ pub(crate) fn content(
     Ok(find_checked(database, account)?.map(|base| base.content))
 }
 
-/// Each row of the base is as it was written, and together they are not what belongs to it.
+/// Each row of the base is as it was written, but together they are not complete.
 pub(crate) fn stray(AccountId(account): AccountId) -> Failure {
     Failure::Damaged(format!(
         "a row of table `base_record` or `base_issued` of account {account} is missing, out of date, or should not be there; \
@@ -113,7 +114,7 @@ pub(crate) fn stray(AccountId(account): AccountId) -> Failure {
     ))
 }
 
-/// The state that the log goes on from. The caller holds a transaction that sees one moment.
+/// The state at the base. The caller holds a transaction that sees one moment.
 pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
     match find_checked(database, account)? {
         None => Ok(State::new(account_entity(database, account)?)),
@@ -128,8 +129,9 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
     }
 }
 
-/// Moves the oldest entries from the log into the base: at most `limit`, none after `until`, none of `before` or later. The
-/// caller holds a transaction, and ends it. Returns how many; none as well if another node has moved the base meanwhile.
+/// Moves the oldest entries from the log into the base: at most `limit`, none after `until`, none of `before`
+/// or later. The caller holds a transaction, and ends it. Returns how many; 0 as well if another node has
+/// moved the base meanwhile.
 pub(crate) fn forget(
     database: &mut dyn Database,
     account: AccountId,
@@ -143,7 +145,7 @@ pub(crate) fn forget(
         .map_or(Revision(0), |base| base.position.revision);
     let left = usize::try_from(until.0.saturating_sub(begin.0)).unwrap_or(usize::MAX);
     let mut entries = match changes_since(database, account, begin.into(), limit.min(left)) {
-        // Another node was at it since we looked.
+        // Another node has moved it meanwhile.
         Err(Failure::Forgotten(..)) => return Ok(0),
         found => found?,
     };
@@ -167,7 +169,7 @@ pub(crate) fn forget(
         body,
         content,
     };
-    // First of all, since it is also what keeps two nodes from doing this at once.
+    // First, since it also keeps two nodes from doing this at once.
     if !put(database, account, base.is_some().then_some(begin), &new)? {
         return Ok(0);
     }
@@ -179,7 +181,7 @@ pub(crate) fn forget(
     )
 }
 
-/// Puts the base there, if it is still where it was, and its checksum into the account's row.
+/// Writes the base, if it has not moved, and its checksum into the account's row.
 pub(crate) fn put(
     database: &mut dyn Database,
     account: AccountId,
@@ -199,7 +201,7 @@ pub(crate) fn put(
     Ok(true)
 }
 
-/// Puts the base at this entry, if it is still where it was.
+/// Moves the base to this entry, if it has not moved.
 fn advance(
     database: &mut dyn Database,
     account: AccountId,
@@ -239,7 +241,7 @@ fn advance(
     Ok(moved == 1)
 }
 
-/// What entries leave of each thing that they change.
+/// The effect of entries on each thing that they change.
 struct Folded<'a> {
     account: Option<Vec<u8>>,
     last: BTreeMap<(u8, u32), &'a Change>,
@@ -264,7 +266,7 @@ impl<'a> Folded<'a> {
         folded
     }
 
-    /// By what writing it changes the content of the base.
+    /// Writes it. Returns the change of the base's content.
     fn change(&self, database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
         let mut content = 0;
         for ((kind, number), change) in &self.last {
@@ -318,7 +320,7 @@ impl<'a> Folded<'a> {
     }
 }
 
-/// By what [`write_issued`] changes the content of the base.
+/// The change of the base's content by [`write_issued`].
 fn change_issued(
     database: &mut dyn Database,
     account: AccountId,
@@ -372,8 +374,8 @@ fn write_issued(
     .insert(database, account, rows)
 }
 
-/// Whether the log has come to this position: one that it goes on from, or that nothing has followed. The caller has found no entry
-/// of this revision in it.
+/// Checks whether the log has this position: its base, or one that no entry follows. The caller has found no
+/// entry of this revision in it.
 pub(crate) fn explain_gap(
     database: &mut dyn Database,
     account: AccountId,

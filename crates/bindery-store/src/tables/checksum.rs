@@ -1,10 +1,11 @@
-//! The checksum that each row carries. It covers the table, the account and all other columns, so that a row that was altered, or
-//! that is in the place of another, is noticed before anything is answered from it. It is against damage, not against attackers.
+//! The checksum of each row. It covers the table, the account and all other columns, so that an altered or
+//! misplaced row is noticed before it is used. It protects against damage, not against attackers.
 //!
-//! A row that is whole can still be missing, doubled or out of date. Against that an account's row has the `content` of its
-//! account: the checksums of all its records, issued numbers and secrets combined by exclusive or. A base has the same of its rows.
+//! A whole row can still be missing, duplicated or out of date. So an account's row has the `content` of its
+//! account: the checksums of all its records, issued numbers and secrets, combined by exclusive or. A base
+//! has the same for its rows.
 //!
-//! Invariant: a checksum is made of what is stored, never of what was meant to be.
+//! Invariant: a checksum is made from what is stored, never from what was meant to be stored.
 
 use bindery_core::audit::AuditEntry;
 use bindery_core::id::{AccountId, Id as _, Kind};
@@ -50,7 +51,7 @@ impl Checksum {
         }
     }
 
-    /// As its column has it.
+    /// As a column value.
     pub(crate) const fn stored(self) -> i64 {
         self.0.cast_signed()
     }
@@ -160,10 +161,11 @@ pub(crate) fn of_audit(
         )
 }
 
-/// In place of the revision of an audit entry that has none.
+/// The revision of an audit entry that has none.
 pub(crate) const NO_REVISION: i64 = -1;
 
-/// Of a row of any table but those of accounts and bases, whose columns begin with the first one of the row that was read.
+/// Of a row of any table except those of accounts and bases; its columns begin with the first one that was
+/// read.
 pub(crate) fn of_row(
     table: &Table,
     account: AccountId,
@@ -180,7 +182,7 @@ pub(crate) fn of_row(
     Ok(checksum)
 }
 
-/// The same of a row that is to be written.
+/// The same for a row that will be written.
 pub(crate) fn of_cells(table: &Table, account: AccountId, cells: &[Cell]) -> Checksum {
     let table = Checksum::of(table.code, account);
     cells.iter().fold(table, |checksum, cell| match cell {
@@ -190,8 +192,8 @@ pub(crate) fn of_cells(table: &Table, account: AccountId, cells: &[Cell]) -> Che
     })
 }
 
-/// Refuses a row whose checksum isn't the one that it was written with, or of which a column can't be read. Returns its checksum. `row`
-/// says which row it is.
+/// Refuses a row with a wrong checksum or an unreadable column. Returns its checksum. `row` describes the
+/// row.
 #[inline]
 pub(crate) fn check_row(
     expected: Result<Checksum, Failure>,
@@ -205,7 +207,7 @@ pub(crate) fn check_row(
     }
 }
 
-/// Damage that was found while a row was read, with the name of the row.
+/// Damage that was found while a row was read, with a description of the row.
 #[cold]
 pub(crate) fn unreadable(failure: Failure, row: impl FnOnce() -> String) -> Failure {
     match failure {
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn checksums_stay_what_they_are() {
-        // Stored for ever: another value would make every row damaged.
+        // Stored forever: another value would make every row damaged.
         let row = of_record(AccountId(1), (2, 17), Some("1/S5"), b"body");
         assert_eq!(row.stored(), 2_318_884_002_261_034_556);
     }

@@ -1,5 +1,5 @@
-//! A state from its records. Of a large account, one thread reads them while another decodes and files them, so that both together
-//! take as long as the slower of them.
+//! A state from its records. For a large account, one thread reads them while another decodes and inserts
+//! them, so that both together take as long as the slower one.
 
 use std::mem::replace;
 use std::panic::resume_unwind;
@@ -17,33 +17,35 @@ use super::read::{decode_kind, not_the_record};
 use super::{Database, Failure, Row, Value, number};
 use crate::record::KINDS;
 
-/// So many octets of records go from one thread to the other at once; an account that has fewer is filed by the one that reads.
+/// How many bytes of records one thread passes to the other at once; a smaller account is inserted by the
+/// reading thread.
 const PART_OCTETS: usize = 64 << 10;
-/// So many parts may wait to be filed, which take some six mebibytes: the reader is ahead where records take long to file,
-/// people above all, and is caught up with where they don't.
+/// How many parts may wait, which take some six mebibytes. The reader is ahead where inserting is slow,
+/// mostly for people, and the other thread catches up elsewhere.
 const PARTS_MAX: usize = 64;
 
-/// What is found about a record, about.
+/// About the overhead of a record.
 const RECORD_OCTETS: usize = 32;
 
-/// The checksum that the row of a record should have: of its account, kind and number, and what was read.
+/// The checksum that the row of a record should have: from its account, kind and number, and the rest of the
+/// row.
 type OfRecord = fn(AccountId, (i64, i64), &dyn Row) -> Result<Checksum, Failure>;
 
-/// Where records and issued numbers are read.
+/// The tables of records and issued numbers.
 pub(crate) struct Source {
-    /// Finds the number, body and checksum of each record of a kind, and what else its checksum takes.
+    /// Reads the number, body and checksum of each record of a kind, and what else its checksum covers.
     pub(crate) records: &'static str,
     /// The checksum that such a row should have.
     pub(crate) record: OfRecord,
-    /// Finds the kind, number and checksum of each last issued number.
+    /// Reads the kind, number and checksum of each last issued number.
     pub(crate) numbers: &'static str,
     /// The checksum that such a row should have.
     pub(crate) issued: fn(AccountId, i64, i64) -> Checksum,
-    /// The tables of both, for messages.
+    /// The names of both tables, for messages.
     pub(crate) tables: [&'static str; 2],
 }
 
-/// The state of this position and moment from what is read there, and the checksums of all its rows combined.
+/// The state of this position and time from the records, and the combined checksums of all its rows.
 pub(crate) fn fold(
     database: &mut dyn Database,
     entity: Account,
@@ -54,7 +56,7 @@ pub(crate) fn fold(
     let (loading, records) = thread::scope(|scope| {
         let mut filing = Filing::new(scope, entity);
         let read = read_all(database, account, source, &mut filing);
-        // What was read before a failure comes before it: if that is damaged, it is what is wrong.
+        // What was read before a failure comes first: if it is damaged, that is the error.
         let loading = filing.finish()?;
         read.map(|content| (loading, content))
     })?;
@@ -87,7 +89,7 @@ fn read_all(
                         )
                     })
                 })?;
-                // A row that comes twice would take itself out of the content.
+                // A row that is read twice would remove itself from the content.
                 if last.is_some_and(|last| last >= number_stored) {
                     return Err(misordered(table, account, (kind, number_stored)));
                 }
@@ -104,7 +106,7 @@ fn read_all(
     Ok(content)
 }
 
-/// The database says that these rows are sorted by a unique key.
+/// The database returned duplicates although the rows are sorted by a unique key.
 #[cold]
 fn misordered(table: &str, AccountId(account): AccountId, (kind, number): (Kind, i64)) -> Failure {
     let noun = kind.noun();
@@ -136,9 +138,9 @@ fn issued(
     Ok((issued, content))
 }
 
-/// Records as they are stored, in the order of loading.
+/// Records as they are stored, in loading order.
 struct Part {
-    /// What each is, and where its octets end.
+    /// What each is, and where its bytes end.
     records: Vec<(Kind, u32, usize)>,
     octets: Vec<u8>,
 }
@@ -163,21 +165,21 @@ impl Part {
     }
 }
 
-/// Where records go that were read.
+/// Where records go after reading.
 struct Filing<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
-    /// What isn't handed over yet.
+    /// The records that were not passed on yet.
     part: Part,
     by: By<'scope>,
 }
 
-/// Who decodes and files.
+/// Which thread decodes and inserts.
 enum By<'scope> {
-    /// The thread that reads, while there are no more than a few. It begins with the account.
+    /// The reading thread, while there are only a few. It begins with the account.
     Reader(Account),
-    /// The same however many there are, since the system gives no other thread.
+    /// The same for any number, since the system has no other thread.
     ReaderAlone(Box<Loading>),
-    /// A thread of its own.
+    /// Another thread.
     Other {
         parts: SyncSender<Part>,
         thread: ScopedJoinHandle<'scope, Result<Loading, Failure>>,
@@ -193,7 +195,7 @@ impl<'scope, 'env> Filing<'scope, 'env> {
         }
     }
 
-    /// Takes one more. A failure says that there is no use in reading on; why, [`Filing::finish`] says.
+    /// Takes one more. A failure means that reading on is useless; [`Filing::finish`] has the reason.
     fn take(&mut self, kind: Kind, number: u32, body: &[u8]) -> Result<(), Failure> {
         let Part { records, octets } = &mut self.part;
         octets.extend_from_slice(body);
@@ -214,7 +216,7 @@ impl<'scope, 'env> Filing<'scope, 'env> {
         }
     }
 
-    /// Everything that was taken, filed.
+    /// Everything, inserted.
     fn finish(self) -> Result<Loading, Failure> {
         let mut loading = match self.by {
             By::Reader(entity) => Loading::new(entity),
@@ -259,7 +261,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1);
 
-    /// Records of a kind, and then perhaps the end of the connection.
+    /// Records of a kind, and then optionally the end of the connection.
     struct Stored {
         bodies: Vec<Vec<u8>>,
         ends: Option<usize>,
@@ -333,7 +335,7 @@ mod tests {
         })
     }
 
-    /// More than may wait to be filed.
+    /// More than may wait.
     const COUNT: u32 = 250_000;
 
     fn stored(count: u32) -> Stored {
@@ -347,7 +349,7 @@ mod tests {
         fold(stored, account(), (Revision(9).into(), NOW), &SOURCE).map(|(state, _)| state)
     }
 
-    /// What isn't checked here: the fake rows have no checksums.
+    /// Without checks: the fake rows have no checksums.
     const SOURCE: Source = Source {
         records: "records",
         record: |account, (kind, number), _| Ok(checksum::of_issued(account, kind, number)),
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_damage_is_told_wherever_it_is_and_whatever_comes_after() {
+    fn the_first_damage_is_reported_wherever_it_is_and_whatever_comes_after() {
         for (count, damaged) in [(1, 1), (COUNT, 1), (COUNT, 9_000), (COUNT, COUNT)] {
             for ends in [None, Some(damaged), Some(damaged + 1)] {
                 let mut stored = stored(count);

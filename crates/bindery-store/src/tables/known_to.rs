@@ -1,4 +1,5 @@
-//! Who may know each password, found out from the log: on the way to format 6, and in the restore of a backup of version 1.
+//! Finds out from the log who may know each password: in the migration to format 6, and in the restore of a
+//! backup of version 1.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +17,21 @@ use crate::record::number_of;
 /// How many records are written in one step.
 const ROWS_OF_STEP: usize = 64;
 
-/// Records in credentials of formats before 6 who may know them, as far as the log tells. That depends on earlier entries, so an entry
-/// that puts a credential is written anew with it, and so is the record that the last of them has put.
+/// Records in credentials of formats before 6 who may know them, as far as the log shows it. That depends on
+/// earlier entries. So an entry that puts a credential is rewritten with it, and so is the record that the
+/// last of them has put.
 ///
-/// Goes on by steps of one page, so that an import can commit in between.
+/// Works in steps of one page, so that an import can commit in between.
 pub(crate) struct NoteKnownTo {
     account: AccountId,
     log: &'static Table,
-    /// The key of the log to go on after; absent at the end of the log.
+    /// The last key of the log that was read; absent at the end of the log.
     after: Option<Vec<i64>>,
     knowers: Knowers,
     admins: BTreeMap<UserId, bool>,
     /// The last credential of each person.
     current: BTreeMap<UserId, Credential>,
-    /// What this changes in the sum of the checksums of the records.
+    /// The change in the sum of the checksums of the records.
     pub(crate) changed: i64,
 }
 
@@ -48,7 +50,7 @@ impl NoteKnownTo {
         })
     }
 
-    /// Takes the next step. Returns how many rows it has written; `None` if everything is done.
+    /// Runs the next step. Returns how many rows it has written; `None` if everything is done.
     pub(crate) fn step(&mut self, database: &mut dyn Database) -> Result<Option<usize>, Failure> {
         if self.after.is_some() {
             let rows = copy::next_page(database, self.account, self.log, &mut self.after)?;
@@ -65,7 +67,7 @@ impl NoteKnownTo {
         Ok((written > 0).then_some(written))
     }
 
-    /// Notes it in some entries. Returns how many are written anew.
+    /// Records it in some entries. Returns how many were rewritten.
     fn note(&mut self, database: &mut dyn Database, rows: &[Vec<Cell>]) -> Result<usize, Failure> {
         let (account, admins) = (self.account, &mut self.admins);
         let mut written = 0;
@@ -100,7 +102,7 @@ impl NoteKnownTo {
     }
 }
 
-/// Writes the record of a credential if it is another. Returns what this changes in the sum of the checksums.
+/// Writes the record of a credential if it has changed. Returns the change in the sum of the checksums.
 fn write_credential(
     database: &mut dyn Database,
     account: AccountId,
@@ -146,8 +148,8 @@ fn write_credential(
     Ok(before ^ checksum)
 }
 
-/// Whether a user is a person and account admin. No operation changes the account role of a user who can act, and a deleted one keeps it,
-/// so the current record tells what it was.
+/// Whether a user is a person and account admin. No operation changes the account role of a user who can act,
+/// and a deleted one keeps it, so the current record shows what it was.
 fn is_admin(
     database: &mut dyn Database,
     account: AccountId,

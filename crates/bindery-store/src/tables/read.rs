@@ -1,4 +1,4 @@
-//! What is read from the tables: accounts, the current state, the log.
+//! Reads from the tables: accounts, the current state, the log.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ use crate::Batch;
 use crate::copy;
 use crate::record::kind_of;
 
-/// Where an account stands.
+/// The position of an account.
 pub(crate) const HEAD: &str = "SELECT revision, latest, audit_head, newest_audit, batch, content, checksum, body FROM account WHERE id = $1";
 
-/// How far an account has come.
+/// The row of an account.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) position: LogPosition,
-    /// When its last entry was decided.
+    /// The time of its last entry.
     pub(crate) latest: Timestamp,
     /// The number of its last audit entry.
     pub(crate) audit: u64,
     /// The latest time in its audit log.
     pub(crate) audit_latest: Timestamp,
-    /// The checksums of its records, issued numbers and secrets, combined.
+    /// The combined checksums of its records, issued numbers and secrets.
     pub(crate) content: i64,
     /// The account itself, as it is stored.
     pub(crate) body: Vec<u8>,
@@ -63,7 +63,7 @@ impl Head {
         head().map_err(|failure| checksum::unreadable(failure, name))
     }
 
-    /// The checksum of the row that says this.
+    /// The checksum of this row.
     pub(crate) fn checksum(&self, account: AccountId) -> Checksum {
         checksum::of_account(
             account,
@@ -74,7 +74,7 @@ impl Head {
         )
     }
 
-    /// The numbers that new audit entries get, and the latest time up to each.
+    /// The numbers of new audit entries, and the latest time up to each.
     pub(crate) fn audited<'a>(
         &self,
         entries: &'a [AuditEntry],
@@ -88,7 +88,7 @@ impl Head {
             })
     }
 
-    /// Where the account stands with a batch more.
+    /// The row after another batch.
     pub(crate) fn after(&self, batch: &Batch) -> Self {
         let last = batch.entries.last();
         let audit_latest = batch.audit.iter().map(|entry| entry.at).max();
@@ -102,7 +102,7 @@ impl Head {
             audit: self.audit.saturating_add(audited),
             audit_latest: audit_latest
                 .map_or(self.audit_latest, |latest| latest.max(self.audit_latest)),
-            // What the batch makes of it, the store finds out as it writes.
+            // The store finds the batch's effect on it as it writes.
             content: self.content,
             body: body.map_or_else(|| self.body.clone(), Change::encode),
         }
@@ -118,10 +118,10 @@ pub(crate) fn head(database: &mut dyn Database, account: AccountId) -> Result<He
     head.ok_or(Failure::NoAccount(account))
 }
 
-/// A hint where to look: whatever is answered is read from rows that are checked. A row that is damaged keeps no other one out: it
-/// counts as being at revision 0 if that is what is damaged, and is left out if its number is.
+/// A hint where to read: the data itself is read from checked rows. A damaged row hides no other one: it
+/// counts as revision 0 if the revision is damaged, and is left out if its number is.
 ///
-/// Read from the table itself (no index has `id + 0`): an index that lacks an account would hide it.
+/// Reads the table itself (no index has `id + 0`): an index that lacks an account would hide it.
 pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, LogPosition)>, Failure> {
     let mut heads = BTreeMap::new();
     let sql = "SELECT id, revision, batch FROM account ORDER BY id + 0";
@@ -135,8 +135,8 @@ pub(crate) fn heads(database: &mut dyn Database) -> Result<Vec<(AccountId, LogPo
     Ok(heads.into_iter().collect())
 }
 
-/// The accounts whose rows are whole, and in words what is wrong with the rows of the others. Read from the table itself, like
-/// [`heads`].
+/// The accounts whose rows are whole, and descriptions of the damage in the others. Reads the table itself,
+/// like [`heads`].
 pub(crate) fn accounts(
     database: &mut dyn Database,
 ) -> Result<(Vec<Account>, Vec<String>), Failure> {
@@ -187,7 +187,7 @@ fn account(row: &dyn Row) -> Result<Account, Failure> {
     decode_account(id, &head.body)
 }
 
-/// Accounts that have a log and no row. Every account has one from its first change on, or a base.
+/// Accounts with a log and without a row. Every account has a log from its first change on, or a base.
 fn missing_accounts(database: &mut dyn Database, damaged: &mut Vec<String>) -> Result<(), Failure> {
     for table in ["log", "base"] {
         each_without_row(database, table, &mut |row| {
@@ -201,7 +201,8 @@ fn missing_accounts(database: &mut dyn Database, damaged: &mut Vec<String>) -> R
     Ok(())
 }
 
-/// Finds the accounts of which a table has rows and table `account` has none. Goes from one account to the next, and not from row to row.
+/// Finds the accounts with rows in this table and none in table `account`. Goes from one account to the next,
+/// not from row to row.
 pub(crate) fn each_without_row(
     database: &mut dyn Database,
     table: &str,
@@ -219,8 +220,8 @@ pub(crate) fn each_without_row(
     database.query(&sql, &[], take)
 }
 
-/// The state from the current records. The caller holds a transaction that sees one moment, so it is the state of one
-/// revision.
+/// The state from the current records. The caller holds a transaction that sees one moment, so it is the
+/// state of one revision.
 pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<State, Failure> {
     let head = match head(database, account) {
         Err(Failure::NoAccount(_)) => {
@@ -238,7 +239,7 @@ pub(crate) fn load(database: &mut dyn Database, account: AccountId) -> Result<St
     Ok(state)
 }
 
-/// Refuses an account of which only the row is missing: what is left of it must not become another account's.
+/// Refuses an account of which only the row is missing: its remains must not become another account's.
 pub(crate) fn check_absent(database: &mut dyn Database, account: AccountId) -> Result<(), Failure> {
     let tables = copy::TABLES
         .iter()
@@ -257,8 +258,8 @@ pub(crate) fn check_absent(database: &mut dyn Database, account: AccountId) -> R
     Ok(())
 }
 
-/// Refuses an account whose log goes on after what its row says. The row is out of date then: what came later may have left the sum of
-/// the records as it is.
+/// Refuses an account whose log has entries after its row's revision. The row is then out of date, and later
+/// changes may have left the sum of the records unchanged.
 pub(crate) fn check_end(
     database: &mut dyn Database,
     AccountId(account): AccountId,
@@ -281,8 +282,8 @@ pub(crate) fn check_end(
     )
 }
 
-/// Every row of the account is as it was written, and still they are not what belongs to it. Which one is missing, out of date, or
-/// should not be there, the log tells.
+/// Every row of the account is as it was written, but together they are wrong. The log shows which one is
+/// missing, outdated or extra.
 fn stray(
     database: &mut dyn Database,
     account: AccountId,
@@ -319,7 +320,7 @@ fn stray(
         }
     }
     let difference = match state.difference(&made) {
-        // A number that the records have as well is no difference of states.
+        // A number that the records have as well is no difference between states.
         None => other_number(&expected, &issued(database, "issued", account)?),
         difference => difference,
     };
@@ -353,10 +354,10 @@ fn other_number(expected: &BTreeMap<i64, i64>, found: &BTreeMap<i64, i64>) -> Op
     other.find_map(|kind| decode_kind(*kind).ok().map(Difference::Issued))
 }
 
-/// How much of the log is read at once to find a row.
+/// How many entries of the log are read at once to find a row.
 const LOG_PAGE: usize = 1000;
 
-/// Where the current records are.
+/// The tables of the current records.
 const RECORDS: Source = Source {
     records: "SELECT number, body, checksum, natural_key FROM record
         WHERE account = $1 AND kind = $2 ORDER BY number",
@@ -373,7 +374,7 @@ const RECORDS: Source = Source {
     tables: ["record", "issued"],
 };
 
-/// What is not as the log makes it.
+/// The difference between the records and the replayed log.
 pub(crate) fn difference_in_words(difference: Difference) -> String {
     let named = |kind: Kind, number: u32| format!("{} {number}", kind.noun());
     match difference {
@@ -448,12 +449,12 @@ pub(crate) fn key_uses(
     Ok(uses)
 }
 
-/// What the checksums of the rows of `key_use` come to.
+/// The combined checksums of the rows of `key_use`.
 pub(crate) fn uses_sum(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
     number_in_account(database, account, "uses")
 }
 
-/// A number in the row of an account that is no part of its checksum.
+/// A number in the row of an account that its checksum does not cover.
 pub(crate) fn number_in_account(
     database: &mut dyn Database,
     account: AccountId,
@@ -476,17 +477,17 @@ pub(crate) fn stray_uses(AccountId(account): AccountId) -> Failure {
     ))
 }
 
-/// Entries after `known`, at most `limit`. That one is read as well, to see that it is the one that is known.
+/// Entries after `known`, at most `limit`. The known one is read as well, to compare it.
 pub(crate) fn changes_since(
     database: &mut dyn Database,
     account: AccountId,
     known: LogPosition,
     limit: usize,
 ) -> Result<Vec<Entry>, Failure> {
-    // Before the log, which only grows: an entry that is missing at its end is noticed as well.
+    // Read before the log, which only grows: so an entry that is missing at its end is noticed as well.
     let newest = head(database, account)?.position.revision;
     let mut entries = Vec::new();
-    // Whether the row of the known entry is there, and whether it is the one that is known.
+    // Whether the row of the known entry exists, and whether it is the known one.
     let (mut is_found, mut is_met) = (false, false);
     let mut expected = known.revision;
     let read = database.query(
@@ -516,7 +517,7 @@ pub(crate) fn changes_since(
     );
     let is_seen = is_found || (known.revision == Revision(0) && !entries.is_empty());
     if !is_seen && matches!(read, Ok(()) | Err(Failure::Damaged(_))) {
-        // It is what the log begins at, or something that the log hasn't, or hasn't any more.
+        // It is the base, or the log does not have it (any more).
         explain_gap(database, account, known)?;
     }
     read?;
@@ -542,7 +543,7 @@ fn check_log(account: AccountId, row: &dyn Row) -> Result<(), Failure> {
     checked.map(drop)
 }
 
-/// Writes down the last batch of each account whose log has it. Of a base, nobody knows it any more.
+/// Writes the last batch of each account whose log has it. The batch of a base is no longer known.
 pub(crate) fn fill_batches(database: &mut dyn Database) -> Result<(), Failure> {
     let mut last = Vec::new();
     database.query(
@@ -562,7 +563,7 @@ pub(crate) fn fill_batches(database: &mut dyn Database) -> Result<(), Failure> {
     Ok(())
 }
 
-/// In words, if the account says that another batch has brought it to where it is than the log does.
+/// A description, if the account's row has another last batch than the log.
 pub(crate) fn misplaced(
     database: &mut dyn Database,
     account: AccountId,
@@ -576,7 +577,7 @@ pub(crate) fn misplaced(
         &[account.into()],
         &mut |row| {
             let said = position(row, 0, 1)?;
-            // A log that has forgotten all that it had ends where its base is.
+            // A fully truncated log ends at its base.
             let found = match position(row, 3, 4) {
                 Ok(base) => base,
                 Err(_) => decode_entry(said.revision, said.revision, row.bytes(2)?)?.position(),
@@ -593,7 +594,7 @@ pub(crate) fn misplaced(
     Ok(misplaced)
 }
 
-/// Writes down which batch has brought the account to where it is.
+/// Writes the last batch of the account.
 pub(crate) fn put_batch(
     database: &mut dyn Database,
     account: AccountId,
@@ -621,7 +622,7 @@ pub(crate) fn decode_record(kind: Kind, number: u32, body: &[u8]) -> Result<Chan
     record.map_err(|error| not_the_record(kind, number, &error))
 }
 
-/// What a record is that isn't the one with this key.
+/// Describes a record that isn't the one with this key.
 pub(crate) fn not_the_record(kind: Kind, number: u32, error: &RecordError) -> Failure {
     let noun = kind.noun();
     Failure::Damaged(match error {

@@ -1,8 +1,9 @@
-//! What the base and the log of an account make of its records, row by row, for rows of formats before 6: they have no checksums, so
-//! only the log tells whether they are damaged already.
+//! Replays the base and the log of an account and compares the result with its records, row by row, for rows
+//! of formats before 6. They have no checksums, so only the log shows whether they are damaged.
 //!
-//! It keeps some 100 bytes of memory for each record, of one account at a time, and reads each row once, as it passes through. What no
-//! log tells can't be compared: rows of the base, uses of keys, and of audit entries all but their numbers and the latest time so far.
+//! It takes some 100 bytes of memory for each record, of one account at a time, and reads each row once. What
+//! no log has can't be compared: rows of the base, uses of keys, and audit entries except their numbers and
+//! the latest time so far.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +19,13 @@ use super::{Failure, batch_of};
 use crate::copy::{AUDIT, BASE_ISSUED, BASE_RECORD, Cell, ISSUED, LOG, RECORD};
 use crate::record::number_of;
 
-/// What the row of an account, or of its base, says.
+/// The content of the row of an account, or of its base.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadRow<'a> {
     pub(crate) revision: i64,
     /// The batch that made the revision. Absent if the row comes from a backup: those do not have it.
     pub(crate) batch: Option<i64>,
-    /// When the last change was made.
+    /// The time of the last change.
     pub(crate) latest: i64,
     /// The account.
     pub(crate) body: &'a [u8],
@@ -33,17 +34,17 @@ pub(crate) struct HeadRow<'a> {
 /// The number of an audit entry, and the latest time up to it.
 pub(crate) type AuditEnd = (i64, i64);
 
-/// What should be in the rows that are still to come.
+/// What the remaining rows should contain.
 #[derive(Debug)]
 pub(crate) struct Replay {
     account: AccountId,
-    /// Where the log has come to.
+    /// The revision that the replay has reached.
     revision: i64,
-    /// The batch of the entry or base that the log has come to, if the base says it.
+    /// The batch of that entry or base, if the base has it.
     batch: Option<i64>,
-    /// When that was made. Absent before the first entry of an account without a base.
+    /// Its time. Absent before the first entry of an account without a base.
     latest: Option<i64>,
-    /// Where the audit log has come to.
+    /// The end of the audit log so far.
     audit: Option<AuditEnd>,
     records: BTreeMap<(i64, i64), Put>,
     issued: BTreeMap<i64, i64>,
@@ -56,7 +57,7 @@ pub(crate) struct Replay {
 struct Put {
     /// The checksum of the record as it was written.
     checksum: i64,
-    /// Who gave the role that it puts, and when, if it doesn't say so itself.
+    /// Who gave the role that it puts, and when, if the record itself doesn't have it.
     given: Option<(Giver, Timestamp)>,
 }
 
@@ -77,8 +78,8 @@ impl Replay {
         })
     }
 
-    /// Takes the next row of a table, in the order of a copy. Notes in a record who gave the role, and returns whether that has changed
-    /// the row.
+    /// Takes the next row of a table, in the order of a copy. Adds to a record who gave the role, and returns
+    /// whether that has changed the row.
     pub(crate) fn take(&mut self, table: u8, row: &mut [Cell]) -> Result<bool, Failure> {
         match (table, row) {
             (
@@ -133,7 +134,7 @@ impl Replay {
         let expected = Revision(self.revision.unsigned_abs()).next();
         let found = Revision(revision.unsigned_abs());
         let entry = decode_entry(expected, found, body).map_err(|failure| self.named(failure))?;
-        // Without what follows from it: the records don't have that yet.
+        // Without derived parts: the records don't have those yet.
         let written = Entry::decode_as_written(body);
         let written = written.map_err(|error| Failure::Damaged(error.to_string()))?;
         for (written, made) in written.changes.iter().zip(&entry.changes) {
@@ -226,7 +227,7 @@ impl Replay {
         Ok(true)
     }
 
-    /// After the last row: compares what is left with nothing, and where the logs end with what the account's row says.
+    /// After the last row: refuses what is left, and compares the ends of the logs with the account's row.
     pub(crate) fn finish(mut self, row: HeadRow<'_>, audit: AuditEnd) -> Result<(), Failure> {
         if let Some(((kind, number), _)) = self.records.pop_first() {
             let (kind, number) = (
@@ -246,13 +247,13 @@ impl Replay {
             }));
         }
         let decoded = decode_account(account, row.body)?;
-        // An account without a change is of the time at which it was made.
+        // Without changes, the time is that of the account's creation.
         let latest = self.latest.unwrap_or(decoded.created_at.as_millis());
         self.check_column("latest", row.latest, latest)?;
         if let (Some(found), Some(expected)) = (row.batch, self.batch) {
             self.check_column("batch", found, expected)?;
         }
-        // An audit log of which everything was deleted for its age tells nothing, unless there never was an entry.
+        // An audit log whose entries were all deleted by age shows nothing, unless there never was an entry.
         let is_new = audit.0 == 0;
         if let Some((number, newest)) = self.audit.or(is_new.then_some((0, 0))) {
             self.check_column("audit_head", audit.0, number)?;
@@ -267,7 +268,7 @@ impl Replay {
         }
     }
 
-    /// Compares a column of the account's row with what its logs end with.
+    /// Compares a column of the account's row with the end of its logs.
     fn check_column(&self, column: &str, found: i64, expected: i64) -> Result<(), Failure> {
         if found == expected {
             return Ok(());
@@ -290,7 +291,7 @@ impl Replay {
         self.named(Failure::Damaged(difference_in_words(difference)))
     }
 
-    /// Says of which account something is.
+    /// Adds the account to a failure.
     fn named(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Damaged(what) => {

@@ -1,13 +1,13 @@
-//! The tables, and the steps from each format to the next. Forward only: a step that was ever released stays as it is, and
-//! a change of the tables is one more step.
+//! The tables, and the migrations from each format to the next. Forward only: a released migration never
+//! changes, and a change of the tables is a new one.
 
 use super::{Database, Failure, read, seal, secrets};
 
-/// The format of stores that this version writes, and the newest that it reads. Older ones are brought to it when a server starts on
-/// them; there is no way back.
+/// The format of stores that this version writes, and the newest that it reads. A server migrates an older
+/// store when it starts; this can't be undone.
 pub const FORMAT: i32 = 6;
 
-/// Each format with what makes it from the one before.
+/// Each format with the statements that migrate the previous one.
 pub(crate) const STEPS: &[(i32, &str)] = &[
     (1, FORMAT_1),
     (2, FORMAT_2),
@@ -17,20 +17,21 @@ pub(crate) const STEPS: &[(i32, &str)] = &[
     (6, FORMAT_6),
 ];
 
-/// What of a step takes more than SQL: run after the step with its number, or after all steps, in the same transaction. It may ask
-/// for nothing that the tables didn't have by then.
+/// The parts of a migration that need more than SQL: run after the step with its number, or after all steps,
+/// in the same transaction. They may only use what the tables had at that step.
 pub(crate) const FILLS: &[(i32, Fill)] =
     &[(3, secrets::fill), (5, read::fill_batches), (6, seal::fill)];
 
 pub(crate) type Fill = fn(&mut dyn Database) -> Result<(), Failure>;
 
-/// What is INTEGER fits into 32 bits with its sign, and BLOB is BYTEA on PostgreSQL.
+/// INTEGER fits into 32 bits with its sign, and BLOB is BYTEA on PostgreSQL.
 ///
-/// - `account`: `latest` is the time of its last log entry, `audit_latest` (later `latest_audit`) the latest time in its audit log.
-/// - `record`: what is there now, so that loading needn't replay the log.
-/// - `issued`: the highest number ever given to each kind, since the thing that had it may be gone.
-/// - `audit`: `latest` (later `newest`) is the latest time so far, which never falls however the clock is set: it finds the first entry
-///   of a span of time without reading the older ones.
+/// - `account`: `latest` is the time of its last log entry, `audit_latest` (later `latest_audit`) the latest
+///   time in its audit log.
+/// - `record`: the current records, so that loading needn't replay the log.
+/// - `issued`: the highest number ever issued to each kind, since the thing with that number may be deleted.
+/// - `audit`: `latest` (later `newest`) is the latest time so far, which never falls, even if the clock is
+///   set: it finds the first entry of a period without reading older ones.
 const FORMAT_1: &str = "
     CREATE TABLE account (
         id BIGINT NOT NULL,
@@ -80,7 +81,7 @@ const FORMAT_1: &str = "
     CREATE INDEX audit_by_time ON audit (account, latest, number);
 ";
 
-/// - `key_use`: when a key was last used, about; beside the log, since no decision depends on it.
+/// - `key_use`: the approximate last use of a key; not in the log, since no decision depends on it.
 const FORMAT_2: &str = "
     CREATE TABLE key_use (
         account BIGINT NOT NULL,
@@ -90,9 +91,9 @@ const FORMAT_2: &str = "
     );
 ";
 
-/// - `secret`: which account and record a secret belongs to, of a key or a link, as its hash. Follows from the records, and is
-///   written with them.
-/// - `record_of_person`: who has this address, in whatever account.
+/// - `secret`: the account and record of a secret of a key or a link, as its hash. Derived from the records,
+///   and written with them.
+/// - `record_of_person`: the people with an address, in any account.
 const FORMAT_3: &str = "
     CREATE TABLE secret (
         account BIGINT NOT NULL,
@@ -105,8 +106,9 @@ const FORMAT_3: &str = "
     CREATE INDEX record_of_person ON record (natural_key) WHERE kind = 0;
 ";
 
-/// - `base`: the revision after which the log begins, if it doesn't begin at the first; its time, and the account as it was.
-/// - `base_record`, `base_issued`: what `record` and `issued` were then.
+/// - `base`: the revision after which the log begins, if it doesn't begin at the first; its time, and the
+///   account at that revision.
+/// - `base_record`, `base_issued`: the content of `record` and `issued` at that revision.
 const FORMAT_4: &str = "
     CREATE TABLE base (
         account BIGINT NOT NULL,
@@ -130,10 +132,10 @@ const FORMAT_4: &str = "
     );
 ";
 
-/// - `latest_audit` is what was `audit_latest`, and `latest_change` what was `latest`: a server of an older version that still runs
-///   doesn't know them, and is kept from writing entries and bases without their batch.
-/// - `batch`: that of the entry which brought the account, or its base, to its revision; 0 where nobody knows. Follows from the
-///   log, as far as that goes back.
+/// - `latest_audit` was `audit_latest`, and `latest_change` was `latest`: a running server of an older
+///   version doesn't know them, and so can't write entries and bases without their batch.
+/// - `batch`: that of the entry which made the current revision of the account, or its base; 0 if unknown.
+///   Derived from the log, as far as it goes back.
 const FORMAT_5: &str = "
     ALTER TABLE account RENAME COLUMN audit_latest TO latest_audit;
     ALTER TABLE base RENAME COLUMN latest TO latest_change;
@@ -141,16 +143,17 @@ const FORMAT_5: &str = "
     ALTER TABLE base ADD COLUMN batch BIGINT NOT NULL DEFAULT 0;
 ";
 
-/// - `checksum`: of the whole row; of an account's row without the next four, which are compared with what they tell of. See
-///   `checksum.rs`.
-/// - `content`: the checksums of what belongs to the account, or to its base, combined; `uses`: of its rows in `key_use`.
+/// - `checksum`: of the whole row; for an account's row without the next four columns, which are compared
+///   with what they describe. See `checksum.rs`.
+/// - `content`: the combined checksums of what belongs to the account, or to its base; `uses`: of its rows in
+///   `key_use`.
 /// - `base_checksum`: of the row of its base; 0 while there is none.
-/// - `oldest_audit`: every audit entry from this number on is there.
-/// - `newest_audit` is what was `latest_audit`, `newest_change` what was `latest_change`, and `newest` of an audit entry what was its
-///   `latest`: a server of an older version that still runs doesn't know them. So it can't write rows without their checksums, and can't
-///   delete audit entries without a note in `oldest_audit`.
-/// - `audit`: `problem` is what the type of the answer's problem ends with, `key_number` is 0 without a key, and `revision` is -1 where
-///   nobody wrote it down.
+/// - `oldest_audit`: every audit entry from this number on exists.
+/// - `newest_audit` was `latest_audit`, `newest_change` was `latest_change`, and `newest` of an audit entry
+///   was its `latest`: a running server of an older version doesn't know them. So it can't write rows without
+///   their checksums, and can't delete audit entries without updating `oldest_audit`.
+/// - `audit`: `problem` is the end of the problem's type, `key_number` is 0 without a key, and `revision` is
+///   -1 if it is unknown.
 const FORMAT_6: &str = "
     ALTER TABLE account RENAME COLUMN latest_audit TO newest_audit;
     ALTER TABLE base RENAME COLUMN latest_change TO newest_change;

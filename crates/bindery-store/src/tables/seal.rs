@@ -1,4 +1,4 @@
-//! What makes the checksums of rows that are already there: on the way to format 6, and at the end of an import.
+//! Writes the checksums of existing rows: in the migration to format 6, and at the end of an import.
 
 use std::fmt::Write as _;
 
@@ -13,9 +13,10 @@ use crate::copy::{self, ACCOUNT, BASE, Cell, RECORD, SECRET, Sums, TABLES, Table
 /// How many rows get their checksums in one statement.
 const ROWS_AT_ONCE: usize = 64;
 
-/// Gives every row its checksum, and every account and base the sum of its rows: for a store of format 5. It notes in records who gave
-/// each role and when, and who may know each password, as far as the log tells. A checksum would bless damage that is there already, so
-/// records, and where each account stands, are first compared with what the log makes of them: see [`Replay`].
+/// Gives every row its checksum, and every account and base the sum of its rows, in a store of format 5. Adds
+/// to records who gave each role and when, and who may know each password, as far as the log shows it. A
+/// checksum would hide existing damage, so records and the position of each account are first compared with
+/// the log: see [`Replay`].
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     for account in accounts(database)? {
         fill_account(database, account)?;
@@ -159,7 +160,7 @@ fn seal_base(database: &mut dyn Database, account: AccountId, content: i64) -> R
     Ok(())
 }
 
-/// Gives the rows of one table their checksums, and writes records in which a giver was noted.
+/// Gives the rows of one table their checksums, and writes records to which a giver was added.
 fn add_checksums(
     database: &mut dyn Database,
     account: AccountId,
@@ -212,7 +213,7 @@ fn write(
     update(database, table, (&["checksum"], bytes), rows.len(), &values)
 }
 
-/// Sets columns of so many rows, each of which must be there: see [`statement`].
+/// Sets columns of these rows, each of which must exist: see [`statement`].
 pub(crate) fn update(
     database: &mut dyn Database,
     table: &Table,
@@ -224,10 +225,11 @@ pub(crate) fn update(
     check_touched(table.name, rows, touched)
 }
 
-/// Sets columns that are numbers in so many rows of a table, and the last column of the table if the type of its bytes is given. The
-/// values are the account, then the key and the columns of each row.
+/// Sets number columns in this many rows of a table, and the last column of the table if the type of its
+/// bytes is given. The values are the account, then the key and the columns of each row.
 ///
-/// Each row has the account too: compared with one value, `SQLite` would read all rows of the account for each statement.
+/// Each row has the account too: compared with one value, `SQLite` would read all rows of the account for
+/// each statement.
 fn statement(table: &Table, columns: &[&str], bytes: Option<&str>, rows: usize) -> String {
     let last = table.columns.last().filter(|_| bytes.is_some());
     let sets = columns.iter().copied().chain(last.map(|(name, _)| *name));
@@ -330,7 +332,7 @@ mod tests {
         file.execute_batch(STEPS[5].1).unwrap();
         let mut counting = Counting { file, written: 0 };
         fill(&mut counting).unwrap();
-        // Of each of two accounts: records as they were, and records that have a giver now.
+        // For each of two accounts: unchanged records, and records that have a giver now.
         assert!(counting.written <= 4, "{}", counting.written);
     }
 

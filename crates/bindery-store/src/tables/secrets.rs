@@ -1,5 +1,5 @@
-//! Where a secret leads, and who has an address, before it is known which account is meant: so that no account need be loaded
-//! for whoever has nothing to do with it.
+//! Finds the account of a secret, and the people with an address, before an account is known. So no account
+//! is loaded for a stranger.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The secrets of the record that is put or deleted; `None` for what never has any.
+/// The secrets of the record that is put or deleted; `None` for records that never have any.
 pub(crate) fn of(change: &Change) -> Option<Vec<&SecretHash>> {
     match change {
         Change::PutApiKey(key) => {
@@ -54,15 +54,15 @@ pub(crate) fn of(change: &Change) -> Option<Vec<&SecretHash>> {
     }
 }
 
-/// [`crate::Store::owners`]. One that stands in two accounts leads to the older one. It also leads to an account whose row is missing:
-/// loading that says what is wrong, and that the secret leads nowhere would be a wrong answer.
+/// [`crate::Store::owners`]. A secret in two accounts leads to the older one. A secret also leads to an
+/// account whose row is missing: loading it reports the damage, while `None` would be a wrong result.
 pub(crate) fn owners(
     database: &mut dyn Database,
     secrets: &[SecretHash],
 ) -> Result<Vec<Option<Owner>>, Failure> {
     let mut found = BTreeMap::new();
     for some in secrets.chunks(SECRETS_AT_ONCE) {
-        // The places that are left look for the first one again.
+        // The remaining places look for the first one again.
         let filled = some.iter().chain(std::iter::repeat(&some[0]));
         let values: Vec<Value<'_>> = filled
             .take(SECRETS_AT_ONCE)
@@ -72,7 +72,7 @@ pub(crate) fn owners(
             let account = AccountId(number(row, 1)?);
             let key = (row.integer(3)?, row.integer(4)?);
             if checksum::of_secret(account, key, row.bytes(0)?).stored() != row.integer(5)? {
-                // Leads nowhere: others are looked for at the same time. Loading its account says what is wrong.
+                // Skipped, since the query has other secrets too. Loading its account reports the damage.
                 return Ok(());
             }
             let hash: [u8; 32] = row
@@ -90,7 +90,7 @@ pub(crate) fn owners(
     Ok(secrets.iter().map(|one| found.get(one).copied()).collect())
 }
 
-/// [`crate::Store::credentials`]. The kinds are written out, so that the database sees which index is meant.
+/// [`crate::Store::credentials`]. The kinds are literals, so that the database uses the right index.
 pub(crate) fn credentials(
     database: &mut dyn Database,
     email: &Email,
@@ -121,7 +121,7 @@ pub(crate) fn credentials(
             let is_whole = (proof.stored(), address.stored()) == (row.integer(4)?, row.integer(7)?);
             // A damaged index leads to people with other addresses.
             if !is_whole || row.text(6)? != Some(&*email.folded()) {
-                // Nobody signs in with it; in other accounts they may. Loading this one says what is wrong.
+                // No one signs in with it; in other accounts they may. Loading this one reports the damage.
                 return Ok(());
             }
             let put = decode_record(Kind::Credential, number(row, 1)?, row.bytes(2)?)?;
@@ -143,7 +143,7 @@ pub(crate) fn credentials(
         .collect())
 }
 
-/// Writes down where the secrets of all records lead: for a store from before that was kept.
+/// Writes the secrets of all records: for a store of a format without them.
 pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     database.execute("DELETE FROM secret", &[])?;
     let mut accounts = Vec::new();
@@ -160,7 +160,7 @@ pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
                 Value::Bytes(hash),
             ]
         });
-        // As the table was in format 3.
+        // The table as it was in format 3.
         Rows {
             into: "secret (account, kind, number, hash)",
             or: "",
@@ -170,15 +170,16 @@ pub(crate) fn fill(database: &mut dyn Database) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes down where the secrets of an account's records lead, in place of what was written down. Returns their checksums combined.
+/// Replaces the secrets of an account. Returns their combined checksums.
 pub(crate) fn write_anew(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
     database.execute("DELETE FROM secret WHERE account = $1", &[account.into()])?;
     let found = of_records(database, account)?;
     put(database, account, &found)
 }
 
-/// Hands over each secret of an account, some at a time, so that every statement is short: kind, number, hash and checksum. A row of
-/// which the key can't be read is handed over as well, and the next ones are read as long as there is one whose key can be.
+/// Passes each secret of an account to `take`, a few at a time, so that every statement is short: kind,
+/// number, hash and checksum. A row with an unreadable key is passed as well, and reading continues after the
+/// last readable key.
 pub(crate) fn each(
     database: &mut dyn Database,
     account: AccountId,
@@ -215,7 +216,7 @@ pub(crate) fn each(
     }
 }
 
-/// The checksums of an account's secrets, combined. Each is checked.
+/// The combined checksums of an account's secrets. Each is checked.
 pub(crate) fn content(database: &mut dyn Database, account: AccountId) -> Result<i64, Failure> {
     let mut content = 0;
     each(database, account, &mut |row| {
@@ -232,7 +233,7 @@ pub(crate) fn content(database: &mut dyn Database, account: AccountId) -> Result
     Ok(content)
 }
 
-/// The first record of an account whose secrets lead elsewhere than it says, in words.
+/// The first record of an account whose secrets lead elsewhere, in words.
 pub(crate) fn misleading(
     database: &mut dyn Database,
     account: AccountId,
@@ -285,10 +286,10 @@ fn of_records(database: &mut dyn Database, account: AccountId) -> Result<Vec<Sec
     Ok(found)
 }
 
-/// The kind and number of a record as they are kept, and a secret of it.
+/// The stored kind and number of a record, and a secret of it.
 pub(crate) type Secret = (i64, i64, SecretHash);
 
-/// The secrets of a record, if it is of a kind that has any.
+/// The secrets of a record, if its kind has any.
 pub(crate) fn of_record(stored: i64, number: i64, body: &[u8]) -> Result<Vec<Secret>, Failure> {
     let kind = [Kind::ApiKey, Kind::Credential]
         .into_iter()
@@ -306,7 +307,7 @@ pub(crate) fn of_record(stored: i64, number: i64, body: &[u8]) -> Result<Vec<Sec
         .collect())
 }
 
-/// Writes down where secrets lead that were not known before. Returns their checksums combined.
+/// Writes secrets that were not there before. Returns their combined checksums.
 pub(crate) fn put(
     database: &mut dyn Database,
     account: AccountId,

@@ -1,11 +1,11 @@
-//! Sets the time of one account back, in one transaction that the caller begins and ends. What moves where, the core says
-//! ([`TimeRepair`]); here are the rows.
+//! Sets the time of one account back, in one transaction that the caller begins and ends. The core decides
+//! what moves where ([`TimeRepair`]); here are the rows.
 //!
-//! Everything that is read is checked first: nothing that is damaged gets a new checksum. What is written is replayed before the
-//! caller commits it.
+//! Everything that is read is checked first, so that nothing damaged gets a new checksum. What is written is
+//! replayed before the caller commits it.
 //!
-//! Servers that have the account loaded notice: each entry that is written anew gets another batch, the last one always, so the
-//! position that they know is not in the log any more. They load the account anew, as after a restore.
+//! Servers with the loaded account notice: each rewritten entry gets another batch, the last one always, so
+//! the position that they know is not in the log any more. They reload the account, as after a restore.
 
 use std::num::NonZeroU64;
 
@@ -22,7 +22,7 @@ use super::{Database, Failure, Rows, Value, audit, base, batch_of, bounded, seal
 use crate::copy::{self, AUDIT, BASE_RECORD, Cell, KEY_USE, RECORD, Table};
 use crate::{Batch, Cause};
 
-/// How much of a log is read at once.
+/// How many entries of a log are read at once.
 const LOG_PAGE: usize = 1000;
 /// How many rows of numbers are written in one statement.
 const ROWS_AT_ONCE: usize = 64;
@@ -32,7 +32,7 @@ const ROWS_AT_ONCE: usize = 64;
 pub struct RepairedTime {
     /// Nothing is later than this now.
     pub latest: Timestamp,
-    /// The instant of the account's last entry before.
+    /// The previous time of the account's last entry.
     pub newest: Timestamp,
     /// The first entry that was ahead, or that follows one.
     pub first_entry: Option<Revision>,
@@ -42,13 +42,13 @@ pub struct RepairedTime {
     pub entries_total: u64,
     /// How many of the current records were changed.
     pub records: u64,
-    /// How many records of the base snapshot, which the log begins at, were changed.
+    /// How many records of the base snapshot were changed.
     pub base_records: u64,
     /// How many audit entries were changed.
     pub audit: u64,
     /// How many last uses of keys were changed.
     pub key_uses: u64,
-    /// The ends of keys, invitations and links to look at.
+    /// The expiries of keys, invitations and links to check.
     pub ends: Vec<End>,
     /// The revision that records the repair; absent if nothing is ahead.
     pub revision: Option<Revision>,
@@ -56,13 +56,13 @@ pub struct RepairedTime {
     pub state: State,
 }
 
-/// Which repair is made.
+/// The parameters of a repair.
 pub struct TimeRepairOrder<'a> {
     /// Nothing is later than this afterwards.
     pub latest: Timestamp,
     /// A random number for the entries that are written.
     pub batch: NonZeroU64,
-    /// Hears how many rows have been written so far. If it fails, nothing is changed.
+    /// Called with the number of rows written so far. If it fails, nothing is changed.
     pub written: &'a mut dyn FnMut(u64) -> Result<(), Cause>,
 }
 
@@ -74,7 +74,7 @@ impl std::fmt::Debug for TimeRepairOrder<'_> {
     }
 }
 
-/// Says what a repair would do. The caller holds a transaction that sees one moment.
+/// Describes a repair. The caller holds a transaction that sees one moment.
 pub(crate) fn plan(
     database: &mut dyn Database,
     account: AccountId,
@@ -90,8 +90,8 @@ pub(crate) fn plan(
     Ok(repaired)
 }
 
-/// Writes the repaired rows. The caller holds the account's row, appends the batch that is returned, and commits; an empty one says
-/// that nothing is to be repaired, and nothing was written.
+/// Writes the repaired rows. The caller holds the account's row, appends the returned batch, and commits. An
+/// empty batch means that nothing is to be repaired, and nothing was written.
 pub(crate) fn rewrite(
     database: &mut dyn Database,
     account: AccountId,
@@ -107,7 +107,7 @@ pub(crate) fn rewrite(
     rewriting.run(latest)
 }
 
-/// The account as it is, and where its entries begin to be ahead.
+/// The current account, and where its entries begin to be ahead.
 struct Found {
     head: Head,
     state: State,
@@ -161,7 +161,7 @@ impl Rewriting<'_, '_> {
         let uses_changed = self.write_key_uses(&uses, latest)?;
         self.head(&repair, &found.head, content, uses_changed)?;
         if self.order.is_some() {
-            // What was written, replayed: whatever is wrong with it is never committed.
+            // Replays what was written: if anything is wrong with it, it is never committed.
             find(self.database, self.account, latest)?;
         }
         let entry = self.record_repair(&repair, &found, unmarked, &mut repaired);
@@ -174,8 +174,8 @@ impl Rewriting<'_, '_> {
         ))
     }
 
-    /// Repairs what the log begins at. Returns the records that servers don't hear of otherwise: those of a base whose batch is not
-    /// recorded, which a server can't tell from the repaired one.
+    /// Repairs the base. Returns the records that servers don't notice otherwise: those of a base without a
+    /// recorded batch, which a server can't tell from the repaired one.
     fn base(
         &mut self,
         repair: &TimeRepair,
@@ -272,7 +272,7 @@ impl Rewriting<'_, '_> {
         self.wrote(rows.len())
     }
 
-    /// Repairs the current records. Returns by what that changes the content of the account.
+    /// Repairs the current records. Returns the change of the account's content.
     fn records(
         &mut self,
         repair: &TimeRepair,
@@ -288,7 +288,7 @@ impl Rewriting<'_, '_> {
         Ok(changed.content)
     }
 
-    /// Hands over each record that changes, repaired, and writes it.
+    /// Passes each changed record, repaired, to `take`, and writes it.
     fn each_record(
         &mut self,
         table: &'static Table,
@@ -332,7 +332,7 @@ impl Rewriting<'_, '_> {
         Ok(changed)
     }
 
-    /// Repairs audit entries: from the first one that is ahead on, as the latest time so far never falls.
+    /// Repairs audit entries: from the first one that is ahead on, since the latest time so far never falls.
     fn audit(
         &mut self,
         repair: &TimeRepair,
@@ -398,7 +398,7 @@ impl Rewriting<'_, '_> {
             .collect())
     }
 
-    /// Returns by what that changes the sum of the uses.
+    /// Returns the change of the sum of the uses.
     fn write_key_uses(&mut self, uses: &[(i64, i64)], latest: Timestamp) -> Result<i64, Failure> {
         let (account, table) = (self.account, table_of(KEY_USE)?);
         let at = latest.as_millis();
@@ -431,7 +431,7 @@ impl Rewriting<'_, '_> {
         };
         let entity = decode_account(self.account.0, &old.body)?;
         let mut position = old.position;
-        // Before the first entry there is none that has a batch.
+        // Before the first entry there is none with a batch.
         if position.revision > Revision(0) {
             position.batch = Some(order.batch);
         }
@@ -472,7 +472,7 @@ impl Rewriting<'_, '_> {
         self.wrote(1)
     }
 
-    /// The entry that says that a repair was made.
+    /// The entry that records the repair.
     fn record_repair(
         &self,
         repair: &TimeRepair,
@@ -482,7 +482,7 @@ impl Rewriting<'_, '_> {
     ) -> Entry {
         let moved = repair.ends(&found.state, &repaired.state);
         let mut changes = TimeRepair::last_changes(&repaired.state, &moved);
-        // First, so that what follows from the repair has the last word.
+        // First, so that what follows from the repair comes last.
         changes.splice(0..0, unmarked);
         let revision = found.head.position.revision.next();
         let entry = Entry {
@@ -509,14 +509,14 @@ impl Rewriting<'_, '_> {
     }
 }
 
-/// How many records change, and by what that changes the content of the account or of its base.
+/// How many records change, and the change of the content of the account or of its base.
 #[derive(Clone, Copy, Debug, Default)]
 struct Changed {
     count: u64,
     content: i64,
 }
 
-/// Reads an account, and refuses one that is damaged or that isn't what its log says.
+/// Reads an account, and refuses one that is damaged or disagrees with its log.
 fn find(
     database: &mut dyn Database,
     account: AccountId,
@@ -593,7 +593,7 @@ fn record_of(cells: &[Cell]) -> Result<(Change, usize), Failure> {
     Err(Failure::Damaged("a row that is no record".to_owned()))
 }
 
-/// Writes rows of `record` or `base_record` in place of those with the same key.
+/// Replaces rows of `record` or `base_record` with the same key.
 fn write_records(
     database: &mut dyn Database,
     account: AccountId,

@@ -1,5 +1,4 @@
-//! Whole stores on their way: backups, what is made of them, and what is noticed when something is wrong with either. Each on
-//! both databases.
+//! Whole stores: backups, what is made from them, and errors in either. Each on both databases.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,22 +23,22 @@ use tempfile::TempDir;
 use crate::entries::{ACCOUNT, account, entry, with};
 use crate::postgres::Database;
 
-/// A place for a store.
-pub(crate) enum Place {
+/// Where a store is.
+pub(crate) enum Site {
     Directory(TempDir),
     Database(Database),
 }
 
-/// Empty ones of every kind.
-pub(crate) fn places() -> [Place; 2] {
-    [directory(), Place::Database(Database::new())]
+/// An empty one of each kind.
+pub(crate) fn places() -> [Site; 2] {
+    [directory(), Site::Database(Database::new())]
 }
 
-pub(crate) fn directory() -> Place {
-    Place::Directory(tempfile::tempdir().unwrap())
+pub(crate) fn directory() -> Site {
+    Site::Directory(tempfile::tempdir().unwrap())
 }
 
-/// What the store says for itself.
+/// A description of the store's content.
 fn reason(error: OpenError) -> StoreError {
     match error {
         OpenError::Store(error) => error,
@@ -47,7 +46,7 @@ fn reason(error: OpenError) -> StoreError {
     }
 }
 
-impl Place {
+impl Site {
     pub(crate) fn open(&self) -> Result<Box<dyn Store>, StoreError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(SqliteStore::open(dir.path())?)),
@@ -88,7 +87,7 @@ impl Place {
         }
     }
 
-    /// Changes what is stored with SQL of the test's own.
+    /// Changes the stored data with SQL.
     pub(crate) fn meddle(&self, sql: &str) {
         match self {
             Self::Directory(dir) => {
@@ -166,7 +165,7 @@ pub(crate) fn assert_same(one: &dyn Store, other: &dyn Store) {
     for (account, head) in one.heads().unwrap() {
         let (state, base) = (one.load(account).unwrap(), one.base(account).unwrap());
         assert_eq!(state, other.load(account).unwrap());
-        // Which batch brought it there follows from an entry that is forgotten, and no part of what is copied.
+        // The batch of its revision was in a truncated entry, and is not part of a copy.
         let difference = other.base(account).unwrap().difference(&base);
         assert!(
             matches!(difference, None | Some(Difference::Batch)),
@@ -205,7 +204,7 @@ fn what_goes_from_database_to_database_and_back_stays_the_same_to_the_byte() {
         }
     }
     assert!(backups[0] == backups[1] && backups[1] == backups[2]);
-    let revisions = |place: &Place| -> Vec<(u64, u64)> {
+    let revisions = |place: &Site| -> Vec<(u64, u64)> {
         let verified = place.verify().unwrap();
         let told = verified.iter();
         told.map(|one| (one.base.0, one.revision.0)).collect()
@@ -245,7 +244,7 @@ fn a_byte_of_a_backup_that_is_another_is_noticed_wherever_it_is() {
 }
 
 #[test]
-fn a_backup_that_lost_its_end_or_a_piece_or_gained_one_is_refused() {
+fn a_backup_without_its_end_or_with_a_piece_missing_or_added_is_refused() {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("backup");
     directory().furnished().back_up(&file);
@@ -254,7 +253,7 @@ fn a_backup_that_lost_its_end_or_a_piece_or_gained_one_is_refused() {
         fs::write(&file, &whole[..length]).unwrap();
         assert!(read(&file).is_err(), "the first {length} bytes");
     }
-    // Frames that are whole by themselves, but not at their place.
+    // Frames that are whole, but in the wrong place.
     let mut ends = vec![20];
     while let Some(head) = whole[ends[ends.len() - 1]..].first_chunk::<5>() {
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
@@ -308,13 +307,13 @@ fn a_backup_comes_to_its_name_when_it_is_whole_and_replaces_nothing() {
     assert!(matches!(second, Err(BackupError::InUse(_))), "{second:?}");
     drop(begun);
     assert!(!unfinished.exists() && !file.exists());
-    // What a killed process has left is in nobody's way, and is nobody else's to read.
+    // The remains of a killed process are no obstacle, and no other user can read them.
     fs::write(&unfinished, "half of one").unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
         fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o666)).unwrap();
-        // A name that leads elsewhere is not written through.
+        // A symbolic link with this name is not followed.
         let elsewhere = files.path().join("elsewhere");
         fs::write(&elsewhere, "precious").unwrap();
         symlink(&elsewhere, files.path().join("link.unfinished")).unwrap();
@@ -366,7 +365,7 @@ fn one_account_is_copied_alone() {
 fn a_store_is_no_store_until_all_of_a_backup_is_in_it() {
     let parts = directory().furnished().parts();
     for place in places() {
-        // One that was made and has no account is as good as none.
+        // A store without an account counts as none.
         drop(place.open().unwrap());
         for count in [0, 1, parts.len() / 2, parts.len()] {
             let mut import = place.import().unwrap();
@@ -397,7 +396,7 @@ fn a_store_is_no_store_until_all_of_a_backup_is_in_it() {
     }
 }
 
-/// A restore of many rows takes many transactions, and whoever looks in between must find nothing to load.
+/// A restore of many rows takes many transactions; in between, a reader must find nothing to load.
 #[test]
 fn a_server_that_has_the_empty_store_open_sees_no_account_before_all_of_it_is_there() {
     let source = directory();
@@ -415,7 +414,7 @@ fn a_server_that_has_the_empty_store_open_sees_no_account_before_all_of_it_is_th
         .unwrap();
     drop(store);
     let parts = source.parts();
-    let target = Place::Database(Database::new());
+    let target = Site::Database(Database::new());
     let server = target.open().unwrap();
     let mut import = target.import().unwrap();
     for part in &parts {
@@ -435,7 +434,7 @@ fn a_server_that_has_the_empty_store_open_sees_no_account_before_all_of_it_is_th
 fn nothing_is_put_between_the_tables_of_others() {
     let database = Database::new();
     database.run("CREATE TABLE account (name TEXT); INSERT INTO account VALUES ('ada')");
-    let place = Place::Database(database);
+    let place = Site::Database(database);
     let refused = place.import();
     assert!(
         matches!(refused, Err(StoreError::Corrupt { .. })),
@@ -449,12 +448,12 @@ fn nothing_is_put_between_the_tables_of_others() {
 }
 
 #[test]
-fn whoever_looks_at_an_older_or_newer_store_is_told_and_changes_nothing() {
+fn reading_an_older_or_newer_store_is_an_error_and_changes_nothing() {
     for place in places() {
         let place = place.furnished();
         let mark = |format: i32| match &place {
-            Place::Directory(_) => place.meddle(&format!("PRAGMA user_version = {format}")),
-            Place::Database(_) => {
+            Site::Directory(_) => place.meddle(&format!("PRAGMA user_version = {format}")),
+            Site::Database(_) => {
                 place.meddle(&format!("UPDATE bindery_format SET format = {format}"));
             }
         };
@@ -545,7 +544,8 @@ fn a_part_has_bounds_and_no_row_is_left_out_at_them() {
         let parts = place.parts();
         let largest = parts.iter().map(Part::rows).max();
         assert_eq!(largest, Some(512));
-        // The account, three parts each of log and records, one of numbers, and of the audit log one each 256 KiB.
+        // The account, three parts each of log and records, one of numbers, and for the audit log one part
+        // per 256 KiB.
         let of_audit = 1300_usize.div_ceil(262_144_usize.div_ceil(3_064));
         assert_eq!(parts.len(), 1 + 3 + 3 + 1 + of_audit);
         let verified = place.verify().unwrap();

@@ -1,5 +1,6 @@
-//! Damage by seed, on both databases: rows are altered, cut, swapped, out of date, missing or added, and indexes disagree with their
-//! tables. Whatever is answered afterwards is right or refused, and `verify` names what was damaged.
+//! Damage by seed, on both databases: rows are altered, cut, swapped, out of date, missing or added, and
+//! indexes disagree with their tables. Every result afterwards is correct or refused, and `verify` names what
+//! was damaged.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,7 +28,7 @@ mod index;
 mod postgres;
 mod sqlite;
 
-/// Makes it another number of damages than a test makes by itself, and has each test say what came of them.
+/// Sets the number of damages of each test, and makes the tests print the results.
 const VARIABLE: &str = "BINDERY_DAMAGE";
 
 fn count(usual: u64) -> u64 {
@@ -53,19 +54,19 @@ impl Chance {
     }
 }
 
-/// What came of damages.
+/// The effects of damages.
 #[derive(Default)]
 struct Tally {
     damages: usize,
     refused: usize,
-    /// Every answer is the one of the undamaged store.
+    /// Every result is that of the undamaged store.
     harmless: usize,
     wrong: Vec<String>,
     unnamed: Vec<String>,
 }
 
 impl Tally {
-    /// Counts one damage by the answers after it, and by what `verify` says of it.
+    /// Counts one damage by the results after it, and by the output of `verify`.
     fn count(&mut self, how: &str, answers: &[Told], right: &[Told], is_named: Result<(), String>) {
         self.damages += 1;
         assert_eq!(answers.len(), right.len());
@@ -88,7 +89,7 @@ impl Tally {
         }
     }
 
-    /// Says what came of them, and fails if any answer was wrong, a damage wasn't named, or few were noticed at all.
+    /// Prints the counts, and fails if a result was wrong, a damage wasn't named, or few were noticed at all.
     fn close(self, of: &str, refused_min: usize) {
         if std::env::var(VARIABLE).is_ok() {
             let line = format!(
@@ -109,7 +110,7 @@ impl Tally {
     }
 }
 
-/// One question about a store, answered in words.
+/// One question about a store, with the result as text.
 type Answer = Result<String, String>;
 type Told = (&'static str, Answer);
 
@@ -118,7 +119,7 @@ fn told<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> Answer {
     told.map_err(|error| error.to_string())
 }
 
-/// Every answer that a server gives from a store.
+/// Every read of a server from a store.
 fn answers(store: &dyn Store) -> Vec<Told> {
     let mut answers = Vec::new();
     for account in [AccountId(1), AccountId(2)] {
@@ -147,7 +148,7 @@ fn answers(store: &dyn Store) -> Vec<Told> {
     let owners = store.owners(&secrets);
     for place in 0..secrets.len() {
         let one = owners.as_ref().map_err(ToString::to_string);
-        // Where a secret leads is a hint. The account decides, and one that isn't loaded lets nobody in.
+        // The owner of a secret is only a hint: the account decides, and an account that isn't loaded admits no one.
         let one = one.and_then(|owners| match owners[place] {
             None => Ok(None),
             Some(owner) => match store.load(owner.account) {
@@ -173,7 +174,7 @@ fn listed(store: &dyn Store) -> Told {
             let revision = revisions[&account.id].revision;
             let _ = write!(listed, "[{account:?} at {revision}]");
         }
-        // What is damaged is said beside the others.
+        // Damage is reported besides the others.
         match store.damaged_accounts()?.pop() {
             None => Ok(listed),
             Some(error) => Err(error),
@@ -182,7 +183,7 @@ fn listed(store: &dyn Store) -> Told {
     ("list", list().map_err(|error| error.to_string()))
 }
 
-/// Whether an answer is right, refused, or harmless: a secret that leads nowhere lets nobody in.
+/// Whether a result is correct, refused, or harmless: a secret without an owner admits no one.
 fn is_safe(what: &str, answer: &Answer, right: &Answer) -> bool {
     let denies = |answer: &Answer| {
         let denial = if what == "owner" { "None" } else { "[]" };
@@ -193,7 +194,7 @@ fn is_safe(what: &str, answer: &Answer, right: &Answer) -> bool {
         || (["owner", "credentials"].contains(&what) && denies(answer))
 }
 
-/// What `verify` says of a store: what is damaged, in words.
+/// The damage that `verify` finds in a store, as text.
 fn verified(snapshot: Result<Snapshot, StoreError>) -> Vec<String> {
     let report = snapshot.and_then(|mut snapshot| snapshot.verify(&mut |_| ()));
     match report {
@@ -204,7 +205,7 @@ fn verified(snapshot: Result<Snapshot, StoreError>) -> Vec<String> {
 
 const ADA: UserId = UserId::new(1);
 
-/// Makes what [`furnish`] has made older than what there is then, in every table.
+/// Adds newer rows to every table than those that [`furnish`] has written.
 fn go_on(store: &dyn Store) {
     let account = AccountId(1);
     let state = store.load(account).unwrap();
@@ -346,7 +347,7 @@ struct Damaged {
     how: String,
 }
 
-/// Damages rows of one table. What the database doesn't take is no damage.
+/// Damages rows of one table. A change that the database refuses is no damage.
 fn damage(now: &Content, before: &Content, chance: &mut Chance) -> Damaged {
     let place = chance.below(TABLES.len());
     let (mut table, older) = (now[place].clone(), &before[place]);
@@ -415,7 +416,7 @@ fn damage(now: &Content, before: &Content, chance: &mut Chance) -> Damaged {
     Damaged { table, how }
 }
 
-/// Puts one row back as it was, or brings back one that was deleted, or takes one away that was not there yet.
+/// Restores an older row, adds a deleted one, or removes a newer one.
 fn is_out_of_date(table: &mut Table, older: &Table, chance: &mut Chance) -> String {
     let name = table.name;
     let differ: Vec<&Vec<Value>> = older
@@ -470,7 +471,7 @@ fn altered(value: &Value, chance: &mut Chance) -> Value {
     }
 }
 
-/// Whether `verify` has named one of the rows that are others now.
+/// Whether `verify` has named one of the changed rows.
 fn check_named(said: &[String], old: &Table, new: &Table) -> Result<(), String> {
     let gone = old.rows.iter().filter(|row| !new.rows.contains(row));
     let come = new.rows.iter().filter(|row| !old.rows.contains(row));
@@ -495,10 +496,10 @@ fn names(line: &str, table: &str, row: &[Value]) -> bool {
     };
     let of_account = line.contains("ccount") && has(&number(0));
     let is_named = match table {
-        // Which of them it is, the log can't tell any more.
+        // The log can't show any more which of them it is.
         "base" | "base_record" | "base_issued" => of_account && line.contains("`base"),
         "key_use" => of_account && line.contains("`key_use`"),
-        // Or a sum in it, which is compared with what it tells of.
+        // Or a sum in it, which is compared with its rows.
         "account" => of_account,
         "record" | "secret" => of_account && has(&number(2)),
         "issued" => of_account && line.contains("kind"),

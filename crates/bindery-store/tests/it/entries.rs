@@ -38,7 +38,7 @@ pub(crate) fn entry(number: u32) -> Entry {
     })
 }
 
-/// Puts these changes in the place of those of the entry.
+/// Replaces the changes of the entry by these.
 pub(crate) fn with(entry: Entry, changes: Vec<Change>) -> Entry {
     Entry {
         parts: vec![Part::of(entry.operation(), &changes)],
@@ -47,7 +47,7 @@ pub(crate) fn with(entry: Entry, changes: Vec<Change>) -> Entry {
     }
 }
 
-/// Takes a store of format 6 to the tables of format 5, on either database.
+/// Turns a store of format 6 into the tables of format 5, on either database.
 pub(crate) const TO_FORMAT_5: &str = "
     ALTER TABLE account RENAME COLUMN newest_audit TO latest_audit;
     ALTER TABLE base RENAME COLUMN newest_change TO latest_change;
@@ -108,7 +108,7 @@ pub(crate) fn append_key(store: &dyn Store, number: u32) {
     appended.expect("it continues the log");
 }
 
-/// How far the account has come that the key leads to.
+/// The revision of the account that owns the key.
 pub(crate) fn owner_of_key(store: &dyn Store) -> Option<Revision> {
     let owners = store.owners(&[SECRET]).expect("nothing is wrong");
     owners[0].map(|owner| owner.revision)

@@ -1,4 +1,5 @@
-//! A store of format 5, as the code of commit f7a5747 made it, is brought to format 6 and says the same.
+//! A store of format 5, as the code of commit f7a5747 made it, is migrated to format 6 and has the same
+//! content.
 
 #![expect(
     clippy::unwrap_used,
@@ -48,7 +49,7 @@ fn entries() -> Vec<Entry> {
         .collect()
 }
 
-/// Everything that is read of the fixture, and that the store goes on from there.
+/// Reads everything of the fixture, and checks that appends continue.
 fn assert_same(store: &dyn Store, snapshot: impl Fn() -> Snapshot) {
     let entries = entries();
     let account = AccountId(1);
@@ -64,7 +65,7 @@ fn assert_same(store: &dyn Store, snapshot: impl Fn() -> Snapshot) {
         made.advance(entry);
     }
     assert!(state == made, "{:?}", state.difference(&made));
-    // Given before the log begins: nobody knows by whom. Given in it: by whom the entry is of.
+    // A role from before the truncated log has an unknown giver; one in the log has the user of its entry.
     let record = |change: &Change| state.record(change.key()).unwrap();
     let early = &entries[7].changes[0];
     let late = &entries[17].changes[2];
@@ -156,8 +157,8 @@ struct EntryOfFormat5 {
 const INVITED: UserId = UserId::new(4);
 const INVITER: UserId = UserId::new(2);
 
-/// Puts more entries into the fixture: grace, a member, invites somebody with a temporary password, and it is used; between that, so many
-/// entries change nothing of it.
+/// Puts more entries into the fixture: grace, a member, invites a user with a temporary password, which is
+/// then used. In between, this many entries have no effect on that.
 fn invite_with_temporary_password(between: u64, blob: impl Fn(&[u8]) -> String) -> String {
     let at = Timestamp::from_millis(1_700_000_000_020);
     let user = |standing| {
@@ -316,7 +317,7 @@ fn hex(bytes: &[u8]) -> String {
 /// A backup of version 1 of the same store, as the code of commit f7a5747 made it.
 const BACKUP: &[u8] = include_bytes!("../fixtures/format-5.backup");
 
-/// Puts a backup into a new store, unless it is refused.
+/// Restores a backup into a new store, unless it is refused.
 fn restore(bytes: &[u8], begin: impl FnOnce() -> Import) -> Result<(), BackupError> {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("backup");
@@ -339,7 +340,7 @@ fn the_backups_that_these_tests_make_are_those_of_version_1() {
 #[test]
 fn damage_that_a_backup_of_version_1_has_copied_makes_no_store() {
     for (sql, expected) in DAMAGE {
-        // Which batch made a revision is no part of a backup.
+        // The batch of a revision is not part of a backup.
         if sql.contains("batch") {
             continue;
         }
@@ -390,7 +391,7 @@ fn a_backup_of_version_1_that_is_cut_or_altered_is_refused_before_anything_is_ma
 
 #[test]
 fn a_server_of_format_5_can_not_write_into_format_6() {
-    // The statements of the code of commit f7a5747 that begin each of its writes.
+    // The first statements of each write in the code of commit f7a5747.
     let statements = [
         "SELECT revision, latest, audit_head, latest_audit, batch FROM account WHERE id = 1",
         "INSERT INTO account (id, revision, latest, audit_head, latest_audit, body) VALUES (9, 0, 0, 0, 0, '')",
@@ -409,7 +410,7 @@ fn a_server_of_format_5_can_not_write_into_format_6() {
     }
 }
 
-/// Damage that a store of format 5 has already, and what says so.
+/// Damage that a store of format 5 has already, and the expected message.
 const DAMAGE: [(&str, &str); 16] = [
     (
         "DELETE FROM record WHERE account = 1 AND kind = 1 AND number = 64",

@@ -14,7 +14,7 @@ fn run(target: &str, fuzz: fn(&[u8])) {
     for entry in fs::read_dir(corpus.join(target)).unwrap() {
         let path = entry.unwrap().path();
         let bytes = fs::read(&path).unwrap();
-        // A panic names no file by itself.
+        // A panic does not name the file.
         let ended = std::panic::catch_unwind(|| fuzz(&bytes));
         assert!(ended.is_ok(), "{}", path.display());
         count += 1;

@@ -1,4 +1,4 @@
-//! The stores from outside: the suite that all of them pass, and what is a matter of each one's own.
+//! The stores from outside: the suite that all of them pass, and the tests of each one.
 
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod copy;

@@ -1,5 +1,5 @@
-//! PostgreSQL: the suite of all stores, and what is a matter of many nodes and of connections that break. Each test has a
-//! database of its own on the server that `cargo xtask test` starts.
+//! PostgreSQL: the suite of all stores, and tests with many nodes and connections that break. Each test has
+//! its own database on the server that `cargo xtask test` starts.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +49,7 @@ impl Database {
         PostgresStore::open(&self.url).expect("a store")
     }
 
-    /// A store with an account of revision 0.
+    /// A store with an account at revision 0.
     fn founded(&self) -> PostgresStore {
         let store = self.open();
         store.create_account(&account()).expect("a new account");
@@ -64,7 +64,7 @@ impl Database {
         self.client().batch_execute(sql).expect("SQL");
     }
 
-    /// Whether the database can make anything of a statement.
+    /// Whether the database accepts a statement.
     pub(crate) fn accepts(&self, sql: &str) -> bool {
         self.client().prepare(sql).is_ok()
     }
@@ -76,14 +76,14 @@ impl Database {
         !waiting.is_empty()
     }
 
-    /// Ends the connections of everyone else to this database.
+    /// Ends all other connections to this database.
     fn cut(&self) {
         let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
         let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
         client.execute(sql, &[&self.name]).expect("SQL");
     }
 
-    /// Ends the connections that run a statement which begins so.
+    /// Ends the connections that run a statement with this beginning.
     fn cut_those_with(&self, statement: &str) {
         let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
         let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -111,7 +111,7 @@ impl Database {
 }
 
 pub(super) fn server() -> String {
-    // No server is a failure, never a reason to skip a test.
+    // A missing server is a failure, never a reason to skip a test.
     std::env::var(VARIABLE).expect(
         "BINDERY_TEST_POSTGRES names no PostgreSQL server to test with: `cargo xtask test` starts one, and so does \
         `cargo xtask postgres cargo test -p bindery-store`",
@@ -187,7 +187,7 @@ fn stores_that_append_at_once_make_one_order_and_lose_nothing() {
     assert_log_makes_the_state(&second);
 }
 
-/// Appends after whatever others appended, and tells which revision each batch came to.
+/// Appends after whatever others appended, and returns the revision of each batch.
 fn append_many(store: &dyn Store, writer: u64, appends: usize) -> Vec<(u64, u64)> {
     let mut state = State::new(account());
     let mut done = Vec::new();
@@ -208,7 +208,7 @@ fn append_many(store: &dyn Store, writer: u64, appends: usize) -> Vec<(u64, u64)
 }
 
 #[test]
-fn a_connection_that_broke_while_nobody_looked_is_replaced() {
+fn a_connection_that_broke_while_idle_is_replaced() {
     let database = Database::new();
     let store = database.founded();
     append(&store, 1).unwrap();
@@ -221,7 +221,7 @@ fn a_connection_that_broke_while_nobody_looked_is_replaced() {
 }
 
 #[test]
-fn an_append_that_is_cut_off_before_its_commit_was_sent_is_told_to_have_written_nothing() {
+fn an_append_that_breaks_before_its_commit_was_sent_has_written_nothing_and_says_so() {
     let database = Database::new();
     let store = database.founded();
     append(&store, 1).unwrap();
@@ -243,7 +243,7 @@ fn an_append_that_is_cut_off_before_its_commit_was_sent_is_told_to_have_written_
 }
 
 #[test]
-fn a_commit_that_is_cut_off_is_unknown_until_the_log_has_told() {
+fn a_commit_that_breaks_is_unknown_until_the_log_is_read() {
     let database = Database::new();
     let store = database.founded();
     append(&store, 1).unwrap();
@@ -275,7 +275,7 @@ fn a_commit_that_is_cut_off_is_unknown_until_the_log_has_told() {
     assert_log_makes_the_state(&store);
 }
 
-/// Waits until someone in this database runs a statement that begins so.
+/// Waits until a connection to this database runs a statement with this beginning.
 fn wait_for_activity(database: &Database, statement: &str) {
     let mut client = Client::connect(&server(), NoTls).expect("the server of the tests");
     let sql = "SELECT 1 FROM pg_stat_activity
@@ -302,7 +302,7 @@ fn what_the_database_refuses_is_a_contradiction_and_written_nowhere() {
         "{refused:?}"
     );
     assert_eq!(database.contents(), before);
-    // A row that has moved although it was taken: the second line of defence.
+    // A row that has moved although it was taken: the second check.
     database.run(
         "CREATE FUNCTION meddle() RETURNS TRIGGER LANGUAGE plpgsql AS
             $$ BEGIN UPDATE account SET revision = revision + 1; RETURN NULL; END $$;
@@ -386,7 +386,7 @@ fn an_older_format_is_brought_up_to_date_with_what_is_in_it() {
     let database = Database::new();
     append(&database.founded(), 1).unwrap();
     append_key(&database.open(), 2);
-    // What brought the account to format 5.
+    // The migration to format 5.
     let batches = "ALTER TABLE account DROP COLUMN batch;
         ALTER TABLE account RENAME COLUMN latest_audit TO audit_latest";
     for (format, undone) in [
@@ -429,7 +429,7 @@ fn a_server_of_an_older_version_that_still_runs_can_not_write() {
     let database = Database::new();
     append(&database.founded(), 1).unwrap();
     let mut client = Client::connect(&database.url, NoTls).unwrap();
-    // As format 4 did it: an append, and a base that takes entries in.
+    // As in format 4: an append, and a base that takes entries in.
     for written in [
         "UPDATE account SET revision = 2, latest = 2, audit_head = 0, audit_latest = 0 WHERE id = 1",
         "UPDATE base SET revision = 1, latest = 1, body = '' WHERE account = 1 AND revision = 0",
@@ -443,7 +443,7 @@ fn a_server_of_an_older_version_that_still_runs_can_not_write() {
 }
 
 #[test]
-fn whoever_looks_through_audit_logs_or_loads_accounts_keeps_nobody_from_what_takes_a_moment() {
+fn reading_audit_logs_or_loading_accounts_delays_no_short_read() {
     const MANY: usize = 8;
     let database = Database::new();
     let store = database.founded();
@@ -548,7 +548,7 @@ fn a_host_that_is_not_there_is_passed_over() {
         .replacen('@', &format!("@127.0.0.1:{port},"), 1);
     let store = PostgresStore::open(&url).unwrap();
     assert_eq!(append(&store, 1).unwrap(), Revision(1));
-    // One that takes no writes is passed over, too; with no other, that is why.
+    // A server that takes no writes is skipped, too; without another one, that is the error.
     let read_only = format!(
         "{}?options=-cdefault_transaction_read_only%3Don",
         database.url
@@ -558,7 +558,7 @@ fn a_host_that_is_not_there_is_passed_over() {
         matches!(refused, OpenError::Store(StoreError::Unavailable(_))),
         "{refused:?}"
     );
-    // What only looks does not need one: a copy, and the clock.
+    // Read-only access does not need one: a copy, and the clock.
     PostgresStore::snapshot(&read_only).unwrap();
     let of_standby = PostgresStore::clock(&read_only).unwrap();
     assert!(of_standby <= store.database_time().unwrap().unwrap());

@@ -1,4 +1,4 @@
-//! SQLite: the suite of all stores, and what is a matter of its files.
+//! SQLite: the suite of all stores, and tests of its files.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ fn refused(data_dir: &Path) -> StoreError {
     SqliteStore::open(data_dir).expect_err("it can't be opened")
 }
 
-/// Changes the closed store with SQL of the test's own.
+/// Changes the closed store with SQL.
 fn meddle(data_dir: &Path, sql: &str) {
     let connection = Connection::open(data_dir.join("bindery.db")).expect("a database");
     connection.execute_batch(sql).expect("SQL");
@@ -211,7 +211,7 @@ fn a_secret_is_found_by_an_index_and_a_person_as_well() {
 }
 
 #[test]
-fn a_second_opener_is_told_that_the_directory_is_in_use() {
+fn a_second_opener_gets_the_error_that_the_directory_is_in_use() {
     let dir = directory();
     let store = SqliteStore::open(dir.path()).unwrap();
     let error = refused(dir.path());
@@ -423,7 +423,7 @@ fn damage_inside_is_refused_with_its_place() {
 }
 
 #[test]
-fn nothing_is_appended_after_a_log_that_lost_its_end() {
+fn nothing_is_appended_after_a_damaged_end_of_a_log() {
     let dir = directory();
     filled(dir.path());
     meddle(dir.path(), "DELETE FROM log WHERE revision > 64");
@@ -461,7 +461,7 @@ fn a_directory_that_can_not_be_written_is_named() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_made_is_for_nobody_else_to_read() {
+fn no_other_user_can_read_what_is_made() {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let parent = directory();

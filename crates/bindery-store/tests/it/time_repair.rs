@@ -18,16 +18,16 @@ use bindery_core::time_repair::{End, EndOf, TimeRepair};
 use bindery_store::copy::Part;
 use bindery_store::{AppendError, Batch, RepairedTime, Store, StoreError, TimeRepairOrder};
 
-use crate::copy::{Place, assert_same, everything, places};
+use crate::copy::{Site, assert_same, everything, places};
 use crate::entries::ACCOUNT;
 
-/// The moment with this number in the furnished store: its entries have those of their revisions, 1 to 15, its audit entries those up
-/// to 40, and its base is at revision 6.
+/// The time with this number in the furnished store: its entries have those of their revisions, 1 to 15, its
+/// audit entries those up to 40, and its base is at revision 6.
 const fn moment(number: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + number)
 }
 
-/// With `latest` in the base, between entries, after them and before the account; and what is ahead of it then.
+/// With `latest` in the base, between entries, after them and before the account; and what is ahead of it.
 const CASES: [(i64, Ahead); 4] = [
     (
         10,
@@ -69,12 +69,12 @@ struct Ahead {
     base: bool,
 }
 
-fn repair(place: &Place, latest: i64) -> RepairedTime {
+fn repair(place: &Site, latest: i64) -> RepairedTime {
     repair_until(place, latest, u64::MAX).unwrap()
 }
 
-/// Fails once so many rows are written.
-fn repair_until(place: &Place, latest: i64, rows: u64) -> Result<RepairedTime, StoreError> {
+/// Fails once this many rows are written.
+fn repair_until(place: &Site, latest: i64, rows: u64) -> Result<RepairedTime, StoreError> {
     let order = TimeRepairOrder {
         latest: moment(latest),
         batch: NonZeroU64::new(0xba7c4).unwrap(),
@@ -99,7 +99,7 @@ fn of_others(parts: Vec<Part>) -> Vec<Part> {
     parts.into_iter().filter(is_other).collect()
 }
 
-/// Nothing that happened is later than this, wherever it says so.
+/// Nothing that happened is later than this, in any table.
 fn assert_nothing_later(store: &dyn Store, latest: Timestamp) {
     let (state, base) = (store.load(ACCOUNT).unwrap(), store.base(ACCOUNT).unwrap());
     assert!(state.latest() <= latest && base.latest() <= latest);
@@ -148,7 +148,7 @@ fn a_repair_sets_everything_that_is_later_back_and_the_log_still_makes_the_state
             );
             assert_eq!(repaired.base_records > 0, ahead.base, "{latest}");
             assert_eq!(repaired.revision, Some(Revision(16)));
-            // Audit entries 1 to 4 are forgotten.
+            // Audit entries 1 to 4 are removed.
             let audit = 40 - latest.max(4);
             assert_eq!(repaired.audit, u64::try_from(audit).unwrap());
             assert_eq!(repaired.key_uses, 2);
@@ -165,7 +165,7 @@ fn a_repair_sets_everything_that_is_later_back_and_the_log_still_makes_the_state
             assert_eq!(last.at, moment(latest));
             drop(store);
 
-            // Once is enough, and what is restored elsewhere is the same.
+            // Once is enough, and a copy that is restored elsewhere is the same.
             let after = place.parts();
             assert_eq!(repair(&place, latest).revision, None);
             assert_eq!(place.parts(), after);
@@ -182,7 +182,7 @@ fn a_repair_sets_everything_that_is_later_back_and_the_log_still_makes_the_state
 fn an_end_of_a_base_that_is_ahead_keeps_what_was_left_of_it() {
     for place in places() {
         let repaired = repair(&place.furnished(), 3);
-        // The keys end at 1,000,000 and their secrets in grace at 1,000; the last entry was at 15.
+        // The keys expire at 1,000,000 and their old secrets at 1,000; the last entry was at 15.
         for number in [1, 2] {
             let key = ApiKeyId::new(number);
             let end = |of, before, after| End {
@@ -255,7 +255,7 @@ fn assert_goes_on(store: &dyn Store, server: &State, newest: &State, is_from_bef
 #[test]
 fn a_server_at_a_base_of_a_restored_store_hears_what_was_set_back_in_it() {
     for (origin, place) in places().into_iter().zip(places()) {
-        // The batch of a base is no part of a backup.
+        // The batch of a base is not part of a backup.
         place.fill(&origin.furnished().parts());
         let mut server = place.open().unwrap().base(ACCOUNT).unwrap();
         assert_eq!(server.position().batch, None);
@@ -318,7 +318,7 @@ fn an_account_that_is_damaged_is_not_repaired() {
 fn a_crash_between_a_repair_and_its_note_of_the_position_leaves_a_store_that_opens() {
     for place in places() {
         let place = place.furnished();
-        let Place::Directory(directory) = &place else {
+        let Site::Directory(directory) = &place else {
             continue;
         };
         let notes = directory.path().join("bindery.positions");
@@ -334,7 +334,7 @@ fn a_crash_between_a_repair_and_its_note_of_the_position_leaves_a_store_that_ope
 fn what_a_server_forgets_of_a_log_waits_for_a_repair_of_it() {
     for place in places() {
         let place = place.furnished();
-        let Place::Database(database) = &place else {
+        let Site::Database(database) = &place else {
             continue;
         };
         let server = Arc::new(database.open());

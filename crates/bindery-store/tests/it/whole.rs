@@ -1,5 +1,5 @@
-//! Rows that are whole by themselves and still wrong: missing, out of date, or absent from an index. Each is refused, and what is
-//! healthy is not. On both databases where both can have it.
+//! Rows that are whole and still wrong: missing, out of date, or absent from an index. Each is refused, and
+//! healthy ones are not. On both databases where both can have it.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use bindery_store::copy::Part;
 use bindery_store::sqlite::SqliteStore;
 use bindery_store::{AuditQuery, Batch, Store, StoreError};
 
-use crate::copy::{Place, directory, everything, places};
+use crate::copy::{Site, directory, everything, places};
 use crate::entries::{ACCOUNT, account, append_key, entry, with};
 
 fn append(store: &dyn Store, known: u64, batch: &Batch) {
@@ -30,16 +30,16 @@ fn append(store: &dyn Store, known: u64, batch: &Batch) {
     appended.unwrap();
 }
 
-fn founded(place: &Place) -> Box<dyn Store> {
+fn founded(place: &Site) -> Box<dyn Store> {
     let store = place.open().unwrap();
     store.create_account(&account()).unwrap();
     store
 }
 
-/// A question to a store that is refused, and why.
+/// A read of a store that is refused, and why.
 type Refused = fn(&dyn Store) -> String;
 
-/// Says what is damaged, or panics.
+/// Describes the damage, or panics.
 fn damage<T>(answer: Result<T, StoreError>) -> String {
     match answer.map(drop) {
         Err(StoreError::Corrupt { why, .. }) => why,
@@ -51,7 +51,7 @@ fn damage<T>(answer: Result<T, StoreError>) -> String {
 fn key_uses_that_are_committed_meanwhile_are_no_damage() {
     for place in places() {
         let store = founded(&place);
-        let other = matches!(place, Place::Database(_)).then(|| place.open().unwrap());
+        let other = matches!(place, Site::Database(_)).then(|| place.open().unwrap());
         let writer = other.as_deref().unwrap_or(&*store);
         thread::scope(|scope| {
             let writing = scope.spawn(|| {
@@ -72,7 +72,7 @@ fn key_uses_that_are_committed_meanwhile_are_no_damage() {
     }
 }
 
-/// How many audit entries there are: more than a page looks through one by one.
+/// How many audit entries there are: more than a page checks one by one.
 const AUDITED: i64 = 10_000;
 
 /// User 2 makes one request in a thousand, and it is the only one of its operation.
@@ -136,7 +136,7 @@ fn an_audit_entry_missing_far_back_is_named_by_every_query_that_reaches_it() {
             let why = damage(store.audit(ACCOUNT, &query));
             assert!(why.contains("audit entry 2000 of account 1"), "{why}");
         }
-        // A page that doesn't reach it is served.
+        // A page that doesn't reach it is returned.
         let page = AuditQuery {
             before: Some(2000),
             limit: 100,
@@ -174,8 +174,8 @@ fn an_audit_entry_missing_in_an_index_is_no_shorter_answer() {
         let store = founded(&place);
         append(&*store, 0, &audited());
         drop(store);
-        // SQLite fills an index by its condition, and then knows of none.
-        let Place::Directory(directory) = &place else {
+        // SQLite fills an index by its condition, and then has no entry for it.
+        let Site::Directory(directory) = &place else {
             unreachable!("it is a directory");
         };
         let file = rusqlite::Connection::open(directory.path().join("bindery.db")).unwrap();
@@ -232,7 +232,7 @@ fn whatever_only_looks_refuses_a_store_that_is_behind_its_notes_as_well() {
     let place = directory();
     let store = founded(&place);
     append_key(&*store, 1);
-    let Place::Directory(directory) = &place else {
+    let Site::Directory(directory) = &place else {
         unreachable!("it is a directory");
     };
     let older = tempfile::tempdir().unwrap();
@@ -267,7 +267,7 @@ fn a_loss_of_audit_entries_alone_says_how_many() {
     let place = directory();
     let store = founded(&place);
     append_key(&*store, 1);
-    let Place::Directory(directory) = &place else {
+    let Site::Directory(directory) = &place else {
         unreachable!("it is a directory");
     };
     drop(store);
@@ -289,13 +289,13 @@ fn a_loss_of_audit_entries_alone_says_how_many() {
     assert!(said.contains("at audit entry 7 already"), "{said}");
 }
 
-/// Keeps the row of the account, does something, and puts the row back.
-fn with_a_stale_row(place: &Place, work: impl FnOnce()) {
+/// Keeps the row of the account, runs something, and restores the row.
+fn with_a_stale_row(place: &Site, work: impl FnOnce()) {
     place.meddle("CREATE TABLE kept AS SELECT * FROM account");
     work();
     place.meddle("DELETE FROM account; INSERT INTO account SELECT * FROM kept; DROP TABLE kept");
-    if let Place::Directory(directory) = place {
-        // It would tell of that as well.
+    if let Site::Directory(directory) = place {
+        // The positions would show it as well.
         std::fs::remove_file(directory.path().join("bindery.positions")).unwrap();
     }
 }
@@ -306,7 +306,7 @@ fn an_account_whose_row_is_behind_its_log_is_not_loaded() {
         let store = founded(&place);
         append_key(&*store, 1);
         with_a_stale_row(&place, || {
-            // Leaves the sum of the records as it is.
+            // This leaves the sum of the records unchanged.
             let renamed = Change::PutAccount(bindery_core::place::Account {
                 name: bindery_core::text::Name::parse("renamed").unwrap(),
                 ..account()
@@ -345,7 +345,7 @@ fn an_audit_log_that_goes_on_after_what_the_account_says_is_refused() {
 }
 
 #[test]
-fn an_account_whose_row_is_missing_is_damaged_and_never_made_anew() {
+fn an_account_whose_row_is_missing_is_damaged_and_never_created_again() {
     for place in places() {
         let store = founded(&place);
         append_key(&*store, 1);
@@ -356,10 +356,10 @@ fn an_account_whose_row_is_missing_is_damaged_and_never_made_anew() {
         assert_eq!(store.heads().unwrap(), []);
         let why = damage(store.load(ACCOUNT));
         assert!(why.contains(missing), "{why}");
-        // Its keys lead to it, so that their requests hear of the damage, and not of an unknown key.
+        // Its keys still lead to it, so that their requests report the damage, and not an unknown key.
         let owners = store.owners(&[SecretHash([9; 32])]).unwrap();
         assert_eq!(owners[0].map(|owner| owner.account), Some(ACCOUNT));
-        // Nor is a copy without it one of everything.
+        // A copy without it is not a copy of everything.
         let mut snapshot = place.snapshot().unwrap();
         let why = damage(snapshot.each(None, &mut |_| Ok::<_, StoreError>(())));
         assert!(why.contains(missing), "{why}");
@@ -376,10 +376,10 @@ fn audit_entries_are_forgotten_together_with_the_note_of_it() {
         };
         append(&*store, 0, &batch);
         place.meddle(match place {
-            Place::Directory(_) => {
+            Site::Directory(_) => {
                 "CREATE TRIGGER keep BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'kept'); END"
             }
-            Place::Database(_) => {
+            Site::Database(_) => {
                 "CREATE FUNCTION keep() RETURNS TRIGGER AS 'BEGIN RAISE EXCEPTION ''kept''; END' LANGUAGE plpgsql;
                 CREATE TRIGGER keep BEFORE DELETE ON audit FOR EACH ROW EXECUTE FUNCTION keep()"
             }
@@ -389,8 +389,8 @@ fn audit_entries_are_forgotten_together_with_the_note_of_it() {
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(place.verify().unwrap()[0].audit, 7);
         place.meddle(match place {
-            Place::Directory(_) => "DROP TRIGGER keep",
-            Place::Database(_) => "DROP TRIGGER keep ON audit",
+            Site::Directory(_) => "DROP TRIGGER keep",
+            Site::Database(_) => "DROP TRIGGER keep ON audit",
         });
         assert_eq!(store.forget_audit(ACCOUNT, late, 100).unwrap(), 3);
         assert_eq!(place.verify().unwrap()[0].audit, 4);

@@ -297,7 +297,7 @@ fn an_acknowledged_change_that_is_not_in_the_log_is_lost() {
 }
 
 #[test]
-fn a_change_that_is_in_the_log_twice_is_found_also_if_nobody_knows_whether_it_was_made() {
+fn a_change_that_is_in_the_log_twice_is_found_even_if_its_outcome_was_unknown() {
     for is_answered in [true, false] {
         let mut honest = Honest::new();
         let project = Bindable::Project(honest.project);
@@ -362,7 +362,7 @@ fn an_unanswered_change_is_in_or_not_and_never_half() {
 }
 
 #[test]
-fn a_change_that_nobody_asked_for_is_found() {
+fn a_change_that_no_client_requested_is_found() {
     let mut honest = Honest::new();
     let context = honest.context(0);
     let (changes, _) = honest.give(1).meet(&honest.state, &context).unwrap();
@@ -486,7 +486,7 @@ fn a_gap_in_the_log_is_found() {
 }
 
 #[test]
-fn an_answer_that_is_none_is_told() {
+fn a_response_that_should_not_exist_is_reported() {
     let mut honest = Honest::new();
     honest.ask(0, honest.give(1));
     honest.ask(2, Intent::ListRoles).answer = Answer::Odd("500".to_owned());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ADMIN_KEY, Server, spawn, text};
 
-/// How it ended, and what it printed to stdout and stderr.
+/// The exit status, and the output on stdout and stderr.
 pub(crate) fn bindery(
     arguments: &[&str],
     key: Option<&str>,
@@ -221,7 +221,7 @@ fn a_key_of_an_enforcement_point_is_issued_by_the_operator() {
     let (code, _, error) = bindery(&question, Some(plain.trim()), url);
     assert_eq!(code, 2);
     assert!(
-        error.contains("answered 403: asking about others takes"),
+        error.contains("answered 403: to ask about others"),
         "{error}"
     );
     let found = server.client().get("/.well-known/authzen-configuration");

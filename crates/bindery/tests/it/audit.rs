@@ -116,7 +116,7 @@ fn a_key_tells_when_it_was_last_used_even_after_a_kill() {
     server.client_with(&text(&made, "key")).get("/v2/roles");
     let used = text(&listed(&admin, "second"), "last_used_at");
     assert!(used >= text(&made, "created_at"), "{used}");
-    // Asking for the log has everything written down that was noted before.
+    // Reading the log first writes all pending entries.
     admin.get("/v2/audit-logs");
     server.kill();
     let server = Server::start(directory.path());
@@ -125,7 +125,7 @@ fn a_key_tells_when_it_was_last_used_even_after_a_kill() {
 }
 
 #[test]
-fn a_key_that_asks_too_often_is_told_when_to_come_back() {
+fn a_key_over_its_rate_limit_learns_when_to_retry() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start_with(directory.path(), &["--rate-limit", "1"]);
     let admin = server.client();
@@ -173,7 +173,7 @@ fn no_secret_of_a_person_or_key_is_on_the_disk() {
             let is_there = bytes
                 .windows(secret.len())
                 .any(|window| window == secret.as_bytes());
-            assert!(!is_there, "a secret stands in {}", path.display());
+            assert!(!is_there, "a secret is in {}", path.display());
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn fails(arguments: &[&str]) -> String {
     said
 }
 
-/// The revision of the one account, as `bindery verify` told it.
+/// The revision of the one account, from the output of `bindery verify`.
 fn revision(verified: &str) -> u64 {
     let (_, rest) = verified.split_once("account 1: revision ").unwrap();
     let (number, _) = rest.split_once(',').unwrap();
@@ -57,7 +57,7 @@ pub(crate) fn with_store<T>(url: &str, work: impl FnOnce(&dyn Store) -> T) -> T 
     }
 }
 
-/// What the log makes of the account up to a revision.
+/// The state of the account at a revision, replayed from the log.
 fn replayed(store: &dyn Store, until: u64) -> State {
     let mut state = store.base(ACCOUNT).unwrap();
     let log = store.changes_since(ACCOUNT, state.position(), usize::MAX);
@@ -69,7 +69,7 @@ fn replayed(store: &dyn Store, until: u64) -> State {
     state
 }
 
-/// Gives a binding role after role until it is told to stop, and notes the last acknowledged revision.
+/// Gives a binding role after role until it must stop, and records the last acknowledged revision.
 fn patch_until(
     stop: &AtomicBool,
     client: &Client,
@@ -98,7 +98,7 @@ fn wait_for(newest: &AtomicU64, revision: u64) {
     assert!(comes_to_it, "nothing is acknowledged any more");
 }
 
-/// Tells the threads that wait for it to stop, also when a test fails.
+/// Stops the waiting threads, even if a test fails.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
@@ -139,7 +139,7 @@ fn a_backup_under_load_is_the_store_at_one_revision_wherever_it_is_restored() {
                     revision >= acknowledged,
                     "{revision} lacks what was acknowledged at {acknowledged}"
                 );
-                // Also of the store itself while it is written to.
+                // Also of the store itself while it is being written.
                 succeeds(&["verify", "--store", &origin]);
                 revision
             });
@@ -156,7 +156,7 @@ fn a_backup_under_load_is_the_store_at_one_revision_wherever_it_is_restored() {
                 let state = with_store(&elsewhere, |store| store.load(ACCOUNT).unwrap());
                 assert_eq!(state.revision(), Revision(revision));
                 let expected = with_store(&origin, |store| replayed(store, revision));
-                assert!(state == expected, "{name} is not what the log says");
+                assert!(state == expected, "{name} differs from the log");
                 let server = Server::start_command(&mut serve(&elsewhere));
                 let path = format!("/v2/role-bindings/{}", scene.bindings[0]);
                 let binding = server.client().get(&path);
@@ -206,7 +206,7 @@ fn what_can_not_be_restored_is_refused_with_the_reason_before_anything_is_made()
     let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
     let (origin, target, file) = (path("origin"), path("target"), path("backup"));
     let server = Server::start(Path::new(&origin));
-    // The server goes on: neither a backup nor a look needs it to stop.
+    // The server keeps running: neither a backup nor a read needs it to stop.
     succeeds(&["backup", "--data-dir", &origin, "--to", &file]);
     succeeds(&["verify", "--data-dir", &origin]);
     let into = |target: &str| fails(&["restore", "--data-dir", target, "--from", &file]);
@@ -226,7 +226,7 @@ fn what_can_not_be_restored_is_refused_with_the_reason_before_anything_is_made()
         assert!(!Path::new(&target).exists());
     }
     std::fs::write(&file, &whole).unwrap();
-    // One that was broken off: no server takes it for a store, and it can be begun anew.
+    // An interrupted restore: no server takes it for a store, and it can be started again.
     {
         let _alone = no_forks();
         drop(SqliteStore::import(Path::new(&target)).unwrap());
@@ -257,10 +257,10 @@ fn what_can_not_be_restored_is_refused_with_the_reason_before_anything_is_made()
     assert!(missing.contains("no account 7"), "{missing}");
 }
 
-/// How many organizations there are when all is done; each is changed again and again.
+/// How many organizations exist at the end; each is changed many times.
 const ORGANIZATIONS: u32 = 500;
 
-/// An account with its admin, and with so many changes from 1970.
+/// An account with its admin, and with this many changes from 1970.
 pub(crate) fn old_account(directory: &Path, changes: u32) {
     let store = OpenStore::new(directory);
     let created_at = Timestamp::from_millis(0);
@@ -326,7 +326,7 @@ fn a_server_forgets_what_its_log_need_not_keep_and_nothing_else() {
     let log_begins_after = |number: u32| {
         succeeds(&["verify", "--data-dir", data_dir]).contains(&format!("a log after {number},"))
     };
-    // Without being told, it keeps everything.
+    // By default it keeps everything.
     let server = Server::start(directory.path());
     server.client().get("/v2/organizations");
     assert!(log_begins_after(0));

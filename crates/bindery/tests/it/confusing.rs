@@ -1,5 +1,5 @@
-//! `bindery explain` and `POST /bindery/v1/explain` on what people wonder about, in one company: the first line alone makes the
-//! answer clear to somebody who doesn't know the rules.
+//! `bindery explain` and `POST /bindery/v1/explain` on confusing cases in one company: the first line alone
+//! must be clear to a reader who doesn't know the rules.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::ask::bindery;
 use crate::support::{ADMIN_KEY, Client, Server, text};
 
-/// Who wonders, about what, and why; told as `who PERMISSION where`.
+/// The question, and why it is confusing; as `who PERMISSION where`.
 const WONDERS: [(&str, &str); 12] = [
     (
         "all members read the public space, and ann, who was given a small role there, doesn't",

@@ -1,5 +1,5 @@
-//! What clients can't do to a server with connections: take its memory, its file handles, or the place of others; and what isn't
-//! taken for a request.
+//! What clients can't do to a server with connections: use up its memory, its file handles, or the place of
+//! others; and what is not accepted as a request.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ADMIN_KEY, Server, text};
 
-/// Nothing below ends by a timeout of the server.
+/// No timeout of the server ends anything below.
 const PATIENT: [&str; 2] = ["--request-timeout", "3600"];
 const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -27,12 +27,12 @@ fn connect(server: &Server) -> TcpStream {
 
 fn send(server: &Server, bytes: &[u8]) -> TcpStream {
     let mut stream = connect(server);
-    // The server may answer and close before it has read everything.
+    // The server may respond and close before it has read everything.
     let _ = stream.write_all(bytes);
     stream
 }
 
-/// Everything that comes until the server closes, which it has to do without being asked.
+/// Reads until the server closes, which it must do by itself.
 fn read_all(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
@@ -194,7 +194,7 @@ fn a_head_of_more_than_32_kib_is_refused_before_it_ends_and_its_client_reads_why
     let server = Server::start_with(directory.path(), &PATIENT);
     let filled = |length: usize| get(&format!("X: {}\r\n", "x".repeat(length)));
     let bytes = filled(31 * 1024) + "\r\n";
-    // A large head is the last of its connection.
+    // After a large head the connection is closed.
     let answer = read_all(send(&server, (bytes.clone() + &bytes).as_bytes()));
     assert_eq!(status(&answer), 200, "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
@@ -217,10 +217,10 @@ fn unfinished_heads_of_strangers_take_no_more_than_their_share_of_memory() {
     let directory = tempfile::tempdir().unwrap();
     let memory = ["--request-memory-mib", "16"];
     let server = Server::start_with(directory.path(), &[&PATIENT[..], &memory].concat());
-    // A quarter of 16 MiB, and twice of each head but for its first 4 KiB: 73 of them.
+    // A quarter of 16 MiB, and twice of each head except its first 4 KiB: 73 of them.
     let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(31 * 1024));
     let streams: Vec<TcpStream> = (0..90).map(|_| send(&server, head.as_bytes())).collect();
-    // Some are refused, whichever the server reads last.
+    // Some are refused, depending on what the server reads last.
     let (say, refused) = mpsc::channel();
     for stream in &streams {
         let (mut stream, say) = (stream.try_clone().unwrap(), say.clone());
@@ -291,7 +291,7 @@ fn with_few_file_handles_new_clients_take_the_place_of_idle_connections() {
         .map(|_| send(&server, b"GET / HTTP/1.1\r\n"))
         .collect();
     assert_answers(&server);
-    // Neither do those that were in use keep others out.
+    // Used connections don't keep others out either.
     let mut used = Vec::new();
     for _ in 0..400 {
         let mut stream = send(&server, (get("") + "\r\n").as_bytes());
@@ -306,7 +306,7 @@ fn with_few_file_handles_new_clients_take_the_place_of_idle_connections() {
 }
 
 #[test]
-fn connections_of_strangers_from_one_address_take_each_others_place_and_that_of_nobody_else() {
+fn connections_of_strangers_from_one_address_only_replace_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let share = ["--connections-per-address", "4"];
     let server = Server::start_with(directory.path(), &[&PATIENT[..], &share].concat());
@@ -315,7 +315,7 @@ fn connections_of_strangers_from_one_address_take_each_others_place_and_that_of_
         let mut start = [0; 12];
         stream.read_exact(&mut start).unwrap();
         assert_eq!(&start, b"HTTP/1.1 200");
-        // The rest of the answer: its length is said.
+        // The rest of the response: its length is known.
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {

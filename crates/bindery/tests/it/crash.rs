@@ -1,4 +1,4 @@
-//! What a kill leaves behind: every acknowledged change, whole, and a log that replays to the state.
+//! After a kill every acknowledged change is there, complete, and the log replays to the state.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ const ROUNDS: u64 = 20;
 const CONNECTIONS: usize = 8;
 const ROLES: usize = 10;
 
-/// The roles to go through, and a binding for each connection.
+/// The roles to use, and a binding for each connection.
 pub(crate) struct Scene {
     pub(crate) roles: Vec<String>,
     pub(crate) bindings: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Scene {
 struct Witness {
     /// The role that was last acknowledged.
     acknowledged: usize,
-    /// The role whose answer never came.
+    /// The role without a response.
     in_flight: usize,
     count: u64,
 }
@@ -123,7 +123,7 @@ fn a_killed_server_keeps_every_acknowledged_change() {
     let mut roles = [0; CONNECTIONS];
     let acknowledged = AtomicU64::new(0);
     for round in 0..ROUNDS {
-        // A moment that differs from round to round, without a clock or a seed to keep.
+        // A time that differs from round to round, without a clock or a seed to keep.
         let moment = Duration::from_millis(20 + (round * 7919) % 180);
         let witnesses: Vec<Witness> = std::thread::scope(|threads| {
             let running: Vec<_> = (0..CONNECTIONS)
@@ -136,7 +136,7 @@ fn a_killed_server_keeps_every_acknowledged_change() {
                 })
                 .collect();
             let before = acknowledged.load(Ordering::Relaxed);
-            // A busy machine may take longer than the moment for the first of them.
+            // A busy machine may take longer than that for the first of them.
             while acknowledged.load(Ordering::Relaxed) == before
                 && running.iter().any(|thread| !thread.is_finished())
             {

@@ -1,5 +1,5 @@
-//! A store in which the row of one account is damaged: the other accounts are listed, checked, saved and served, and the damaged one is
-//! named.
+//! A store with a damaged row of one account: the other accounts are listed, verified, backed up and served,
+//! and the damaged one is named.
 
 use std::fs;
 use std::process::Output;
@@ -10,10 +10,10 @@ use crate::backup::succeeds;
 use crate::postgres::{bindery, new_database, serve};
 use crate::support::{ADMIN_KEY, Server};
 
-/// What the damaged account is called, and nothing else in the store.
+/// The name of the damaged account, which nothing else in the store has.
 const NAME: &str = "name of the damaged account";
 
-/// Makes the row of the second account another, behind the back of the store.
+/// Alters the row of the second account, without the store.
 fn damage(url: &str) {
     let Some(directory) = url.strip_prefix("sqlite:") else {
         let mut client = Client::connect(url, NoTls).unwrap();
@@ -33,7 +33,7 @@ fn damage(url: &str) {
     fs::write(&path, bytes).unwrap();
 }
 
-/// Says what it can, names the damaged account on stderr, and exits with 1.
+/// Does what it can, names the damaged account on stderr, and exits with 1.
 fn warns(arguments: &[&str]) -> String {
     let Output {
         status,
@@ -86,7 +86,7 @@ fn one_damaged_account_keeps_no_other_from_being_listed_verified_saved_and_serve
         let restored = path(format!("restored {number}"));
         succeeds(&["restore", "--data-dir", &restored, "--from", &file]);
         whole(&succeeds(&["verify", "--data-dir", &restored]), &verified);
-        // Alone it is no backup at all.
+        // Alone it makes no backup.
         let alone = path(format!("alone {number}"));
         let arguments = ["backup", "--store", url, "--to", &alone, "--account", "2"];
         assert_eq!(warns(&arguments), "");

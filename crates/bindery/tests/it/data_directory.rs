@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::backup::{fails, succeeds};
 use crate::support::{Client, Server, spawn};
 
-/// A user who owns nothing, and is there on every system.
+/// A user who owns nothing, and exists on every system.
 const NOBODY: u32 = 65_534;
 
 fn create(client: &Client, name: &str) -> u16 {
@@ -27,7 +27,7 @@ fn names(client: &Client) -> Vec<String> {
     listed.iter().map(name).collect()
 }
 
-/// Refuses changes, says why on `/readyz`, and goes on answering from memory.
+/// Refuses changes, says why on `/readyz`, and responds from memory.
 fn assert_moved(client: &Client, known: &[&str]) {
     let body = json!({ "name": "refused" });
     let (status, problem) = client
@@ -73,7 +73,7 @@ fn a_second_process_stays_out_though_the_lock_file_is_deleted() {
     );
     assert_eq!(create(&server.client(), "first"), 201);
     server.stop();
-    // Left as it is by the process that was refused.
+    // The refused process has left it unchanged.
     succeeds(&["verify", "--data-dir", data_dir]);
 }
 
@@ -97,7 +97,7 @@ fn a_renamed_directory_takes_no_change_until_it_is_back_and_then_has_all_that_wa
     assert!(log.contains("was deleted, renamed or replaced"), "{log}");
     assert!(log.contains("Put back what was there"), "{log}");
     fs::rename(&elsewhere, &directory).unwrap();
-    // The next change, or audit entry, that can be stored sets it right.
+    // The next change, or audit entry, that can be stored ends this state.
     assert_eq!(create(&client, "after"), 201);
     assert_ready(&client);
     server.kill();
@@ -162,7 +162,7 @@ fn a_backup_restored_in_the_place_of_a_used_directory_is_not_written_by_the_old_
 }
 
 #[test]
-fn a_command_on_the_directory_of_another_user_says_that_permission_is_denied_and_for_whom() {
+fn a_command_on_the_directory_of_another_user_says_that_permission_is_denied_and_names_the_user() {
     let home = tempfile::tempdir().unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let directory = home.path().join("data");
@@ -174,7 +174,7 @@ fn a_command_on_the_directory_of_another_user_says_that_permission_is_denied_and
         (0o000, fs::metadata(home.path()).unwrap().uid())
     };
     fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
-    // Where the other user may run it.
+    // A place where the other user may run it.
     let binary = home.path().join("bindery");
     fs::copy(env!("CARGO_BIN_EXE_bindery"), &binary).unwrap();
     let data_dir = directory.to_str().unwrap();

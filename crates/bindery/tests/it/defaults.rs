@@ -1,4 +1,5 @@
-//! What a server does that nobody has told anything: each default that opens something is in here, and nothing else is open.
+//! A server without any settings: every default that opens something is tested here, and nothing else is
+//! open.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, spawn, text};
 
-/// A fresh server with an organization, a space and a project, none of which says more than its name, and a member.
+/// A new server with an organization, a space and a project that have only a name, and a member.
 struct Fresh {
     server: Server,
     organization: String,
@@ -58,14 +59,14 @@ impl Fresh {
 }
 
 #[test]
-fn it_listens_on_loopback_and_lets_nobody_in_without_a_key() {
+fn it_listens_on_loopback_and_admits_no_one_without_a_key() {
     let mut help = Command::new(env!("CARGO_BIN_EXE_bindery"));
     let help = spawn(help.args(["serve", "--help"]).stdout(Stdio::piped()));
     let help = String::from_utf8(help.wait_with_output().unwrap().stdout).unwrap();
     assert!(help.contains("[default: 127.0.0.1:8080]"), "{help}");
     let fresh = Fresh::new();
     let nobody = fresh.server.client_with("");
-    // Every operation that the server says it has.
+    // Every operation that the server lists.
     let (_, document) = nobody.try_send("GET", "/openapi.json", None).unwrap();
     let mut open = BTreeSet::new();
     let mut count = 0;
@@ -90,7 +91,7 @@ fn it_listens_on_loopback_and_lets_nobody_in_without_a_key() {
         "POST /bindery/v1/sign-in",
     ];
     assert_eq!(open, by_link_or_password.map(ToOwned::to_owned).into());
-    // Of the metadata there is nothing until somebody says where they are, and no other site's page may ask.
+    // There are no metadata without a public URL, and no page of another site may ask.
     let metadata = "/.well-known/authzen-configuration";
     assert_eq!(nobody.try_send("GET", metadata, None).unwrap().0, 404);
     fresh.server.stop();
@@ -102,7 +103,7 @@ fn who_and_what_is_new_is_given_nothing_that_was_not_said() {
     let admin = fresh.server.client();
     let ada = json!({"type": "user", "id": "ada@example.com"});
     let (space, project) = (text(&fresh.space, "id"), text(&fresh.project, "id"));
-    // Members read who there is and which roles there are, and that is all until they are given a place.
+    // Members read users and roles, and nothing else until they get a place.
     assert_eq!(
         fresh.allowed(&ada, "account", "account"),
         ["ROLE_READ", "USER_READ"]
@@ -114,14 +115,14 @@ fn who_and_what_is_new_is_given_nothing_that_was_not_said() {
     ] {
         assert_eq!(fresh.allowed(&ada, kind, id), [""; 0], "{kind}");
     }
-    // Nobody asks about everybody, and no project is restricted.
+    // No key asks about everyone, and no project is restricted.
     let marked = admin.get("/bindery/v1/enforcement-points");
     assert_eq!(marked["enforcement_points"], json!([]));
     let restricted = admin.get("/v2/resource-restrictions");
     assert_eq!(restricted["resource_restrictions"], json!([]));
-    // Spaces are open to members of their organization, and to nobody else.
+    // Spaces are open to members of their organization, and to no one else.
     assert_eq!(fresh.space["is_private"], false);
-    // A person has no key until they make one; what a service key is given is the least but for its own space.
+    // A person has no key until they make one; a service key gets the least rights except in its own space.
     let made = json!({
         "key_type": "SERVICE", "name": "machine",
         "organizations": [{"org_id": fresh.organization, "spaces": [{"space_id": space}]}],
@@ -146,7 +147,7 @@ fn who_and_what_is_new_is_given_nothing_that_was_not_said() {
         assert!(!on_space.contains(&more.to_owned()), "{more}");
     }
     assert_eq!(fresh.member["is_developer"], true);
-    // Everything that was done is in the audit log.
+    // The audit log has everything that was done.
     let log = admin.get("/v2/audit-logs?operation_type=MUTATION");
     assert_eq!(log["logs"].as_array().unwrap().len(), 5);
     fresh.server.stop();

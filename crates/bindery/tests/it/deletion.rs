@@ -1,4 +1,5 @@
-//! A kill in the middle of the deletion of a big organization: afterwards it is all there or all gone.
+//! A kill in the middle of deleting a large organization: afterwards it is completely there or completely
+//! deleted.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
@@ -47,7 +48,7 @@ fn a_kill_in_the_middle_of_a_deletion_leaves_all_of_it_or_nothing() {
     let mut gone = 0;
     for round in 0..ROUNDS {
         let data_dir = copy(template.path());
-        // A random moment of each tenth, and on beyond the end: the commit comes last.
+        // A random time in each tenth, and beyond the end: the commit comes last.
         let moment = 1.25 * (f64::from(round) + random_part()) / f64::from(ROUNDS);
         let acknowledged = kill_amid(data_dir.path(), &before, whole.mul_f64(moment));
         let is_gone = is_gone(data_dir.path(), &before);
@@ -63,7 +64,7 @@ fn a_kill_in_the_middle_of_a_deletion_leaves_all_of_it_or_nothing() {
     );
 }
 
-/// From the request to its answer.
+/// From the request to its response.
 fn time_of_deletion(data_dir: &Path, before: &State) -> Duration {
     let server = Server::start(data_dir);
     let started = Instant::now();
@@ -77,7 +78,7 @@ fn time_of_deletion(data_dir: &Path, before: &State) -> Duration {
     whole
 }
 
-/// Kills the server so long after the request was sent, and tells whether the answer came before.
+/// Kills the server this long after the request was sent. Returns whether the response came before.
 fn kill_amid(data_dir: &Path, before: &State, moment: Duration) -> bool {
     let server = Server::start(data_dir);
     let client = server.client();
@@ -90,7 +91,7 @@ fn kill_amid(data_dir: &Path, before: &State, moment: Duration) -> bool {
     })
 }
 
-/// Whether the organization is gone with everything in it; if not, everything must be as it was.
+/// Whether the organization is deleted with everything in it; if not, everything must be unchanged.
 fn is_gone(data_dir: &Path, before: &State) -> bool {
     let store = OpenStore::new(data_dir);
     let state = store.load(ACCOUNT).unwrap();
@@ -118,7 +119,7 @@ fn is_gone(data_dir: &Path, before: &State) -> bool {
     true
 }
 
-/// What the binary makes of it after the kill.
+/// The state that the binary serves after the kill.
 fn assert_served(data_dir: &Path, before: &State, is_gone: bool) {
     let server = Server::start(data_dir);
     let client = server.client();
@@ -134,7 +135,7 @@ fn path(before: &State) -> String {
     format!("/v2/organizations/{}", before.ids().encode(GOES))
 }
 
-/// A number from 0 to 1 that nobody knows.
+/// A random number from 0 to 1.
 fn random_part() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(random >> 32).unwrap()) / f64::from(u32::MAX)
@@ -149,7 +150,7 @@ fn copy(data_dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// Appends the organizations to the log that the founder's entry began: over HTTP it would take a minute.
+/// Appends the organizations to the log after the founder's entry: over HTTP it would take a minute.
 fn fill(data_dir: &Path) -> State {
     let store = OpenStore::new(data_dir);
     for changes in world().chunks(10_000) {

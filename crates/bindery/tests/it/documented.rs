@@ -1,5 +1,5 @@
-//! The examples of the documentation: the `curl`, `bindery check` and `bindery explain` lines of some pages are run in their order against
-//! a demo, and what comes out is compared with what the page shows.
+//! The examples of the documentation: the `curl`, `bindery check` and `bindery explain` lines of some pages
+//! run in order against a demo, and their output is compared with the page.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -12,12 +12,12 @@ use serde_json::Value;
 use crate::ask::bindery;
 use crate::support::{Server, spawn};
 
-/// Where a demo is, if nothing else listens there.
+/// The address of a demo, if nothing else listens there.
 const USUAL_ADDRESS: &str = "http://127.0.0.1:8080";
-/// Stands for what a page leaves out.
+/// Replaces what a page leaves out.
 const ELLIPSIS: char = '…';
 
-/// A command of a page, and the lines that it shows below it.
+/// A command of a page, and its output on the page.
 struct Example {
     command: String,
     output: Vec<String>,
@@ -55,7 +55,8 @@ fn examples(page: &str) -> Vec<Example> {
 
 type Variables = BTreeMap<String, String>;
 
-/// The words of the first command of a line as a shell splits them, up to a pipe; none, if it goes on in the next line.
+/// The words of the first command of a line as a shell splits them, up to a pipe; none, if it continues in
+/// the next line.
 fn words(line: &str, variables: &Variables) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -84,7 +85,7 @@ fn words(line: &str, variables: &Variables) -> Option<Vec<String>> {
             }
             (_, Some(open)) if open == character => quote = None,
             ('|', None) => {
-                // What comes after a pipe may stand in the next line.
+                // What follows a pipe may be in the next line.
                 rest.peek()?;
                 break;
             }
@@ -96,7 +97,7 @@ fn words(line: &str, variables: &Variables) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
-/// A demo, with the variables that the pages speak of.
+/// A demo, with the variables of the pages.
 struct Demo {
     server: Server,
     variables: Variables,
@@ -146,7 +147,7 @@ impl Demo {
         demo
     }
 
-    /// Runs the examples of a page, and says how many requests and questions those were.
+    /// Runs the examples of a page. Returns how many requests and questions they had.
     fn run(&mut self, page: &str) -> usize {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../docs")
@@ -225,7 +226,7 @@ impl Demo {
     }
 }
 
-/// An answer without what differs from run to run: ids, secrets, and times.
+/// A response without what differs from run to run: ids, secrets, and times.
 fn form(value: &Value) -> Value {
     match value {
         Value::Object(members) => members

@@ -1,5 +1,5 @@
-//! Backups, restores and migrations that end in the middle: by kill -9, by Ctrl-C, or on a disk that is full. What is left is taken
-//! for a backup or a store by nobody, and the same command once more brings it to its end.
+//! Backups, restores and migrations that end in the middle: by kill -9, by Ctrl-C, or on a full disk. What is
+//! left is never taken for a backup or a store, and the same command completes it.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
@@ -18,7 +18,7 @@ const CHANGES: u32 = 40_000;
 /// Where the commands are held: after their first commit, and before the last.
 const HELD_AFTER_ROWS: u32 = 20_000;
 
-/// With the numbers that they have everywhere.
+/// With their numbers on every system.
 pub(crate) const SIGNALS: [(&str, i32); 2] = [("-KILL", 9), ("-INT", 2)];
 
 /// Runs a command until it stops in the middle by itself, and ends it there with this signal.
@@ -26,7 +26,7 @@ fn interrupt(arguments: &[&str], signal: (&str, i32)) {
     interrupt_after(HELD_AFTER_ROWS, arguments, signal);
 }
 
-/// The same after so many rows.
+/// The same after this many rows.
 pub(crate) fn interrupt_after(rows: u32, arguments: &[&str], signal: (&str, i32)) {
     let mut running = spawn(
         Command::new(env!("CARGO_BIN_EXE_bindery"))
@@ -43,14 +43,14 @@ pub(crate) fn interrupt_after(rows: u32, arguments: &[&str], signal: (&str, i32)
     let mut kill = Command::new("kill");
     let mut signalled = spawn(kill.args([signal.0, &id]));
     assert!(signalled.wait().unwrap().success());
-    // Held open until here: the command goes on when its stdin ends.
+    // Held open until here: the command continues when its stdin ends.
     let stdin = running.stdin.take();
     let ended = running.wait().unwrap();
     drop(stdin);
     assert_eq!(ended.signal(), Some(signal.1), "{arguments:?}: {ended}");
 }
 
-/// The same command where no file may become larger than so many blocks of 512 bytes.
+/// The same command with a limit for files of this many blocks of 512 bytes.
 fn with_little_room(arguments: &[&str], blocks: u32) -> String {
     let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
     let started = spawn(
@@ -75,11 +75,11 @@ fn is_larger(file: &Path, bytes: u64) -> bool {
 fn has_rows(url: &str) -> bool {
     let mut client = postgres::Client::connect(url, NoTls).unwrap();
     let found = client.query("SELECT 1 FROM log LIMIT 1", &[]);
-    // Before the tables are there, nothing is.
+    // Without tables there are none.
     found.is_ok_and(|rows| !rows.is_empty())
 }
 
-/// Where a store comes into being, and how to tell that it has begun.
+/// The target of a restore, and how to tell that it has begun.
 enum Target {
     Directory(PathBuf),
     Database(String),
@@ -107,7 +107,7 @@ impl Target {
         }
     }
 
-    /// Nobody takes it for a store, and whoever tries is told what it is.
+    /// It is not taken for a store, and errors say what it is.
     fn assert_unfinished(&self, home: &Path) {
         let url = self.url();
         let file = home.join("of what is unfinished");
@@ -128,7 +128,7 @@ impl Target {
     }
 }
 
-/// A store with much in it, and what `verify` says of it.
+/// A large store, and the output of `verify` on it.
 fn origin(home: &Path) -> (String, String) {
     let directory = home.join("origin");
     old_account(&directory, CHANGES);
@@ -166,7 +166,7 @@ fn a_backup_that_ends_in_the_middle_is_none_and_the_next_one_is_whole() {
     let backup = ["backup", "--store", &origin, "--to", &file];
     let refused = with_little_room(&backup, 1024);
     assert!(refused.contains("File too large"), "{refused}");
-    // The room that it took is given back: it may be the store's.
+    // Its room is freed: it may be the store's.
     assert!(!Path::new(&file).exists() && !Path::new(&format!("{file}.unfinished")).exists());
     succeeds(&backup);
     assert_eq!(succeeds(&["verify", "--backup", &file]), verified);
@@ -191,7 +191,7 @@ fn a_restore_or_migration_that_ends_in_the_middle_is_no_store_and_is_done_again(
                 interrupt(&arguments, signal);
                 assert!(target.is_begun());
                 target.assert_unfinished(&home);
-                // Also what was begun again and ended again.
+                // Also if it was started again and ended again.
                 interrupt(&arguments, signal);
                 assert!(target.is_begun());
                 target.assert_unfinished(&home);

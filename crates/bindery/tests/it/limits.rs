@@ -1,4 +1,4 @@
-//! What a client can't do to the server: too much, too slow, out of form.
+//! What a client can't do to the server: too much, too slow, malformed.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::support::{ADMIN_KEY, Server};
 
-/// Sends bytes as they are and reads until the server closes.
+/// Sends bytes unchanged and reads until the server closes.
 fn exchange(server: &Server, bytes: &[u8]) -> String {
     let address = server.address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_mins(2)))
         .unwrap();
-    // The server may answer and close before it has read everything.
+    // The server may respond and close before it has read everything.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -163,7 +163,7 @@ fn a_body_over_one_mebibyte_is_refused_however_it_is_sent() {
 fn an_answer_that_comes_before_the_body_was_read_ends_its_connection_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path());
-    // `exchange` returns when the server has closed: it does so by itself.
+    // `exchange` returns when the server has closed, which it does by itself.
     let unknown = exchange(
         &server,
         b"POST /v2/roles HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
@@ -174,7 +174,7 @@ fn an_answer_that_comes_before_the_body_was_read_ends_its_connection_and_says_so
 }
 
 #[test]
-fn a_client_that_does_not_finish_its_request_is_cut_off() {
+fn a_client_that_does_not_finish_its_request_is_disconnected() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start_with(directory.path(), &["--request-timeout", "1"]);
     // `exchange` returns when the server has closed.
@@ -217,7 +217,7 @@ fn what_cannot_be_read_as_a_request_is_refused_with_a_problem_like_everything_el
         ),
     ] {
         let shown = &head[..head.len().min(60)];
-        // `exchange` returns when the server has closed: it does so by itself.
+        // `exchange` returns when the server has closed, which it does by itself.
         let answer = exchange(&server, head.as_bytes());
         assert_eq!(status(&answer), expected, "{shown}: {answer}");
         problem(&answer);
@@ -226,7 +226,7 @@ fn what_cannot_be_read_as_a_request_is_refused_with_a_problem_like_everything_el
             assert_eq!(head.matches(header).count(), 1, "{shown}: {head}");
         }
     }
-    // After a good request on the same connection as well.
+    // Also after a valid request on the same connection.
     let good = format!(
         "GET /v2/roles?limit=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"
     );

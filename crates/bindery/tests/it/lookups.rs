@@ -1,5 +1,6 @@
-//! A flood of unknown keys beside accounts that have to be loaded. Prints how long each of them took; a release build beside nothing
-//! else gives figures: `BINDERY_FLOOD=1000 cargo test --release -p bindery --test it -- lookups --nocapture`.
+//! A flood of unknown keys beside accounts that must be loaded. Prints how long each load took; a release
+//! build on an idle machine gives figures: `BINDERY_FLOOD=1000 cargo test --release -p bindery --test it --
+//! lookups --nocapture`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,7 +15,7 @@ use crate::backup::succeeds;
 use crate::support::Server;
 
 const ACCOUNTS: usize = 5;
-/// Connections of the flood, unless `BINDERY_FLOOD` says otherwise: below the usual limit of 1,024 open files.
+/// Connections of the flood, unless `BINDERY_FLOOD` is set: below the usual limit of 1,024 open files.
 const CONNECTIONS: usize = 400;
 /// Unknown keys to choose from; the flood uses those whose hashes sort first.
 const KEYS: usize = 100_000;
@@ -28,7 +29,7 @@ fn account(directory: &Path, number: usize) -> String {
     key.to_owned()
 }
 
-/// Keys that no account has, those first whose hashes sort first.
+/// Unknown keys, those first whose hashes sort first.
 fn unknown_keys() -> Vec<String> {
     let mut keys: Vec<_> = (0..KEYS)
         .map(|number| {
@@ -41,7 +42,7 @@ fn unknown_keys() -> Vec<String> {
     keys.into_iter().map(|(_, text)| text).collect()
 }
 
-/// Asks with one key after the other until it is over, each over a connection of its own as the server wants it.
+/// Sends one key after the other until it is over, each over a new connection, as the server demands.
 fn flood(address: &str, keys: &[String], next: &AtomicUsize, is_over: &AtomicBool) {
     while !is_over.load(Ordering::Relaxed) {
         let key = &keys[next.fetch_add(1, Ordering::Relaxed) % keys.len()];
@@ -80,7 +81,7 @@ fn every_unloaded_account_loads_beside_a_flood_of_unknown_keys() {
             running.unwrap();
         }
         begin.wait();
-        // Once the flood is under way.
+        // Once the flood is running.
         while next.load(Ordering::Relaxed) < 2 * connections {
             std::thread::yield_now();
         }

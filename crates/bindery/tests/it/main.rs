@@ -1,4 +1,4 @@
-//! The real binary, from outside: how it starts and stops, and what a kill leaves behind.
+//! The real binary, from outside: how it starts and stops, and what is left after a kill.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Several servers on one database: any of them serves anything, and none answers with less than it is asked to know.
+//! Several servers on one database: any of them serves anything, and none responds with older data than
+//! requested.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ fn three() -> [Server; 3] {
     [(); 3].map(|()| Server::start_command(&mut serve(&url)))
 }
 
-/// The status, the body's `name`, and the revision of the answer.
+/// The status, the body's `name`, and the revision of the response.
 fn get(client: &Client, path: &str, at_least: Option<u64>) -> (u16, String, u64) {
     let (status, body, revision) = client.try_send_at("GET", path, None, at_least).unwrap();
     let name = body["name"].as_str().unwrap_or_default().to_owned();
@@ -153,7 +154,7 @@ fn a_key_that_one_server_has_just_made_is_good_on_the_others_at_once() {
 }
 
 #[test]
-fn accounts_that_no_server_has_loaded_are_there_for_whoever_has_a_key() {
+fn accounts_that_no_server_has_loaded_accept_their_keys() {
     let url = new_database();
     let create = |name: &str| {
         let made = bindery(&["account", "create", "--store", &url, "--name", name]);
@@ -201,13 +202,13 @@ fn a_revision_that_is_not_there_is_said_in_time() {
     server.stop();
 }
 
-/// What operators do when a disk is gone: another database takes the place of the one that the servers are on.
+/// What operators do after a disk failure: another database replaces the current one.
 fn replace(url: &str, by: &str) {
     let name = |url: &str| url.rsplit_once('/').unwrap().1.to_owned();
     let (old, new) = (name(url), name(by));
     let server = std::env::var("BINDERY_TEST_POSTGRES").unwrap();
     let mut client = postgres::Client::connect(&server, postgres::NoTls).unwrap();
-    // Nobody gets in before the names are as they shall be.
+    // No one connects until the names are exchanged.
     client
         .batch_execute(&format!("ALTER DATABASE {old} ALLOW_CONNECTIONS false"))
         .unwrap();
@@ -271,7 +272,7 @@ fn servers_under_which_an_older_store_is_put_go_on_with_what_that_has_and_with_n
         assert_eq!(get(client, "/v2/organizations", None).0, 200);
     }
     succeeds(&["restore", "--store", &restored, "--from", backup]);
-    // As many as were lost, before anyone else is there: the revisions alone are those of before.
+    // As many as were lost, before any other server is there: the revisions alone are the same as before.
     let first = Server::start_command(&mut serve(&restored));
     let again: Vec<u64> = ["new 1", "new 2", "new 3"]
         .iter()
@@ -309,7 +310,7 @@ fn servers_under_which_an_older_store_is_put_go_on_with_what_that_has_and_with_n
     succeeds(&["verify", "--store", &url]);
 }
 
-/// Asks until the answer is as it should be.
+/// Repeats a request until the response is as expected.
 fn until(client: &Client, path: &str, is_so: impl Fn(u16, &Value) -> bool) {
     let comes_to_it = (0..1_200).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
@@ -320,7 +321,7 @@ fn until(client: &Client, path: &str, is_so: impl Fn(u16, &Value) -> bool) {
 }
 
 #[test]
-fn a_server_that_is_cut_off_decides_on_says_so_refuses_changes_and_comes_back() {
+fn a_partitioned_server_goes_on_deciding_says_so_refuses_changes_and_recovers() {
     let url = new_database();
     let (login, rest) = url.split_once('@').unwrap();
     let (target, database) = rest.split_once('/').unwrap();

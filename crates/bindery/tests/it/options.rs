@@ -1,4 +1,4 @@
-//! Options as people type them: what is a default, what is a mistake, and what the message says then.
+//! Options as people type them: defaults, mistakes, and the messages about them.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::ask::bindery;
 use crate::support::{Server, spawn, text};
 
-/// Runs it with the environment variable that says where the store is.
+/// Runs it with the store in an environment variable.
 fn with_store(variable: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bindery"));
     command

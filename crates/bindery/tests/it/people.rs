@@ -1,4 +1,4 @@
-//! How people without a key come in: temporary passwords, their own passwords, and what is refused on the way.
+//! How people without a key get in: temporary passwords, their own passwords, and what is refused.
 
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ fn a_temporary_password_lets_a_person_in_once_with_a_password_of_their_own() {
 }
 
 #[test]
-fn whoever_may_not_use_the_api_comes_in_without_a_key() {
+fn a_person_who_may_not_use_the_api_signs_in_without_a_key() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path());
     let (admin, nobody) = (server.client(), server.client_with("none"));
@@ -104,7 +104,7 @@ fn an_address_that_is_tried_too_often_has_to_wait_and_others_have_not() {
 }
 
 #[test]
-fn invitations_and_resets_are_sent_only_to_whom_they_fit() {
+fn invitations_and_resets_are_sent_only_to_users_in_the_right_state() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path());
     let admin = server.client();

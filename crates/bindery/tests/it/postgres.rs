@@ -1,4 +1,4 @@
-//! Served from a database: that it starts, comes back, and tells nobody how it logs in.
+//! A server on a database: starting, restarting, and keeping the login secret.
 
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{ADMIN_KEY, Server, spawn};
 
-/// Not asked for by the server of the tests, and so as good as any.
+/// The server of the tests asks for no password, so any is valid.
 pub(crate) const PASSWORD: &str = "pass-never-shown";
 
 /// The URL of a new database on the server that `cargo xtask test` starts.
@@ -95,7 +95,7 @@ fn an_operator_looks_after_a_database_as_after_a_directory() {
     };
     let before = issue();
     let server = Server::start_command(&mut serve(&url));
-    // Beside a server as well.
+    // Also beside a server.
     for key in [before, issue()] {
         let client = server.client_with(&key);
         let (status, users) = client.try_send("GET", "/v2/users", None).unwrap();

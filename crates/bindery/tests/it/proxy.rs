@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Forwards connections as long as it isn't cut. Its threads end with their connections.
+/// Forwards connections until it is cut. Its threads end with their connections.
 pub(crate) struct Proxy {
     pub(crate) address: String,
     wires: Arc<Mutex<Wires>>,

@@ -163,10 +163,10 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap()
 }
 
-/// The store of a directory that nobody serves.
+/// The store of a directory without a server.
 pub(crate) struct OpenStore {
     store: SqliteStore,
-    // Declared last: given up when the store is closed.
+    // Declared last: released after the store is closed.
     _no_forks: RwLockReadGuard<'static, ()>,
 }
 

@@ -12,12 +12,12 @@ use crate::wire::schema::IdText;
 pub(crate) fn list_api_keys() -> Described {
     Described::new(
         "List API keys",
-        "The caller's own user keys, or with `space_id` the service keys that reach that space. Secrets are never among it. \
+        "The caller's own user keys, or with `space_id` the service keys that reach that space. Secrets are never included. \
          ACTIVE lists the keys that are valid now: an expired key is in neither list. A revoked service key is found in the spaces \
-         that it reached at its end, and without `space_id` by who made it.",
+         that it reached when it ended, and without `space_id` by its creator.",
     )
-    .query::<KeyTypeText>("key_type", "USER is meant if neither this nor `space_id` is given. USER and `space_id` exclude each other.")
-    .query::<KeyStatusText>("status", "ACTIVE is meant if it is absent.")
+    .query::<KeyTypeText>("key_type", "USER if neither this nor `space_id` is given. USER and `space_id` exclude each other.")
+    .query::<KeyStatusText>("status", "The default is ACTIVE.")
     .query::<IdText<SpaceId>>("space_id", "Only service keys that reach this space.")
     .query::<IdText<UserId>>("user_id", "Only keys of this owner; with `space_id`, only those that this user made.")
     .paged()
@@ -28,18 +28,18 @@ pub(crate) fn list_api_keys() -> Described {
 
 pub(crate) fn create_api_key() -> Described {
     Described::new(
-        "Make an API key",
-        "A user key acts for its user. A service key acts for a bot of its own, which gets the roles that are named here, \
+        "Create an API key",
+        "A user key acts for its user. A service key acts for its own bot, which gets the roles in the request, \
          none above the caller's.",
     )
     .takes::<ApiKeyCreate>()
-    .answers::<ApiKeyCreated>("The new key with its secret, which is shown this once.")
+    .answers::<ApiKeyCreated>("The new key with its secret, which is shown only once.")
     .refuses(403, "The caller has no developer access, or lacks `SERVICE_KEY_CREATE` on one of the spaces.")
     .refuses(404, "There is no such organization, space or role, or the caller can't see it.")
     .refuses(409, QUOTA)
     .refuses(
         422,
-        "The end lies in the past or too far away, a role can't be had on its level or is above the caller's, or a space lies in \
+        "The expiry is in the past or too late, a role is not possible on its level or above the caller's, or a space is in \
          another organization.",
     )
 }
@@ -47,20 +47,20 @@ pub(crate) fn create_api_key() -> Described {
 pub(crate) fn refresh_api_key() -> Described {
     Described::new(
         "Give a key a new secret",
-        "Everything else about the key stays, its id included: revoking that id ends the new secret and the old one. The old \
-         secret works for `grace_period_seconds` more. A key that expires needs `expires_at`, and can't get a later one.",
+        "Everything else about the key stays, including its id: revoking it ends the new secret and the old one. The old \
+         secret works for another `grace_period_seconds`. A key that expires needs `expires_at`, and can't get a later one.",
     )
     .takes::<ApiKeyRefresh>()
-    .answers::<ApiKeyRefreshed>("The key with its new secret, which is shown this once.")
+    .answers::<ApiKeyRefreshed>("The key with its new secret, which is shown only once.")
     .refuses(403, "The caller may see the key, but not refresh it, or has no developer access.")
     .refuses(404, "There is no such key, or the caller can't see it.")
-    .refuses(422, "The key is revoked or has expired, or the end that was asked for can't be had.")
+    .refuses(422, "The key is revoked or has expired, or the requested expiry is not possible.")
 }
 
 pub(crate) fn revoke_api_key() -> Described {
     Described::new(
         "Revoke a key",
-        "At once and for good, with every secret of it: a key that was refreshed has kept its id. Revoking it again changes nothing.",
+        "At once and permanently, with all its secrets: a refreshed key has kept its id. Revoking it again changes nothing.",
     )
     .answers_nothing("The key is revoked.")
     .refuses(403, "The caller may see the key, but not revoke it.")

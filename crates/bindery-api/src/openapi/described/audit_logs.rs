@@ -9,13 +9,13 @@ use crate::wire::schema::{IdText, MomentText};
 pub(crate) fn list_audit_logs() -> Described {
     Described::new(
         "Read the audit log",
-        "Every request with a key, newest first, refused ones included, with its body without secrets.",
+        "Every request with a key, newest first, including refused ones, with its body without secrets.",
     )
     .query::<MomentText>("start_time", "Not earlier than this; 30 days before `end_time` if absent.")
     .query::<MomentText>("end_time", "Not later than this; now if absent.")
-    .query::<IdText<UserId>>("user_id", "Only what this user or bot asked for.")
+    .query::<IdText<UserId>>("user_id", "Only requests of this user or bot.")
     .query::<OperationNames>("operation_name", "Only these operations; may be repeated.")
-    .query::<OperationTypeText>("operation_type", "Only requests that read, or only ones that change.")
+    .query::<OperationTypeText>("operation_type", "Only reads, or only changes.")
     .paged()
     .answers::<AuditLogs>("A page of the log.")
     .refuses(403, "The caller isn't account admin, or audit logging is off for the account.")

@@ -9,8 +9,8 @@ use crate::wire::authzen::{
 };
 use crate::wire::explanations::Explained;
 
-const WHO_MAY_ASK: &str = "Anyone asks about themselves, account admins and enforcement points about everything, others about \
-whom they may read on resources whose role bindings they may read.";
+const WHO_MAY_ASK: &str = "Callers may ask about themselves; account admins and enforcement points about everything; others about \
+subjects that they may read, on resources whose role bindings they may read.";
 
 fn question() -> serde_json::Value {
     json!({
@@ -23,16 +23,16 @@ fn question() -> serde_json::Value {
 pub(crate) fn explain_access() -> Described {
     Described::new(
         "Explain a decision",
-        "Every way on which the permission could come to the subject, in the order in which they count, each with what became of \
-         it; then the smallest grants that would be enough. What the caller may not read elsewhere is left out.",
+        "Every way in which the subject could have the permission, in order of precedence, each with its result; \
+         then the smallest grants that would be enough. What the caller may not read elsewhere is left out.",
     )
     .takes::<EvaluationRequest>()
     .example(question())
     .at_revision()
-    .answers::<Explained>("The decision and how it came about.")
+    .answers::<Explained>("The decision and its reasons.")
     .refuses(
         403,
-        "The caller may not ask about this subject and resource, whether they are there or not.",
+        "The caller may not ask about this subject and resource, whether they exist or not.",
     )
 }
 
@@ -41,17 +41,17 @@ pub(crate) fn access_evaluation() -> Described {
         .takes::<EvaluationRequest>()
         .example(question())
         .at_revision()
-        .answers::<Evaluated>("The decision; a no is a success too.")
+        .answers::<Evaluated>("The decision; a deny is a success too.")
         .refuses(
             403,
-            "The caller may not ask about this subject and resource, whether they are there or not.",
+            "The caller may not ask about this subject and resource, whether they exist or not.",
         )
 }
 
 pub(crate) fn access_evaluations() -> Described {
     Described::new(
         "Decide many questions",
-        "All at one revision. An item that can't be decided is a no with its error; without items, the defaults are the one question.",
+        "All at one revision. An item that can't be decided is a deny with its error. Without items, the defaults are one question.",
     )
     .takes::<EvaluationsRequest>()
     .example(json!({
@@ -69,8 +69,8 @@ pub(crate) fn access_evaluations() -> Described {
 
 pub(crate) fn search_subject() -> Described {
     Described::new(
-        "Find who may",
-        "Every subject of the type who may do this and about whom the caller may ask, by id.",
+        "Search subjects",
+        "Every subject of the type that has the permission and that the caller may ask about, by id.",
     )
     .takes::<SubjectSearch>()
     .at_revision()
@@ -80,8 +80,8 @@ pub(crate) fn search_subject() -> Described {
 
 pub(crate) fn search_resource() -> Described {
     Described::new(
-        "Find on what somebody may",
-        "Every resource of the type on which the subject may do this and about which the caller may ask, by id.",
+        "Search resources",
+        "Every resource of the type on which the subject has the permission and that the caller may ask about, by id.",
     )
     .takes::<ResourceSearch>()
     .at_revision()
@@ -91,8 +91,8 @@ pub(crate) fn search_resource() -> Described {
 
 pub(crate) fn search_action() -> Described {
     Described::new(
-        "Find what somebody may",
-        "Every action that the subject may take on the resource, by name; none if the caller may not ask about the two.",
+        "Search actions",
+        "Every action that the subject may take on the resource, by name; none if the caller may not ask about these two.",
     )
     .takes::<ActionSearch>()
     .at_revision()
@@ -103,11 +103,8 @@ pub(crate) fn search_action() -> Described {
 pub(crate) fn authzen_configuration() -> Described {
     Described::new(
         "Find the decision point",
-        "AuthZEN metadata. All URLs begin with what the operator says.",
+        "AuthZEN metadata. All URLs begin with the public URL that the operator has set.",
     )
-    .answers::<Configuration>("Where each part of it is.")
-    .refuses(
-        404,
-        "The server was not told where it is reached (`--public-url`).",
-    )
+    .answers::<Configuration>("The URL of each part.")
+    .refuses(404, "The server has no public URL (`--public-url`).")
 }

@@ -14,7 +14,7 @@ pub(crate) fn list_organizations() -> Described {
     )
     .query::<Fragment>(
         "name",
-        "Only those whose name contains this text, whatever its case.",
+        "Only those whose name contains this text, ignoring case.",
     )
     .paged()
     .answers::<Organizations>("A page of organizations.")
@@ -22,12 +22,12 @@ pub(crate) fn list_organizations() -> Described {
 
 pub(crate) fn create_organization() -> Described {
     Described::new(
-        "Make an organization",
-        "Whoever makes it does not become a member.",
+        "Create an organization",
+        "Its creator does not become a member.",
     )
     .takes::<OrganizationCreate>()
     .answers::<Organization>("The new organization.")
-    .refuses(403, "The caller may not make organizations.")
+    .refuses(403, "The caller may not create organizations.")
     .refuses(
         409,
         "Another organization has the name, or a quota is reached.",
@@ -46,7 +46,7 @@ pub(crate) fn get_organization() -> Described {
 pub(crate) fn update_organization() -> Described {
     Described::new("Change an organization", "`null` clears the description.")
         .takes::<OrganizationUpdate>()
-        .answers::<Organization>("The organization as it is now.")
+        .answers::<Organization>("The changed organization.")
         .refuses(403, "The caller can see it, but not change it.")
         .refuses(
             404,
@@ -58,10 +58,10 @@ pub(crate) fn update_organization() -> Described {
 pub(crate) fn delete_organization() -> Described {
     Described::new(
         "Delete an organization",
-        "For good, with everything in it: memberships, spaces, projects, bindings and restrictions. Service keys that are \
-         left without any space are revoked.",
+        "Permanently, with everything in it: memberships, spaces, projects, bindings and restrictions. Service keys \
+         without another space are revoked.",
     )
-    .answers_nothing("The organization is gone.")
+    .answers_nothing("The organization is deleted.")
     .refuses(403, "The caller can see it, but not delete it.")
     .refuses(404, "There is no such organization, or the caller can't see it.")
 }
@@ -69,11 +69,11 @@ pub(crate) fn delete_organization() -> Described {
 pub(crate) fn add_organization_user() -> Described {
     Described::new(
         "Add a user to an organization",
-        "A member gets the role in place of the one they had.",
+        "A member gets this role instead of the previous one.",
     )
     .takes::<OrganizationUserAdd>()
     .answers::<OrganizationMembership>("The membership, new or changed.")
-    .refuses(403, "The caller is no admin of the organization.")
+    .refuses(403, "The caller is not admin of the organization.")
     .refuses(
         404,
         "There is no such organization or user, or the caller can't see it.",
@@ -81,17 +81,17 @@ pub(crate) fn add_organization_user() -> Described {
     .refuses(409, QUOTA)
     .refuses(
         422,
-        "Custom roles can't be given on the level of an organization.",
+        "Custom roles can't be assigned on the level of an organization.",
     )
 }
 
 pub(crate) fn remove_organization_user() -> Described {
     Described::new(
         "Remove a user from an organization",
-        "With the membership go those in its spaces, and the bindings on what is in it.",
+        "This also removes memberships of its spaces, and bindings on its spaces and projects.",
     )
-    .answers_nothing("The user is no member any more.")
-    .refuses(403, "The caller is no admin of the organization.")
+    .answers_nothing("The user is not a member any more.")
+    .refuses(403, "The caller is not admin of the organization.")
     .refuses(
         404,
         "There is no such organization or member, or the caller can't see it.",

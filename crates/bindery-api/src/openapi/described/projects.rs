@@ -9,16 +9,16 @@ use crate::wire::schema::{Fragment, IdText};
 pub(crate) fn list_projects() -> Described {
     Described::new(
         "List projects",
-        "Those that the caller may read, oldest first. Filters that are given all have to match.",
+        "Those that the caller may read, oldest first. All given filters must match.",
     )
     .query::<IdText<SpaceId>>("space_id", "Only those of this space.")
     .query::<Fragment>(
         "space_name",
-        "Only those of spaces whose name contains this text, whatever its case.",
+        "Only those of spaces whose name contains this text, ignoring case.",
     )
     .query::<Fragment>(
         "name",
-        "Only those whose name contains this text, whatever its case.",
+        "Only those whose name contains this text, ignoring case.",
     )
     .query::<ProjectTypeText>(
         "project_type",
@@ -31,8 +31,8 @@ pub(crate) fn list_projects() -> Described {
 
 pub(crate) fn create_project() -> Described {
     Described::new(
-        "Make a project",
-        "Its name is unique in the space, so a 409 tells that a project has it, also a restricted one that the caller can't see.",
+        "Create a project",
+        "Its name is unique in the space, so a 409 shows that a project has it, even a restricted one that the caller can't see.",
     )
         .takes::<ProjectCreate>()
         .answers::<Project>("The new project.")
@@ -55,7 +55,7 @@ pub(crate) fn get_project() -> Described {
 pub(crate) fn update_project() -> Described {
     Described::new("Rename a project", "")
         .takes::<ProjectUpdate>()
-        .answers::<Project>("The project as it is now.")
+        .answers::<Project>("The changed project.")
         .refuses(403, "The caller may read it, but not change it.")
         .refuses(
             404,
@@ -67,9 +67,9 @@ pub(crate) fn update_project() -> Described {
 pub(crate) fn delete_project() -> Described {
     Described::new(
         "Delete a project",
-        "For good, with its bindings and its restriction. Its name becomes free.",
+        "Permanently, with its bindings and its restriction. Its name becomes free.",
     )
-    .answers_nothing("The project is gone.")
+    .answers_nothing("The project is deleted.")
     .refuses(403, "The caller may read it, but not delete it.")
     .refuses(
         404,

@@ -9,13 +9,13 @@ use crate::wire::schema::IdText;
 pub(crate) fn list_quotas() -> Described {
     Described::new(
         "List quotas",
-        "How much the account, and one person in it, can make the server keep: each quota with its limit and its use. What adds to a \
-         total above its limit is refused with 409, what would exceed a quota of a day with 429. The operator of the server sets limits. \
-         Quotas of a day begin anew at 00:00 UTC; each server counts them by itself, and begins anew when it starts.",
+        "How much the account, and one person in it, can make the server store: each quota with its limit and its use. A request that \
+         would exceed a total gets 409; one that would exceed a daily quota gets 429. The operator of the server sets limits. \
+         Daily quotas reset at 00:00 UTC. Each server counts them separately, and resets them when it starts.",
     )
     .query::<IdText<UserId>>(
         "user_id",
-        "Whose use is shown where a quota counts one person's; the caller's if it is absent. For a bot, quotas of a day are those of \
+        "The person whose use is shown for quotas of one person; the caller by default. A bot shows the daily quotas of \
          the person behind it.",
     )
     .answers::<Quotas>("All quotas.")
@@ -26,7 +26,7 @@ pub(crate) fn list_quotas() -> Described {
 pub(crate) fn release_address() -> Described {
     Described::new(
         "Release the address of a deleted user",
-        "A new user can be added with it, who inherits nothing. The deleted user keeps their id in the audit log.",
+        "A new user can be added with it, and inherits nothing. The deleted user keeps their id in the audit log.",
     )
     .takes::<AddressRelease>()
     .answers::<AddressReleased>("The address is free.")

@@ -8,7 +8,7 @@ use crate::wire::resource_restrictions::{
 pub(crate) fn list_resource_restrictions() -> Described {
     Described::new(
         "List restrictions",
-        "Those that the caller may manage. A page may be short while there is more.",
+        "Those that the caller may manage. A page may be short although there are more.",
     )
     .query::<RestrictableText>(
         "resource_type",
@@ -21,11 +21,11 @@ pub(crate) fn list_resource_restrictions() -> Described {
 pub(crate) fn create_resource_restriction() -> Described {
     Described::new(
         "Restrict a project",
-        "From now on only bindings on the project itself, and admins, reach it; roles on its space no longer do. \
+        "Then only bindings on the project itself, and admins, reach it; roles on its space no longer do. \
          Restricting it again changes nothing.",
     )
     .takes::<ResourceRestrictionCreate>()
-    .answers::<ResourceRestriction>("The restriction, new or as it was.")
+    .answers::<ResourceRestriction>("The restriction, new or existing.")
     .refuses(403, "The caller may read the project, but not restrict it.")
     .refuses(404, "There is no such project, or the caller may not read it.")
     .refuses(409, QUOTA)
@@ -35,7 +35,7 @@ pub(crate) fn create_resource_restriction() -> Described {
 pub(crate) fn delete_resource_restriction() -> Described {
     Described::new(
         "Lift a restriction",
-        "Roles on the project's space reach it again.",
+        "Roles on the project's space reach the project again.",
     )
     .answers_nothing("The project is not restricted any more.")
     .refuses(

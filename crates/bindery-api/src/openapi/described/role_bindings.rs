@@ -12,9 +12,9 @@ use crate::wire::schema::IdText;
 pub(crate) fn list_role_bindings() -> Described {
     Described::new(
         "List role bindings",
-        "The bindings on spaces or on projects that the caller may read, oldest first. Whoever may read none gets an empty list.",
+        "The bindings on spaces or on projects that the caller may read, oldest first. A caller who may read none gets an empty list.",
     )
-    .query::<ResourceTypeText>("resource_type", "Bindings on which kind of resource.")
+    .query::<ResourceTypeText>("resource_type", "The kind of resource.")
     .required()
     .query::<IdText<UserId>>("user_id", "Only those of this user, who may be the bot of a service key.")
     .paged()
@@ -25,7 +25,7 @@ pub(crate) fn list_role_bindings() -> Described {
 pub(crate) fn create_role_binding() -> Described {
     Described::new(
         "Bind a role to a user",
-        "Gives a user a predefined or custom role on a space or project. It counts from the moment it is answered. \
+        "Gives a user a predefined or custom role on a space or project. It is in effect when the response arrives. \
          A user has at most one binding on a resource.",
     )
     .takes::<RoleBindingCreate>()
@@ -48,11 +48,11 @@ pub(crate) fn get_role_binding() -> Described {
 pub(crate) fn update_role_binding() -> Described {
     Described::new(
         "Change the role of a binding",
-        "User and resource stay; only the role changes, at once. Binding the role that is bound already changes nothing.",
+        "Only the role changes, at once; user and resource stay. Binding the same role again changes nothing.",
     )
     .takes::<RoleBindingUpdate>()
     .example(json!({"role_id": "Um9sZToyOmRLMjQ="}))
-    .answers::<RoleBinding>("The binding as it is now.")
+    .answers::<RoleBinding>("The changed binding.")
     .refuses(
         404,
         "There is no such binding or role, or the caller lacks `ROLE_BINDING_CREATE` or `ROLE_BINDING_DELETE` on its resource.",
@@ -63,7 +63,7 @@ pub(crate) fn update_role_binding() -> Described {
 
 pub(crate) fn delete_role_binding() -> Described {
     Described::new("Delete a role binding", "What it granted ends at once.")
-        .answers_nothing("The binding is gone.")
+        .answers_nothing("The binding is deleted.")
         .refuses(
             404,
             "There is no such binding, or the caller lacks `ROLE_BINDING_DELETE` on its resource.",

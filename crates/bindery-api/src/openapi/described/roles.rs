@@ -18,8 +18,8 @@ pub(crate) fn list_roles() -> Described {
 
 pub(crate) fn create_role() -> Described {
     Described::new(
-        "Make a role",
-        "A named set of permissions, to be bound to users on spaces and projects.",
+        "Create a role",
+        "A named set of permissions, which can be bound to users on spaces and projects.",
     )
     .takes::<RoleCreate>()
     .example(json!({
@@ -51,7 +51,7 @@ pub(crate) fn update_role() -> Described {
     )
     .takes::<RoleUpdate>()
     .example(json!({"permissions": ["PROJECT_READ", "PROJECT_SPAN_READ", "PROJECT_SPAN_ANNOTATE"]}))
-    .answers::<Role>("The role as it is now.")
+    .answers::<Role>("The changed role.")
     .refuses(403, "The caller lacks `ROLE_UPDATE`, or the role is predefined.")
     .refuses(404, "There is no such role.")
     .refuses(409, "Another role has the name.")
@@ -62,7 +62,7 @@ pub(crate) fn delete_role() -> Described {
         "Delete a role",
         "Its name becomes free; its id is never used again.",
     )
-    .answers_nothing("The role is gone.")
+    .answers_nothing("The role is deleted.")
     .refuses(
         403,
         "The caller lacks `ROLE_DELETE`, or the role is predefined.",
@@ -70,6 +70,6 @@ pub(crate) fn delete_role() -> Described {
     .refuses(404, "There is no such role.")
     .refuses(
         409,
-        "Role bindings use the role, custom roles of space members included.",
+        "Role bindings use the role, including custom roles of space members.",
     )
 }

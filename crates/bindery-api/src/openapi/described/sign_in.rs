@@ -8,42 +8,42 @@ use crate::wire::sign_in::{
 pub(crate) fn accept_invitation() -> Described {
     Described::new(
         "Accept an invitation",
-        "By the link of the mail, which works once. The person is active from here on, and gets a first key if they may use the API.",
+        "With the link of the e-mail, which works once. The person becomes active, and gets a first key if they may use the API.",
     )
     .takes::<PasswordChoice>()
-    .answers::<SignedIn>("They are in.")
+    .answers::<SignedIn>("The person is signed in.")
     .refuses(404, "The link is used up, replaced, or expired, or its inviter could not give what the person holds.")
 }
 
 pub(crate) fn complete_password_reset() -> Described {
     Described::new(
         "Choose a new password",
-        "By the link of the mail, which works once, for 30 minutes. Keys from signing in with the old password end. The \
+        "With the link of the e-mail, which works once, for 30 minutes. Keys from signing in with the old password end. The \
          response counts the keys that live on; `end_keys` ends them too, with the service keys that the person made. They always end \
-         where somebody else may know the old password, as an inviter does.",
+         if someone else may know the old password, as an inviter does.",
     )
     .takes::<PasswordReset>()
-    .answers::<PasswordChanged>("The password is the new one.")
-    .refuses(404, "The link is used up, replaced, or has ended.")
+    .answers::<PasswordChanged>("The password is changed.")
+    .refuses(404, "The link is used up, replaced, or expired.")
 }
 
 pub(crate) fn sign_in() -> Described {
     Described::new(
         "Sign in",
-        "For a key that works for 12 hours. Whoever was invited with a temporary password chooses their own in `new_password`, and is \
+        "For a key that works for 12 hours. A person who was invited with a temporary password chooses their own in `new_password`, and is \
          active from here on. Whoever has one may choose another: keys from signing in with the one before end, the response counts \
          the keys that live on, and `end_keys` ends them too.",
     )
     .takes::<SignInRequest>()
-    .answers::<SignedIn>("They are in.")
-    .refuses(401, "The address or the password is wrong, the invitation has expired, or somebody who may know the password, as an inviter does, could not give what the person holds.")
-    .refuses(403, "The password is right, but the person may not use the API.")
+    .answers::<SignedIn>("The person is signed in.")
+    .refuses(401, "The address or the password is wrong, the invitation has expired, or someone who may know the password, as an inviter does, could not give what the person holds.")
+    .refuses(403, "The password is correct, but the person may not use the API.")
 }
 
 pub(crate) fn renew_temporary_password() -> Described {
     Described::new(
         "Give an invited person a temporary password",
-        "For servers without mail. It is shown once, works for 7 days, and replaces the link or temporary password from before.",
+        "For servers without e-mail. It is shown once, works for 7 days, and replaces the previous link or temporary password.",
     )
     .answers::<TemporaryPassword>("The person signs in with it and chooses their own.")
     .refuses(400, "The invitation was accepted, or has expired: invite the person again.")

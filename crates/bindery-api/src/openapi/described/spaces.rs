@@ -14,7 +14,7 @@ pub(crate) fn list_spaces() -> Described {
     .query::<IdText<OrganizationId>>("org_id", "Only those of this organization.")
     .query::<Fragment>(
         "name",
-        "Only those whose name contains this text, whatever its case.",
+        "Only those whose name contains this text, ignoring case.",
     )
     .paged()
     .answers::<Spaces>("A page of spaces.")
@@ -26,9 +26,9 @@ pub(crate) fn list_spaces() -> Described {
 
 pub(crate) fn create_space() -> Described {
     Described::new(
-        "Make a space",
-        "Whoever makes it becomes its admin, unless they are one already by what is above it. Its name is unique in the \
-         organization, so a 409 tells that a space has it, also one that the caller can't see.",
+        "Create a space",
+        "Its creator becomes its admin, unless they are already admin of the organization or account. Its name is unique in the \
+         organization, so a 409 shows that a space has it, even one that the caller can't see.",
     )
     .takes::<SpaceCreate>()
     .answers::<Space>("The new space.")
@@ -52,7 +52,7 @@ pub(crate) fn update_space() -> Described {
         "Making it private or public changes who reaches it at once. `null` clears the description and the two defaults.",
     )
     .takes::<SpaceUpdate>()
-    .answers::<Space>("The space as it is now.")
+    .answers::<Space>("The changed space.")
     .refuses(403, "The caller can see it, but not change it.")
     .refuses(404, "There is no such space, or the caller can't see it.")
     .refuses(409, "Another space of the organization has the name.")
@@ -61,9 +61,9 @@ pub(crate) fn update_space() -> Described {
 pub(crate) fn delete_space() -> Described {
     Described::new(
         "Delete a space",
-        "For good, with everything in it: memberships, projects, bindings and restrictions.",
+        "Permanently, with everything in it: memberships, projects, bindings and restrictions.",
     )
-    .answers_nothing("The space is gone.")
+    .answers_nothing("The space is deleted.")
     .refuses(403, "The caller can see it, but not delete it.")
     .refuses(404, "There is no such space, or the caller can't see it.")
 }
@@ -71,12 +71,12 @@ pub(crate) fn delete_space() -> Described {
 pub(crate) fn add_space_user() -> Described {
     Described::new(
         "Add a user to a space",
-        "With a predefined or a custom role. A member gets it in place of the one they had. The user must be a member of the \
+        "With a predefined or a custom role. A member gets it instead of the previous one. The user must be a member of the \
          space's organization.",
     )
     .takes::<SpaceUserAdd>()
     .answers::<SpaceMembership>("The membership, new or changed. With a custom role it is a role binding, and has its id.")
-    .refuses(403, "The caller is no admin of the space; for a custom role, they lack `ROLE_BINDING_CREATE` on it.")
+    .refuses(403, "The caller is not admin of the space; for a custom role, they lack `ROLE_BINDING_CREATE` on it.")
     .refuses(404, "There is no such space, user or role, or the caller can't see it.")
     .refuses(409, QUOTA)
     .refuses(422, UNUSED)
@@ -87,10 +87,10 @@ pub(crate) fn remove_space_user() -> Described {
         "Remove a user from a space",
         "Membership and role binding on the space both end.",
     )
-    .answers_nothing("The user is no member any more.")
+    .answers_nothing("The user is not a member any more.")
     .refuses(
         403,
-        "The caller is no admin of the space, and lacks `ROLE_BINDING_DELETE` on it.",
+        "The caller is not admin of the space, and lacks `ROLE_BINDING_DELETE` on it.",
     )
     .refuses(
         404,

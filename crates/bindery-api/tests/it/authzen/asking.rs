@@ -1,4 +1,4 @@
-//! Who may ask about whom: enforcement points, and nothing told by a refusal.
+//! Who may ask about which subject: enforcement points, and refusals that reveal nothing.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,8 @@ use super::post;
 use crate::personas::{Builder, issue};
 use crate::served::Served;
 
-/// An account with a private space that has one project, a reader of it, and somebody who has nothing to do with it.
+/// An account with a private space that has one project, a reader of it, and a user without any relation to
+/// it.
 struct Office {
     served: Served,
     admin_key: String,
@@ -73,7 +74,7 @@ impl Office {
 }
 
 #[test]
-fn a_refusal_is_the_same_to_the_letter_whatever_is_there() {
+fn a_refusal_is_identical_whatever_exists() {
     let office = Office::found();
     let (_, foreign) = office.served.send(
         Some(&issue(&office.served, 2, "stranger@example.com", false)),
@@ -285,7 +286,7 @@ fn an_enforcement_point_asks_about_everyone_until_the_mark_is_gone() {
     );
     assert_eq!(listed(), std::slice::from_ref(&id));
     assert_eq!(ask(key), 200);
-    // It asks, and does no more than before.
+    // It may ask, and do no more than before.
     let project = format!("/v2/projects/{}", office.project);
     assert_eq!(office.served.send(Some(key), "GET", &project, None).0, 404);
     assert_eq!(
@@ -295,10 +296,11 @@ fn an_enforcement_point_asks_about_everyone_until_the_mark_is_gone() {
             .0,
         403
     );
-    // The mark is the key's, not its user's.
+    // The mark belongs to the key, not to its user.
     let second = issue(&office.served, 1, "outsider@example.com", false);
     assert_eq!(ask(&second), 403);
-    // Another key of the same person can't get a secret with the mark, the key itself can, and the mark stays.
+    // Another key of the same person can't get a secret with the mark. The key itself can, and the mark
+    // stays.
     let refresh = format!("/v2/api-keys/{id}/refresh");
     assert_eq!(
         office.served.send(Some(&second), "POST", &refresh, None).0,
@@ -322,7 +324,7 @@ fn an_enforcement_point_asks_about_everyone_until_the_mark_is_gone() {
     };
     assert_eq!(entries("mark_enforcement_point").len(), 2);
     assert_eq!(entries("unmark_enforcement_point").len(), 2);
-    // What was decided is not in it, who asked without being allowed to is.
+    // The decisions are not in it; the refused ones are.
     let asked = entries("access_evaluation");
     assert_eq!(asked.len(), 3);
     for entry in asked {
@@ -355,7 +357,7 @@ fn what_is_refused_in_a_batch_or_asked_for_with_reasons_is_in_the_audit_log() {
         let before = logged().len();
         ask(key, "/access/v1/evaluations", &batch);
         assert_eq!(logged().len() - before, usize::from(is_refused));
-        // The others aren't hidden by what is cut off behind them.
+        // The cut leaves the other items visible.
         let mut cut = batch.clone();
         cut["options"] = json!({"evaluations_semantic": "deny_on_first_deny"});
         ask(key, "/access/v1/evaluations", &cut);
@@ -363,7 +365,7 @@ fn what_is_refused_in_a_batch_or_asked_for_with_reasons_is_in_the_audit_log() {
     }
     let before = logged().len();
     ask(&office.admin_key, "/access/v1/evaluation", &question);
-    assert_eq!(logged().len(), before, "a decision is nobody's change");
+    assert_eq!(logged().len(), before, "a decision changes nothing");
     let mut explained = question;
     explained["options"] = json!({"explain": true});
     ask(&office.admin_key, "/access/v1/evaluation", &explained);
@@ -372,7 +374,7 @@ fn what_is_refused_in_a_batch_or_asked_for_with_reasons_is_in_the_audit_log() {
     assert_eq!(logged().len(), before + 2);
 }
 
-/// Who is known by the head of a request may not be any more when its end has come, on the hot path and beside it.
+/// A caller who is valid at the head of a request may be invalid at its end, on the hot path and off it.
 #[test]
 fn a_key_that_ends_while_its_request_comes_in_is_good_for_nothing() {
     let office = Office::found();
@@ -402,7 +404,7 @@ fn a_key_that_ends_while_its_request_comes_in_is_good_for_nothing() {
     }
 }
 
-/// A request whose head has been read by the server.
+/// A request whose head the server has read.
 struct Begun {
     stream: BufReader<TcpStream>,
     body: String,
@@ -423,7 +425,7 @@ impl Begun {
             stream: BufReader::new(stream),
             body: body.to_owned(),
         };
-        // It asks for the body, so it knows who sends it.
+        // It asks for the body, so it knows the caller.
         assert_eq!(begun.status(), 100);
         begun
     }

@@ -43,7 +43,7 @@ fn the_basic_core_rules_hold() {
         let mut body = question(subject, action, resource);
         let plain = scenario.told("/access/v1/evaluation", &body);
         assert_eq!(plain, json!({"decision": expected}), "{body}");
-        // Whatever stands beside the question, the answer is the same, and so it is when it is asked again.
+        // Other members never change the result, and neither does a repetition.
         body["context"] = json!({"time": "2026-01-01T00:00:00Z", "deep": {"list": [1, 2.5, null]}});
         for part in ["subject", "action", "resource"] {
             body[part]["properties"] = json!({"role": "admin", "soft": true});
@@ -177,7 +177,7 @@ fn an_item_that_is_wrong_fails_alone() {
         told[1],
         json!({"decision": false, "context": {"error": {"status": 400, "message": "`resource`: is missing"}}})
     );
-    // A failure ends it like a no, and is no yes.
+    // A failure stops the batch like a deny, and is not an allow.
     for (semantic, expected) in [("deny_on_first_deny", 2), ("permit_on_first_permit", 1)] {
         let body = json!({"evaluations": items, "options": {"evaluations_semantic": semantic}});
         let told = scenario.told("/access/v1/evaluations", &body);
@@ -240,7 +240,7 @@ fn the_search_rules_hold() {
         told
     };
     let admin = subjects("read", "record-2").remove(0);
-    // The founder, who may everything, has no alias.
+    // The founder, who may do everything, has no alias.
     assert!(!["alice", "bob"].contains(&admin.as_str()));
     assert_eq!(
         subjects("read", "record-1"),
@@ -292,7 +292,7 @@ fn every_result_of_a_search_is_allowed_and_found_the_other_ways_round() {
 }
 
 #[test]
-fn what_nobody_knows_is_found_nowhere() {
+fn an_unknown_name_is_found_nowhere() {
     let scenario = scenario();
     let empty = json!({"page": {"next_token": "", "count": 0, "total": 0}, "results": []});
     let good = question("alice", "read", "record-1");

@@ -1,4 +1,4 @@
-//! What a request has to look like, and what every answer looks like.
+//! The form of requests and responses.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Scenario, post, question};
 
 const SEARCHES: [&str; 3] = ["subject", "resource", "action"];
 
-/// A good question, without the member at this pointer or with another value there.
+/// A valid question, without the member at this pointer or with another value there.
 fn without(pointer: &str) -> Value {
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     let mut body = question("alice", "read", "record-1");
@@ -58,7 +58,7 @@ fn what_is_missing_is_400_and_is_named() {
                 _ => pointer.starts_with("/action"),
             };
             if !is_ignored {
-                // Of a part that is missing, the first member that is needed is named.
+                // For a missing part, the error names its first required member.
                 let named = match pointer {
                     "/subject" | "/resource" => format!("{name}.type"),
                     "/action" => "action.name".to_owned(),
@@ -289,7 +289,7 @@ fn every_answer_carries_the_id_of_its_request() {
             );
         }
     }
-    // What can't stand in a log line, or is longer than any id, is answered with an id of its own.
+    // A text that does not fit in a log line, or is too long, is replaced by a new id.
     for bad in [&b"two words"[..], b"\xe4", &[b'x'; 129]] {
         let answer = send("/access/v1/evaluation", &good, bad);
         assert_eq!(answer.status, 200);

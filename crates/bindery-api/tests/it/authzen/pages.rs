@@ -30,7 +30,7 @@ fn ids(body: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A space full of readers, so that there is something to page through.
+/// A space full of readers, so that there are several pages.
 fn crowd() -> Scenario {
     let scenario = scenario();
     for number in 0..7 {
@@ -85,7 +85,7 @@ fn pages_go_on_at_their_revision_while_changes_go_on() {
             assert_eq!(page["total"], expected["page"]["total"]);
             assert!(page["count"].as_u64().unwrap() <= limit);
             found.extend(ids(&body));
-            // Somebody comes, and somebody who was found goes.
+            // A user is added, and a found user is deleted.
             let user = add_reader(
                 &scenario,
                 found.len() + usize::try_from(limit).unwrap() * 100,
@@ -107,7 +107,7 @@ fn pages_go_on_at_their_revision_while_changes_go_on() {
         }
         assert_eq!(found, ids(&expected), "limit {limit}");
         assert_eq!(pages, 10_u64.div_ceil(limit));
-        // The whole again, for the next size.
+        // All again, for the next size.
         assert_eq!(scenario.told(PATH, &readers())["page"]["total"], 10);
     }
 }
@@ -143,7 +143,7 @@ fn a_token_is_good_for_its_search_and_its_caller_alone() {
     refused(&other, PATH, readers(), token);
     let stranger = crate::personas::issue(&scenario.served, 2, "stranger@example.com", false);
     refused(&stranger, PATH, readers(), token);
-    // A body that both searches take.
+    // A body that both searches accept.
     let mut both = readers();
     both["subject"]["id"] = json!("alice");
     let told = scenario.told(PATH, &with_page(both.clone(), json!({"limit": 2})));
@@ -189,14 +189,14 @@ fn a_token_is_good_for_its_search_and_its_caller_alone() {
 }
 
 #[test]
-fn a_search_that_is_no_longer_kept_says_to_begin_anew() {
+fn a_search_that_is_no_longer_kept_says_to_start_again() {
     let scenario = crowd();
     let first = scenario.told(PATH, &with_page(readers(), json!({"limit": 2})));
     let token = first["page"]["next_token"].as_str().unwrap().to_owned();
     let next = with_page(readers(), json!({"token": token, "limit": 2}));
     let is_gone = |answer: &crate::served::Answered| {
         let detail = answer.body["detail"].as_str().unwrap_or_default();
-        answer.status == 400 && detail.contains("begin anew, without `page.token`")
+        answer.status == 400 && detail.contains("start the search again, without `page.token`")
     };
     let change = |number: usize| {
         let user = add_reader(&scenario, number);
@@ -206,20 +206,20 @@ fn a_search_that_is_no_longer_kept_says_to_begin_anew() {
             .send(Some(&scenario.admin_key), "DELETE", &path, None);
         assert_eq!(deleted.0, 204);
     };
-    // It is found again for as long as nothing has changed, and kept when something has.
+    // It runs again while nothing has changed, and is kept otherwise.
     change(100);
     assert_eq!(scenario.ask(PATH, &next).status, 200);
     scenario.served.wait_seconds(599);
     assert_eq!(
         scenario.ask(PATH, &next).status,
         200,
-        "and is kept for as long again"
+        "and is kept for the same time again"
     );
     scenario.served.wait_seconds(599);
     assert_eq!(scenario.ask(PATH, &next).status, 200);
     scenario.served.wait_seconds(600);
     assert!(is_gone(&scenario.ask(PATH, &next)));
-    // Of one caller, the one that was used longest ago makes room.
+    // The least recently used search of a caller makes room.
     let begin = || {
         let told = scenario.told(PATH, &with_page(readers(), json!({"limit": 2})));
         let token = told["page"]["next_token"].as_str().unwrap();
@@ -234,7 +234,7 @@ fn a_search_that_is_no_longer_kept_says_to_begin_anew() {
         scenario.told(PATH, &with_page(other, json!({"limit": 2})));
     }
     assert!(is_gone(&scenario.ask(PATH, &next)));
-    // Whoever may ask about less than before begins anew.
+    // A caller who may now ask about less starts again.
     let next = begin();
     let mark = |method: &str| {
         let (_, keys) = scenario
@@ -288,10 +288,14 @@ fn another_process_goes_on_with_a_search_while_nothing_has_changed() {
     );
     let answer = post(&served, &key, PATH, &next);
     assert_eq!(answer.status, 400, "{}", answer.text);
-    assert!(answer.text.contains("begin anew"), "{}", answer.text);
+    assert!(
+        answer.text.contains("start the search again"),
+        "{}",
+        answer.text
+    );
 }
 
-/// Time passes between pages as well as changes come.
+/// Between pages, time passes as well as changes.
 #[test]
 fn a_key_that_ends_between_two_pages_is_in_its_search_to_the_end_and_in_no_other() {
     let scenario = scenario();
@@ -313,7 +317,7 @@ fn a_key_that_ends_between_two_pages_is_in_its_search_to_the_end_and_in_no_other
     }
     let mut keys = readers();
     keys["subject"] = json!({"type": "service_key"});
-    // A moment before, nothing has ended; then all that was found is told, and found again is one less.
+    // Just before, nothing has expired; then all results are returned, and a new search finds one less.
     scenario.served.wait_seconds(3599);
     let whole = scenario.told(PATH, &keys);
     assert_eq!(whole["page"]["total"], 2);
@@ -325,11 +329,15 @@ fn a_key_that_ends_between_two_pages_is_in_its_search_to_the_end_and_in_no_other
     let second = scenario.told(PATH, &next);
     assert_eq!(second["page"]["total"], 2);
     assert_eq!([ids(&first), ids(&second)].concat(), ids(&whole));
-    // Where it isn't kept, nothing has changed but the time, and that is enough.
+    // It isn't kept, and only the time has changed; that is enough.
     scenario.served.wait_seconds(600);
     let gone = scenario.ask(PATH, &next);
     assert_eq!(gone.status, 400);
-    assert!(gone.text.contains("begin anew"), "{}", gone.text);
+    assert!(
+        gone.text.contains("start the search again"),
+        "{}",
+        gone.text
+    );
 }
 
 #[test]
@@ -348,7 +356,7 @@ fn every_limit_has_a_meaning() {
     assert_eq!(
         ids(&scenario.told(PATH, &all)).len(),
         10,
-        "0 tells how many; the token goes on to them"
+        "0 returns the total; its token leads to the results"
     );
     for limit in [
         json!(10),
@@ -382,7 +390,7 @@ fn each_result_is_met_once() {
         if token.is_empty() {
             break;
         }
-        // Without a limit, too: it is no part of the search.
+        // Also without a limit, which is not a part of the search.
         body = with_page(readers(), json!({"token": token}));
     }
     assert_eq!(seen.len(), 10);
@@ -444,7 +452,7 @@ fn who_may_no_longer_read_what_a_search_names_reads_no_further_page_of_it() {
         assert!(!token.is_empty(), "{}", first.body);
         (path, body, token.to_owned())
     });
-    // Who is found and gone since then is no loss of a right.
+    // A found user who is deleted since then does not reduce a right.
     let gone = format!("/v2/users/{gone}");
     assert_eq!(scenario.served.send(admin, "DELETE", &gone, None).0, 204);
     for (path, body, token) in &begun {
@@ -459,6 +467,6 @@ fn who_may_no_longer_read_what_a_search_names_reads_no_further_page_of_it() {
         let refused = page(path, body.clone(), Some(token));
         assert_eq!(refused.status, 400, "{path}: {}", refused.body);
         let detail = refused.body["detail"].as_str().unwrap();
-        assert!(detail.contains("begin anew"), "{detail}");
+        assert!(detail.contains("start the search again"), "{detail}");
     }
 }

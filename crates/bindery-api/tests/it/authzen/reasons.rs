@@ -53,7 +53,7 @@ fn what_is_said_to_be_enough_is_an_operation_and_is_enough() {
     let told = scenario.told("/access/v1/evaluation", &body);
     assert_eq!(told["context"]["reason"]["code"], "nothing_held");
     let grants = told["context"]["smallest_grants"].as_array().unwrap();
-    // `writer` and nothing more: of the predefined roles each that has it has more.
+    // `writer` and nothing more: each predefined role with the permission has more.
     assert_eq!(grants.len(), 1, "{told}");
     let grant = &grants[0];
     assert_eq!(grant["operation"], "update_role_binding");
@@ -137,7 +137,7 @@ fn items_of_a_batch_carry_reasons_or_errors_and_have_a_bound() {
 fn an_explanation_shows_every_way() {
     let scenario = scenario();
     let ids = |mut told: Value| -> Value {
-        // Ids are checked by a key of each world; which ones they are, the test above tells.
+        // Ids have a check keyed by the account; the test above covers them.
         fn blank(value: &mut Value) {
             match value {
                 Value::Object(members) => {
@@ -170,7 +170,7 @@ fn an_explanation_shows_every_way() {
 }
 
 #[test]
-fn whoever_asks_about_themselves_reads_nothing_of_what_they_cannot_see() {
+fn a_caller_who_asks_about_themselves_reads_nothing_that_they_cannot_see() {
     let scenario = scenario();
     let key = crate::personas::issue(&scenario.served, 1, "alice@example.com", false);
     let ask = |resource: &str| {
@@ -181,7 +181,7 @@ fn whoever_asks_about_themselves_reads_nothing_of_what_they_cannot_see() {
     };
     assert_eq!(ask("record-2"), ask("record-9"));
     assert_ne!(ask("record-1"), ask("record-9"));
-    // What lies above is not hers to see either, by name or id.
+    // She can't see the parents either, by name or id.
     let told = ask("record-1");
     for name in ["space", "organization"] {
         assert!(!told.contains(&scenario.ids[name]), "{told}");

@@ -1,5 +1,6 @@
-//! The todo interop scenario, as far as it needs no properties: five people with the roles viewer, editor, admin and `evil_genius`.
-//! Editors change what they own, which only `resource.properties.ownerID` tells, so nothing is asked here about that.
+//! The todo interop scenario, as far as it needs no properties: five people with the roles viewer, editor,
+//! admin and `evil_genius`. Editors change their own todos; only `resource.properties.ownerID` says which, so
+//! that part is left out.
 
 use serde_json::{Value, json};
 
@@ -48,7 +49,7 @@ fn scenario() -> Scenario {
 
 const PEOPLE: [&str; 5] = ["rick", "morty", "summer", "beth", "jerry"];
 
-/// Action, kind and id of what it is taken on, and who may.
+/// The action, the type and id of its resource, and who may.
 const RULES: [(&str, &str, &str, &[&str]); 3] = [
     ("can_read_user", "user", "beth@the-smiths.com", &PEOPLE),
     ("can_read_todos", "todo", "todo-1", &PEOPLE),
@@ -60,7 +61,7 @@ const RULES: [(&str, &str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// The same of those whose answer doesn't hang on who owns the todo.
+/// Actions whose result does not depend on the owner of the todo.
 const CHANGES: [&str; 2] = ["can_update_todo", "can_delete_todo"];
 
 fn expected() -> Vec<(Value, bool)> {

@@ -1,4 +1,4 @@
-//! Every list operation as one value, asked of the engine for a page and of the model for all of it.
+//! Every list operation as one value: a page from the engine, everything from the model.
 
 use bindery_core::command::Context;
 use bindery_core::id::{Id, OrganizationId, SpaceId, UserId};
@@ -11,7 +11,7 @@ use bindery_model::model::Model;
 
 use crate::questions::ever;
 
-/// What is asked for; filters as they come from a request.
+/// The list; filters as in a request.
 #[derive(Clone, Debug)]
 pub(super) enum List {
     RoleBindings(BindableKind, Option<UserId>),
@@ -48,7 +48,7 @@ const USER_FILTERS: [(&str, &[UserStatus]); 5] = [
 const PROJECT_FILTERS: [(&str, &str); 4] = [("", ""), ("", "T 1"), ("e 1", ""), ("2", "3")];
 
 impl List {
-    /// Everything that can be asked after this history, a family each; ids of nothing included.
+    /// Everything that can be listed after this history, by family, including unknown ids.
     pub(super) fn families(model: &Model) -> Vec<Vec<Self>> {
         let organizations = all_or_one::<OrganizationId>(model);
         let spaces = all_or_one::<SpaceId>(model);
@@ -165,7 +165,8 @@ impl List {
     }
 }
 
-/// Of both kinds, revoked or not, of everyone, and in every space: of everyone or of one who changes from space to space.
+/// Of both kinds, revoked or not, of everyone, and in every space: of everyone or of one who changes from
+/// space to space.
 fn keys(users: &[Option<UserId>], spaces: &[Option<SpaceId>]) -> Vec<List> {
     let mut lists = Vec::new();
     for kind in [KeyKind::User, KeyKind::Service] {
@@ -190,7 +191,7 @@ fn keys(users: &[Option<UserId>], spaces: &[Option<SpaceId>]) -> Vec<List> {
     lists
 }
 
-/// No filter, or one of the ids that were ever given.
+/// No filter, or one of the ids that were ever issued.
 fn all_or_one<I: Id>(model: &Model) -> Vec<Option<I>> {
     let given = ever::<I>(model).into_iter().map(Some);
     std::iter::once(None).chain(given).collect()

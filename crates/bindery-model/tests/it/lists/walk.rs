@@ -1,4 +1,4 @@
-//! Walks: a caller follows a list page by page while commands run in between.
+//! Walks: a caller reads a list page by page while commands run in between.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub(super) struct Walk {
     pub(super) list: List,
     pub(super) caller: UserId,
     pub(super) limit: usize,
-    /// What the pages held so far.
+    /// The content of the pages so far.
     pub(super) seen: Vec<u32>,
     /// Pages so far.
     pub(super) pages: usize,
@@ -29,17 +29,17 @@ pub(super) struct Walk {
     sometime: BTreeSet<u32>,
 }
 
-/// Where the walk stands after a page.
+/// The state of the walk after a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     GoesOn,
     /// The last page was read.
     Arrived,
-    /// The list isn't this caller's any more, or never was.
+    /// The caller may not read the list (any more).
     Refused,
 }
 
-/// What hands out pages.
+/// Returns pages.
 pub(super) type Pager = dyn Fn(&Walk, &State, &Context) -> Result<Page<u32>, Refusal>;
 
 /// As the engine does.
@@ -88,7 +88,8 @@ impl Walk {
         self.sometime.extend(visible);
     }
 
-    /// Reads the next page: just what is next in the model's list, and at the end neither more nor less than was promised.
+    /// Reads the next page: it must be exactly the next part of the model's list, and the whole must keep the
+    /// promise.
     pub(super) fn step(&mut self, play: &Play, pager: &Pager) -> Result<Progress, TestCaseError> {
         let context = self.context(play);
         let page = pager(self, &play.state, &context);
@@ -116,7 +117,7 @@ impl Walk {
         Ok(Progress::Arrived)
     }
 
-    /// The promise of a walk, whatever happened on the way.
+    /// The promise of a walk, whatever happened meanwhile.
     fn check(&self, play: &Play) -> TestCaseResult {
         let seen: BTreeSet<u32> = self.seen.iter().copied().collect();
         let tell = |what| format!("{what}: {self:?} after\n{}", play.transcript);

@@ -1,7 +1,8 @@
-//! Indexes that disagree with their tables: they lack a row, lead to another one in its place, or to one that is gone, or they have let
-//! a second row of the same key in. The rows themselves are as they were, but for the last.
+//! Indexes that disagree with their tables: an entry for a row is missing, leads to another row or to none,
+//! or a second row with the same key got in. The rows themselves are unchanged, except for the last kind.
 //!
-//! Made by having the database change rows as if there were no such index, which both can be talked into by their catalogs.
+//! The database changes rows as if the index did not exist; both databases can be made to do so by their
+//! catalogs.
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -17,16 +18,16 @@ use super::sqlite::{FILE, copy_of};
 use super::*;
 use crate::postgres::Database;
 
-/// What becomes of an index.
+/// The damage of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    /// It has no entry for a row.
+    /// An entry for a row is missing.
     Lacks,
-    /// It has an entry for nothing in place of one for a row.
+    /// An entry for a row leads to no row.
     LeadsNowhere,
-    /// Two of its entries lead to each other's row.
+    /// Two entries lead to each other's row.
     Crossed,
-    /// It has let another row of the same key in, and leads to both.
+    /// There is another row with the same key, and it leads to both.
     LetIn,
 }
 
@@ -37,16 +38,16 @@ const CHANGES: [Change; 4] = [
     Change::LetIn,
 ];
 
-/// A damage of an index: of which table, which of its rows, and how.
+/// A damaged index: its table, its rows, and the damage.
 #[derive(Debug)]
 struct Plan<'a> {
     table: &'a Table,
     change: Change,
     row: &'a Vec<Value>,
     other: &'a Vec<Value>,
-    /// Another row of the same key: an older one.
+    /// Another row with the same key: an older one.
     twin: Vec<Value>,
-    /// Which of its indexes.
+    /// The index.
     index: usize,
 }
 
@@ -69,12 +70,12 @@ fn plan<'a>(now: &'a Content, before: &'a Content, chance: &mut Chance) -> Plan<
     }
 }
 
-/// What can't be done: two rows that are one can't be crossed.
+/// Some damages are impossible: a row can't be exchanged with itself.
 fn is_possible(plan: &Plan<'_>) -> bool {
     plan.change != Change::Crossed || plan.row != plan.other
 }
 
-/// Whether an index has anything to say of the rows: one of them has people alone.
+/// Whether the index covers the rows: one of them covers people only.
 fn concerns(index: &str, plan: &Plan<'_>) -> bool {
     let is_person = |row: &Vec<Value>| row[1] == Value::Integer(0);
     index != "record_of_person" || (is_person(plan.row) && is_person(plan.other))
@@ -93,7 +94,7 @@ fn is_named(said: &[String], plan: &Plan<'_>) -> Result<(), String> {
     }
 }
 
-/// An index of PostgreSQL, and whether it lets no two rows of one key in.
+/// An index of PostgreSQL, and whether it is unique.
 type Found = (String, bool);
 
 fn indexes(client: &mut ::postgres::Client, table: &str) -> Vec<Found> {
@@ -103,7 +104,7 @@ fn indexes(client: &mut ::postgres::Client, table: &str) -> Vec<Found> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Has PostgreSQL change rows as if some indexes weren't there.
+/// Makes PostgreSQL change rows as if some indexes didn't exist.
 fn without(client: &mut ::postgres::Client, indexes: &[&str], sql: &[String]) {
     let set = |client: &mut ::postgres::Client, is_ready: bool| {
         for index in indexes {
@@ -120,7 +121,7 @@ fn without(client: &mut ::postgres::Client, indexes: &[&str], sql: &[String]) {
     set(client, true);
 }
 
-/// Where a row is.
+/// The location of a row.
 fn place_of(client: &mut ::postgres::Client, table: &Table, row: &[Value]) -> String {
     let columns = table.columns.iter().zip(row);
     let conditions: Vec<String> = columns
@@ -134,7 +135,7 @@ fn place_of(client: &mut ::postgres::Client, table: &Table, row: &[Value]) -> St
     client.query_one(&sql, &[]).unwrap().get(0)
 }
 
-/// Says how; `None` if nothing is another then.
+/// Returns the description; `None` if nothing has changed.
 fn damage_database(client: &mut ::postgres::Client, plan: &Plan<'_>) -> Option<String> {
     let Plan {
         table, row, other, ..
@@ -155,11 +156,11 @@ fn damage_database(client: &mut ::postgres::Client, plan: &Plan<'_>) -> Option<S
         Change::LeadsNowhere => without(
             client,
             &[index],
-            // Comes to another place, since the one that it had is not free yet.
+            // It gets another location, since its old one is not free yet.
             &[delete(table, &[row]), insert(name, &[row]), vacuum()],
         ),
         Change::Crossed => {
-            // The next free place is taken: the rows change places, if they come in the right order.
+            // The next free location is used: the rows exchange theirs, if they come in the right order.
             let places = [row, other].map(|row| place_of(client, table, row));
             let both = insert(name, &[row]) + &insert(name, &[other]);
             without(
@@ -190,7 +191,7 @@ fn damage_database(client: &mut ::postgres::Client, plan: &Plan<'_>) -> Option<S
     ))
 }
 
-/// The table and its indexes as they were.
+/// The original table and indexes.
 fn mend(client: &mut ::postgres::Client, table: &Table) {
     let rows: Vec<&Vec<Value>> = table.rows.iter().collect();
     let sql = format!(
@@ -207,7 +208,7 @@ fn an_index_of_a_database_that_disagrees_with_its_table_is_noticed_and_verify_na
     let url = &database.url;
     let mut client = connect(url);
     let now = super::postgres::content(&mut client);
-    // As with large tables, which are not read from their beginning to their end for a few rows.
+    // As with large tables, which are not scanned for a few rows.
     let by_index = format!("{url}?options=-cenable_seqscan%3Doff%20-cenable_bitmapscan%3Doff");
     let right = super::postgres::answers_of(&by_index, url);
     let (mut tally, mut seeds) = (Tally::default(), 0..);
@@ -276,7 +277,7 @@ fn an_index_that_an_administrator_has_added_is_not_called_damaged() {
         )
         .unwrap();
     assert_eq!(verified(snapshot(&database.url)), Vec::<String>::new());
-    // One like ours, which the database may read in its place.
+    // An index like ours, which the database may read instead.
     client
         .batch_execute("CREATE INDEX added_like_ours ON audit (account, user_number, number)")
         .unwrap();
@@ -290,7 +291,7 @@ fn an_index_that_an_administrator_has_added_is_not_called_damaged() {
     }
 }
 
-/// Takes these entries out of the index by time of the audit log.
+/// Removes these entries from the index by time of the audit log.
 const OUT_OF_THE_INDEX: [&str; 3] = [
     "CREATE TABLE kept AS SELECT * FROM audit WHERE account = 1 AND number IN (11, 12, 13);
     DELETE FROM audit WHERE account = 1 AND number IN (11, 12, 13);",
@@ -298,7 +299,7 @@ const OUT_OF_THE_INDEX: [&str; 3] = [
     "DROP TABLE kept",
 ];
 
-/// The time that it is set back to is that of entry 10.
+/// The new time is that of entry 10.
 fn repair_is_refused(
     snapshot: Result<Snapshot, StoreError>,
     repair: impl FnOnce(TimeRepairOrder<'_>) -> Result<RepairedTime, StoreError>,
@@ -312,7 +313,7 @@ fn repair_is_refused(
     let planned = snapshot.unwrap().plan_time_repair(AccountId(1), latest);
     for refused in [planned, repair(order)] {
         let refused = refused.unwrap_err().to_string();
-        // The database may look for a single entry by the damaged index as well.
+        // The database may look up a single entry by the damaged index as well.
         let is_named = [
             "an index of table `audit` leads to other entries of account 1",
             "audit entry 13 of account 1 is missing",
@@ -358,7 +359,8 @@ fn a_time_is_not_repaired_by_an_index_that_lacks_audit_entries() {
     });
 }
 
-/// Has SQLite change rows of a table as if some of its indexes weren't there: those with these names, or all of them.
+/// Makes SQLite change rows of a table as if some of its indexes didn't exist: those with these names, or
+/// all.
 fn without_indexes(path: &Path, table: &Table, only: Option<&str>, work: impl FnOnce(&Connection)) {
     let open = || {
         let file = Connection::open(path).unwrap();
@@ -385,7 +387,7 @@ fn without_indexes(path: &Path, table: &Table, only: Option<&str>, work: impl Fn
         file.execute(sql, [&plain, name]).unwrap();
     }
     drop(file);
-    // Reads the schema anew.
+    // Reads the schema again.
     work(&Connection::open(path).unwrap());
     let file = open();
     file.execute("DELETE FROM sqlite_schema WHERE tbl_name = ?1", [name])
@@ -396,7 +398,7 @@ fn without_indexes(path: &Path, table: &Table, only: Option<&str>, work: impl Fn
     }
 }
 
-/// Says how; `None` if nothing is another then.
+/// Returns the description; `None` if nothing has changed.
 fn damage_file(path: &Path, plan: &Plan<'_>) -> Option<String> {
     let Plan {
         table, row, other, ..
@@ -409,7 +411,7 @@ fn damage_file(path: &Path, plan: &Plan<'_>) -> Option<String> {
         let rows = rows.query_map([name], |row| row.get(0));
         rows.unwrap().map(Result::unwrap).collect()
     };
-    // One that has a name of its own, or all of them: those of keys are a part of the table.
+    // A named one, or all: those of keys are part of the table.
     let only = named
         .get(plan.index % (named.len() + 1))
         .map(|index| &**index);

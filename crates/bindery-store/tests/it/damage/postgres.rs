@@ -7,7 +7,7 @@ use bindery_store::postgres::{OpenError, PostgresStore};
 use super::*;
 use crate::postgres::Database;
 
-/// A store with everything in it, and what was in it at an earlier time.
+/// A store with all kinds of content, and its earlier content.
 pub(super) fn template() -> (Database, Content) {
     let database = Database::new();
     furnish(&database.open());
@@ -61,7 +61,7 @@ pub(super) fn literal(value: &Value) -> String {
     }
 }
 
-/// The statement that puts rows into a table.
+/// The statement that inserts rows into a table.
 pub(super) fn insert(table: &str, rows: &[&Vec<Value>]) -> String {
     let mut sql = String::new();
     for row in rows {
@@ -71,7 +71,7 @@ pub(super) fn insert(table: &str, rows: &[&Vec<Value>]) -> String {
     sql
 }
 
-/// The statement that takes rows out of a table, each once.
+/// The statement that deletes rows of a table, each once.
 pub(super) fn delete(table: &Table, rows: &[&Vec<Value>]) -> String {
     let mut sql = String::new();
     for row in rows {
@@ -88,7 +88,7 @@ pub(super) fn delete(table: &Table, rows: &[&Vec<Value>]) -> String {
     sql
 }
 
-/// Makes the table what is given, in one transaction; false if the database doesn't take it.
+/// Replaces the content of the table, in one transaction; false if the database refuses it.
 fn put(client: &mut Client, old: &Table, new: &Table) -> bool {
     let gone: Vec<_> = old
         .rows
@@ -119,7 +119,7 @@ pub(super) fn snapshot(url: &str) -> Result<Snapshot, StoreError> {
     })
 }
 
-/// What a server answers that has just started on the database; `list` is what it reads without indexes.
+/// The results of a server that has just started on the database; `list` is what it reads without indexes.
 pub(super) fn answers_of(url: &str, list: &str) -> Vec<Told> {
     let mut answers = answers(&PostgresStore::open(url).unwrap());
     answers.push(listed(&PostgresStore::open(list).unwrap()));

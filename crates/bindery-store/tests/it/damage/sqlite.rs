@@ -18,7 +18,7 @@ pub(super) fn copy_of(template: &Path) -> tempfile::TempDir {
     directory
 }
 
-/// A store with everything in it, and what was in it at an earlier time.
+/// A store with all kinds of content, and its earlier content.
 pub(super) fn template() -> (tempfile::TempDir, Content) {
     let now = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(now.path()).unwrap();
@@ -43,7 +43,7 @@ pub(super) fn table(file: &Connection, name: &'static str) -> Table {
     Table::new(name, columns, rows)
 }
 
-/// Makes the table what is given; false if the file doesn't take it.
+/// Replaces the content of the table; false if the file does not accept it.
 fn put(file: &mut Connection, old: &Table, new: &Table) -> bool {
     let transaction = file.transaction().unwrap();
     let conditions: Vec<String> = (old.columns.iter().zip(1..))
@@ -73,7 +73,7 @@ fn put(file: &mut Connection, old: &Table, new: &Table) -> bool {
     is_put
 }
 
-/// What the store of a directory answers; every answer is refused if it isn't opened.
+/// The results of the store of a directory; all are refused if it can't be opened.
 pub(super) fn answers_of(directory: &Path, right: &[Told]) -> Vec<Told> {
     match SqliteStore::open(directory) {
         Ok(store) => {
@@ -146,11 +146,11 @@ fn a_damaged_byte_of_a_file_is_refused_or_harmless() {
         let is_named = is_said.then_some(()).ok_or_else(|| format!("{said:?}"));
         tally.count(&how, &answers, &right, is_named);
     }
-    // Most bytes of so small a store are in no row.
+    // Most bytes of so small a store are not in any row.
     tally.close("SQLite, bytes", 0);
 }
 
-/// Whether every row of a file can be read, and is as it was.
+/// Whether every row of a file can be read, and is unchanged.
 fn is_same(path: &Path, now: &Content) -> bool {
     let Ok(file) = Connection::open(path) else {
         return false;
@@ -188,7 +188,7 @@ fn a_write_ahead_log_that_loses_acknowledged_commits_is_refused() {
         });
         appended.unwrap();
     }
-    // As a crash leaves it.
+    // As after a crash.
     let whole = fs::read(&wal).unwrap();
     let crashed = |wal: &[u8]| {
         let directory = copy_of(now.path());
@@ -215,7 +215,7 @@ fn a_write_ahead_log_that_loses_acknowledged_commits_is_refused() {
             Err(StoreError::RolledBack { account, known, .. }) => {
                 assert_eq!((account, known), (AccountId(1), head().revision));
                 refused += 1;
-                // What an operator does to accept it.
+                // As an operator does to accept it.
                 fs::remove_file(directory.path().join("bindery.positions")).unwrap();
                 SqliteStore::open(directory.path()).unwrap();
             }

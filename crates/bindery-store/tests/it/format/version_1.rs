@@ -4,7 +4,8 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 use sha2::{Digest as _, Sha256};
 
-/// The tables of a backup of version 1, in their order: the code, the name, the column of the account, the key, the other columns.
+/// The tables of a backup of version 1, in order: the code, the name, the column of the account, the key, the
+/// other columns.
 const TABLES_OF_VERSION_1: [(u8, &str, &str, &str, &str); 9] = [
     (
         1,
@@ -28,7 +29,7 @@ const TABLES_OF_VERSION_1: [(u8, &str, &str, &str, &str); 9] = [
     ),
     (9, "key_use", "account", "key_number", "at"),
 ];
-/// How many rows a frame has at the most.
+/// The most rows of a frame.
 const ROWS_OF_FRAME: usize = 512;
 
 /// The backup of a file of format 5, as the code of commit f7a5747 made it.

@@ -1,4 +1,4 @@
-//! A database behind TLS, which the server of the tests can't speak itself: something in between takes it off.
+//! A database behind TLS, which the server of the tests can't speak itself: a proxy terminates it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Database;
 
-/// What a client of PostgreSQL says first if it wants TLS.
+/// The first message of a PostgreSQL client that wants TLS.
 const REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 #[test]
@@ -62,7 +62,7 @@ fn address_of(database: &Database) -> SocketAddr {
     address.parse().expect("an address")
 }
 
-/// Takes TLS off what comes and passes it on, until the runtime ends. Returns its port.
+/// Terminates TLS and forwards, until the runtime ends. Returns its port.
 async fn serve(certificate: &CertifiedKey<KeyPair>, database: SocketAddr) -> u16 {
     let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,21 +1,21 @@
-//! Wishes: the commands, with picks in the place of ids and names.
+//! Drafts: commands with picks instead of ids and names.
 
 use bindery_core::permission::Permission;
 use bindery_core::role::AccountRole;
 
 use super::Pick;
 
-/// A command to be, named like the core's.
+/// A draft of a command, named like the core's command.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the core's commands document them")]
-pub enum Wish {
+pub enum Draft {
     Bootstrap,
     IssueUserKey {
         user: Pick,
         is_enforcement_point: bool,
     },
     SetQuota {
-        /// Which of the totals.
+        /// The index among the totals.
         quota: u8,
         /// `None` is the default.
         limit: Option<u64>,
@@ -52,7 +52,7 @@ pub enum Wish {
     },
     CreateUser {
         email: EmailPick,
-        /// `None` asks for a custom role.
+        /// `None` requests a custom role.
         role: Option<AccountRole>,
         invitation: InvitationPick,
         is_developer: Option<bool>,
@@ -85,7 +85,7 @@ pub enum Wish {
         end_keys: bool,
     },
     SignIn {
-        /// Whether the password is the right one.
+        /// Whether the password is correct.
         is_right: bool,
         has_new_password: bool,
         end_keys: bool,
@@ -146,7 +146,7 @@ pub enum Wish {
         expiry: Expiry,
     },
     CreateServiceKey {
-        /// `None` asks for a custom role.
+        /// `None` requests a custom role.
         account_role: Option<AccountRole>,
         places: Vec<KeyPlace>,
         expiry: Expiry,
@@ -167,10 +167,10 @@ pub enum Wish {
     },
 }
 
-/// How somebody is invited.
+/// How a user is invited.
 #[derive(Clone, Copy, Debug)]
 pub enum InvitationPick {
-    /// Not at all: they are active at once.
+    /// Not at all: the user is active at once.
     None,
     /// By a link.
     Link,
@@ -183,11 +183,11 @@ pub enum InvitationPick {
 pub enum LinkPick {
     /// The caller's own, if they have one.
     Own,
-    /// Anybody's, or one that nobody has.
+    /// Any user's, or an unknown one.
     Any(Pick),
 }
 
-/// Picks what a role is bound on.
+/// Picks the resource of a binding.
 #[derive(Clone, Copy, Debug)]
 pub enum OnPick {
     /// A space.
@@ -199,7 +199,7 @@ pub enum OnPick {
 /// Picks a user for a place.
 #[derive(Clone, Copy, Debug)]
 pub enum UserPick {
-    /// Someone who is there already, or in the organization of the space they come to, if anyone is.
+    /// A user who is a member already, or a member of the space's organization, if there is one.
     Member(Pick),
     /// Any user.
     Any(Pick),
@@ -219,40 +219,40 @@ pub enum RolePick {
 /// Picks a name.
 #[derive(Clone, Copy, Debug)]
 pub enum NamePick {
-    /// One that nothing has.
+    /// An unused one.
     Fresh,
-    /// One that something of the kind has or had, or for roles a predefined one's.
+    /// One that something of the kind has or had, or for roles that of a predefined role.
     Taken(Pick),
 }
 
 /// Picks an address.
 #[derive(Clone, Copy, Debug)]
 pub enum EmailPick {
-    /// One that nobody has.
+    /// An unused one.
     Fresh,
     /// A user's, in capitals.
     Taken(Pick),
 }
 
-/// Picks the end of a key.
+/// Picks the expiry of a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Expiry {
     /// None is sent.
     Absent,
-    /// So many seconds from now.
+    /// This many seconds from now.
     In(u64),
-    /// So many seconds before the old end of the key that is refreshed.
+    /// This many seconds before the old expiry of the key that is refreshed.
     BeforeTheOld(u64),
-    /// This very moment, which is too late.
+    /// Now, which is too late.
     Now,
 }
 
-/// What to change of a space.
+/// What to change about a space.
 #[derive(Clone, Copy, Debug)]
 pub enum SpaceChange {
     /// Private or public.
     Privacy(bool),
-    /// A setting that decides nothing.
+    /// A setting that no decision depends on.
     Color,
     /// Set or clear what other programs read.
     Integration(bool),
@@ -261,10 +261,10 @@ pub enum SpaceChange {
 /// A bot's place in an organization.
 #[derive(Clone, Debug)]
 pub struct KeyPlace {
-    /// Where.
+    /// The organization.
     pub organization: Pick,
     /// The role there.
     pub role: RolePick,
-    /// Spaces of it, mostly, and the roles there.
+    /// Mostly spaces of it, and the roles there.
     pub spaces: Vec<(Pick, RolePick)>,
 }
