@@ -530,7 +530,7 @@ impl Read {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "whoever draws a curve of numbers beyond 2^53 doesn't see the difference"
+    reason = "in a curve of numbers beyond 2^53 the difference does not show"
 )]
 fn scaled(number: u64, unit: f64) -> f64 {
     number as f64 / unit

@@ -137,7 +137,7 @@ impl Arguments {
             .map_err(|error| anyhow!("--url: `{}` is none: {error}", self.url))?;
         if !url.is_confidential() && !self.unencrypted {
             bail!(
-                "--url: a key is sent to another machine over https only; --unencrypted sends it where everybody on the way can \
+                "--url: a key is sent to another machine over https only; --unencrypted sends it where everyone on the way can \
                  read it"
             );
         }

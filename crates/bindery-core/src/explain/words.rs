@@ -155,7 +155,7 @@ impl<'a> Words<'a> {
                 "{who} is admin of {place}, who may do everything in it, restricted projects included"
             ),
             (Outcome::Lacks(role), _) if is_binding => format!(
-                "{who} has {} bound on {place}, which makes nobody its admin",
+                "{who} has {} bound on {place}, which makes no one its admin",
                 self.role(role)
             ),
             (Outcome::Lacks(role), _) => {
@@ -274,7 +274,7 @@ impl<'a> Words<'a> {
     /// One grant that would be enough.
     pub fn sufficient(&self, grant: &SufficientGrant) -> String {
         let who = self.who();
-        let wish = match grant.change {
+        let granting = match grant.change {
             SufficientChange::Bind { on, role } => {
                 let place = self.place(on.into());
                 format!("bind {} to {who} on {place}", self.role(role))
@@ -293,10 +293,10 @@ impl<'a> Words<'a> {
         };
         let permission = self.permission();
         match grant.gained {
-            0 | 1 => format!("{wish}: that brings {permission} and nothing else"),
-            2 => format!("{wish}: that brings {permission} and one permission more"),
+            0 | 1 => format!("{granting}: that brings {permission} and nothing else"),
+            2 => format!("{granting}: that brings {permission} and one permission more"),
             gained => format!(
-                "{wish}: that brings {permission} and {} permissions more",
+                "{granting}: that brings {permission} and {} permissions more",
                 gained.saturating_sub(1)
             ),
         }
@@ -311,7 +311,7 @@ impl<'a> Words<'a> {
             NoGrant::Level { lowest } => {
                 format!("no grant helps here; ask about {}", levels_from(lowest))
             }
-            NoGrant::AccountRole => "no grant helps: on the account only the role in the account counts, which somebody is given \
+            NoGrant::AccountRole => "no grant helps: on the account only the role in the account counts, which a user gets \
                                      when they are created"
                 .to_owned(),
             NoGrant::BotInOrganization => "no grant helps: a service key's roles in organizations are given when it is made"

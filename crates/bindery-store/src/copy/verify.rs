@@ -167,7 +167,7 @@ impl Checked {
         if part.account != self.id {
             let other = part.account.0;
             return wrong(format!(
-                "what belongs to account {other} stands in its place"
+                "what belongs to account {other} is in its place"
             ));
         }
         match part.table.code {

@@ -110,7 +110,7 @@ pub(crate) fn content(
 pub(crate) fn stray(AccountId(account): AccountId) -> Failure {
     Failure::Damaged(format!(
         "a row of table `base_record` or `base_issued` of account {account} is missing, out of date, or should not be there; \
-        which one can't be told, since the log that made them is truncated"
+        which one is unknown, since the log that made them is truncated"
     ))
 }
 

@@ -294,7 +294,7 @@ fn stray(
         Ok(base) => base,
         Err(Failure::Damaged(why)) => {
             return Ok(Failure::Damaged(format!(
-                "the records of account {number} are not those that belong to it, and which of them can't be told: {why}"
+                "the records of account {number} are not those that belong to it; which ones is unknown: {why}"
             )));
         }
         Err(other) => return Err(other),

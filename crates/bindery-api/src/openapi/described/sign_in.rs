@@ -30,9 +30,9 @@ pub(crate) fn complete_password_reset() -> Described {
 pub(crate) fn sign_in() -> Described {
     Described::new(
         "Sign in",
-        "For a key that works for 12 hours. A person who was invited with a temporary password chooses their own in `new_password`, and is \
-         active from here on. Whoever has one may choose another: keys from signing in with the one before end, the response counts \
-         the keys that live on, and `end_keys` ends them too.",
+        "Returns a key that works for 12 hours. A person who was invited with a temporary password chooses their own in `new_password`, and is \
+         active from then on. A person with a password may choose another: keys from signing in with the old one end. The response counts \
+         the keys that stay valid, and `end_keys` ends them too.",
     )
     .takes::<SignInRequest>()
     .answers::<SignedIn>("The person is signed in.")
