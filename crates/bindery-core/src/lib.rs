@@ -30,6 +30,7 @@ pub mod inquiry;
 mod listing;
 pub mod permission;
 pub mod place;
+pub mod position;
 pub mod query;
 pub mod quota;
 pub mod refusal;
