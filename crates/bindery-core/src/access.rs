@@ -43,23 +43,31 @@ impl AccessIndex {
     /// outgrown the index: ask the state then.
     #[inline]
     pub fn decide(&self, question: &Question, now: Timestamp) -> Option<(Decision, Revision)> {
-        let made = self.0.read(|view| IndexFacts(view).decide(question, now));
+        let made = self
+            .0
+            .read(|view| IndexFacts::new(view, now).decide(question));
         made.map(|(decision, revision)| (decision, Revision(revision)))
     }
 
     /// [`AccessIndex::decide`] for whoever doesn't ask why, which a quarter of its time goes into.
     #[inline]
     pub fn allows(&self, question: &Question, now: Timestamp) -> Option<(bool, Revision)> {
-        let made = self.0.read(|view| IndexFacts(view).allows(question, now));
+        let made = self
+            .0
+            .read(|view| IndexFacts::new(view, now).allows(question));
         made.map(|(is_allowed, revision)| (is_allowed, Revision(revision)))
     }
 
-    /// What the closure makes of any number of decisions, all at the one revision.
+    /// What the closure makes of any number of decisions, all at the one revision and at this moment.
     ///
     /// It may run more than once, and on facts that never were: what it comes to is then thrown away. `None` as in
     /// [`AccessIndex::decide`].
-    pub fn read<T>(&self, mut with: impl FnMut(IndexFacts<'_>) -> T) -> Option<(T, Revision)> {
-        let made = self.0.read(|view| with(IndexFacts(view)));
+    pub fn read<T>(
+        &self,
+        now: Timestamp,
+        mut with: impl FnMut(IndexFacts<'_>) -> T,
+    ) -> Option<(T, Revision)> {
+        let made = self.0.read(|view| with(IndexFacts::new(view, now)));
         made.map(|(made, revision)| (made, Revision(revision)))
     }
 
@@ -70,8 +78,8 @@ impl AccessIndex {
         now: Timestamp,
         decisions: &mut Vec<Decision>,
     ) -> Option<Revision> {
-        self.answer_many(questions, now, decisions, |facts, question, now| {
-            decide(&facts, question, now)
+        self.answer_many(questions, now, decisions, |facts, question| {
+            decide(&facts, question)
         })
     }
 
@@ -82,8 +90,8 @@ impl AccessIndex {
         now: Timestamp,
         answers: &mut Vec<bool>,
     ) -> Option<Revision> {
-        self.answer_many(questions, now, answers, |facts, question, now| {
-            allows(&facts, question, now)
+        self.answer_many(questions, now, answers, |facts, question| {
+            allows(&facts, question)
         })
     }
 
@@ -93,20 +101,16 @@ impl AccessIndex {
         questions: &[Question],
         now: Timestamp,
         answers: &mut Vec<T>,
-        answer: impl Fn(IndexFacts<'_>, &Question, Timestamp) -> T + Copy,
+        answer: impl Fn(IndexFacts<'_>, &Question) -> T + Copy,
     ) -> Option<Revision> {
         let made = self.0.read(|view| {
             answers.clear();
-            let facts = IndexFacts(view);
+            let facts = IndexFacts::new(view, now);
             for group in questions.chunks(GROUP) {
                 if view.is_large() {
                     facts.read_ahead(group);
                 }
-                answers.extend(
-                    group
-                        .iter()
-                        .map(move |question| answer(facts, question, now)),
-                );
+                answers.extend(group.iter().map(move |question| answer(facts, question)));
             }
         });
         made.map(|((), revision)| Revision(revision))
@@ -403,28 +407,30 @@ impl Source for State {
     }
 }
 
-/// The facts of decisions from the index at one revision, while a read runs.
+/// The facts of decisions from the index at one revision and moment, while a read runs.
 #[derive(Clone, Copy, Debug)]
-pub struct IndexFacts<'a>(View<'a>);
+pub struct IndexFacts<'a> {
+    view: View<'a>,
+    moment: Timestamp,
+}
 
-impl IndexFacts<'_> {
+impl<'a> IndexFacts<'a> {
+    #[inline]
+    const fn new(view: View<'a>, moment: Timestamp) -> Self {
+        Self { view, moment }
+    }
+
     /// The decision.
     #[inline]
-    pub fn decide(self, question: &Question, now: Timestamp) -> Decision {
-        decide(&self, question, now)
+    pub fn decide(self, question: &Question) -> Decision {
+        decide(&self, question)
     }
 
     /// The decision without its reason.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as of the function that it calls")]
-    pub fn allows(self, question: &Question, now: Timestamp) -> bool {
-        allows(&self, question, now)
-    }
-
-    /// Never earlier than the last change: a clock that was set back brings no key back to life.
-    #[inline]
-    fn clamp(self, now: Timestamp) -> Timestamp {
-        now.max(Timestamp::from_millis(self.0.latest()))
+    pub fn allows(self, question: &Question) -> bool {
+        allows(&self, question)
     }
 
     /// Has everything that these questions need on its way at once, instead of one after the other.
@@ -432,9 +438,9 @@ impl IndexFacts<'_> {
     fn read_ahead(self, questions: &[Question]) {
         let mut read = 0;
         for question in questions {
-            read ^= self.0.touch_user(question.principal.number());
+            read ^= self.view.touch_user(question.principal.number());
             read ^= match question.resource {
-                Resource::Project(id) => self.0.touch_project(id.number()),
+                Resource::Project(id) => self.view.touch_project(id.number()),
                 Resource::Account | Resource::Organization(_) | Resource::Space(_) => 0,
             };
         }
@@ -442,14 +448,14 @@ impl IndexFacts<'_> {
         black_box(read);
         for question in questions {
             let on = self.way_to(question.resource);
-            read ^= self.0.touch_held(question.principal.number(), on);
+            read ^= self.view.touch_held(question.principal.number(), on);
         }
         black_box(read);
     }
 
     #[inline]
     fn space_at(self, id: SpaceId) -> Option<SpacePlace> {
-        self.0.space(id.number()).map(|space| SpacePlace {
+        self.view.space(id.number()).map(|space| SpacePlace {
             space: id,
             organization: OrganizationId::new(space.organization),
             is_public: space.is_public,
@@ -457,15 +463,15 @@ impl IndexFacts<'_> {
     }
 
     fn held_on(self, user: UserId, on: Where) -> bindery_index::Held {
-        self.0.held(self.0.user(user.number()), on)
+        self.view.held(self.view.user(user.number()), on)
     }
 
-    /// Never earlier than the last change: a clock that was set back brings no key back to life.
+    /// Whether the time of somebody whose time ends isn't over.
     #[cold]
     #[inline(never)]
-    fn acts_until(self, user: bindery_index::User, now: Timestamp) -> bool {
-        let principal = self.0.known(user).map(unpacked);
-        principal.is_some_and(|principal| principal.acts_at(self.clamp(now)))
+    fn acts_until(self, user: bindery_index::User) -> bool {
+        let principal = self.view.known(user).map(unpacked);
+        principal.is_some_and(|principal| principal.acts_at(self.moment()))
     }
 
     #[inline]
@@ -496,9 +502,15 @@ const fn codes(held: bindery_index::Held) -> Codes {
 }
 
 impl Facts for IndexFacts<'_> {
+    /// Never earlier than the last change: a clock that was set back brings no key back to life.
+    #[inline]
+    fn moment(&self) -> Timestamp {
+        self.moment.max(Timestamp::from_millis(self.view.latest()))
+    }
+
     #[inline]
     fn principal(&self, user: UserId) -> Option<Principal> {
-        self.0.principal(user.number()).map(unpacked)
+        self.view.principal(user.number()).map(unpacked)
     }
 
     #[inline(always)]
@@ -507,12 +519,12 @@ impl Facts for IndexFacts<'_> {
         match resource {
             Resource::Account => Some(Place::Account),
             Resource::Organization(id) => {
-                let is_there = self.0.organization(id.number());
+                let is_there = self.view.organization(id.number());
                 is_there.then_some(Place::Organization(id))
             }
             Resource::Space(id) => self.space_at(id).map(Place::Space),
             Resource::Project(id) => {
-                let project = self.0.project(id.number())?;
+                let project = self.view.project(id.number())?;
                 let space = self.space_at(SpaceId::new(project.space))?;
                 Some(Place::Project(id, space, project.is_restricted))
             }
@@ -520,10 +532,10 @@ impl Facts for IndexFacts<'_> {
     }
 
     #[inline]
-    fn acting(&self, user: UserId, now: Timestamp) -> Option<Acting> {
-        let known = self.0.user(user.number());
+    fn acting(&self, user: UserId) -> Option<Acting> {
+        let known = self.view.user(user.number());
         // Few are bots whose key ends.
-        let may_act = known.is_active() && (!known.ends() || self.acts_until(known, now));
+        let may_act = known.is_active() && (!known.ends() || self.acts_until(known));
         may_act.then(|| Acting {
             account_role: account_role(known.account_role()),
             is_human: known.is_human(),
@@ -539,21 +551,21 @@ impl Facts for IndexFacts<'_> {
     )]
     fn codes_of(&self, _user: UserId, word: u64, on: Path) -> Codes {
         let known = bindery_index::User::from_bits(word);
-        codes(self.0.held(known, way_to(on)))
+        codes(self.view.held(known, way_to(on)))
     }
 
     fn codes(&self, user: UserId, on: Path) -> Codes {
-        codes(self.0.held(self.0.user(user.number()), way_to(on)))
+        codes(self.view.held(self.view.user(user.number()), way_to(on)))
     }
 
     #[inline]
     fn role(&self, code: u32) -> RoleId {
-        RoleId::new(self.0.role(code))
+        RoleId::new(self.view.role(code))
     }
 
     #[inline]
     fn grants(&self, code: u32, permission: Permission) -> bool {
-        self.0.grants(code, permission.bit())
+        self.view.grants(code, permission.bit())
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
@@ -600,7 +612,7 @@ impl Facts for IndexFacts<'_> {
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {
-        self.0
+        self.view
             .permissions(role.number())
             .map(PermissionSet::of_words)
             .unwrap_or_default()

@@ -173,7 +173,7 @@ impl State {
 
     /// Answers a question from the entities. An account at work has an access index for the present.
     pub fn decide(&self, question: &Question, now: Timestamp) -> Decision {
-        decide(self, question, now)
+        decide(&self.at(now), question)
     }
 
     /// Whether the caller may use the permission on the resource.
@@ -214,7 +214,7 @@ impl State {
         context: &Context,
         resource: impl Into<Resource>,
     ) -> Option<Grant> {
-        admin_over(self, context.user(), resource.into(), context.now)
+        admin_over(&self.at(context.now), context.user(), resource.into())
     }
 
     /// Whether the caller is account admin.

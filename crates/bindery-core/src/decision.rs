@@ -199,8 +199,12 @@ pub struct HeldRole {
     pub grants: bool,
 }
 
-/// All that a decision is made from.
+/// All that a decision is made from: data, and the moment at which it is asked.
+///
+/// The moment belongs to the facts, since keys expire between two revisions: the same data decides differently a minute later.
 pub trait Facts {
+    /// The moment that decisions are made at.
+    fn moment(&self) -> Timestamp;
     /// The user, if they exist.
     fn principal(&self, user: UserId) -> Option<Principal>;
     /// The resource's place, if it exists.
@@ -214,11 +218,11 @@ pub trait Facts {
     /// What a role grants; nothing, if it doesn't exist.
     fn permissions(&self, role: RoleId) -> PermissionSet;
 
-    /// The user, if they may act at `now`.
+    /// The user, if they may act at the moment.
     #[inline]
-    fn acting(&self, user: UserId, now: Timestamp) -> Option<Acting> {
+    fn acting(&self, user: UserId) -> Option<Acting> {
         let principal = self.principal(user)?;
-        principal.acts_at(now).then_some(Acting {
+        principal.acts_at(self.moment()).then_some(Acting {
             account_role: principal.account_role,
             is_human: principal.is_human,
             user,
@@ -379,13 +383,12 @@ impl Place {
     }
 }
 
-/// Answers the question from these facts, as of `now` (§7). Deny is the default; there are no negative grants.
+/// Answers the question from these facts, at their moment (§7). Deny is the default; there are no negative grants.
 #[inline]
-pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decision {
+pub fn decide(facts: &impl Facts, question: &Question) -> Decision {
     weigh(
         facts,
         question,
-        now,
         |decision| decision,
         |ways| ways.decision(facts),
     )
@@ -397,8 +400,8 @@ pub fn decide(facts: &impl Facts, question: &Question, now: Timestamp) -> Decisi
     clippy::inline_always,
     reason = "a loop of these is as long as what isn't inlined"
 )]
-pub fn allows(facts: &impl Facts, question: &Question, now: Timestamp) -> bool {
-    weigh(facts, question, now, Decision::is_allowed, |ways| {
+pub fn allows(facts: &impl Facts, question: &Question) -> bool {
+    weigh(facts, question, Decision::is_allowed, |ways| {
         ways.open.lets_through()
     })
 }
@@ -419,7 +422,6 @@ struct WaysTo {
 fn weigh<T>(
     facts: &impl Facts,
     question: &Question,
-    now: Timestamp,
     decided: impl Fn(Decision) -> T,
     by_ways: impl FnOnce(WaysTo) -> T,
 ) -> T {
@@ -428,7 +430,7 @@ fn weigh<T>(
         permission,
         resource,
     } = *question;
-    let Some(principal) = facts.acting(user, now) else {
+    let Some(principal) = facts.acting(user) else {
         return decided(Decision::Denied(Lack::Principal));
     };
     // The kind of place is known here, so that none is looked at twice.
@@ -555,15 +557,10 @@ impl WaysTo {
 
 /// The grant that makes the user an admin over this resource, if they are one: account admin, admin of its
 /// organization, or admin of its space. Restrictions don't cut these.
-pub fn admin_over(
-    facts: &impl Facts,
-    user: UserId,
-    resource: Resource,
-    now: Timestamp,
-) -> Option<Grant> {
+pub fn admin_over(facts: &impl Facts, user: UserId, resource: Resource) -> Option<Grant> {
     let principal = facts
         .principal(user)
-        .filter(|principal| principal.acts_at(now))?;
+        .filter(|principal| principal.acts_at(facts.moment()))?;
     let place = facts.place(resource)?;
     if principal.account_role == AccountRole::Admin {
         return Some(Grant::AccountAdmin);

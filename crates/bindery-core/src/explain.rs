@@ -145,15 +145,15 @@ pub enum NoFallback {
     NoMember,
 }
 
-/// Explains a decision by these facts, as of `now`. What would be enough, facts alone don't tell.
-pub fn explain(facts: &impl Facts, question: &Question, now: Timestamp) -> (Decision, Vec<Path>) {
+/// Explains a decision by these facts, at their moment. What would be enough, facts alone don't tell.
+pub fn explain(facts: &impl Facts, question: &Question) -> (Decision, Vec<Path>) {
     let Question {
         principal: user,
         permission,
         resource,
     } = *question;
     let principal = facts.principal(user);
-    let Some(principal) = principal.filter(|principal| principal.acts_at(now)) else {
+    let Some(principal) = principal.filter(|principal| principal.acts_at(facts.moment())) else {
         return (Decision::Denied(Lack::Principal), Vec::new());
     };
     let Some(place) = facts.place(resource) else {
@@ -419,7 +419,7 @@ impl Explanation {
 impl State {
     /// The decision with every way to it, for whoever may know everything.
     pub fn explain(&self, question: &Question, now: Timestamp) -> Explanation {
-        let (decision, paths) = explain(self, question, now);
+        let (decision, paths) = explain(&self.at(now), question);
         let verdict = match decision {
             Decision::Denied(Lack::Principal) => {
                 Verdict::Absent(self.absence(question.principal, now))

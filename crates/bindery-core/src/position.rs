@@ -54,7 +54,9 @@ impl fmt::Display for LogPosition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogPositionError {
     /// The part before the dot.
-    #[error("the revision must be a decimal number from 0 to 18446744073709551615, without leading zeros")]
+    #[error(
+        "the revision must be a decimal number from 0 to 18446744073709551615, without leading zeros"
+    )]
     Revision,
     /// The part after the dot.
     #[error("the batch must be 1 to 16 lower-case hexadecimal digits, without leading zeros")]

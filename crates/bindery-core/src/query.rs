@@ -6,7 +6,6 @@ use imbl::OrdMap;
 
 use crate::api_key::SecretHash;
 use crate::command::{Caller, Context};
-use crate::decision::Facts as _;
 use crate::id::{Id, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId};
 use crate::listing::Candidates;
 pub use crate::listing::KeyKind;

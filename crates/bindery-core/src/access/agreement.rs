@@ -10,7 +10,7 @@ impl AccessIndex {
     /// The first thing of the state of which the index says something else. `None` as well if the account has outgrown the
     /// index, which says nothing then.
     pub fn disagreement(&self, state: &State) -> Option<(Kind, u32)> {
-        self.read(|facts| first(facts, state))?.0
+        self.read(state.latest(), |facts| first(facts, state))?.0
     }
 }
 

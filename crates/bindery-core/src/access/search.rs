@@ -29,14 +29,14 @@ impl AccessIndex {
     ) -> Option<Revision> {
         let made = self.0.read_long(|view| {
             found.clear();
-            let facts = IndexFacts(view);
+            let facts = IndexFacts::new(view, now);
             let mut ask = |resource: Resource| {
                 let question = Question {
                     principal: user,
                     permission,
                     resource,
                 };
-                if allows(&facts, &question, now) {
+                if allows(&facts, &question) {
                     found.push(resource);
                 }
             };
@@ -48,10 +48,10 @@ impl AccessIndex {
                 Level::Space => view
                     .spaces()
                     .for_each(|number| ask(Resource::Space(SpaceId::new(number)))),
-                Level::Project if is_account_admin(view, user) => view
+                Level::Project if is_account_admin(facts, user) => view
                     .projects()
                     .for_each(|number| ask(Resource::Project(ProjectId::new(number)))),
-                Level::Project => projects_of(facts, user, permission, now, |project| {
+                Level::Project => projects_of(facts, user, permission, |project| {
                     found.push(Resource::Project(project));
                 }),
             }
@@ -70,7 +70,7 @@ impl AccessIndex {
     ) -> Option<Revision> {
         let made = self.0.read_long(|view| {
             found.clear();
-            let facts = IndexFacts(view);
+            let facts = IndexFacts::new(view, now);
             let Some(place) = facts.place(resource) else {
                 return;
             };
@@ -82,17 +82,17 @@ impl AccessIndex {
                             permission,
                             resource,
                         };
-                        if allows(&facts, &question, now) {
+                        if allows(&facts, &question) {
                             found.push(user);
                         }
                     });
                 }
                 Place::Space(space) => {
-                    let here = Here::new(facts, permission, space, None, now);
+                    let here = Here::new(facts, permission, space, None);
                     here.users(ProjectId::NOBODY, resource.level(), found);
                 }
                 Place::Project(project, space, is_restricted) => {
-                    let here = Here::new(facts, permission, space, Some(is_restricted), now);
+                    let here = Here::new(facts, permission, space, Some(is_restricted));
                     here.users(project, resource.level(), found);
                 }
             }
@@ -101,8 +101,8 @@ impl AccessIndex {
     }
 }
 
-fn is_account_admin(view: View<'_>, user: UserId) -> bool {
-    let principal = IndexFacts(view).principal(user);
+fn is_account_admin(facts: IndexFacts<'_>, user: UserId) -> bool {
+    let principal = facts.principal(user);
     principal.is_some_and(|principal| principal.account_role == AccountRole::Admin)
 }
 
@@ -145,7 +145,6 @@ struct Here<'a> {
     permission: Permission,
     space: SpacePlace,
     is_cut: bool,
-    now: Timestamp,
 }
 
 impl<'a> Here<'a> {
@@ -155,7 +154,6 @@ impl<'a> Here<'a> {
         permission: Permission,
         space: SpacePlace,
         is_restricted: Option<bool>,
-        now: Timestamp,
     ) -> Self {
         let is_cut = is_restricted == Some(true) && permission.is_cut_by_restrictions();
         Self {
@@ -163,17 +161,16 @@ impl<'a> Here<'a> {
             permission,
             space,
             is_cut,
-            now,
         }
     }
 
     /// The user, if they may act; of their role in the account only whether it is that of admins.
     #[inline]
     fn acting(&self, user: u32) -> Option<Acting> {
-        let IndexFacts(view) = self.facts;
+        let view = self.facts.view;
         let (brief, user) = (view.brief(user), UserId::new(user));
         if brief.ends() {
-            return self.facts.acting(user, self.now);
+            return self.facts.acting(user);
         }
         brief.is_active().then(|| Acting {
             account_role: if brief.is_admin() {
@@ -209,7 +206,7 @@ impl<'a> Here<'a> {
 
     /// Everyone who may, each once.
     fn users(&self, project: ProjectId, level: Level, found: &mut Vec<UserId>) {
-        let (IndexFacts(view), permission) = (self.facts, self.permission);
+        let (view, permission) = (self.facts.view, self.permission);
         if !Asked::of(permission).means_something_on(level) {
             return;
         }
@@ -260,7 +257,7 @@ impl Here<'_> {
     /// Whom their role in the organization brings here, by far the most. No branch hangs on one of them alone: who lies where is
     /// as good as random, and a wrong guess takes longer than to ask about all that lie side by side.
     fn users_by_organization(&self, marks: &mut Marks, found: &mut Vec<UserId>) {
-        let (IndexFacts(view), by_organization) = (self.facts, ByOrganization::new(self));
+        let (view, by_organization) = (self.facts.view, ByOrganization::new(self));
         view.each_few_in_organization(self.space.organization.number(), |few| {
             // But this one: of a place that isn't public, nearly nobody's role reaches it.
             let may_let = few.map(|(_, code)| by_organization.may_let(code));
@@ -288,7 +285,7 @@ impl Here<'_> {
     #[cold]
     #[inline(never)]
     fn acts_until(&self, user: u32) -> bool {
-        self.facts.acting(UserId::new(user), self.now).is_some()
+        self.facts.acting(UserId::new(user)).is_some()
     }
 }
 
@@ -367,11 +364,10 @@ fn projects_of(
     facts: IndexFacts<'_>,
     user: UserId,
     permission: Permission,
-    now: Timestamp,
     mut with: impl FnMut(ProjectId),
 ) {
-    let IndexFacts(view) = facts;
-    let Some(acting) = facts.acting(user, now) else {
+    let view = facts.view;
+    let Some(acting) = facts.acting(user) else {
         return;
     };
     if !Asked::of(permission).means_something_on(Level::Project) {

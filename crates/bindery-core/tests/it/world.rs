@@ -38,7 +38,7 @@ use bindery_core::access::AccessWriter;
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::change::Change;
 use bindery_core::command::{Caller, Command, Context};
-use bindery_core::decision::{CutGrant, Decision, Facts as _, Grant, Lack, Question, admin_over};
+use bindery_core::decision::{CutGrant, Decision, Grant, Lack, Question, admin_over};
 use bindery_core::explain::Words;
 use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
@@ -503,7 +503,7 @@ impl World {
     /// Whether, and by which grant, `who` is an admin `where`.
     pub(crate) fn admin(&self, who_where: &str) -> String {
         let (user, resource) = self.who_where(who_where);
-        let grant = admin_over(&self.state, user, resource, START);
+        let grant = admin_over(&self.state.at(START), user, resource);
         grant.map_or_else(|| "no".to_owned(), |grant| self.grant(grant, user))
     }
 
