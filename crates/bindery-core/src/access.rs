@@ -13,9 +13,8 @@ use bindery_index::{
 
 use crate::api_key::KeyOwner;
 use crate::change::Change;
-use crate::decision::{
-    Acting, Codes, Decision, Facts, Path, Place, Principal, Question, SpacePlace, allows, decide,
-};
+use crate::decision::fast::{Acting, Ancestors, CodedFacts, Codes, allows, decide};
+use crate::decision::{Decision, Facts, Place, Principal, Question, SpacePlace};
 use crate::id::{Id, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::place::{Project, Space};
@@ -474,15 +473,33 @@ impl<'a> IndexFacts<'a> {
         principal.is_some_and(|principal| principal.acts_at(self.moment()))
     }
 
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the place goes through memory")]
+    fn place_of(self, resource: Resource) -> Option<Place> {
+        match resource {
+            Resource::Account => Some(Place::Account),
+            Resource::Organization(id) => {
+                let is_there = self.view.organization(id.number());
+                is_there.then_some(Place::Organization(id))
+            }
+            Resource::Space(id) => self.space_at(id).map(Place::Space),
+            Resource::Project(id) => {
+                let project = self.view.project(id.number())?;
+                let space = self.space_at(SpaceId::new(project.space))?;
+                Some(Place::Project(id, space, project.is_restricted))
+            }
+        }
+    }
+
     #[inline]
     fn way_to(self, resource: Resource) -> Where {
-        let place = self.place(resource);
-        place.map_or(Where::default(), |place| way_to(place.path()))
+        let place = self.place_of(resource);
+        place.map_or(Where::default(), |place| way_to(Ancestors::of(place)))
     }
 }
 
 #[inline]
-fn way_to(on: Path) -> Where {
+fn way_to(on: Ancestors) -> Where {
     Where {
         organization: on.organization.number(),
         space: on.space.number(),
@@ -513,59 +530,8 @@ impl Facts for IndexFacts<'_> {
         self.view.principal(user.number()).map(unpacked)
     }
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "else the place goes through memory")]
     fn place(&self, resource: Resource) -> Option<Place> {
-        match resource {
-            Resource::Account => Some(Place::Account),
-            Resource::Organization(id) => {
-                let is_there = self.view.organization(id.number());
-                is_there.then_some(Place::Organization(id))
-            }
-            Resource::Space(id) => self.space_at(id).map(Place::Space),
-            Resource::Project(id) => {
-                let project = self.view.project(id.number())?;
-                let space = self.space_at(SpaceId::new(project.space))?;
-                Some(Place::Project(id, space, project.is_restricted))
-            }
-        }
-    }
-
-    #[inline]
-    fn acting(&self, user: UserId) -> Option<Acting> {
-        let known = self.view.user(user.number());
-        // Few are bots whose key ends.
-        let may_act = known.is_active() && (!known.ends() || self.acts_until(known));
-        may_act.then(|| Acting {
-            account_role: account_role(known.account_role()),
-            is_human: known.is_human(),
-            user,
-            word: known.bits(),
-        })
-    }
-
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "else what is held goes through memory"
-    )]
-    fn codes_of(&self, _user: UserId, word: u64, on: Path) -> Codes {
-        let known = bindery_index::User::from_bits(word);
-        codes(self.view.held(known, way_to(on)))
-    }
-
-    fn codes(&self, user: UserId, on: Path) -> Codes {
-        codes(self.view.held(self.view.user(user.number()), way_to(on)))
-    }
-
-    #[inline]
-    fn role(&self, code: u32) -> RoleId {
-        RoleId::new(self.view.role(code))
-    }
-
-    #[inline]
-    fn grants(&self, code: u32, permission: Permission) -> bool {
-        self.view.grants(code, permission.bit())
+        self.place_of(resource)
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
@@ -616,5 +582,46 @@ impl Facts for IndexFacts<'_> {
             .permissions(role.number())
             .map(PermissionSet::of_words)
             .unwrap_or_default()
+    }
+}
+
+impl CodedFacts for IndexFacts<'_> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as of the function that it calls")]
+    fn place(&self, resource: Resource) -> Option<Place> {
+        self.place_of(resource)
+    }
+
+    #[inline]
+    fn acting(&self, user: UserId) -> Option<Acting> {
+        let known = self.view.user(user.number());
+        // Few are bots whose key ends.
+        let may_act = known.is_active() && (!known.ends() || self.acts_until(known));
+        may_act.then(|| Acting {
+            account_role: account_role(known.account_role()),
+            is_human: known.is_human(),
+            user,
+            word: known.bits(),
+        })
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "else what is held goes through memory"
+    )]
+    fn codes(&self, _: UserId, word: u64, on: Ancestors) -> Codes {
+        let known = bindery_index::User::from_bits(word);
+        codes(self.view.held(known, way_to(on)))
+    }
+
+    #[inline]
+    fn role(&self, code: u32) -> RoleId {
+        RoleId::new(self.view.role(code))
+    }
+
+    #[inline]
+    fn grants(&self, code: u32, permission: Permission) -> bool {
+        self.view.grants(code, permission.bit())
     }
 }

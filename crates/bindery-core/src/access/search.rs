@@ -7,9 +7,10 @@
 use bindery_index::{Kind, View};
 
 use super::{AccessIndex, IndexFacts};
-use crate::decision::{
-    Acting, Asked, Codes, Facts as _, Path, Place, Question, SpacePlace, allows, fallback, reaches,
+use crate::decision::fast::{
+    Acting, Ancestors, CodedFacts, Codes, PermissionWord, allows, fallback, reaches,
 };
+use crate::decision::{Facts as _, Place, Question, SpacePlace};
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, SpaceId, UserId};
 use crate::permission::Permission;
 use crate::resource::{Level, Resource};
@@ -71,7 +72,7 @@ impl AccessIndex {
         let made = self.0.read_long(|view| {
             found.clear();
             let facts = IndexFacts::new(view, now);
-            let Some(place) = facts.place(resource) else {
+            let Some(place) = facts.place_of(resource) else {
                 return;
             };
             match place {
@@ -118,7 +119,7 @@ fn may_grant(view: View<'_>, code: u32, permission: Permission) -> bool {
 /// Whether the space role that this role in an organization becomes in public spaces has the permission.
 #[inline]
 fn falls_back_to(code: u32, permission: Permission) -> bool {
-    Asked::of(permission).is_granted_by(fallback(code))
+    PermissionWord::of(permission).is_granted_by(fallback(code))
 }
 
 /// Everyone who may have something to say on an organization, or in the account: rather too many than too few.
@@ -170,7 +171,7 @@ impl<'a> Here<'a> {
         let view = self.facts.view;
         let (brief, user) = (view.brief(user), UserId::new(user));
         if brief.ends() {
-            return self.facts.acting(user);
+            return CodedFacts::acting(&self.facts, user);
         }
         brief.is_active().then(|| Acting {
             account_role: if brief.is_admin() {
@@ -207,7 +208,7 @@ impl<'a> Here<'a> {
     /// Everyone who may, each once.
     fn users(&self, project: ProjectId, level: Level, found: &mut Vec<UserId>) {
         let (view, permission) = (self.facts.view, self.permission);
-        if !Asked::of(permission).means_something_on(level) {
+        if !PermissionWord::of(permission).means_something_on(level) {
             return;
         }
         let mut marks = Marks::new(view);
@@ -285,7 +286,7 @@ impl Here<'_> {
     #[cold]
     #[inline(never)]
     fn acts_until(&self, user: u32) -> bool {
-        self.facts.acting(UserId::new(user)).is_some()
+        CodedFacts::acting(&self.facts, UserId::new(user)).is_some()
     }
 }
 
@@ -367,10 +368,10 @@ fn projects_of(
     mut with: impl FnMut(ProjectId),
 ) {
     let view = facts.view;
-    let Some(acting) = facts.acting(user) else {
+    let Some(acting) = CodedFacts::acting(&facts, user) else {
         return;
     };
-    if !Asked::of(permission).means_something_on(Level::Project) {
+    if !PermissionWord::of(permission).means_something_on(Level::Project) {
         return;
     }
     let (mut spaces, mut bound) = (Vec::new(), Vec::new());
@@ -409,7 +410,8 @@ fn projects_of(
     }
     for (number, code) in bound {
         let project = ProjectId::new(number);
-        let Some(Place::Project(_, above, is_restricted)) = facts.place(Resource::Project(project))
+        let Some(Place::Project(_, above, is_restricted)) =
+            facts.place_of(Resource::Project(project))
         else {
             continue;
         };
@@ -452,12 +454,12 @@ impl Inherited {
         permission: Permission,
     ) -> Option<Self> {
         let above = facts.space_at(space)?;
-        let on = Path {
+        let on = Ancestors {
             organization: above.organization,
             space,
             project: ProjectId::NOBODY,
         };
-        let held = facts.codes_of(acting.user, acting.word, on);
+        let held = facts.codes(acting.user, acting.word, on);
         let to = |is_cut: bool| reaches(&facts, permission, acting, held, above, is_cut);
         Some(Self {
             space,
