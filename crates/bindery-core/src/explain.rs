@@ -540,9 +540,9 @@ impl State {
     fn sees(&self, context: &Context, resource: Resource) -> bool {
         match resource {
             Resource::Account => true,
-            Resource::Organization(id) => self.visible_organization(context, id).is_ok(),
-            Resource::Space(id) => self.visible_space(context, id).is_ok(),
-            Resource::Project(id) => self.visible_project(context, id).is_ok(),
+            Resource::Organization(id) => self.reader(*context).visible_organization(id).is_ok(),
+            Resource::Space(id) => self.reader(*context).visible_space(id).is_ok(),
+            Resource::Project(id) => self.reader(*context).visible_project(id).is_ok(),
         }
     }
 

@@ -77,6 +77,16 @@ pub struct SpacePlace {
 }
 
 impl Place {
+    /// What it lies in; the account lies in nothing.
+    pub const fn above(self) -> Option<Resource> {
+        match self {
+            Self::Account => None,
+            Self::Organization(_) => Some(Resource::Account),
+            Self::Space(space) => Some(Resource::Organization(space.organization)),
+            Self::Project(_, space, _) => Some(Resource::Space(space.space)),
+        }
+    }
+
     /// The organization on the way, if there is one.
     #[inline]
     pub const fn organization(self) -> Option<OrganizationId> {

@@ -7,6 +7,7 @@ mod example;
 mod explanations;
 mod fuzzing;
 mod one_revision;
+mod past;
 mod persons;
 mod searches;
 mod time_repair;
