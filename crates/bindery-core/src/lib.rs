@@ -21,6 +21,7 @@ pub mod change;
 pub mod command;
 pub mod credential;
 pub mod decision;
+pub mod effect;
 pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;

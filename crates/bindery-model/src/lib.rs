@@ -4,6 +4,7 @@
 //! `docs/rules/operations.md`, read as plainly as they can be read. Nothing that ships depends on this crate.
 
 pub mod dice;
+pub mod effect;
 pub mod history;
 pub mod model;
 pub mod walk;
