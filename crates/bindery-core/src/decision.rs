@@ -106,6 +106,7 @@ pub enum CutGrant {
 }
 
 /// Answers the question from these facts, at their moment.
+#[inline]
 pub fn decide(facts: &impl Facts, question: &Question) -> Decision {
     let Question {
         principal: user,
@@ -150,19 +151,23 @@ pub fn decide(facts: &impl Facts, question: &Question) -> Decision {
         Place::Project(project, space, is_restricted) => {
             let from_space = granted_by_space(facts, principal, held, permission, space);
             let is_cut = is_restricted && permission.is_cut_by_restrictions();
-            match (from_space, granted_on_project(facts, held, permission)) {
-                (Some(grant), _) if !is_cut => Decision::Allowed(grant.on(space)),
-                (_, Some(role)) => {
-                    Decision::Allowed(Grant::RoleBinding(Bindable::Project(project), role))
-                }
-                (Some(cut), None) => Decision::Denied(Lack::Restriction(project, cut)),
-                (None, None) => Decision::Denied(Lack::Grant),
+            if let Some(grant) = from_space
+                && !is_cut
+            {
+                return Decision::Allowed(grant.on(space));
             }
+            if let Some(role) = granted_on_project(facts, held, permission) {
+                let project = Bindable::Project(project);
+                return Decision::Allowed(Grant::RoleBinding(project, role));
+            }
+            let cut = from_space.map(|cut| Lack::Restriction(project, cut));
+            Decision::Denied(cut.unwrap_or(Lack::Grant))
         }
     }
 }
 
 /// Step 4: what grants the permission on the space, not counting admins.
+#[inline]
 fn granted_by_space(
     facts: &impl Facts,
     principal: Principal,
@@ -191,6 +196,7 @@ fn granted_by_space(
 }
 
 /// Step 5: the role bound on the project, if it grants the permission.
+#[inline]
 fn granted_on_project(facts: &impl Facts, held: Held, permission: Permission) -> Option<RoleId> {
     let granting = |role: &RoleId| facts.permissions(*role).contains(permission);
     held.on_project.filter(granting)
@@ -213,6 +219,7 @@ pub fn admin_over(facts: &impl Facts, user: UserId, resource: Resource) -> Optio
 
 impl Held {
     /// Step 2, below the account: what makes the user an admin of the organization or the space.
+    #[inline]
     fn admin_grant(self, place: Place) -> Option<Grant> {
         if self.organization == Some(OrganizationRole::Admin) {
             return place.organization().map(Grant::OrganizationAdmin);

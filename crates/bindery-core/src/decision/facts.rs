@@ -26,6 +26,7 @@ pub trait Facts {
     fn permissions(&self, role: RoleId) -> PermissionSet;
 
     /// The user, if they may act at the moment.
+    #[inline]
     fn acting(&self, user: UserId) -> Option<Principal> {
         let principal = self.principal(user)?;
         principal.acts_at(self.moment()).then_some(principal)
@@ -131,6 +132,7 @@ pub struct Held {
 
 impl Held {
     /// Looks them up.
+    #[inline]
     pub fn of(facts: &impl Facts, user: UserId, place: Place) -> Self {
         let (organization, project) = (place.organization(), place.project());
         let space = place.space().map(|space| space.space);

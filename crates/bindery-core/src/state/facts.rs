@@ -12,11 +12,13 @@ use crate::user::{Identity, Standing, User};
 /// Look-ups of what decisions are made from. [`State::at`] adds the moment.
 impl State {
     /// What decisions have to know of the user, if they exist.
+    #[inline]
     pub fn principal(&self, user: UserId) -> Option<Principal> {
         self.users.get(&user).map(|user| self.principal_of(user))
     }
 
     /// What decisions have to know of this user.
+    #[inline]
     pub(crate) fn principal_of(&self, user: &User) -> Principal {
         let is_active = user.standing == Standing::Active;
         let (is_human, is_active, until) = match &user.identity {
@@ -35,6 +37,7 @@ impl State {
     }
 
     /// The resource's place, if it exists.
+    #[inline]
     pub fn place(&self, resource: Resource) -> Option<Place> {
         match resource {
             Resource::Account => Some(Place::Account),
@@ -102,30 +105,37 @@ pub struct StateAt<'a> {
 }
 
 impl Facts for StateAt<'_> {
+    #[inline]
     fn moment(&self) -> Timestamp {
         self.moment
     }
 
+    #[inline]
     fn principal(&self, user: UserId) -> Option<Principal> {
         self.state.principal(user)
     }
 
+    #[inline]
     fn place(&self, resource: Resource) -> Option<Place> {
         self.state.place(resource)
     }
 
+    #[inline]
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
         self.state.organization_role(user, on)
     }
 
+    #[inline]
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
         self.state.space_role(user, on)
     }
 
+    #[inline]
     fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
         self.state.bound_role(user, on)
     }
 
+    #[inline]
     fn permissions(&self, role: RoleId) -> PermissionSet {
         self.state.permissions(role)
     }
