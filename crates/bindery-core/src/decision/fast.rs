@@ -10,21 +10,25 @@ use crate::permission::Permission;
 use crate::resource::{Bindable, Level, Resource};
 use crate::role::{AccountRole, OrganizationRole, PREDEFINED_ROLES, PredefinedRole, SpaceRole};
 
-/// The facts of a decision, with roles as codes.
-pub(crate) trait CodedFacts {
+/// The facts of a decision, with roles as codes. A few words that are passed in registers.
+pub(crate) trait CodedFacts: Copy {
     /// The user, if they may act at the moment.
-    fn acting(&self, user: UserId) -> Option<Acting>;
+    fn acting(self, user: UserId) -> Option<Acting>;
     /// The resource's place, if it exists.
-    fn place(&self, resource: Resource) -> Option<Place>;
+    fn place(self, resource: Resource) -> Option<Place>;
     /// All that the user holds on the way down to a place; with the word of [`Acting`].
-    fn codes(&self, user: UserId, word: u64, on: Ancestors) -> Codes;
+    fn codes(self, user: UserId, word: u64, on: Ancestors) -> Codes;
     /// The role that a code stands for; [`RoleId::NOBODY`] for 0.
-    fn role(&self, code: u32) -> RoleId;
-    /// Whether the role that a code stands for has the permission.
-    fn grants(&self, code: u32, permission: Permission) -> bool;
+    fn role(self, code: u32) -> RoleId;
+    /// Whether the role that a code stands for has the permission, if the facts can say.
+    fn grants(self, code: u32, permission: Permission) -> Result<bool, AskState>;
 }
 
-/// A place and what is above it. What isn't there has a number that nothing has, so nobody holds anything on it.
+/// A code doesn't say what is held: only the state answers this question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AskState;
+
+/// A place and what is above it. What isn't there has the number 0, on which nothing is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ancestors {
     /// The organization.
@@ -142,7 +146,7 @@ impl PermissionWord {
 
 /// [`decide`](super::decide) over codes.
 #[inline]
-pub(crate) fn decide(facts: &impl CodedFacts, question: &Question) -> Decision {
+pub(crate) fn decide(facts: impl CodedFacts, question: &Question) -> Result<Decision, AskState> {
     weigh(
         facts,
         question,
@@ -151,13 +155,13 @@ pub(crate) fn decide(facts: &impl CodedFacts, question: &Question) -> Decision {
     )
 }
 
-/// [`decide`] for whoever doesn't ask why.
+/// [`decide`] without the reason.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
     reason = "a loop of these is as long as what isn't inlined"
 )]
-pub(crate) fn allows(facts: &impl CodedFacts, question: &Question) -> bool {
+pub(crate) fn allows(facts: impl CodedFacts, question: &Question) -> Result<bool, AskState> {
     weigh(facts, question, Decision::is_allowed, |ways| {
         ways.open.lets_through()
     })
@@ -177,43 +181,43 @@ struct WaysTo {
     reason = "else what it found goes through memory, of which `allows` needs a bit: hence two ways to go on, too"
 )]
 fn weigh<T>(
-    facts: &impl CodedFacts,
+    facts: impl CodedFacts,
     question: &Question,
     decided: impl Fn(Decision) -> T,
     by_ways: impl FnOnce(WaysTo) -> T,
-) -> T {
+) -> Result<T, AskState> {
     let Question {
         principal: user,
         permission,
         resource,
     } = *question;
     let Some(principal) = facts.acting(user) else {
-        return decided(Decision::Denied(Lack::Principal));
+        return Ok(decided(Decision::Denied(Lack::Principal)));
     };
     // The kind of place is known here, so that none is looked at twice.
     let (space, project, is_restricted) = match resource {
         Resource::Project(_) => match facts.place(resource) {
             Some(Place::Project(project, space, is_restricted)) => (space, project, is_restricted),
-            _ => return decided(Decision::Denied(Lack::Resource)),
+            _ => return Ok(decided(Decision::Denied(Lack::Resource))),
         },
         Resource::Space(_) => match facts.place(resource) {
             Some(Place::Space(space)) => (space, ProjectId::NOBODY, false),
-            _ => return decided(Decision::Denied(Lack::Resource)),
+            _ => return Ok(decided(Decision::Denied(Lack::Resource))),
         },
         Resource::Account | Resource::Organization(_) => {
             let Acting {
                 account_role, word, ..
             } = principal;
-            return decided(above_spaces(facts, question, account_role, word));
+            return Ok(decided(above_spaces(facts, question, account_role, word)));
         }
     };
     let asked = PermissionWord::of(permission);
     if !asked.means_something_on(resource.level()) {
         let lowest = permission.lowest_level();
-        return decided(Decision::Denied(Lack::Level { lowest }));
+        return Ok(decided(Decision::Denied(Lack::Level { lowest })));
     }
     if principal.account_role == AccountRole::Admin {
-        return decided(Decision::Allowed(Grant::AccountAdmin));
+        return Ok(decided(Decision::Allowed(Grant::AccountAdmin)));
     }
     let on = Ancestors {
         organization: space.organization,
@@ -222,35 +226,38 @@ fn weigh<T>(
     };
     let held = facts.codes(principal.user, principal.word, on);
     let is_cut = is_restricted && permission.is_cut_by_restrictions();
-    by_ways(WaysTo {
-        open: Open::of(facts, held, permission, principal, space, is_cut),
+    Ok(by_ways(WaysTo {
+        open: Open::of(facts, held, permission, principal, space, is_cut)?,
         held,
         space,
         project,
-    })
+    }))
 }
 
 /// Whether someone who may act gets to a place below an organization by these roles; of a permission that means something
-/// there. For whoever already has before them what is held: searches.
+/// there. For searches, which have already read what is held.
 #[inline]
 pub(crate) fn reaches(
-    facts: &impl CodedFacts,
+    facts: impl CodedFacts,
     permission: Permission,
     acting: Acting,
     held: Codes,
     space: SpacePlace,
     is_cut: bool,
-) -> bool {
-    acting.account_role == AccountRole::Admin
-        || Open::of(facts, held, permission, acting, space, is_cut).lets_through()
+) -> Result<bool, AskState> {
+    if acting.account_role == AccountRole::Admin {
+        return Ok(true);
+    }
+    let open = Open::of(facts, held, permission, acting, space, is_cut)?;
+    Ok(open.lets_through())
 }
 
-/// The account itself and organizations: few questions are about them. What is known of whoever asks comes in parts, which stay
-/// where they are; as one it would be put together in memory for all questions.
+/// The account itself and organizations: few questions are about them. What is known of the principal comes in parts, which stay
+/// in registers. A reference to all of it would put it into memory for every question.
 #[cold]
 #[inline(never)]
 fn above_spaces(
-    facts: &impl CodedFacts,
+    facts: impl CodedFacts,
     question: &Question,
     role: AccountRole,
     word: u64,
@@ -287,7 +294,7 @@ fn above_spaces(
 
 impl WaysTo {
     #[inline]
-    fn decision(self, facts: &impl CodedFacts) -> Decision {
+    fn decision(self, facts: impl CodedFacts) -> Decision {
         let Self {
             open,
             held,
@@ -358,28 +365,32 @@ impl Open {
         reason = "a branch would wait for the facts"
     )]
     fn of(
-        facts: &impl CodedFacts,
+        facts: impl CodedFacts,
         held: Codes,
         permission: Permission,
         principal: Acting,
         space: SpacePlace,
         is_cut: bool,
-    ) -> Self {
+    ) -> Result<Self, AskState> {
         let asked = PermissionWord::of(permission);
+        debug_assert!(
+            held.membership < LEVEL && fallback(held.organization) < LEVEL,
+            "memberships are of predefined roles, whose codes have a bit each"
+        );
         // An explicit role replaces the fallback, also when it is lower; bots have none.
         let is_seated = held.membership | held.binding != 0;
         let falls_back = space.is_public & principal.is_human & !is_seated;
         let is = |code: u32, role: RoleId| u32::from(code == role.number());
-        Self {
+        Ok(Self {
             is_organization_admin: is(held.organization, OrganizationRole::Admin.role()),
             is_space_admin: is(held.membership, SpaceRole::Admin.role()),
             is_bound_admin: is(held.binding, SpaceRole::Admin.role()),
             by_membership: asked.granted_by(held.membership),
-            by_binding: u32::from(facts.grants(held.binding, permission)),
+            by_binding: u32::from(facts.grants(held.binding, permission)?),
             by_fallback: u32::from(falls_back) & asked.granted_by(fallback(held.organization)),
-            on_project: u32::from(facts.grants(held.on_project, permission)),
+            on_project: u32::from(facts.grants(held.on_project, permission)?),
             is_cut: u32::from(is_cut),
-        }
+        })
     }
 
     /// Whether one of those is open that let through.
@@ -438,7 +449,7 @@ impl Codes {
         CutGrant::SpaceMembership(role.unwrap_or(SpaceRole::Annotator))
     }
 
-    fn as_binding(self, facts: &impl CodedFacts) -> CutGrant {
+    fn as_binding(self, facts: impl CodedFacts) -> CutGrant {
         CutGrant::RoleBinding(facts.role(self.binding))
     }
 

@@ -4,7 +4,7 @@
 //! shows nothing of the past either. This works because no space ever changes its organization, and no project its space: what lies
 //! above a thing today lay above it then.
 //!
-//! What was deleted since has no rights today. Account admins and enforcement points may see it, nobody else.
+//! What was deleted since has no rights today. Only account admins and enforcement points see it.
 
 use super::Data;
 use crate::command::Context;

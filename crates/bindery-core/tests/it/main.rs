@@ -1,5 +1,6 @@
 //! The promises of the core, at its boundary.
 
+mod codes;
 mod decisions;
 mod deletion;
 mod entries;

@@ -14,6 +14,8 @@ const NOW: Timestamp = Timestamp::from_millis(100);
 /// A custom role that has every permission that is asked for, and one that has none.
 const FULL: RoleId = RoleId::new(CUSTOM_FIRST);
 const EMPTY: RoleId = RoleId::new(CUSTOM_FIRST + 1);
+/// A role that codes don't tell about.
+const UNKNOWN: RoleId = RoleId::new(CUSTOM_FIRST + 2);
 
 /// One user on one path of places.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +77,8 @@ impl Facts for Small {
 
 /// The same with codes, which are the numbers of the roles.
 impl CodedFacts for Small {
-    fn acting(&self, user: UserId) -> Option<Acting> {
-        let principal = Facts::acting(self, user)?;
+    fn acting(self, user: UserId) -> Option<Acting> {
+        let principal = Facts::acting(&self, user)?;
         Some(Acting {
             account_role: principal.account_role,
             is_human: principal.is_human,
@@ -85,11 +87,11 @@ impl CodedFacts for Small {
         })
     }
 
-    fn place(&self, resource: Resource) -> Option<Place> {
-        Facts::place(self, resource)
+    fn place(self, resource: Resource) -> Option<Place> {
+        Facts::place(&self, resource)
     }
 
-    fn codes(&self, user: UserId, _: u64, on: Ancestors) -> Codes {
+    fn codes(self, user: UserId, _: u64, on: Ancestors) -> Codes {
         let code = |role: Option<RoleId>| role.map_or(0, RoleId::number);
         let organization = self.organization_role(user, on.organization);
         let membership = self.space_role(user, on.space);
@@ -101,12 +103,15 @@ impl CodedFacts for Small {
         }
     }
 
-    fn role(&self, code: u32) -> RoleId {
+    fn role(self, code: u32) -> RoleId {
         RoleId::new(code)
     }
 
-    fn grants(&self, code: u32, permission: Permission) -> bool {
-        self.permissions(RoleId::new(code)).contains(permission)
+    fn grants(self, code: u32, permission: Permission) -> Result<bool, AskState> {
+        if code == UNKNOWN.number() {
+            return Err(AskState);
+        }
+        Ok(self.permissions(RoleId::new(code)).contains(permission))
     }
 }
 
@@ -155,9 +160,11 @@ fn agree(facts: &Small, permission: Permission, resource: Resource) {
         resource,
     };
     let by_rule = decision::decide(facts, &question);
-    assert_eq!(decide(facts, &question), by_rule, "{question:?} {facts:?}");
-    let is_allowed = allows(facts, &question);
-    assert_eq!(is_allowed, by_rule.is_allowed(), "{question:?} {facts:?}");
+    let decided = decide(*facts, &question);
+    assert_eq!(decided, Ok(by_rule), "{question:?} {facts:?}");
+    let is_allowed = allows(*facts, &question);
+    let by_rule = Ok(by_rule.is_allowed());
+    assert_eq!(is_allowed, by_rule, "{question:?} {facts:?}");
 }
 
 const RESOURCES: [Resource; 4] = [
@@ -307,4 +314,48 @@ fn what_predefined_roles_grant_is_what_their_sets_say() {
             assert_eq!(means, level.reaches(permission.lowest_level()));
         }
     }
+}
+
+#[test]
+fn the_state_is_asked_exactly_where_an_unknown_code_is_on_the_way() {
+    let held = |binding, on_project| decision::Held {
+        binding,
+        on_project,
+        ..decision::Held::default()
+    };
+    let member = Principal {
+        account_role: AccountRole::Member,
+        is_human: true,
+        is_active: true,
+        until: None,
+    };
+    let ask = |held, resource| {
+        let facts = Small {
+            principal: Some(member),
+            is_public: true,
+            is_restricted: false,
+            held,
+        };
+        let question = Question {
+            principal: USER,
+            permission: Permission::ProjectRead,
+            resource,
+        };
+        let (decided, is_allowed) = (decide(facts, &question), allows(facts, &question));
+        assert_eq!(decided.map(Decision::is_allowed), is_allowed);
+        is_allowed
+    };
+    let (space, project) = (Resource::Space(SPACE), Resource::Project(PROJECT));
+    let on_space = held(Some(UNKNOWN), Some(FULL));
+    assert_eq!(
+        [space, project].map(|on| ask(on_space, on)),
+        [Err(AskState); 2]
+    );
+    let on_project = held(Some(FULL), Some(UNKNOWN));
+    assert_eq!(ask(on_project, space), Ok(true));
+    assert_eq!(ask(on_project, project), Err(AskState));
+    assert_eq!(
+        ask(on_project, Resource::Organization(ORGANIZATION)),
+        Ok(false)
+    );
 }
