@@ -21,6 +21,7 @@ pub mod api_keys;
 mod cascade;
 pub mod credentials;
 pub mod enforcement_points;
+mod kept;
 pub mod operator;
 pub mod organizations;
 pub mod projects;
@@ -146,6 +147,7 @@ impl State {
         let mut decided = command.execute(self, context)?;
         proofs::end_outgrown(self, context, &mut decided.changes);
         self.check_quotas(context, &decided.changes)?;
+        kept::assert_kept(self, &decided.changes);
         Ok(decided)
     }
 

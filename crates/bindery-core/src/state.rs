@@ -478,6 +478,7 @@ impl State {
 
     fn count_use(&mut self, role: RoleId, is_new: bool) {
         let uses = self.uses_of_role.get(&role).copied().unwrap_or(0);
+        debug_assert!(is_new || uses > 0, "what is not held can't be given back");
         let uses = if is_new {
             uses.saturating_add(1)
         } else {
@@ -723,6 +724,7 @@ impl Numbers {
         };
         let last = self.issued.get(&I::KIND).copied().unwrap_or(0);
         let number = last.saturating_add(1).max(floor);
+        debug_assert!(number > last, "numbers are never given again");
         self.issued.insert(I::KIND, number);
         I::from_number(number)
     }
