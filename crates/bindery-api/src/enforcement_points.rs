@@ -12,7 +12,7 @@ use crate::wire::enforcement_points::EnforcementPoints;
 pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let cursors = call.cursors();
     let slice = cursors.slice()?;
-    let page = call.state.enforcement_points(&call.admit()?, slice)?;
+    let page = call.state.reader(call.admit()?).enforcement_points(slice)?;
     let listed = |key: &&bindery_core::api_key::ApiKey| {
         ApiKeyListed::new(key, call.account.last_use(key.id), &call.state, true)
     };

@@ -13,20 +13,22 @@ use bindery_index::{
 
 use crate::api_key::KeyOwner;
 use crate::change::Change;
-use crate::decision::{
-    Acting, Codes, Decision, Facts, Path, Place, Principal, Question, SpacePlace, allows, decide,
-};
+use crate::decision::fast::{Acting, Ancestors, AskState, CodedFacts, Codes, allows, decide};
+use crate::decision::{Decision, Lack, Place, Principal, Question, SpacePlace};
 use crate::id::{Id, OrganizationId, ProjectId, Revision, RoleId, SpaceId, UserId};
-use crate::permission::{Permission, PermissionSet};
+use crate::permission::Permission;
 use crate::place::{Project, Space};
 use crate::resource::{Bindable, Resource};
-use crate::role::{AccountRole, OrganizationRole, PredefinedRole, SpaceRole};
+use crate::role::{AccountRole, CUSTOM_FIRST, OrganizationRole, SpaceRole};
 use crate::state::State;
 use crate::time::Timestamp;
 
 mod agreement;
 mod between;
+mod codes;
 mod search;
+
+use codes::{FoundCodes, Given, RoleCodes};
 
 /// So many questions of a batch are on their way through the memory at once.
 const GROUP: usize = 128;
@@ -39,77 +41,90 @@ pub struct AccessIndex(Arc<Index>);
 pub use bindery_index::Bytes;
 
 impl AccessIndex {
-    /// The decision, and the one revision that it was made at. `None` while changes are being made, or if the account has
-    /// outgrown the index: ask the state then.
+    /// The decision, and the one revision that it was made at. `None`: ask the state, since changes are being made, the account has
+    /// outgrown the index, or the index can't say what the user holds there.
     #[inline]
     pub fn decide(&self, question: &Question, now: Timestamp) -> Option<(Decision, Revision)> {
-        let made = self.0.read(|view| IndexFacts(view).decide(question, now));
+        let made = self
+            .0
+            .read_some(|view| IndexFacts::new(view, now).decide(question).ok());
         made.map(|(decision, revision)| (decision, Revision(revision)))
     }
 
-    /// [`AccessIndex::decide`] for whoever doesn't ask why, which a quarter of its time goes into.
+    /// [`AccessIndex::decide`] without the reason, which a quarter of its time goes into.
     #[inline]
     pub fn allows(&self, question: &Question, now: Timestamp) -> Option<(bool, Revision)> {
-        let made = self.0.read(|view| IndexFacts(view).allows(question, now));
+        let made = self
+            .0
+            .read_some(|view| IndexFacts::new(view, now).allows(question).ok());
         made.map(|(is_allowed, revision)| (is_allowed, Revision(revision)))
     }
 
-    /// What the closure makes of any number of decisions, all at the one revision.
-    ///
-    /// It may run more than once, and on facts that never were: what it comes to is then thrown away. `None` as in
-    /// [`AccessIndex::decide`].
-    pub fn read<T>(&self, mut with: impl FnMut(IndexFacts<'_>) -> T) -> Option<(T, Revision)> {
-        let made = self.0.read(|view| with(IndexFacts(view)));
-        made.map(|(made, revision)| (made, Revision(revision)))
-    }
-
-    /// The decisions on all of them in their order, at one revision; they replace what is in `decisions`.
+    /// The decisions on all of them in their order, at one revision; they replace what is in `decisions`. `None` while changes are
+    /// being made, or if the account has outgrown the index: ask the state about all of them then.
     pub fn decide_many(
         &self,
         questions: &[Question],
         now: Timestamp,
         decisions: &mut Vec<Decision>,
-    ) -> Option<Revision> {
-        self.answer_many(questions, now, decisions, |facts, question, now| {
-            decide(&facts, question, now)
+    ) -> Option<Answered> {
+        let unknown = Decision::Denied(Lack::Grant);
+        self.answer_many(questions, now, decisions, unknown, |facts, question| {
+            decide(facts, question)
         })
     }
 
-    /// [`AccessIndex::decide_many`] for whoever doesn't ask why.
+    /// [`AccessIndex::decide_many`] without reasons.
     pub fn allows_many(
         &self,
         questions: &[Question],
         now: Timestamp,
         answers: &mut Vec<bool>,
-    ) -> Option<Revision> {
-        self.answer_many(questions, now, answers, |facts, question, now| {
-            allows(&facts, question, now)
+    ) -> Option<Answered> {
+        self.answer_many(questions, now, answers, false, |facts, question| {
+            allows(facts, question)
         })
     }
 
     #[inline]
-    fn answer_many<T>(
+    fn answer_many<T: Copy>(
         &self,
         questions: &[Question],
         now: Timestamp,
         answers: &mut Vec<T>,
-        answer: impl Fn(IndexFacts<'_>, &Question, Timestamp) -> T + Copy,
-    ) -> Option<Revision> {
+        unknown: T,
+        answer: impl Fn(IndexFacts<'_>, &Question) -> Result<T, AskState> + Copy,
+    ) -> Option<Answered> {
         let made = self.0.read(|view| {
             answers.clear();
-            let facts = IndexFacts(view);
+            let facts = IndexFacts::new(view, now);
+            let mut asks_state = false;
             for group in questions.chunks(GROUP) {
                 if view.is_large() {
                     facts.read_ahead(group);
                 }
-                answers.extend(
-                    group
-                        .iter()
-                        .map(move |question| answer(facts, question, now)),
-                );
+                answers.extend(group.iter().map(|question| {
+                    answer(facts, question).unwrap_or_else(|AskState| {
+                        asks_state = true;
+                        unknown
+                    })
+                }));
+            }
+            if asks_state {
+                which_ask(questions, |question| answer(facts, question).is_err())
+            } else {
+                Vec::new()
             }
         });
-        made.map(|((), revision)| Revision(revision))
+        let answered = made.map(|(ask_state, revision)| Answered {
+            revision: Revision(revision),
+            ask_state,
+        });
+        debug_assert!(
+            answered.is_none() || answers.len() == questions.len(),
+            "each question has an answer"
+        );
+        answered
     }
 
     /// What it takes.
@@ -118,22 +133,56 @@ impl AccessIndex {
     }
 }
 
+/// What the index makes of a batch of questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The one revision that all answers are of.
+    pub revision: Revision,
+    /// The questions that the index can't answer, by their place in the batch: ask the state of this revision about them. What
+    /// stands among the answers in their place is no answer.
+    pub ask_state: Vec<usize>,
+}
+
+/// Few batches have such a question.
+#[cold]
+#[inline(never)]
+fn which_ask(questions: &[Question], asks: impl Fn(&Question) -> bool) -> Vec<usize> {
+    let all = questions.iter().enumerate();
+    all.filter(|(_, question)| asks(question))
+        .map(|(place, _)| place)
+        .collect()
+}
+
 /// The one who changes an [`AccessIndex`].
 #[derive(Debug)]
-pub struct AccessWriter(Writer);
+pub struct AccessWriter {
+    writer: Writer,
+    codes: RoleCodes,
+}
 
 impl AccessWriter {
     /// An index of the state.
     pub fn new(state: &State) -> Self {
-        let mut writer = Writer::build(state, state.revision().0);
+        Self::with_custom_roles(state, RoleCodes::CUSTOM_MAX)
+    }
+
+    /// The same with so many custom roles at the most. For each question about another one, the state is asked.
+    pub fn with_custom_roles(state: &State, custom_roles: usize) -> Self {
+        let codes = RoleCodes::of(state, custom_roles);
+        let source = Coded {
+            state,
+            codes: &codes,
+            found: FoundCodes::new(&codes),
+        };
+        let mut writer = Writer::build(&source, state.revision().0);
         let latest = state.latest().as_millis();
         writer.write(state.revision().0, |changes| changes.set_latest(latest));
-        Self(writer)
+        Self { writer, codes }
     }
 
     /// The readers' side.
     pub fn index(&self) -> AccessIndex {
-        AccessIndex(Arc::clone(self.0.index()))
+        AccessIndex(Arc::clone(self.writer.index()))
     }
 
     /// Brings the index to where `after` is: everything that was touched since it was there is taken from it anew.
@@ -147,9 +196,10 @@ impl AccessWriter {
         touched: &[Touched],
         publish: impl FnOnce() -> T,
     ) -> T {
-        self.0.write(after.revision().0, |changes| {
+        let Self { writer, codes } = self;
+        writer.write(after.revision().0, |changes| {
             for one in touched {
-                one.tell(after, changes);
+                one.tell(after, codes, changes);
             }
             changes.set_latest(after.latest().as_millis());
             publish()
@@ -216,7 +266,7 @@ impl Touched {
         }
     }
 
-    fn tell(self, after: &State, changes: &mut Changes) {
+    fn tell(self, after: &State, codes: &mut RoleCodes, changes: &mut Changes) {
         match self {
             Self::Principal(user) => {
                 let principal = after.principal(user);
@@ -228,34 +278,53 @@ impl Touched {
             Self::Space(id) => changes.set_space(id.number(), space_in(after, id)),
             Self::Project(id) => changes.set_project(id.number(), project_in(after, id)),
             Self::Role(id) => {
-                let role = after.roles.get(&id).map(|role| role.permissions.words());
-                changes.set_role(id.number(), role);
+                if let Some(code) = codes.known(id) {
+                    tell_code(after, code, id, changes);
+                }
             }
             Self::OrganizationRole(user, on) => {
                 let role = after
                     .organization_role(user, on)
                     .map(OrganizationRole::role);
-                set_held(changes, user, Kind::Organization, on.number(), role);
+                set_predefined(changes, user, Kind::Organization, on.number(), role);
             }
             Self::SpaceRole(user, on) => {
                 let role = after.space_role(user, on).map(SpaceRole::role);
-                set_held(changes, user, Kind::Membership, on.number(), role);
+                set_predefined(changes, user, Kind::Membership, on.number(), role);
             }
             Self::BoundRole(user, on) => {
-                set_held(
-                    changes,
-                    user,
-                    kind_of(on),
-                    on.number(),
-                    after.bound_role(user, on),
-                );
+                let code = match after
+                    .bound_role(user, on)
+                    .map(|role| (role, codes.give(role)))
+                {
+                    None => 0,
+                    Some((_, Given::Before(code))) => code,
+                    Some((role, Given::Now(code))) => {
+                        tell_code(after, code, role, changes);
+                        code
+                    }
+                };
+                let old = changes.set_held(user.number(), kind_of(on), on.number(), code);
+                // Everyone else who held that role is touched as well, and told in this section.
+                if let Some(role) = codes.role(old)
+                    && !after.uses_of_role.contains_key(&role)
+                {
+                    codes.take_back(old);
+                }
             }
         }
     }
 }
 
-fn set_held(changes: &mut Changes, user: UserId, kind: Kind, on: u32, role: Option<RoleId>) {
-    changes.set_held(user.number(), kind, on, role.map(RoleId::number));
+fn tell_code(state: &State, code: u32, role: RoleId, changes: &mut Changes) {
+    changes.set_code(code, state.permissions(role).words(), role.number());
+}
+
+/// Memberships are of predefined roles, whose numbers are their codes.
+fn set_predefined(changes: &mut Changes, user: UserId, kind: Kind, on: u32, role: Option<RoleId>) {
+    let code = role.map_or(0, RoleId::number);
+    debug_assert!(code < CUSTOM_FIRST, "a membership is of a predefined role");
+    changes.set_held(user.number(), kind, on, code);
 }
 
 const fn kind_of(on: Bindable) -> Kind {
@@ -331,100 +400,127 @@ fn room<I: Id, T>(count: usize, last: Option<&(I, T)>) -> Room {
 }
 
 /// Everything at once, when an account is loaded.
-impl Source for State {
+struct Coded<'a> {
+    state: &'a State,
+    codes: &'a RoleCodes,
+    found: FoundCodes<'a>,
+}
+
+impl Source for Coded<'_> {
     fn rooms(&self) -> [Room; 4] {
         [
-            room(self.users.len(), self.users.get_max()),
-            room(self.organizations.len(), self.organizations.get_max()),
-            room(self.spaces.len(), self.spaces.get_max()),
-            room(self.projects.len(), self.projects.get_max()),
+            room(self.state.users.len(), self.state.users.get_max()),
+            room(
+                self.state.organizations.len(),
+                self.state.organizations.get_max(),
+            ),
+            room(self.state.spaces.len(), self.state.spaces.get_max()),
+            room(self.state.projects.len(), self.state.projects.get_max()),
         ]
     }
 
     fn principals(&self, with: &mut dyn FnMut(u32, IndexPrincipal)) {
-        for user in self.users.values() {
-            with(user.id.number(), packed(&self.principal_of(user)));
+        for user in self.state.users.values() {
+            with(user.id.number(), packed(&self.state.principal_of(user)));
         }
     }
 
     fn organizations(&self, with: &mut dyn FnMut(u32)) {
-        for id in self.organizations.keys() {
+        for id in self.state.organizations.keys() {
             with(id.number());
         }
     }
 
     fn spaces(&self, with: &mut dyn FnMut(u32, IndexSpace)) {
-        for space in self.spaces.values() {
+        for space in self.state.spaces.values() {
             with(space.id.number(), indexed_space(space));
         }
     }
 
     fn projects(&self, with: &mut dyn FnMut(u32, IndexProject)) {
-        for project in self.projects.values() {
-            with(project.id.number(), indexed_project(self, project));
+        for project in self.state.projects.values() {
+            with(project.id.number(), indexed_project(self.state, project));
         }
     }
 
-    fn roles(&self, with: &mut dyn FnMut(u32, [u64; 3])) {
-        for (id, role) in PredefinedRole::all() {
-            with(id.number(), role.permissions.words());
-        }
-        for role in self.roles.values() {
-            with(role.id.number(), role.permissions.words());
+    fn codes(&self, with: &mut dyn FnMut(u32, [u64; 3], u32)) {
+        for (code, permissions, role) in self.codes.all(self.state) {
+            with(code, permissions.words(), role.number());
         }
     }
 
     fn holdings(&self, with: &mut dyn FnMut(Holding)) {
-        let mut tell = |user: UserId, kind, resource: u32, role: RoleId| {
+        let state = self.state;
+        let mut tell = |user: UserId, kind, resource: u32, code: u32| {
             with(Holding {
                 user: user.number(),
                 kind,
                 resource,
-                role: role.number(),
+                code,
             });
         };
-        for held in self.organization_memberships.iter() {
+        for held in state.organization_memberships.iter() {
             let organization = held.organization.number();
             tell(
                 held.user,
                 Kind::Organization,
                 organization,
-                held.role.role(),
+                held.role.role().number(),
             );
         }
-        for held in self.space_memberships.iter() {
+        for held in state.space_memberships.iter() {
             let space = held.space.number();
-            tell(held.user, Kind::Membership, space, held.role.role());
+            tell(
+                held.user,
+                Kind::Membership,
+                space,
+                held.role.role().number(),
+            );
         }
-        self.space_bindings
-            .each_held(|user, on, role| tell(user, Kind::Binding, on.number(), role));
-        self.project_bindings
-            .each_held(|user, on, role| tell(user, Kind::OnProject, on.number(), role));
+        let code = |role| self.found.of(role);
+        state
+            .space_bindings
+            .each_held(|user, on, role| tell(user, Kind::Binding, on.number(), code(role)));
+        state
+            .project_bindings
+            .each_held(|user, on, role| tell(user, Kind::OnProject, on.number(), code(role)));
     }
 }
 
-/// The facts of decisions from the index at one revision, while a read runs.
-#[derive(Clone, Copy, Debug)]
-pub struct IndexFacts<'a>(View<'a>);
+/// The facts of decisions from the index at one revision and moment, while a read runs.
+#[derive(Clone, Copy)]
+struct IndexFacts<'a> {
+    view: View<'a>,
+    moment: Timestamp,
+}
 
-impl IndexFacts<'_> {
+impl<'a> IndexFacts<'a> {
+    #[inline]
+    const fn new(view: View<'a>, moment: Timestamp) -> Self {
+        Self { view, moment }
+    }
+
     /// The decision.
     #[inline]
-    pub fn decide(self, question: &Question, now: Timestamp) -> Decision {
-        decide(&self, question, now)
+    fn decide(self, question: &Question) -> Result<Decision, AskState> {
+        decide(self, question)
     }
 
     /// The decision without its reason.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as of the function that it calls")]
-    pub fn allows(self, question: &Question, now: Timestamp) -> bool {
-        allows(&self, question, now)
+    fn allows(self, question: &Question) -> Result<bool, AskState> {
+        allows(self, question)
     }
 
     /// Never earlier than the last change: a clock that was set back brings no key back to life.
     #[inline]
-    fn clamp(self, now: Timestamp) -> Timestamp {
-        now.max(Timestamp::from_millis(self.0.latest()))
+    fn moment(self) -> Timestamp {
+        self.moment.max(Timestamp::from_millis(self.view.latest()))
+    }
+
+    fn principal(self, user: UserId) -> Option<Principal> {
+        self.view.principal(user.number()).map(unpacked)
     }
 
     /// Has everything that these questions need on its way at once, instead of one after the other.
@@ -432,9 +528,9 @@ impl IndexFacts<'_> {
     fn read_ahead(self, questions: &[Question]) {
         let mut read = 0;
         for question in questions {
-            read ^= self.0.touch_user(question.principal.number());
+            read ^= self.view.touch_user(question.principal.number());
             read ^= match question.resource {
-                Resource::Project(id) => self.0.touch_project(id.number()),
+                Resource::Project(id) => self.view.touch_project(id.number()),
                 Resource::Account | Resource::Organization(_) | Resource::Space(_) => 0,
             };
         }
@@ -442,41 +538,55 @@ impl IndexFacts<'_> {
         black_box(read);
         for question in questions {
             let on = self.way_to(question.resource);
-            read ^= self.0.touch_held(question.principal.number(), on);
+            read ^= self.view.touch_held(question.principal.number(), on);
         }
         black_box(read);
     }
 
     #[inline]
     fn space_at(self, id: SpaceId) -> Option<SpacePlace> {
-        self.0.space(id.number()).map(|space| SpacePlace {
+        self.view.space(id.number()).map(|space| SpacePlace {
             space: id,
             organization: OrganizationId::new(space.organization),
             is_public: space.is_public,
         })
     }
 
-    fn held_on(self, user: UserId, on: Where) -> bindery_index::Held {
-        self.0.held(self.0.user(user.number()), on)
-    }
-
-    /// Never earlier than the last change: a clock that was set back brings no key back to life.
+    /// Whether the time of somebody whose time ends isn't over.
     #[cold]
     #[inline(never)]
-    fn acts_until(self, user: bindery_index::User, now: Timestamp) -> bool {
-        let principal = self.0.known(user).map(unpacked);
-        principal.is_some_and(|principal| principal.acts_at(self.clamp(now)))
+    fn acts_until(self, user: bindery_index::User) -> bool {
+        let principal = self.view.known(user).map(unpacked);
+        principal.is_some_and(|principal| principal.acts_at(self.moment()))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the place goes through memory")]
+    fn place_of(self, resource: Resource) -> Option<Place> {
+        match resource {
+            Resource::Account => Some(Place::Account),
+            Resource::Organization(id) => {
+                let is_there = self.view.organization(id.number());
+                is_there.then_some(Place::Organization(id))
+            }
+            Resource::Space(id) => self.space_at(id).map(Place::Space),
+            Resource::Project(id) => {
+                let project = self.view.project(id.number())?;
+                let space = self.space_at(SpaceId::new(project.space))?;
+                Some(Place::Project(id, space, project.is_restricted))
+            }
+        }
     }
 
     #[inline]
     fn way_to(self, resource: Resource) -> Where {
-        let place = self.place(resource);
-        place.map_or(Where::default(), |place| way_to(place.path()))
+        let place = self.place_of(resource);
+        place.map_or(Where::default(), |place| way_to(Ancestors::of(place)))
     }
 }
 
 #[inline]
-fn way_to(on: Path) -> Where {
+fn way_to(on: Ancestors) -> Where {
     Where {
         organization: on.organization.number(),
         space: on.space.number(),
@@ -495,35 +605,18 @@ const fn codes(held: bindery_index::Held) -> Codes {
     }
 }
 
-impl Facts for IndexFacts<'_> {
-    #[inline]
-    fn principal(&self, user: UserId) -> Option<Principal> {
-        self.0.principal(user.number()).map(unpacked)
-    }
-
+impl CodedFacts for IndexFacts<'_> {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "else the place goes through memory")]
-    fn place(&self, resource: Resource) -> Option<Place> {
-        match resource {
-            Resource::Account => Some(Place::Account),
-            Resource::Organization(id) => {
-                let is_there = self.0.organization(id.number());
-                is_there.then_some(Place::Organization(id))
-            }
-            Resource::Space(id) => self.space_at(id).map(Place::Space),
-            Resource::Project(id) => {
-                let project = self.0.project(id.number())?;
-                let space = self.space_at(SpaceId::new(project.space))?;
-                Some(Place::Project(id, space, project.is_restricted))
-            }
-        }
+    #[expect(clippy::inline_always, reason = "as of the function that it calls")]
+    fn place(self, resource: Resource) -> Option<Place> {
+        self.place_of(resource)
     }
 
     #[inline]
-    fn acting(&self, user: UserId, now: Timestamp) -> Option<Acting> {
-        let known = self.0.user(user.number());
+    fn acting(self, user: UserId) -> Option<Acting> {
+        let known = self.view.user(user.number());
         // Few are bots whose key ends.
-        let may_act = known.is_active() && (!known.ends() || self.acts_until(known, now));
+        let may_act = known.is_active() && (!known.ends() || self.acts_until(known));
         may_act.then(|| Acting {
             account_role: account_role(known.account_role()),
             is_human: known.is_human(),
@@ -537,72 +630,18 @@ impl Facts for IndexFacts<'_> {
         clippy::inline_always,
         reason = "else what is held goes through memory"
     )]
-    fn codes_of(&self, _user: UserId, word: u64, on: Path) -> Codes {
+    fn codes(self, _: UserId, word: u64, on: Ancestors) -> Codes {
         let known = bindery_index::User::from_bits(word);
-        codes(self.0.held(known, way_to(on)))
-    }
-
-    fn codes(&self, user: UserId, on: Path) -> Codes {
-        codes(self.0.held(self.0.user(user.number()), way_to(on)))
+        codes(self.view.held(known, way_to(on)))
     }
 
     #[inline]
-    fn role(&self, code: u32) -> RoleId {
-        RoleId::new(self.0.role(code))
+    fn role(self, code: u32) -> RoleId {
+        RoleId::new(self.view.name(code))
     }
 
     #[inline]
-    fn grants(&self, code: u32, permission: Permission) -> bool {
-        self.0.grants(code, permission.bit())
-    }
-
-    fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
-        let held = self.held_on(
-            user,
-            Where {
-                organization: on.number(),
-                ..Where::default()
-            },
-        );
-        OrganizationRole::from_role(RoleId::new(held.organization))
-    }
-
-    fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
-        let held = self.held_on(
-            user,
-            Where {
-                space: on.number(),
-                ..Where::default()
-            },
-        );
-        SpaceRole::from_role(RoleId::new(held.membership))
-    }
-
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
-        let code = match on {
-            Bindable::Space(id) => {
-                let space = id.number();
-                self.held_on(
-                    user,
-                    Where {
-                        space,
-                        ..Where::default()
-                    },
-                )
-                .binding
-            }
-            Bindable::Project(id) => {
-                self.held_on(user, self.way_to(Resource::Project(id)))
-                    .on_project
-            }
-        };
-        Some(self.role(code)).filter(|role| *role != RoleId::NOBODY)
-    }
-
-    fn permissions(&self, role: RoleId) -> PermissionSet {
-        self.0
-            .permissions(role.number())
-            .map(PermissionSet::of_words)
-            .unwrap_or_default()
+    fn grants(self, code: u32, permission: Permission) -> Result<bool, AskState> {
+        self.view.grants(code, permission.bit()).ok_or(AskState)
     }
 }

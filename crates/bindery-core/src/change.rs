@@ -15,6 +15,7 @@ use crate::id::{
     Revision, RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
 };
 use crate::place::{Account, Organization, Project, Restriction, Space};
+pub use crate::position::LogPosition;
 use crate::resource::Bindable;
 use crate::role::Role;
 use crate::role_binding::RoleBinding;
@@ -563,34 +564,6 @@ pub(crate) fn known<'b, C, T: Decode<'b, C>>(
             error
         }
     })
-}
-
-/// How far a log has come, and by which entry. A log that has lost its end (its database was restored, or another server took
-/// over that had not heard of everything) has other entries at the same revisions after a while: the revision alone can't tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogPosition {
-    /// The revision of the last entry; 0 before the first.
-    pub revision: Revision,
-    /// The batch of the last entry, where it is known.
-    pub batch: Option<NonZeroU64>,
-}
-
-impl LogPosition {
-    /// Whether a log that has come to the other position can be the one that has come to this one, at the same revision.
-    pub fn is_met_by(self, other: Self) -> bool {
-        let batches = self.batch.zip(other.batch);
-        self.revision == other.revision && batches.is_none_or(|(one, other)| one == other)
-    }
-}
-
-impl From<Revision> for LogPosition {
-    /// There, by whichever entry.
-    fn from(revision: Revision) -> Self {
-        Self {
-            revision,
-            batch: None,
-        }
-    }
 }
 
 fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {

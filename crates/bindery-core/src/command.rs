@@ -21,6 +21,7 @@ pub mod api_keys;
 mod cascade;
 pub mod credentials;
 pub mod enforcement_points;
+mod kept;
 pub mod operator;
 pub mod organizations;
 pub mod projects;
@@ -146,6 +147,7 @@ impl State {
         let mut decided = command.execute(self, context)?;
         proofs::end_outgrown(self, context, &mut decided.changes);
         self.check_quotas(context, &decided.changes)?;
+        kept::assert_kept(self, &decided.changes);
         Ok(decided)
     }
 
@@ -173,7 +175,7 @@ impl State {
 
     /// Answers a question from the entities. An account at work has an access index for the present.
     pub fn decide(&self, question: &Question, now: Timestamp) -> Decision {
-        decide(self, question, now)
+        decide(&self.at(now), question)
     }
 
     /// Whether the caller may use the permission on the resource.
@@ -214,7 +216,7 @@ impl State {
         context: &Context,
         resource: impl Into<Resource>,
     ) -> Option<Grant> {
-        admin_over(self, context.user(), resource.into(), context.now)
+        admin_over(&self.at(context.now), context.user(), resource.into())
     }
 
     /// Whether the caller is account admin.

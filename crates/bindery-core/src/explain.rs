@@ -6,7 +6,7 @@
 
 use crate::command::Context;
 use crate::decision::{
-    CutGrant, Decision, Facts, Grant, Held, HeldRole, Lack, Place, Principal, Question, SpacePlace,
+    CutGrant, Decision, Facts, Grant, Held, Lack, Place, Principal, Question, SpacePlace,
 };
 use crate::id::{Id as _, OrganizationId, ProjectId, RoleId, SpaceId, UserId};
 use crate::permission::Permission;
@@ -145,15 +145,14 @@ pub enum NoFallback {
     NoMember,
 }
 
-/// Explains a decision by these facts, as of `now`. What would be enough, facts alone don't tell.
-pub fn explain(facts: &impl Facts, question: &Question, now: Timestamp) -> (Decision, Vec<Path>) {
+/// Explains a decision by these facts, at their moment. What would be enough, facts alone don't tell.
+pub fn explain(facts: &impl Facts, question: &Question) -> (Decision, Vec<Path>) {
     let Question {
         principal: user,
         permission,
         resource,
     } = *question;
-    let principal = facts.principal(user);
-    let Some(principal) = principal.filter(|principal| principal.acts_at(now)) else {
+    let Some(principal) = facts.acting(user) else {
         return (Decision::Denied(Lack::Principal), Vec::new());
     };
     let Some(place) = facts.place(resource) else {
@@ -167,7 +166,7 @@ pub fn explain(facts: &impl Facts, question: &Question, now: Timestamp) -> (Deci
         principal,
         place,
         permission,
-        held: facts.held(user, place.path(), permission),
+        held: Granting::of(facts, Held::of(facts, user, place), permission),
     }
     .all();
     (verdict(&paths), paths)
@@ -194,7 +193,43 @@ struct Paths {
     principal: Principal,
     place: Place,
     permission: Permission,
-    held: Held,
+    held: Granting,
+}
+
+/// What a user holds on the way down to a place, and which of it has the permission.
+#[derive(Clone, Copy)]
+struct Granting {
+    organization: HeldRole,
+    membership: HeldRole,
+    binding: HeldRole,
+    on_project: HeldRole,
+    /// Whether the space role that stands for the role in the organization has it.
+    fallback_grants: bool,
+}
+
+/// A role that is held, or none.
+#[derive(Clone, Copy)]
+struct HeldRole {
+    /// Which; [`RoleId::NOBODY`] for none.
+    role: RoleId,
+    grants: bool,
+}
+
+impl Granting {
+    fn of(facts: &impl Facts, held: Held, permission: Permission) -> Self {
+        let one = |role: Option<RoleId>| HeldRole {
+            role: role.unwrap_or(RoleId::NOBODY),
+            grants: role.is_some_and(|role| facts.permissions(role).contains(permission)),
+        };
+        let fallback = held.organization.map(OrganizationRole::in_public_spaces);
+        Self {
+            organization: one(held.organization.map(OrganizationRole::role)),
+            membership: one(held.membership.map(SpaceRole::role)),
+            binding: one(held.binding),
+            on_project: one(held.on_project),
+            fallback_grants: fallback.is_some_and(|role| role.permissions().contains(permission)),
+        }
+    }
 }
 
 impl Paths {
@@ -419,7 +454,7 @@ impl Explanation {
 impl State {
     /// The decision with every way to it, for whoever may know everything.
     pub fn explain(&self, question: &Question, now: Timestamp) -> Explanation {
-        let (decision, paths) = explain(self, question, now);
+        let (decision, paths) = explain(&self.at(now), question);
         let verdict = match decision {
             Decision::Denied(Lack::Principal) => {
                 Verdict::Absent(self.absence(question.principal, now))
@@ -505,9 +540,9 @@ impl State {
     fn sees(&self, context: &Context, resource: Resource) -> bool {
         match resource {
             Resource::Account => true,
-            Resource::Organization(id) => self.visible_organization(context, id).is_ok(),
-            Resource::Space(id) => self.visible_space(context, id).is_ok(),
-            Resource::Project(id) => self.visible_project(context, id).is_ok(),
+            Resource::Organization(id) => self.reader(*context).visible_organization(id).is_ok(),
+            Resource::Space(id) => self.reader(*context).visible_space(id).is_ok(),
+            Resource::Project(id) => self.reader(*context).visible_project(id).is_ok(),
         }
     }
 

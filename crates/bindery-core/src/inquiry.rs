@@ -90,7 +90,7 @@ impl State {
             return false;
         };
         match user.identity {
-            Identity::Human { .. } => self.visible_user(context, subject).is_ok(),
+            Identity::Human { .. } => self.reader(*context).visible_user(subject).is_ok(),
             Identity::Bot { key } => self
                 .api_key(key)
                 .is_some_and(|key| self.reads_service_key(context, key)),

@@ -21,6 +21,7 @@ pub mod change;
 pub mod command;
 pub mod credential;
 pub mod decision;
+pub mod effect;
 pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -30,6 +31,7 @@ pub mod inquiry;
 mod listing;
 pub mod permission;
 pub mod place;
+pub mod position;
 pub mod query;
 pub mod quota;
 pub mod refusal;

@@ -139,11 +139,6 @@ impl PermissionSet {
         matches!(self.0, [0, 0, 0])
     }
 
-    /// The set with these words.
-    pub(crate) const fn of_words(words: [u64; 3]) -> Self {
-        Self(words)
-    }
-
     /// The words, a bit a permission.
     pub(crate) const fn words(self) -> [u64; 3] {
         self.0

@@ -1,4 +1,5 @@
-//! What a caller may see: the things themselves, and pages of them, each decided by the same engine as every answer.
+//! What a caller may see: single things (`query/reader.rs`) and pages of them (`query/lists.rs`), each decided by the same rule as
+//! every answer. Today's rights decide, whatever revision the data is of.
 //!
 //! Pages go by id, which is the order of creation, so they are stable while things come and go between them.
 
@@ -6,22 +7,21 @@ use imbl::OrdMap;
 
 use crate::api_key::SecretHash;
 use crate::command::{Caller, Context};
-use crate::decision::Facts as _;
-use crate::id::{Id, Kind, OrganizationId, ProjectId, RoleBindingId, RoleId, SpaceId, UserId};
+use crate::id::{Id, SpaceId, UserId};
 use crate::listing::Candidates;
 pub use crate::listing::KeyKind;
-use crate::permission::Permission;
-use crate::place::{Organization, Project, Space};
 use crate::refusal::{Forbidden, Refusal};
-use crate::resource::{Bindable, Resource};
-use crate::role::AnyRole;
-use crate::role_binding::RoleBinding;
 use crate::state::State;
 use crate::time::Timestamp;
-use crate::user::{User, UserStatus};
+use crate::user::UserStatus;
 
+mod data;
 mod lists;
 mod reach;
+mod reader;
+
+pub use data::Data;
+pub use reader::Reader;
 
 /// A part of a list: the things, and whether there are more behind them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,10 @@ impl<I: Id> Slice<I> {
         let mut items: Vec<T> = all.take(self.limit.saturating_add(1)).collect();
         let has_more = items.len() > self.limit;
         items.truncate(self.limit);
+        debug_assert!(
+            !has_more || items.len() == self.limit,
+            "a page that is followed by another one is full"
+        );
         Page { items, has_more }
     }
 
@@ -77,71 +81,7 @@ impl State {
     }
 }
 
-/// Visibility of one thing (`docs/rules/authorization.md` §7, derived words).
 impl State {
-    /// Whether the caller may act at all: a membership outlives the key of a bot, and shows nothing then.
-    fn acts(&self, context: &Context) -> bool {
-        let principal = self.principal(context.user());
-        principal.is_some_and(|principal| principal.acts_at(context.now))
-    }
-
-    /// The person, if the caller may read users and they aren't gone.
-    pub fn visible_user(&self, context: &Context, id: UserId) -> Result<&User, Refusal> {
-        if !self.allows(context, Permission::UserRead, Resource::Account) {
-            return Err(Refusal::NotFound(Kind::User));
-        }
-        self.live_human(id)
-    }
-
-    /// The organization, if the caller is account admin or a member with any role.
-    pub fn visible_organization(
-        &self,
-        context: &Context,
-        id: OrganizationId,
-    ) -> Result<&Organization, Refusal> {
-        self.organization(id)
-            .filter(|_| self.acts(context))
-            .filter(|_| {
-                self.admin_grant(context, id).is_some()
-                    || self.organization_role(context.user(), id).is_some()
-            })
-            .map(AsRef::as_ref)
-            .ok_or(Refusal::NotFound(Kind::Organization))
-    }
-
-    /// The space, if the caller is admin above it, a member, or may read it by the fallback.
-    pub fn visible_space(&self, context: &Context, id: SpaceId) -> Result<&Space, Refusal> {
-        let user = context.user();
-        self.space(id)
-            .filter(|_| self.acts(context))
-            .filter(|_| {
-                self.allows(context, Permission::SpaceRead, id)
-                    || self.space_role(user, id).is_some()
-                    || self.role_binding_on(Bindable::Space(id), user).is_some()
-            })
-            .map(AsRef::as_ref)
-            .ok_or(Refusal::NotFound(Kind::Space))
-    }
-
-    /// The project, if the caller may read it.
-    pub fn visible_project(&self, context: &Context, id: ProjectId) -> Result<&Project, Refusal> {
-        self.project(id)
-            .filter(|_| self.allows(context, Permission::ProjectRead, id))
-            .map(AsRef::as_ref)
-            .ok_or(Refusal::NotFound(Kind::Project))
-    }
-
-    /// The role binding, if the caller may read bindings on its resource.
-    pub fn visible_role_binding(
-        &self,
-        context: &Context,
-        id: RoleBindingId,
-    ) -> Result<RoleBinding, Refusal> {
-        self.role_binding(id)
-            .filter(|binding| self.allows(context, Permission::RoleBindingRead, binding.resource))
-            .ok_or(Refusal::NotFound(Kind::RoleBinding))
-    }
-
     /// Refuses whoever may not read the audit log: it is for account admins, where it is switched on.
     pub fn may_read_audit_logs(&self, context: &Context) -> Result<(), Refusal> {
         if !self.is_account_admin(context) {
@@ -151,12 +91,6 @@ impl State {
             return Err(Refusal::Forbidden(Forbidden::AuditLogsOff));
         }
         Ok(())
-    }
-
-    /// The role, for callers who may read roles; others are told so before it is looked up.
-    pub fn visible_role(&self, context: &Context, id: RoleId) -> Result<AnyRole<'_>, Refusal> {
-        self.authorize(context, Permission::RoleRead, Resource::Account)?;
-        self.role(id).ok_or(Refusal::NotFound(Kind::Role))
     }
 }
 

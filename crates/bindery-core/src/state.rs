@@ -10,27 +10,28 @@ use crate::access::Touched;
 use crate::api_key::{ApiKey, SecretHash};
 use crate::change::{Change, Entry, LogPosition};
 use crate::credential::Credential;
-use crate::decision::{Facts, Place, Principal, SpacePlace};
+use crate::decision::SpacePlace;
 use crate::id::{
     ApiKeyId, Id, IdKey, Kind, OrganizationId, OrganizationMembershipId, ProjectId, Revision,
     RoleBindingId, RoleId, SpaceId, SpaceMembershipId, UserId,
 };
 use crate::listing::{ListIndex, Marked, Spot, under};
-use crate::permission::PermissionSet;
 use crate::place::{Account, Organization, Project, Restriction, Space};
-use crate::resource::{Bindable, Resource};
-use crate::role::{AnyRole, CUSTOM_FIRST, OrganizationRole, PredefinedRole, Role, SpaceRole};
+use crate::resource::Bindable;
+use crate::role::{AnyRole, CUSTOM_FIRST, PredefinedRole, Role};
 use crate::role_binding::RoleBinding;
 use crate::text::{Email, Name};
 use crate::time::Timestamp;
 use crate::tree::{Filed, Tree};
-use crate::user::{Identity, OrganizationMembership, SpaceMembership, Standing, User};
+use crate::user::{OrganizationMembership, SpaceMembership, User};
 
 mod bindings;
 mod difference;
+mod facts;
 mod loading;
 pub(crate) use bindings::Bindings;
 pub use difference::Difference;
+pub use facts::StateAt;
 pub use loading::{Loading, RecordError};
 
 /// One account, whole. Made by [`Loading`]; only [`State::apply`] and [`State::advance`] change it.
@@ -477,6 +478,7 @@ impl State {
 
     fn count_use(&mut self, role: RoleId, is_new: bool) {
         let uses = self.uses_of_role.get(&role).copied().unwrap_or(0);
+        debug_assert!(is_new || uses > 0, "what is not held can't be given back");
         let uses = if is_new {
             uses.saturating_add(1)
         } else {
@@ -706,78 +708,6 @@ impl State {
     }
 }
 
-impl State {
-    /// What decisions have to know of this user.
-    pub(crate) fn principal_of(&self, user: &User) -> Principal {
-        let is_active = user.standing == Standing::Active;
-        let (is_human, is_active, until) = match &user.identity {
-            Identity::Human { .. } => (true, is_active, None),
-            Identity::Bot { key } => match self.api_keys.get(key) {
-                Some(key) => (false, is_active && !key.is_revoked, key.expires_at),
-                None => (false, false, None),
-            },
-        };
-        Principal {
-            account_role: user.account_role,
-            is_human,
-            is_active,
-            until,
-        }
-    }
-}
-
-/// The facts of decisions from the entities themselves: what the access index must agree with, and what answers about states
-/// that have none, the past and the imagined.
-impl Facts for State {
-    fn principal(&self, user: UserId) -> Option<Principal> {
-        self.users.get(&user).map(|user| self.principal_of(user))
-    }
-
-    fn place(&self, resource: Resource) -> Option<Place> {
-        match resource {
-            Resource::Account => Some(Place::Account),
-            Resource::Organization(id) => self.organization(id).map(|_| Place::Organization(id)),
-            Resource::Space(id) => self.space_place(id).map(Place::Space),
-            Resource::Project(id) => {
-                let space = self.space(self.project(id)?.space)?;
-                Some(Place::Project(
-                    id,
-                    place_of(space),
-                    self.restrictions.contains_key(&id),
-                ))
-            }
-        }
-    }
-
-    fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
-        self.organization_membership(on, user)
-            .map(|membership| membership.role)
-    }
-
-    fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
-        self.space_membership(on, user)
-            .map(|membership| membership.role)
-    }
-
-    fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
-        match on {
-            Bindable::Space(space) => self.space_bindings.role(user, space),
-            Bindable::Project(project) => self.project_bindings.role(user, project),
-        }
-    }
-
-    fn permissions(&self, role: RoleId) -> PermissionSet {
-        match PredefinedRole::by_id(role) {
-            Some(predefined) => predefined.permissions,
-            None => self
-                .roles
-                .get(&role)
-                .map(|role| role.permissions)
-                .unwrap_or_default(),
-        }
-    }
-}
-
 /// Gives out fresh numbers within one command.
 #[derive(Debug)]
 pub(crate) struct Numbers {
@@ -794,6 +724,7 @@ impl Numbers {
         };
         let last = self.issued.get(&I::KIND).copied().unwrap_or(0);
         let number = last.saturating_add(1).max(floor);
+        debug_assert!(number > last, "numbers are never given again");
         self.issued.insert(I::KIND, number);
         I::from_number(number)
     }

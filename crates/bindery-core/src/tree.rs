@@ -174,6 +174,7 @@ impl<E: Keyed> Tree<E> {
         if old.is_none() {
             self.len = self.len.saturating_add(1);
         }
+        debug_assert!(self.contains(&entry.key()), "what was put in is found");
         old
     }
 
@@ -182,7 +183,9 @@ impl<E: Keyed> Tree<E> {
         // What isn't there would cost a copy all the same.
         self.get(key)?;
         let old = self.root.remove(key)?;
+        debug_assert!(self.len > 0, "an entry was counted when it came");
         self.len = self.len.saturating_sub(1);
+        debug_assert!(!self.contains(key), "each key is there once");
         while let Node::Inner(children) = &self.root {
             match &**children {
                 [] => self.root = Node::empty(),
@@ -442,6 +445,7 @@ fn put_in<T: Clone>(all: &mut Arc<[T]>, at: usize, one: T, max: usize) -> Option
         *all = rest.into();
         return Some(right);
     }
+    debug_assert!(at <= all.len(), "a place in the row or behind it");
     let (before, behind) = all.split_at_checked(at)?;
     let longer = |before: &[T], one: T, behind: &[T]| -> Arc<[T]> {
         let chained = before.iter().cloned().chain([one]);
@@ -463,6 +467,10 @@ fn put_in<T: Clone>(all: &mut Arc<[T]>, at: usize, one: T, max: usize) -> Option
             (longer(before, one, behind), right.into())
         }
     };
+    debug_assert!(
+        !left.is_empty() && !right.is_empty() && left.len().max(right.len()) <= max,
+        "both halves fit"
+    );
     *all = left;
     Some(right)
 }

@@ -1,6 +1,5 @@
 //! Building an index of everything at once: counted, sorted by owner, and each table made in the size it needs.
 
-use std::collections::BTreeMap;
 use std::mem::replace;
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -9,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder};
 
 use crate::atomic::AtomicU64;
-use crate::codes::Codes;
 use crate::index::{BELOW, HOLDERS, Index, LARGE_BYTES, PLACE};
 use crate::pool::{Free, Full, Pool, Slot, Table, class_for};
 use crate::record::{
@@ -17,7 +15,7 @@ use crate::record::{
 };
 use crate::slab::{Cells, Slab};
 use crate::writer::{
-    SPARE_MAX, Writer, cells, checked, choose_held, hash_below, hash_held, put_brief,
+    SPARE_MAX, Writer, cells, checked, choose_held, hash_below, hash_held, put_brief, put_code,
 };
 
 /// Room for what comes later, as a part of what is there.
@@ -58,8 +56,8 @@ pub trait Source: Sync {
     fn spaces(&self, with: &mut dyn FnMut(u32, Space));
     /// Every project.
     fn projects(&self, with: &mut dyn FnMut(u32, Project));
-    /// Every role with its permissions.
-    fn roles(&self, with: &mut dyn FnMut(u32, [u64; 3]));
+    /// Every code that is held, but [`ASK`](crate::ASK), with its permissions and name.
+    fn codes(&self, with: &mut dyn FnMut(u32, [u64; 3], u32));
     /// Everything that is held, once each.
     fn holdings(&self, with: &mut dyn FnMut(Holding));
 }
@@ -67,18 +65,18 @@ pub trait Source: Sync {
 impl Writer {
     /// An index of these facts, as of `revision`.
     pub fn build(source: &impl Source, revision: u64) -> Self {
-        let (index, held, holders, codes, last_end) = build(source).unwrap_or_else(|Full| {
+        let (index, held, holders, last_end) = build(source).unwrap_or_else(|Full| {
             let index = Index::new([0; 4], Pool::new(0), Pool::new(0));
             index.closed.store(1, Relaxed);
             index.sequence.begin_write();
-            (index, Free::new(), Free::new(), Codes::default(), 0)
+            (index, Free::new(), Free::new(), 0)
         });
         index.revision.store(revision, Relaxed);
-        Self::new(index, held, holders, codes, last_end)
+        Self::new(index, held, holders, last_end)
     }
 }
 
-type Built = (Index, Free, Free, Codes, u32);
+type Built = (Index, Free, Free, u32);
 
 fn build(source: &impl Source) -> Result<Built, Full> {
     let mut result = Ok(());
@@ -94,7 +92,6 @@ fn build(source: &impl Source) -> Result<Built, Full> {
     let is_large = rooms.iter().map(|room| room.count).sum::<usize>() >= LARGE;
     let ends = rooms.map(|room| room.end);
     let mut index = Index::new(ends, Pool::new(0), Pool::new(0));
-    let mut codes = Codes::default();
     let mut last_end = 0;
     let mut admins = Vec::new();
     source.principals(&mut |user, principal| {
@@ -118,8 +115,8 @@ fn build(source: &impl Source) -> Result<Built, Full> {
         let place = Place::new(project.space, project.is_restricted);
         note(put_place(&index.projects, number, place));
     });
-    source.roles(&mut |role, permissions| {
-        note(codes.define(&index, role, Some(permissions)));
+    source.codes(&mut |code, permissions, name| {
+        note(put_code(&index, code, permissions, name));
     });
     result?;
     let (users, places) = beside(
@@ -127,22 +124,18 @@ fn build(source: &impl Source) -> Result<Built, Full> {
         || count_by_user(source, rooms),
         || count_by_place(source, rooms),
     );
-    let (users, (places, roles)) = (users?, places?);
-    for (role, count) in roles.all() {
-        codes.take_all(&index, role, count)?;
-    }
-    let codes_of = CodesOf::new(&codes);
+    let (users, places) = (users?, places?);
     let (held, holders) = beside(
         is_large,
-        || build_held(source, &index, &codes_of, users),
-        || build_holders(source, &index, &codes_of, (rooms, places), &mut admins),
+        || build_held(source, &index, users),
+        || build_holders(source, &index, (rooms, places), &mut admins),
     );
     let (pool, free_held) = held?;
     index.held = pool;
     let (pool, free_holders) = holders?;
     index.holders = pool;
     index.is_large = index.bytes().checks > LARGE_BYTES;
-    Ok((index, free_held, free_holders, codes, last_end))
+    Ok((index, free_held, free_holders, last_end))
 }
 
 /// There are that many things, or more, where another thread is worth its while.
@@ -205,61 +198,6 @@ impl Counts {
     }
 }
 
-/// How many hold each role.
-#[derive(Default)]
-struct Uses {
-    /// By the number of the role.
-    counted: Vec<u64>,
-    others: BTreeMap<u32, u64>,
-}
-
-impl Uses {
-    /// Roles below this are counted in places of their own.
-    const COUNTED_MAX: usize = 1 << 16;
-
-    #[inline]
-    fn count(&mut self, role: u32) {
-        let place = role as usize;
-        if place >= self.counted.len() && place < Self::COUNTED_MAX {
-            self.counted.resize(place + 1, 0);
-        }
-        match self.counted.get_mut(place) {
-            Some(count) => *count += 1,
-            None => *self.others.entry(role).or_default() += 1,
-        }
-    }
-
-    fn all(self) -> impl Iterator<Item = (u32, u64)> {
-        let counted = (0..).zip(self.counted).filter(|(_, uses)| *uses > 0);
-        counted.chain(self.others)
-    }
-}
-
-/// The codes of roles once all of them are known, most of them found without a search.
-struct CodesOf<'a> {
-    /// By the number of the role; 0 for those that have none.
-    found: Vec<u32>,
-    codes: &'a Codes,
-}
-
-impl<'a> CodesOf<'a> {
-    fn new(codes: &'a Codes) -> Self {
-        let found = (0..=codes.last()).map(|role| codes.of(role).unwrap_or(0));
-        Self {
-            found: found.take(Uses::COUNTED_MAX).collect(),
-            codes,
-        }
-    }
-
-    #[inline]
-    fn of(&self, role: u32) -> u32 {
-        match self.found.get(role as usize) {
-            Some(code) => *code,
-            None => self.codes.of(role).unwrap_or(0),
-        }
-    }
-}
-
 /// What each user holds.
 fn count_by_user(source: &impl Source, [users, ..]: [Room; 4]) -> Result<Counts, Full> {
     let (mut counts, mut result) = (Counts::of(users), Ok(()));
@@ -270,19 +208,15 @@ fn count_by_user(source: &impl Source, [users, ..]: [Room; 4]) -> Result<Counts,
     result.map(|()| counts)
 }
 
-/// What is held on each organization, space and project, and of each role.
-fn count_by_place(
-    source: &impl Source,
-    [_, levels @ ..]: [Room; 4],
-) -> Result<([Counts; 3], Uses), Full> {
-    let (mut counts, mut uses, mut result) = (levels.map(Counts::of), Uses::default(), Ok(()));
+/// What is held on each organization, space and project.
+fn count_by_place(source: &impl Source, [_, levels @ ..]: [Room; 4]) -> Result<[Counts; 3], Full> {
+    let (mut counts, mut result) = (levels.map(Counts::of), Ok(()));
     source.holdings(&mut |held| {
         let of_level = &mut counts[level(held.kind)];
         let counted = checked(held.resource).and_then(|on| of_level.count(on));
         result = result.and(counted);
-        uses.count(held.role);
     });
-    result.map(|()| (counts, uses))
+    result.map(|()| counts)
 }
 
 /// Which of organizations, spaces and projects something is held on.
@@ -322,16 +256,11 @@ fn put_place<const N: usize>(
 }
 
 /// A table for every user, with their words; the pool is made when it is known what it must hold.
-fn build_held(
-    source: &impl Source,
-    index: &Index,
-    codes: &CodesOf<'_>,
-    counts: Counts,
-) -> Result<(Pool, Free), Full> {
+fn build_held(source: &impl Source, index: &Index, counts: Counts) -> Result<(Pool, Free), Full> {
     let users = counts.by_owner.len();
     let by_user = Sorted::of(counts.by_owner, |each| {
         source.holdings(&mut |held| {
-            let value = held.kind.with_code(0, codes.of(held.role));
+            let value = held.kind.with_code(0, held.code);
             each(held.user as usize, held.kind.key(held.resource), value);
         });
     })?;
@@ -383,7 +312,6 @@ fn slots_in(word: UserWord, held: &[(u32, u32)], slots: &mut Vec<Slot>) {
 fn build_holders(
     source: &impl Source,
     index: &Index,
-    codes: &CodesOf<'_>,
     (rooms, counts): ([Room; 4], [Counts; 3]),
     admins: &mut [(u32, u32)],
 ) -> Result<(Pool, Free), Full> {
@@ -394,7 +322,7 @@ fn build_holders(
     let holders = Sorted::of(counts.collect(), |each| {
         source.holdings(&mut |held| {
             let owner = firsts[level(held.kind)] + held.resource as usize;
-            let value = held.kind.with_code(0, codes.of(held.role));
+            let value = held.kind.with_code(0, held.code);
             each(owner, held.kind.key(held.user), value);
         });
     })?;
@@ -531,6 +459,10 @@ impl Sorted {
             slots[*next] = (key, value);
             *next += 1;
         });
+        debug_assert!(
+            ends.last().is_none_or(|last| *last == slots.len()) && ends.is_sorted(),
+            "as many were told as were counted"
+        );
         let mut begin = 0;
         let ranges = ends.iter().map(|end| {
             let start = replace(&mut begin, *end);
@@ -552,8 +484,8 @@ impl Sorted {
     }
 }
 
-/// Sorts them by key and joins the values of each; how many that makes. `Full` if the same is held twice: codes of two roles would become
-/// that of a third.
+/// Sorts them by key and joins the values of each; how many that makes. `Full` if the same is held twice: two codes would become
+/// a third.
 fn joined(slots: &mut [(u32, u32)]) -> Result<usize, Full> {
     slots.sort_unstable();
     let mut count = 0;

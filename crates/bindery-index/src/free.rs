@@ -55,10 +55,12 @@ impl Free {
 
     pub(crate) fn give_back(&mut self, table: Table) {
         let Table { place, class } = table;
+        debug_assert!(class == 0 || place > 1, "the first line is never taken");
         if let Some(at_hand) = self.at_hand.get_mut(usize::from(class))
             && class != 0
             && at_hand.len() < AT_HAND
         {
+            debug_assert!(!at_hand.contains(&place), "a table is given back once");
             at_hand.push(place);
             return;
         }
@@ -105,7 +107,8 @@ impl Free {
         if self.halves.remove(&(place ^ 1)) {
             self.give_back_lines(place / 2, 1);
         } else {
-            self.halves.insert(place);
+            let is_new = self.halves.insert(place);
+            debug_assert!(is_new, "a half is given back once");
         }
     }
 
@@ -121,6 +124,10 @@ impl Free {
             self.remove_run(first + length, its_length);
             length += its_length;
         }
+        debug_assert!(
+            first > 0 && first + length <= self.end,
+            "only lines that were taken are given back"
+        );
         if first + length == self.end {
             self.end = first;
         } else {
@@ -129,13 +136,17 @@ impl Free {
     }
 
     fn insert_run(&mut self, first: u32, length: u32) {
+        debug_assert!(length > 0, "a run has a line");
+        let overlapping = self.runs.range(first..first + length).next();
+        debug_assert_eq!(overlapping, None, "no two runs share a line");
         self.runs.insert(first, length);
         self.by_length.insert((length, first));
     }
 
     fn remove_run(&mut self, first: u32, length: u32) {
+        let is_there = self.by_length.remove(&(length, first));
+        debug_assert!(is_there, "runs are found by line and by length");
         self.runs.remove(&first);
-        self.by_length.remove(&(length, first));
     }
 }
 

@@ -4,7 +4,6 @@ use std::hint::spin_loop;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
-use crate::codes::FIXED;
 use crate::pool::{HALF, Pool, Table, hash, unpacked};
 use crate::record::{
     Brief, Held, Kind, Place, Principal, Project, Space, User, UserWord, Where, number_of,
@@ -45,8 +44,8 @@ pub struct Index {
     pub(crate) spaces: Slab<Cells<4>>,
     // A project has nothing below: sixteen bytes.
     pub(crate) projects: Slab<Cells<2>>,
-    /// By code: three words of permissions, and the role.
-    pub(crate) roles: Slab<Cells<4>>,
+    /// By code: three words of permissions, and the code's name.
+    pub(crate) codes: Slab<Cells<4>>,
     /// What each user holds.
     pub(crate) held: Pool,
     /// Who holds something on each place, and what lies below it.
@@ -70,7 +69,7 @@ impl Index {
         holders: Pool,
     ) -> Self {
         let more = |length: usize| length + length / 64;
-        let index = Self {
+        Self {
             sequence: Sequence::new(),
             revision: AtomicU64::new(0),
             closed: AtomicU64::new(0),
@@ -83,17 +82,10 @@ impl Index {
             organizations: Slab::new(more(organizations)),
             spaces: Slab::new(more(spaces)),
             projects: Slab::new(more(projects)),
-            roles: Slab::new(128),
+            codes: Slab::new(128),
             held,
             holders,
-        };
-        // Roles whose number is their code have it whether they were told or not.
-        for role in 1..FIXED {
-            if let Some(cells) = index.roles.get(role as usize) {
-                cells[3].store(u64::from(role), Relaxed);
-            }
         }
-        index
     }
 
     /// What the closure makes of the facts, and the revision at which they stood; all of them at one. `None` if the writer
@@ -102,8 +94,15 @@ impl Index {
     /// The closure may run more than once, and on facts that never were: what it returns is then thrown away.
     #[inline]
     pub fn read<T>(&self, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
+        self.read_some(|view| Some(with(view)))
+    }
+
+    /// [`Index::read`] with a closure that may find that the facts don't say: then this is `None` too.
+    #[inline]
+    pub fn read_some<T>(&self, mut with: impl FnMut(View<'_>) -> Option<T>) -> Option<(T, u64)> {
         if let Some(begun) = self.sequence.begin_read() {
-            let made = with(View { index: self });
+            // If these facts never were, the caller asks elsewhere for nothing. That is rare.
+            let made = with(View { index: self })?;
             // Behind it, so that nothing has to keep it.
             let revision = self.revision.load(Relaxed);
             if self.sequence.is_whole(begun) {
@@ -115,8 +114,8 @@ impl Index {
 
     /// [`Index::read`] of a great deal: `None` also if changes came into it three times, since whoever asks has another way
     /// that takes no longer than many reads do. Waiting for a change that is being made doesn't count.
-    pub fn read_long<T>(&self, with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
-        self.read_again(LONG_TRIES, LONG_READS, spin_loop, with)
+    pub fn read_long<T>(&self, mut with: impl FnMut(View<'_>) -> T) -> Option<(T, u64)> {
+        self.read_again(LONG_TRIES, LONG_READS, spin_loop, |view| Some(with(view)))
     }
 
     /// Looks so often whether a read can begin, with a pause after each look, and reads at most so often.
@@ -127,7 +126,7 @@ impl Index {
         tries: usize,
         reads: usize,
         pause: impl Fn(),
-        mut with: impl FnMut(View<'_>) -> T,
+        mut with: impl FnMut(View<'_>) -> Option<T>,
     ) -> Option<(T, u64)> {
         let mut made = 0;
         for _ in 0..tries {
@@ -137,7 +136,7 @@ impl Index {
             if let Some(begun) = self.sequence.begin_read() {
                 made += 1;
                 let revision = self.revision.load(Relaxed);
-                let answer = with(View { index: self });
+                let answer = with(View { index: self })?;
                 if self.sequence.is_whole(begun) {
                     return Some((answer, revision));
                 }
@@ -152,9 +151,9 @@ impl Index {
     pub(crate) fn read_long_while<T>(
         &self,
         pause: impl Fn(),
-        with: impl FnMut(View<'_>) -> T,
+        mut with: impl FnMut(View<'_>) -> T,
     ) -> Option<(T, u64)> {
-        self.read_again(LONG_TRIES, LONG_READS, pause, with)
+        self.read_again(LONG_TRIES, LONG_READS, pause, |view| Some(with(view)))
     }
 
     /// What a reader that doesn't ask the sequence gets: planted in tests, which must notice.
@@ -170,7 +169,7 @@ impl Index {
             place_bytes(&self.spaces),
             place_bytes(&self.projects),
         ];
-        let rest = self.users.bytes() + self.ends.bytes() + self.roles.bytes() + self.held.bytes();
+        let rest = self.users.bytes() + self.ends.bytes() + self.codes.bytes() + self.held.bytes();
         // It is shared with two counts before it.
         let itself = size_of::<Self>() + 2 * size_of::<usize>();
         Bytes {
@@ -317,29 +316,25 @@ impl<'a> View<'a> {
         (organization, on_project)
     }
 
-    /// What a role grants, whoever holds it; a look through all codes, for what isn't in a hurry.
-    pub fn permissions(self, role: u32) -> Option<[u64; 3]> {
-        let codes = 1..=u16::MAX;
-        let mut roles = codes.map_while(|code| self.index.roles.get(code as usize));
-        let cells = roles.find(|cells| cells[3].load(Relaxed) == u64::from(role))?;
-        Some([0, 1, 2].map(|word: usize| cells[word].load(Relaxed)))
+    /// Whether what has this code has this permission. `None` if the code has no table, as [`ASK`](crate::ASK).
+    #[inline]
+    pub fn grants(self, code: u32, permission: u8) -> Option<bool> {
+        let table = self.index.codes.get(code as usize)?;
+        let word = table[usize::from(permission >> 6) & 3].load(Relaxed);
+        Some(permission < 192 && word >> (permission & 63) & 1 != 0)
     }
 
-    /// Whether the role with this code has this permission.
-    #[inline]
-    pub fn grants(self, code: u32, permission: u8) -> bool {
-        let Some(role) = self.index.roles.get(code as usize) else {
-            return false;
-        };
-        let word = role[usize::from(permission >> 6) & 3].load(Relaxed);
-        permission < 192 && word >> (permission & 63) & 1 != 0
+    /// All permissions of a code that has a table.
+    pub fn permissions(self, code: u32) -> Option<[u64; 3]> {
+        let table = self.index.codes.get(code as usize)?;
+        Some([0, 1, 2].map(|word: usize| table[word].load(Relaxed)))
     }
 
-    /// The role with this code; 0 for none.
+    /// The name of a code; 0 if it has none.
     #[inline]
-    pub fn role(self, code: u32) -> u32 {
-        let role = self.index.roles.get(code as usize);
-        role.map_or(0, |role| (role[3].load(Relaxed) & 0xffff_ffff) as u32)
+    pub fn name(self, code: u32) -> u32 {
+        let table = self.index.codes.get(code as usize);
+        table.map_or(0, |table| (table[3].load(Relaxed) & 0xffff_ffff) as u32)
     }
 
     /// Reads ahead a user's word. What it returns is to be kept until all are read, so that they are.
@@ -418,7 +413,7 @@ impl<'a> View<'a> {
         self.index.holders.each(admins, |user, _| with(user));
     }
 
-    /// Everything that the user holds, with the code of the role.
+    /// Everything that the user holds, with its code.
     #[inline]
     pub fn each_held(self, user: u32, mut with: impl FnMut(Kind, u32, u32)) {
         let word = self.word(user);
@@ -431,7 +426,7 @@ impl<'a> View<'a> {
         });
     }
 
-    /// Everyone who has a role in the organization, with its code.
+    /// Everyone who holds something in the organization, with its code.
     #[inline]
     pub fn each_in_organization(self, organization: u32, with: impl FnMut(Kind, u32, u32)) {
         self.each_holder(

@@ -4,6 +4,9 @@
 //! A read is a closure over a [`View`]; [`Index::read`] tells what it came to together with the one revision that it saw, or
 //! `None` if the writer was always quicker. What is asked then is up to the caller (`bindery-core` asks its state).
 //!
+//! What is held is a code of 16 bits, with a table of up to 192 bits for each code. The caller gives codes their meaning. One code,
+//! [`ASK`], never has a table: the caller must know the answer from elsewhere.
+//!
 //! Deliberately absent: what a role or a permission is, any rule about who may do what, and `unsafe`. Cells are atomics
 //! that never move, so a reader that is overtaken reads a wrong number, finds out by the sequence, and reads again.
 
@@ -13,7 +16,6 @@ mod atomic {
 }
 
 mod build;
-mod codes;
 mod compare;
 mod free;
 mod index;
@@ -27,5 +29,7 @@ mod writer;
 
 pub use build::{Room, Source};
 pub use index::{Bytes, Index, View};
-pub use record::{Brief, Held, Holding, Kind, Principal, Project, Space, User, Where};
+pub use record::{
+    ASK, Brief, CODE_MAX, Held, Holding, Kind, Principal, Project, Space, User, Where,
+};
 pub use writer::{Changes, Writer};

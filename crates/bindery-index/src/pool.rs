@@ -276,6 +276,7 @@ impl Pool {
     /// Puts a slot where there is room in its line; whether there was.
     pub(crate) fn put(&self, table: Table, slot: Slot) -> Result<bool, Full> {
         let Slot { hash, key, value } = slot;
+        debug_assert!(key != 0 && value != 0, "0 is for what isn't there");
         Ok(self.rewrite(table, hash, key, (key, value))?
             || self.rewrite(table, hash, 0, (key, value))?)
     }
@@ -289,6 +290,7 @@ impl Pool {
     pub(crate) fn fill(&self, table: Table, slots: &[Slot]) -> Result<(), Full> {
         for slot in slots {
             if !self.put(table, *slot)? {
+                debug_assert!(false, "a class was chosen that holds all slots");
                 return Err(Full);
             }
         }

@@ -7,6 +7,12 @@ use crate::pool::{Full, Table};
 /// Numbers of users and places must be below this: two bits of a key say what is held.
 pub(crate) const NUMBERS: u32 = 1 << 30;
 
+/// The code that the index can't answer for: it never has a table.
+pub const ASK: u32 = 0xffff;
+
+/// The highest code that may have a table. The chunk of tables behind it would have one for [`ASK`] too.
+pub const CODE_MAX: u32 = 0xfe7f;
+
 /// What kind of thing is held on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -32,6 +38,7 @@ const MEMBERSHIP_SHIFT: u32 = 16;
 impl Kind {
     #[inline]
     pub(crate) const fn key(self, number: u32) -> u32 {
+        debug_assert!(number < NUMBERS, "the top bits of a key are its kind's");
         let named = match self {
             Self::Organization => ORGANIZATION,
             Self::Membership | Self::Binding => SPACE,
@@ -51,6 +58,7 @@ impl Kind {
 
     /// A slot's value with this part of it.
     pub(crate) const fn with_code(self, value: u32, code: u32) -> u32 {
+        debug_assert!(code <= 0xffff, "codes have 16 bits");
         match self {
             Self::Membership => value & 0xffff | code << MEMBERSHIP_SHIFT,
             Self::Organization | Self::Binding | Self::OnProject => value & !0xffff | code & 0xffff,
@@ -133,7 +141,7 @@ pub struct Project {
     pub is_restricted: bool,
 }
 
-/// A user's role on something.
+/// A code that a user holds on something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// Who.
@@ -142,8 +150,8 @@ pub struct Holding {
     pub kind: Kind,
     /// On what; its kind says which numbers these are.
     pub resource: u32,
-    /// Which role.
-    pub role: u32,
+    /// Which code.
+    pub code: u32,
 }
 
 /// The way down to a resource; 0 for what is not on it.
@@ -157,7 +165,7 @@ pub struct Where {
     pub project: u32,
 }
 
-/// What a user holds on the way down to a resource, as codes of roles, of 16 bits each; 0 is none. Words, since four halves of
+/// What a user holds on the way down to a resource, as codes of 16 bits each; 0 is none. Words, since four halves of
 /// one would be packed into it and taken out again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
@@ -296,6 +304,7 @@ impl UserWord {
     }
 
     const fn with(self, at: u32, bits: u32, value: u64) -> Self {
+        debug_assert!(value >> bits == 0, "a part of a word fits into it");
         let mask = ((1 << bits) - 1) << at;
         Self(self.0 & !mask | value << at)
     }
@@ -397,6 +406,10 @@ impl UserWord {
     }
 
     pub(crate) fn with_home(self, home: u32, code: u32) -> Self {
+        debug_assert!(
+            code == 0 || Self::fits(home, code),
+            "only roles that fit stand in a word"
+        );
         let role = u64::from(code.saturating_sub(HOME_ROLE_FIRST) & 3);
         self.with(HOME, 64 - HOME, u64::from(home))
             .with(HOME_ROLE, 2, role)

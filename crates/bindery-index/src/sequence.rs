@@ -45,6 +45,7 @@ impl Sequence {
     /// Ends the section: whoever reads the even number reads all of its changes.
     pub(crate) fn end_write(&self) {
         let at = self.0.load(Ordering::Relaxed);
+        debug_assert!(at & 1 == 1, "a section ends that has begun");
         self.0.store((at | 1).wrapping_add(1), Ordering::Release);
     }
 }

@@ -64,7 +64,9 @@ impl<T: Default> Slab<T> {
         let octave = usize::try_from((steps / PER_OCTAVE).ilog2()).ok()?;
         let in_octave = (steps >> octave) - PER_OCTAVE;
         let chunk = octave * PER_OCTAVE + in_octave;
-        Some((chunk, self.step << octave, behind - self.begin_of(chunk)))
+        let (length, within) = (self.step << octave, behind - self.begin_of(chunk));
+        debug_assert!(within < length, "a place is in its chunk");
+        Some((chunk, length, within))
     }
 
     /// Where a later chunk begins, counted from the end of the first.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use crate::{
-    Brief, Changes, Held, Holding, Kind, Principal, Project, Room, Source, Space, View, Where,
-    Writer,
+    ASK, Brief, CODE_MAX, Changes, Held, Holding, Kind, Principal, Project, Room, Source, Space,
+    View, Where, Writer,
 };
 
 mod races;
@@ -17,7 +17,7 @@ struct Plain {
     organizations: BTreeSet<u32>,
     spaces: BTreeMap<u32, Space>,
     projects: BTreeMap<u32, Project>,
-    roles: BTreeMap<u32, [u64; 3]>,
+    codes: BTreeMap<u32, [u64; 3]>,
     held: BTreeMap<(u32, Kind, u32), u32>,
 }
 
@@ -54,16 +54,20 @@ impl Source for Plain {
             .iter()
             .for_each(|(number, one)| with(*number, *one));
     }
-    fn roles(&self, with: &mut dyn FnMut(u32, [u64; 3])) {
-        self.roles.iter().for_each(|(role, one)| with(*role, *one));
+    fn codes(&self, with: &mut dyn FnMut(u32, [u64; 3], u32)) {
+        let unnamed = self.held.values().map(|code| (*code, [0; 3]));
+        let all = unnamed.filter(|(code, _)| *code != ASK);
+        for (code, permissions) in all.chain(self.codes.clone()) {
+            with(code, permissions, name(code));
+        }
     }
     fn holdings(&self, with: &mut dyn FnMut(Holding)) {
-        for ((user, kind, resource), role) in &self.held {
+        for ((user, kind, resource), code) in &self.held {
             with(Holding {
                 user: *user,
                 kind: *kind,
                 resource: *resource,
-                role: *role,
+                code: *code,
             });
         }
     }
@@ -96,9 +100,10 @@ impl World {
         let organization = 1 + numbers.below(self.organizations);
         let space = 1 + numbers.below(self.spaces);
         let project = 1 + numbers.below(self.projects);
-        let role = match numbers.below(12) {
+        let code = match numbers.below(12) {
             0..4 => 5 + numbers.below(8),
-            4 => (1 << 16) - 1 + numbers.below(3),
+            4 => CODE_MAX - numbers.below(3),
+            5 => ASK,
             _ => 64 + numbers.below(20),
         };
         let is_there = numbers.below(3) > 0;
@@ -138,8 +143,10 @@ impl World {
             4 => {
                 let word = u64::from(numbers.below(u32::MAX));
                 let permissions = [word, word << 7, !word];
-                put(&mut plain.roles, role, is_there.then_some(permissions));
-                changes.set_role(role, is_there.then_some(permissions));
+                if code != ASK {
+                    plain.codes.insert(code, permissions);
+                    changes.set_code(code, permissions, name(code));
+                }
             }
             _ => {
                 let (kind, resource) = match numbers.below(8) {
@@ -148,9 +155,16 @@ impl World {
                     2 => (Kind::Binding, space),
                     _ => (Kind::OnProject, project),
                 };
-                let role = is_there.then_some(role);
-                put(&mut plain.held, (user, kind, resource), role);
-                changes.set_held(user, kind, resource, role);
+                let key = (user, kind, resource);
+                let before = plain.held.get(&key).copied();
+                if code != ASK && !plain.codes.contains_key(&code) {
+                    plain.codes.insert(code, [0; 3]);
+                    changes.set_code(code, [0; 3], name(code));
+                }
+                put(&mut plain.held, key, is_there.then_some(code));
+                let code = if is_there { code } else { 0 };
+                let old = changes.set_held(user, kind, resource, code);
+                assert_eq!(old, before.unwrap_or(0), "{key:?}");
             }
         }
     }
@@ -163,11 +177,11 @@ impl World {
             assert_eq!(view.brief(user), brief, "{user}");
             let mut held = BTreeMap::new();
             view.each_held(user, |kind, resource, code| {
-                assert_eq!(held.insert((user, kind, resource), view.role(code)), None);
+                assert_eq!(held.insert((user, kind, resource), code), None);
             });
             let of_user = |key: &(u32, Kind, u32)| key.0 == user;
             let expected = plain.held.iter().filter(|(key, _)| of_user(key));
-            assert_eq!(held, expected.map(|(key, role)| (*key, *role)).collect());
+            assert_eq!(held, expected.map(|(key, code)| (*key, *code)).collect());
             for project in 0..=self.projects + 1 {
                 self.check_way(plain, view, user, project);
             }
@@ -197,7 +211,7 @@ impl World {
         let mut all = BTreeMap::new();
         for number in 1..=self.organizations.max(self.spaces).max(self.projects) {
             let mut note = |kind, user, code| {
-                all.insert((user, kind, number), view.role(code));
+                all.insert((user, kind, number), code);
             };
             view.each_in_organization(number, &mut note);
             view.each_in_space(number, &mut note);
@@ -216,7 +230,7 @@ impl World {
             space,
             project: found.map_or(0, |_| project),
         };
-        let role = |kind, resource| {
+        let code = |kind, resource| {
             plain
                 .held
                 .get(&(user, kind, resource))
@@ -224,22 +238,30 @@ impl World {
                 .unwrap_or(0)
         };
         let expected = [
-            role(Kind::Organization, on.organization),
-            role(Kind::Membership, on.space),
-            role(Kind::Binding, on.space),
-            role(Kind::OnProject, on.project),
+            code(Kind::Organization, on.organization),
+            code(Kind::Membership, on.space),
+            code(Kind::Binding, on.space),
+            code(Kind::OnProject, on.project),
         ];
         let codes = codes(view.held(view.user(user), on));
-        assert_eq!(codes.map(|code| view.role(code)), expected, "{user} {on:?}");
-        for (code, role) in codes.into_iter().zip(expected) {
-            let permissions = plain.roles.get(&role).copied().unwrap_or_default();
+        assert_eq!(codes, expected, "{user} {on:?}");
+        for code in codes {
+            let permissions = plain.codes.get(&code).copied().unwrap_or_default();
             for permission in [0, 1, 63, 64, 100, 191, 192, 255] {
                 let word = permissions.get(usize::from(permission) / 64);
                 let expected = word.is_some_and(|word| word >> (permission % 64) & 1 != 0);
-                assert_eq!(view.grants(code, permission), expected && code != 0);
+                let expected = (code != ASK).then_some(expected && code != 0);
+                assert_eq!(view.grants(code, permission), expected);
             }
+            let is_named = code != 0 && code != ASK;
+            assert_eq!(view.name(code), if is_named { name(code) } else { 0 });
         }
     }
+}
+
+/// Each code has another name.
+fn name(code: u32) -> u32 {
+    code + 1_000_000
 }
 
 fn codes(held: Held) -> [u32; 4] {
@@ -307,7 +329,7 @@ fn the_index_holds_what_was_told_it_change_by_change_and_built_at_once() {
         let held = std::mem::take(&mut plain.held);
         built.write(501, |changes| {
             for (user, kind, resource) in held.into_keys() {
-                changes.set_held(user, kind, resource, None);
+                changes.set_held(user, kind, resource, 0);
             }
         });
         built
@@ -426,7 +448,7 @@ impl Source for Odd {
     fn organizations(&self, _: &mut dyn FnMut(u32)) {}
     fn spaces(&self, _: &mut dyn FnMut(u32, Space)) {}
     fn projects(&self, _: &mut dyn FnMut(u32, Project)) {}
-    fn roles(&self, _: &mut dyn FnMut(u32, [u64; 3])) {}
+    fn codes(&self, _: &mut dyn FnMut(u32, [u64; 3], u32)) {}
     fn holdings(&self, with: &mut dyn FnMut(Holding)) {
         let is_elsewhere = self
             .asked_by
@@ -436,12 +458,12 @@ impl Source for Odd {
     }
 }
 
-const fn of_one(kind: Kind, role: u32) -> Holding {
+const fn of_one(kind: Kind, code: u32) -> Holding {
     Holding {
         user: 1,
         kind,
         resource: 1,
-        role,
+        code,
     }
 }
 
@@ -492,13 +514,14 @@ fn a_table_whose_keys_collide_loses_nothing() {
     let mut writer = Writer::build(&plain, 0);
     let mut told = |plain: &Plain, user: u32, project: u32| {
         writer.write(1, |changes| {
-            changes.set_held(user, Kind::OnProject, project, Some(64));
+            changes.set_code(64, [1; 3], 64);
+            changes.set_held(user, Kind::OnProject, project, 64);
         });
         let read = writer.index().read(|view| {
             for user in 1..=4 {
                 let mut held = BTreeMap::new();
                 view.each_held(user, |kind, resource, code| {
-                    held.insert((user, kind, resource), view.role(code));
+                    held.insert((user, kind, resource), code);
                 });
                 let mut expected = plain.held.clone();
                 expected.retain(|(one, ..), _| *one == user);
@@ -524,49 +547,37 @@ fn a_table_whose_keys_collide_loses_nothing() {
 }
 
 #[test]
-fn codes_are_given_again_and_never_under_somebody_who_holds_one() {
+fn a_code_means_what_it_was_told_last_and_the_one_to_ask_for_means_nothing() {
     let mut writer = Writer::build(&Plain::default(), 0);
-    let everything = Some([u64::MAX; 3]);
     writer.write(1, |changes| {
-        changes.set_role(100, everything);
-        changes.set_held(1, Kind::Binding, 1, Some(100));
-        // Gone while it is held: it grants nothing any more, and nothing that comes later either.
-        changes.set_role(100, None);
-        for role in 200..300_000 {
-            changes.set_role(role, everything);
-            changes.set_role(role, None);
-        }
-        changes.set_role(101, everything);
-        // Two that are gone, and one that comes again, with the code of the other.
-        changes.set_role(102, Some([1; 3]));
-        changes.set_role(103, Some([2; 3]));
-        changes.set_role(102, None);
-        changes.set_role(103, None);
-        changes.set_role(102, Some([3; 3]));
+        changes.set_code(CODE_MAX, [0, 1, 0], 7);
+        changes.set_code(CODE_MAX, [2, 0, 0], 8);
+        // Every other code has a table.
+        (1..CODE_MAX).for_each(|code| changes.set_code(code, [u64::MAX; 3], 1));
+        changes.set_held(1, Kind::Binding, 1, ASK);
+        changes.set_held(1, Kind::Binding, 2, CODE_MAX);
     });
-    let again = writer
-        .index()
-        .read(|view| [102, 103].map(|role| view.permissions(role)));
-    assert_eq!(again, Some(([Some([3; 3]), None], 1)));
-    let on = Where {
-        organization: 0,
-        space: 1,
-        project: 0,
-    };
     let seen = writer.index().read(|view| {
-        let code = view.held(view.user(1), on).binding;
-        (view.role(code), view.grants(code, 3))
+        let on = |space| Where {
+            space,
+            ..Where::default()
+        };
+        let code = |space| view.held(view.user(1), on(space)).binding;
+        let told = [view.grants(code(2), 1), view.grants(code(2), 64)];
+        let asked = (code(1), view.grants(code(1), 1), view.permissions(ASK));
+        (asked, told, view.name(CODE_MAX))
     });
-    assert_eq!(seen, Some(((100, false), 1)));
+    let told = [Some(true), Some(false)];
+    assert_eq!(seen, Some((((ASK, None, None), told, 8), 1)));
 }
 
 #[test]
 fn what_does_not_fit_closes_the_index_for_good() {
     type Breaks = fn(&mut Changes);
     let breaks: [Breaks; 4] = [
-        |changes| (64..64 + (1 << 16)).for_each(|role| changes.set_role(role, Some([1; 3]))),
-        |changes| changes.set_held(1 << 30, Kind::Binding, 1, Some(64)),
-        |changes| changes.set_held(1, Kind::OnProject, 1 << 30, Some(64)),
+        |changes| changes.set_code(CODE_MAX + 1, [1; 3], 1),
+        |changes| _ = changes.set_held(1 << 30, Kind::Binding, 1, ASK),
+        |changes| _ = changes.set_held(1, Kind::OnProject, 1 << 30, ASK),
         |changes| changes.set_organization(0, true),
     ];
     for does in breaks {

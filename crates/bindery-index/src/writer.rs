@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::AtomicU64;
-use crate::codes::Codes;
 use crate::index::{BELOW, HOLDERS, Index, PLACE, place};
 use crate::pool::{Free, Full, LINE, Pool, Slot, Table, class_for, hash};
 use crate::record::{
-    Brief, Kind, NUMBERS, Place, Principal, Project, Space, UserWord, is_organization, is_project,
-    number_of,
+    ASK, Brief, CODE_MAX, Kind, NUMBERS, Place, Principal, Project, Space, UserWord,
+    is_organization, is_project, number_of,
 };
 use crate::slab::{Cells, Slab};
 
@@ -31,7 +30,6 @@ pub struct Changes {
     index: Arc<Index>,
     held: Free,
     holders: Free,
-    codes: Codes,
     free_ends: Vec<u32>,
     last_end: u32,
     /// Kept from one rebuilding to the next.
@@ -39,20 +37,13 @@ pub struct Changes {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        index: Index,
-        held: Free,
-        holders: Free,
-        codes: Codes,
-        last_end: u32,
-    ) -> Self {
+    pub(crate) fn new(index: Index, held: Free, holders: Free, last_end: u32) -> Self {
         let index = Arc::new(index);
         Self {
             changes: Changes {
                 index: Arc::clone(&index),
                 held,
                 holders,
-                codes,
                 free_ends: Vec::new(),
                 last_end,
                 fill: Vec::new(),
@@ -132,14 +123,19 @@ impl Changes {
         self.or_close(|changes| changes.try_set_project(number, project));
     }
 
-    /// The role has these permissions now, or is gone.
-    pub fn set_role(&mut self, role: u32, permissions: Option<[u64; 3]>) {
-        self.or_close(|changes| changes.codes.define(&changes.index, role, permissions));
+    /// The code has these permissions and this name now.
+    pub fn set_code(&mut self, code: u32, permissions: [u64; 3], name: u32) {
+        self.or_close(|changes| put_code(&changes.index, code, permissions, name));
     }
 
-    /// The user holds this role there now, or nothing.
-    pub fn set_held(&mut self, user: u32, kind: Kind, resource: u32, role: Option<u32>) {
-        self.or_close(|changes| changes.try_set_held(user, kind, resource, role));
+    /// The user holds this code there now, 0 for nothing. Returns the code that they held before.
+    pub fn set_held(&mut self, user: u32, kind: Kind, resource: u32, code: u32) -> u32 {
+        let mut old = 0;
+        self.or_close(|changes| {
+            old = changes.try_set_held(user, kind, resource, code)?;
+            Ok(())
+        });
+        old
     }
 
     /// The index can't hold it: it is closed for good, and the caller's state answers.
@@ -226,21 +222,20 @@ impl Changes {
         user: u32,
         kind: Kind,
         resource: u32,
-        role: Option<u32>,
-    ) -> Result<(), Full> {
+        code: u32,
+    ) -> Result<u32, Full> {
         let index = Arc::clone(&self.index);
         checked(user)?;
         let resource = checked(resource)?;
-        let code = match role {
-            Some(role) => self.codes.take(&index, role)?,
-            None => 0,
-        };
+        debug_assert!(
+            code == ASK || index.codes.get(code as usize).is_some(),
+            "a code has a table before it is held: {code}"
+        );
         let mut old = 0;
         self.change_head(user, |changes, word| {
             old = changes.code_held(word, kind, resource);
-            changes.set_code(word, kind, resource, code)
+            changes.set_code_held(word, kind, resource, code)
         })?;
-        self.codes.give_back(&index, old)?;
         let holders = match kind {
             Kind::Organization => &cells(&index.organizations, resource)?[HOLDERS],
             Kind::Membership | Kind::Binding => &cells(&index.spaces, resource)?[HOLDERS],
@@ -248,7 +243,13 @@ impl Changes {
         };
         let (key, pool) = (kind.key(user), &index.holders);
         let before = pool.value(Table::from_bits(holders.load(Relaxed)), hash(user), key);
-        self.set_in(holders, key, hash(user), kind.with_code(before, code))
+        self.set_in(holders, key, hash(user), kind.with_code(before, code))?;
+        debug_assert_eq!(
+            self.code_of(user, kind, resource),
+            code,
+            "what was set is held"
+        );
+        Ok(old)
     }
 
     fn change_head(
@@ -263,6 +264,12 @@ impl Changes {
         Ok(())
     }
 
+    fn code_of(&self, user: u32, kind: Kind, resource: u32) -> u32 {
+        let cell = self.index.users.get(user as usize);
+        let word = UserWord(cell.map_or(0, |cell| cell.load(Relaxed)));
+        self.code_held(word, kind, resource)
+    }
+
     fn code_held(&self, word: UserWord, kind: Kind, resource: u32) -> u32 {
         if kind == Kind::Organization && word.role_at_home(resource) != 0 {
             return word.role_at_home(resource);
@@ -275,7 +282,7 @@ impl Changes {
         self.index.held.value(word.table(), hash, key)
     }
 
-    fn set_code(
+    fn set_code_held(
         &mut self,
         word: UserWord,
         kind: Kind,
@@ -469,6 +476,23 @@ const NOBODY: Principal = Principal {
     is_active: false,
     until: None,
 };
+
+pub(crate) fn put_code(
+    index: &Index,
+    code: u32,
+    permissions: [u64; 3],
+    name: u32,
+) -> Result<(), Full> {
+    if code == 0 || code > CODE_MAX {
+        return Err(Full);
+    }
+    let table = index.codes.make(code as usize).ok_or(Full)?;
+    for (cell, word) in table.iter().zip(permissions) {
+        cell.store(word, Relaxed);
+    }
+    table[3].store(u64::from(name), Relaxed);
+    Ok(())
+}
 
 pub(crate) fn put_brief(index: &Index, user: u32, principal: &Principal) -> Result<(), Full> {
     let (place, shift) = Brief::place(user);

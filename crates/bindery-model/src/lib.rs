@@ -5,6 +5,7 @@
 //! of `docs/rules/authorization.md` and `docs/rules/operations.md`. Nothing that ships depends on this crate.
 
 pub mod dice;
+pub mod effect;
 pub mod history;
 pub mod model;
 pub mod walk;

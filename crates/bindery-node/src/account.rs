@@ -34,6 +34,9 @@ use crate::writer::Writer;
 const QUEUE_MAX: usize = 4096;
 /// How often a search of the index is tried before the snapshot is searched, if changes come in between.
 const SEARCHES_MAX: usize = 2;
+/// How often the index is asked a batch before the snapshot is, if it needs the snapshot for some questions and a change came
+/// between the two.
+const BATCHES_MAX: usize = 8;
 /// A use of the account is recorded only if it is this much later than the last recorded one.
 const TOUCH_STEP_MS: u64 = 1_000;
 
@@ -231,13 +234,26 @@ impl Account {
         now: Timestamp,
         decisions: &mut Vec<Decision>,
     ) -> Revision {
-        let decided = self.access.decide_many(questions, now, decisions);
-        decided.unwrap_or_else(|| {
+        for _ in 0..BATCHES_MAX {
+            let Some(answered) = self.access.decide_many(questions, now, decisions) else {
+                break;
+            };
+            if answered.ask_state.is_empty() {
+                return answered.revision;
+            }
+            // The index can't answer these, but the state of its revision can.
             let (state, now) = self.snapshot_for(now);
-            decisions.clear();
-            decisions.extend(questions.iter().map(|one| state.decide(one, now)));
-            state.revision()
-        })
+            if state.revision() == answered.revision {
+                for (question, decision) in asked(questions, decisions, &answered.ask_state) {
+                    *decision = state.decide(question, now);
+                }
+                return answered.revision;
+            }
+        }
+        let (state, now) = self.snapshot_for(now);
+        decisions.clear();
+        decisions.extend(questions.iter().map(|one| state.decide(one, now)));
+        state.revision()
     }
 
     /// Decides by this state, for a caller who has already read names and rights from it: a later state may
@@ -258,11 +274,16 @@ impl Account {
         now: Timestamp,
         answers: &mut Vec<bool>,
     ) {
-        let at = self.access.allows_many(questions, now, answers);
-        if at != Some(state.revision()) {
-            answers.clear();
-            let asked = questions.iter();
-            answers.extend(asked.map(|one| by_state(state, one, now)));
+        match self.access.allows_many(questions, now, answers) {
+            Some(answered) if answered.revision == state.revision() => {
+                for (question, answer) in asked(questions, answers, &answered.ask_state) {
+                    *answer = by_state(state, question, now);
+                }
+            }
+            _ => {
+                answers.clear();
+                answers.extend(questions.iter().map(|one| by_state(state, one, now)));
+            }
         }
     }
 
@@ -458,6 +479,18 @@ impl Account {
             .map_err(|_| ExecuteError::Unavailable)?;
         answer.await.unwrap_or(Err(ExecuteError::Unavailable))
     }
+}
+
+/// The questions at these places, and where their answers go.
+fn asked<'a, T>(
+    questions: &'a [Question],
+    answers: &'a mut [T],
+    places: &'a [usize],
+) -> impl Iterator<Item = (&'a Question, &'a mut T)> {
+    let mut places = places.iter().copied().peekable();
+    let all = questions.iter().zip(answers).enumerate();
+    all.filter(move |(place, _)| places.next_if_eq(place).is_some())
+        .map(|(_, one)| one)
 }
 
 /// Never earlier than the last change of the state, as in the index.

@@ -172,18 +172,20 @@ impl Intent {
     fn look(&self, state: &State, context: &Context) -> Result<String, Refusal> {
         Ok(match self {
             Self::SeeBinding(binding) => {
-                shown_binding(&state.visible_role_binding(context, *binding)?)
+                shown_binding(&state.reader(*context).visible_role_binding(*binding)?)
             }
             Self::ListBindings(kind) => {
-                let page = state.role_bindings(context, *kind, None, all())?;
+                let page = state.reader(*context).role_bindings(*kind, None, all())?;
                 shown_list(page.items.iter().map(shown_binding))
             }
             Self::ListRoles => {
-                let page = state.roles(context, Some(false), all())?;
+                let page = state.reader(*context).roles(Some(false), all())?;
                 shown_list(page.items.iter().map(|role| shown_role_of(*role)))
             }
             Self::ListOrganizations => {
-                let page = state.organizations(context, &Substring::new(""), all());
+                let page = state
+                    .reader(*context)
+                    .organizations(&Substring::new(""), all());
                 shown_list(page.items.iter().map(|one| {
                     shown_organization(one.id, one.name.as_str(), one.description.as_str())
                 }))

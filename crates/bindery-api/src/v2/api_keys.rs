@@ -40,7 +40,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     };
     let cursors = call.cursors();
     let slice = cursors.slice()?;
-    let page = call.state.keys(&call.admit()?, &filter, slice)?;
+    let page = call.state.reader(call.admit()?).keys(&filter, slice)?;
     let listed = |key: &&ApiKey| {
         let last_used_at = call.account.last_use(key.id);
         ApiKeyListed::new(key, last_used_at, &call.state, space.is_none())

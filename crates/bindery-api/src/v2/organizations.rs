@@ -18,7 +18,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let name = call.query.substring("name")?;
     let cursors = call.cursors();
     let slice = cursors.slice()?;
-    let page = call.state.organizations(&call.admit()?, &name, slice);
+    let page = call.state.reader(call.admit()?).organizations(&name, slice);
     Answer::json(&Organizations {
         pagination: cursors.pagination(&page, |organization| organization.id),
         organizations: page
@@ -31,7 +31,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("org_id")?;
-    let organization = call.state.visible_organization(&call.admit()?, id)?;
+    let organization = call.state.reader(call.admit()?).visible_organization(id)?;
     Answer::json(&Organization::new(organization, call.ids()))
 }
 

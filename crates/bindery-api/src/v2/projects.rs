@@ -22,7 +22,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
         .unwrap_or(true);
     let cursors = call.cursors();
     let slice = cursors.slice()?;
-    let mut page = call.state.projects(&call.admit()?, &filter, slice)?;
+    let mut page = call.state.reader(call.admit()?).projects(&filter, slice)?;
     if !exists_here {
         page = Page {
             items: Vec::new(),
@@ -41,7 +41,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("project_id")?;
-    let project = call.state.visible_project(&call.admit()?, id)?;
+    let project = call.state.reader(call.admit()?).visible_project(id)?;
     Answer::json(&Project::new(project, call.ids()))
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let slice = cursors.slice()?;
     let context = call.admit()?;
     let page = if exists_here {
-        call.state.restrictions(&context, slice)
+        call.state.reader(context).restrictions(slice)
     } else {
         Page {
             items: Vec::new(),

@@ -27,7 +27,8 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let slice = cursors.slice()?;
     let page = call
         .state
-        .role_bindings(&call.admit()?, kind, user, slice)?;
+        .reader(call.admit()?)
+        .role_bindings(kind, user, slice)?;
     Answer::json(&RoleBindings {
         pagination: cursors.pagination(&page, |binding| binding.id),
         role_bindings: page
@@ -40,7 +41,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("binding_id")?;
-    let binding = call.state.visible_role_binding(&call.admit()?, id)?;
+    let binding = call.state.reader(call.admit()?).visible_role_binding(id)?;
     Answer::json(&RoleBinding::new(&binding, call.ids()))
 }
 

@@ -13,7 +13,10 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let is_predefined = call.query.flag("is_predefined")?;
     let cursors = call.cursors();
     let slice = cursors.slice()?;
-    let page = call.state.roles(&call.admit()?, is_predefined, slice)?;
+    let page = call
+        .state
+        .reader(call.admit()?)
+        .roles(is_predefined, slice)?;
     Answer::json(&Roles {
         pagination: cursors.pagination(&page, |role| role.id()),
         roles: page
@@ -26,7 +29,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("role_id")?;
-    let role = call.state.visible_role(&call.admit()?, id)?;
+    let role = call.state.reader(call.admit()?).visible_role(id)?;
     Answer::json(&Role::new(role, &call.state))
 }
 

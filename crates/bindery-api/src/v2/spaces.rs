@@ -17,7 +17,8 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     let slice = cursors.slice()?;
     let page = call
         .state
-        .spaces(&call.admit()?, organization, &name, slice)?;
+        .reader(call.admit()?)
+        .spaces(organization, &name, slice)?;
     Answer::json(&Spaces {
         pagination: cursors.pagination(&page, |space| space.id),
         spaces: page
@@ -30,7 +31,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("space_id")?;
-    let space = call.state.visible_space(&call.admit()?, id)?;
+    let space = call.state.reader(call.admit()?).visible_space(id)?;
     Answer::json(&Space::new(space, call.ids()))
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     };
     let cursors = call.cursors();
     let slice = cursors.slice()?;
-    let page = call.state.users(&call.admit()?, &filter, slice)?;
+    let page = call.state.reader(call.admit()?).users(&filter, slice)?;
     Answer::json(&Users {
         pagination: cursors.pagination(&page, |user| user.id),
         users: page
@@ -36,7 +36,7 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
 
 pub(crate) fn get(call: &Call) -> Result<Answer, Problem> {
     let id = call.path_id("user_id")?;
-    let user = call.state.visible_user(&call.admit()?, id)?;
+    let user = call.state.reader(call.admit()?).visible_user(id)?;
     Answer::json(&User::new(user, call.ids(), call.now))
 }
 

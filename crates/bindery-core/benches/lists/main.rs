@@ -42,7 +42,9 @@ const LISTS: [List; 16] = [
         name: "role bindings on spaces",
         page: |state, context, after, limit| {
             let kind = BindableKind::Space;
-            let page = state.role_bindings(context, kind, None, slice(after, limit))?;
+            let page = state
+                .reader(*context)
+                .role_bindings(kind, None, slice(after, limit))?;
             Ok(numbers(&page, |binding| binding.id))
         },
     },
@@ -50,7 +52,9 @@ const LISTS: [List; 16] = [
         name: "role bindings on projects",
         page: |state, context, after, limit| {
             let kind = BindableKind::Project;
-            let page = state.role_bindings(context, kind, None, slice(after, limit))?;
+            let page = state
+                .reader(*context)
+                .role_bindings(kind, None, slice(after, limit))?;
             Ok(numbers(&page, |binding| binding.id))
         },
     },
@@ -58,21 +62,23 @@ const LISTS: [List; 16] = [
         name: "role bindings of one user",
         page: |state, context, after, limit| {
             let (kind, of) = (BindableKind::Space, Some(SOMEBODY));
-            let page = state.role_bindings(context, kind, of, slice(after, limit))?;
+            let page = state
+                .reader(*context)
+                .role_bindings(kind, of, slice(after, limit))?;
             Ok(numbers(&page, |binding| binding.id))
         },
     },
     List {
         name: "roles",
         page: |state, context, after, limit| {
-            let page = state.roles(context, None, slice(after, limit))?;
+            let page = state.reader(*context).roles(None, slice(after, limit))?;
             Ok(numbers(&page, |role| role.id()))
         },
     },
     List {
         name: "restrictions",
         page: |state, context, after, limit| {
-            let page = state.restrictions(context, slice(after, limit));
+            let page = state.reader(*context).restrictions(slice(after, limit));
             Ok(numbers(&page, |restriction| restriction.project))
         },
     },
@@ -96,7 +102,9 @@ const LISTS: [List; 16] = [
         name: "spaces of an organization",
         page: |state, context, after, limit| {
             let any = Substring::default();
-            let page = state.spaces(context, Some(CLOSED), &any, slice(after, limit))?;
+            let page = state
+                .reader(*context)
+                .spaces(Some(CLOSED), &any, slice(after, limit))?;
             Ok(numbers(&page, |space| space.id))
         },
     },
@@ -115,7 +123,9 @@ const LISTS: [List; 16] = [
                 space: Some(BIG_SPACE),
                 ..ProjectFilter::default()
             };
-            let page = state.projects(context, &filter, slice(after, limit))?;
+            let page = state
+                .reader(*context)
+                .projects(&filter, slice(after, limit))?;
             Ok(numbers(&page, |project| project.id))
         },
     },
@@ -123,7 +133,7 @@ const LISTS: [List; 16] = [
         name: "own user keys",
         page: |state, context, after, limit| {
             let filter = key_filter(KeyKind::User);
-            let page = state.keys(context, &filter, slice(after, limit))?;
+            let page = state.reader(*context).keys(&filter, slice(after, limit))?;
             Ok(numbers(&page, |key| key.id))
         },
     },
@@ -131,7 +141,7 @@ const LISTS: [List; 16] = [
         name: "own service keys",
         page: |state, context, after, limit| {
             let filter = key_filter(KeyKind::Service);
-            let page = state.keys(context, &filter, slice(after, limit))?;
+            let page = state.reader(*context).keys(&filter, slice(after, limit))?;
             Ok(numbers(&page, |key| key.id))
         },
     },
@@ -142,7 +152,7 @@ const LISTS: [List; 16] = [
                 space: Some(BIG_SPACE),
                 ..key_filter(KeyKind::Service)
             };
-            let page = state.keys(context, &filter, slice(after, limit))?;
+            let page = state.reader(*context).keys(&filter, slice(after, limit))?;
             Ok(numbers(&page, |key| key.id))
         },
     },
@@ -281,7 +291,7 @@ fn users(
         email: Substring::new(email),
         statuses: Vec::new(),
     };
-    let page = state.users(context, &filter, slice(after, limit))?;
+    let page = state.reader(*context).users(&filter, slice(after, limit))?;
     Ok(numbers(&page, |user| user.id))
 }
 
@@ -292,7 +302,9 @@ fn organizations(
     after: Option<u32>,
     limit: usize,
 ) -> Vec<u32> {
-    let page = state.organizations(context, &Substring::new(name), slice(after, limit));
+    let page = state
+        .reader(*context)
+        .organizations(&Substring::new(name), slice(after, limit));
     numbers(&page, |organization| organization.id)
 }
 
@@ -303,7 +315,9 @@ fn spaces(
     after: Option<u32>,
     limit: usize,
 ) -> Result<Vec<u32>, Refusal> {
-    let page = state.spaces(context, None, &Substring::new(name), slice(after, limit))?;
+    let page = state
+        .reader(*context)
+        .spaces(None, &Substring::new(name), slice(after, limit))?;
     Ok(numbers(&page, |space| space.id))
 }
 
@@ -318,7 +332,9 @@ fn projects(
         name: Substring::new(name),
         ..ProjectFilter::default()
     };
-    let page = state.projects(context, &filter, slice(after, limit))?;
+    let page = state
+        .reader(*context)
+        .projects(&filter, slice(after, limit))?;
     Ok(numbers(&page, |project| project.id))
 }
 

@@ -4,12 +4,15 @@
 //! [`crate::decision`]) only the fallback of a public space asks about another one, whether there is a role in the space. So
 //! who holds what is never looked up again, and each result costs little more than its slot.
 
+use std::cell::Cell;
+
 use bindery_index::{Kind, View};
 
 use super::{AccessIndex, IndexFacts};
-use crate::decision::{
-    Acting, Asked, Codes, Facts as _, Path, Place, Question, SpacePlace, allows, fallback, reaches,
+use crate::decision::fast::{
+    Acting, Ancestors, AskState, CodedFacts, Codes, PermissionWord, allows, fallback, reaches,
 };
+use crate::decision::{Place, Question, SpacePlace};
 use crate::id::{Id as _, OrganizationId, ProjectId, Revision, SpaceId, UserId};
 use crate::permission::Permission;
 use crate::resource::{Level, Resource};
@@ -18,7 +21,8 @@ use crate::time::Timestamp;
 
 impl AccessIndex {
     /// Every resource of this level on which the user may use the permission, in no order, and the one revision at which that
-    /// is so; they replace what is in `found`. `None` as in [`AccessIndex::decide`].
+    /// is so; they replace what is in `found`. `None` as in [`AccessIndex::decide`]; then the whole
+    /// state is searched.
     pub fn resources_of(
         &self,
         user: UserId,
@@ -29,14 +33,14 @@ impl AccessIndex {
     ) -> Option<Revision> {
         let made = self.0.read_long(|view| {
             found.clear();
-            let facts = IndexFacts(view);
+            let (facts, unknown) = (IndexFacts::new(view, now), Unknown::default());
             let mut ask = |resource: Resource| {
                 let question = Question {
                     principal: user,
                     permission,
                     resource,
                 };
-                if allows(&facts, &question, now) {
+                if unknown.or(allows(facts, &question)) {
                     found.push(resource);
                 }
             };
@@ -48,19 +52,21 @@ impl AccessIndex {
                 Level::Space => view
                     .spaces()
                     .for_each(|number| ask(Resource::Space(SpaceId::new(number)))),
-                Level::Project if is_account_admin(view, user) => view
+                Level::Project if is_account_admin(facts, user) => view
                     .projects()
                     .for_each(|number| ask(Resource::Project(ProjectId::new(number)))),
-                Level::Project => projects_of(facts, user, permission, now, |project| {
+                Level::Project => projects_of(facts, &unknown, user, permission, |project| {
                     found.push(Resource::Project(project));
                 }),
             }
+            unknown.check()
         });
-        made.map(|((), revision)| Revision(revision))
+        made.and_then(|(known, revision)| known.ok().map(|()| Revision(revision)))
     }
 
     /// Everyone who may use the permission on the resource, in no order, and the one revision at which that is so; they replace
-    /// what is in `found`. `None` as in [`AccessIndex::decide`].
+    /// what is in `found`. `None` as in [`AccessIndex::decide`]; then the whole
+    /// state is searched.
     pub fn users_of(
         &self,
         resource: Resource,
@@ -70,9 +76,9 @@ impl AccessIndex {
     ) -> Option<Revision> {
         let made = self.0.read_long(|view| {
             found.clear();
-            let facts = IndexFacts(view);
-            let Some(place) = facts.place(resource) else {
-                return;
+            let (facts, unknown) = (IndexFacts::new(view, now), Unknown::default());
+            let Some(place) = facts.place_of(resource) else {
+                return Ok(());
             };
             match place {
                 Place::Account | Place::Organization(_) => {
@@ -82,43 +88,64 @@ impl AccessIndex {
                             permission,
                             resource,
                         };
-                        if allows(&facts, &question, now) {
+                        if unknown.or(allows(facts, &question)) {
                             found.push(user);
                         }
                     });
                 }
                 Place::Space(space) => {
-                    let here = Here::new(facts, permission, space, None, now);
+                    let here = Here::new(facts, &unknown, permission, space, None);
                     here.users(ProjectId::NOBODY, resource.level(), found);
                 }
                 Place::Project(project, space, is_restricted) => {
-                    let here = Here::new(facts, permission, space, Some(is_restricted), now);
+                    let restricted = Some(is_restricted);
+                    let here = Here::new(facts, &unknown, permission, space, restricted);
                     here.users(project, resource.level(), found);
                 }
             }
+            unknown.check()
         });
-        made.map(|((), revision)| Revision(revision))
+        made.and_then(|(known, revision)| known.ok().map(|()| Revision(revision)))
     }
 }
 
-fn is_account_admin(view: View<'_>, user: UserId) -> bool {
-    let principal = IndexFacts(view).principal(user);
+/// Whether a search met a code that says nothing: then the state is searched.
+#[derive(Default)]
+struct Unknown(Cell<bool>);
+
+impl Unknown {
+    /// What is known; else no, which is noted.
+    #[inline]
+    fn or(&self, known: Result<bool, AskState>) -> bool {
+        known.unwrap_or_else(|AskState| {
+            self.0.set(true);
+            false
+        })
+    }
+
+    fn check(&self) -> Result<(), AskState> {
+        if self.0.get() { Err(AskState) } else { Ok(()) }
+    }
+}
+
+fn is_account_admin(facts: IndexFacts<'_>, user: UserId) -> bool {
+    let principal = facts.principal(user);
     principal.is_some_and(|principal| principal.account_role == AccountRole::Admin)
 }
 
 /// Whether a role of this code may let the permission through: by itself, or because whoever holds it is admin.
 #[inline]
-fn may_grant(view: View<'_>, code: u32, permission: Permission) -> bool {
+fn may_grant(facts: IndexFacts<'_>, unknown: &Unknown, code: u32, permission: Permission) -> bool {
     let is_admin = [OrganizationRole::Admin.role(), SpaceRole::Admin.role()]
         .into_iter()
         .any(|role| role.number() == code);
-    is_admin || view.grants(code, permission.bit())
+    is_admin || unknown.or(facts.grants(code, permission))
 }
 
 /// Whether the space role that this role in an organization becomes in public spaces has the permission.
 #[inline]
 fn falls_back_to(code: u32, permission: Permission) -> bool {
-    Asked::of(permission).is_granted_by(fallback(code))
+    PermissionWord::of(permission).is_granted_by(fallback(code))
 }
 
 /// Everyone who may have something to say on an organization, or in the account: rather too many than too few.
@@ -142,38 +169,38 @@ fn for_each_above_spaces(view: View<'_>, place: Place, mut with: impl FnMut(User
 /// A space or a project, and what is asked about it.
 struct Here<'a> {
     facts: IndexFacts<'a>,
+    unknown: &'a Unknown,
     permission: Permission,
     space: SpacePlace,
     is_cut: bool,
-    now: Timestamp,
 }
 
 impl<'a> Here<'a> {
     /// `is_restricted` of a project; a space has none.
     fn new(
         facts: IndexFacts<'a>,
+        unknown: &'a Unknown,
         permission: Permission,
         space: SpacePlace,
         is_restricted: Option<bool>,
-        now: Timestamp,
     ) -> Self {
         let is_cut = is_restricted == Some(true) && permission.is_cut_by_restrictions();
         Self {
             facts,
+            unknown,
             permission,
             space,
             is_cut,
-            now,
         }
     }
 
     /// The user, if they may act; of their role in the account only whether it is that of admins.
     #[inline]
     fn acting(&self, user: u32) -> Option<Acting> {
-        let IndexFacts(view) = self.facts;
+        let view = self.facts.view;
         let (brief, user) = (view.brief(user), UserId::new(user));
         if brief.ends() {
-            return self.facts.acting(user, self.now);
+            return self.facts.acting(user);
         }
         brief.is_active().then(|| Acting {
             account_role: if brief.is_admin() {
@@ -195,7 +222,8 @@ impl<'a> Here<'a> {
             let Self {
                 facts, permission, ..
             } = self;
-            reaches(facts, *permission, acting, held, space, self.is_cut)
+            let reaches = reaches(*facts, *permission, acting, held, space, self.is_cut);
+            self.unknown.or(reaches)
         })
     }
 
@@ -209,8 +237,8 @@ impl<'a> Here<'a> {
 
     /// Everyone who may, each once.
     fn users(&self, project: ProjectId, level: Level, found: &mut Vec<UserId>) {
-        let (IndexFacts(view), permission) = (self.facts, self.permission);
-        if !Asked::of(permission).means_something_on(level) {
+        let (view, permission) = (self.facts.view, self.permission);
+        if !PermissionWord::of(permission).means_something_on(level) {
             return;
         }
         let mut marks = Marks::new(view);
@@ -224,13 +252,14 @@ impl<'a> Here<'a> {
                 on_project: code,
                 ..Codes::default()
             };
-            if view.grants(code, permission.bit()) && self.admits(user, held, self.space) {
+            let may_grant = self.unknown.or(self.facts.grants(code, permission));
+            if may_grant && self.admits(user, held, self.space) {
                 find(user, &mut marks, found);
             }
         });
         view.each_in_space(self.space.space.number(), |kind, user, code| {
             marks.add(user, Mark::Seated);
-            if !may_grant(view, code, permission) {
+            if !may_grant(self.facts, self.unknown, code, permission) {
                 return;
             }
             let held = match kind {
@@ -260,7 +289,7 @@ impl Here<'_> {
     /// Whom their role in the organization brings here, by far the most. No branch hangs on one of them alone: who lies where is
     /// as good as random, and a wrong guess takes longer than to ask about all that lie side by side.
     fn users_by_organization(&self, marks: &mut Marks, found: &mut Vec<UserId>) {
-        let (IndexFacts(view), by_organization) = (self.facts, ByOrganization::new(self));
+        let (view, by_organization) = (self.facts.view, ByOrganization::new(self));
         view.each_few_in_organization(self.space.organization.number(), |few| {
             // But this one: of a place that isn't public, nearly nobody's role reaches it.
             let may_let = few.map(|(_, code)| by_organization.may_let(code));
@@ -288,7 +317,7 @@ impl Here<'_> {
     #[cold]
     #[inline(never)]
     fn acts_until(&self, user: u32) -> bool {
-        self.facts.acting(UserId::new(user), self.now).is_some()
+        self.facts.acting(UserId::new(user)).is_some()
     }
 }
 
@@ -321,7 +350,14 @@ impl ByOrganization {
             let Here {
                 facts, permission, ..
             } = here;
-            reaches(facts, *permission, someone, held, space, here.is_cut)
+            here.unknown.or(reaches(
+                *facts,
+                *permission,
+                someone,
+                held,
+                space,
+                here.is_cut,
+            ))
         };
         let mut all = 0;
         for role in OrganizationRole::ALL {
@@ -365,24 +401,26 @@ impl Let {
 /// Each project on which the user may, once. Account admins are asked about each there is instead.
 fn projects_of(
     facts: IndexFacts<'_>,
+    unknown: &Unknown,
     user: UserId,
     permission: Permission,
-    now: Timestamp,
     mut with: impl FnMut(ProjectId),
 ) {
-    let IndexFacts(view) = facts;
-    let Some(acting) = facts.acting(user, now) else {
+    let view = facts.view;
+    let Some(acting) = facts.acting(user) else {
         return;
     };
-    if !Asked::of(permission).means_something_on(Level::Project) {
+    if !PermissionWord::of(permission).means_something_on(Level::Project) {
         return;
     }
     let (mut spaces, mut bound) = (Vec::new(), Vec::new());
     view.each_held(user.number(), |kind, resource, code| match kind {
-        Kind::Membership | Kind::Binding if may_grant(view, code, permission) => {
+        Kind::Membership | Kind::Binding if may_grant(facts, unknown, code, permission) => {
             spaces.push(resource);
         }
-        Kind::OnProject if view.grants(code, permission.bit()) => bound.push((resource, code)),
+        Kind::OnProject if unknown.or(facts.grants(code, permission)) => {
+            bound.push((resource, code));
+        }
         Kind::Membership | Kind::Binding | Kind::OnProject => {}
         Kind::Organization => {
             let is_admin = code == OrganizationRole::Admin.role().number();
@@ -399,7 +437,7 @@ fn projects_of(
     spaces.dedup();
     let mut open: Vec<Inherited> = Vec::with_capacity(spaces.len());
     for space in spaces.into_iter().map(SpaceId::new) {
-        let inherited = Inherited::of(facts, acting, space, permission);
+        let inherited = Inherited::of(facts, unknown, acting, space, permission);
         let Some(inherited) = inherited.filter(|inherited| inherited.to_open) else {
             continue;
         };
@@ -413,7 +451,8 @@ fn projects_of(
     }
     for (number, code) in bound {
         let project = ProjectId::new(number);
-        let Some(Place::Project(_, above, is_restricted)) = facts.place(Resource::Project(project))
+        let Some(Place::Project(_, above, is_restricted)) =
+            facts.place_of(Resource::Project(project))
         else {
             continue;
         };
@@ -427,7 +466,8 @@ fn projects_of(
             on_project: code,
             ..Codes::default()
         };
-        if !came && reaches(&facts, permission, acting, held, above, is_restricted) {
+        let reaches = || reaches(facts, permission, acting, held, above, is_restricted);
+        if !came && unknown.or(reaches()) {
             with(project);
         }
     }
@@ -451,18 +491,19 @@ struct Inherited {
 impl Inherited {
     fn of(
         facts: IndexFacts<'_>,
+        unknown: &Unknown,
         acting: Acting,
         space: SpaceId,
         permission: Permission,
     ) -> Option<Self> {
         let above = facts.space_at(space)?;
-        let on = Path {
+        let on = Ancestors {
             organization: above.organization,
             space,
             project: ProjectId::NOBODY,
         };
-        let held = facts.codes_of(acting.user, acting.word, on);
-        let to = |is_cut: bool| reaches(&facts, permission, acting, held, above, is_cut);
+        let held = facts.codes(acting.user, acting.word, on);
+        let to = |is_cut: bool| unknown.or(reaches(facts, permission, acting, held, above, is_cut));
         Some(Self {
             space,
             to_open: to(false),

@@ -154,9 +154,11 @@ impl CreateServiceKey {
 
     fn authorize(&self, state: &State, context: &Context) -> Result<(), Refusal> {
         for place in &self.organizations {
-            state.visible_organization(context, place.organization)?;
+            state
+                .reader(*context)
+                .visible_organization(place.organization)?;
             for seat in &place.spaces {
-                state.visible_space(context, seat.space)?;
+                state.reader(*context).visible_space(seat.space)?;
             }
         }
         for seat in self.organizations.iter().flat_map(|place| &place.spaces) {

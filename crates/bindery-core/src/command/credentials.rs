@@ -34,7 +34,7 @@ impl Command for ResendInvitation {
     const COUNTS: Counts = Counts::Invitation;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
-        let user = state.visible_user(context, self.user)?;
+        let user = state.reader(*context).visible_user(self.user)?;
         state.authorize(context, Permission::UserCreate, Resource::Account)?;
         if user.status(context.now) != Some(UserStatus::Invited) {
             return Err(Refusal::Invalid(Invalid::NotInvited));
@@ -80,7 +80,7 @@ impl State {
         context: &Context,
         user: UserId,
     ) -> Result<&User, Refusal> {
-        let user = self.visible_user(context, user)?;
+        let user = self.reader(*context).visible_user(user)?;
         self.authorize(context, Permission::UserCreate, Resource::Account)?;
         if self.is_bot(context) {
             return Err(Refusal::Forbidden(Forbidden::BotGetsPassword));
@@ -132,7 +132,7 @@ impl Command for ResetPassword {
     const COUNTS: Counts = Counts::Invitation;
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
-        let user = state.visible_user(context, self.user)?;
+        let user = state.reader(*context).visible_user(self.user)?;
         state.authorize(context, Permission::UserUpdate, Resource::Account)?;
         if user.status(context.now) != Some(UserStatus::Active) {
             return Err(Refusal::Invalid(Invalid::NotActive));

@@ -58,7 +58,9 @@ impl Command for UpdateOrganization {
     const OPERATION: &str = "update_organization";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<Organization>, Refusal> {
-        let old = state.visible_organization(context, self.organization)?;
+        let old = state
+            .reader(*context)
+            .visible_organization(self.organization)?;
         state.authorize(context, Permission::OrganizationUpdate, self.organization)?;
         let organization = Organization {
             name: self.name.clone().unwrap_or_else(|| old.name.clone()),
@@ -92,7 +94,9 @@ impl Command for DeleteOrganization {
     const OPERATION: &str = "delete_organization";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
-        state.visible_organization(context, self.organization)?;
+        state
+            .reader(*context)
+            .visible_organization(self.organization)?;
         state.authorize(context, Permission::OrganizationDelete, self.organization)?;
         let mut changes = Vec::new();
         cascade::organization(state, self.organization, &mut changes);
@@ -182,7 +186,7 @@ fn authorize_members(
     context: &Context,
     organization: OrganizationId,
 ) -> Result<(), Refusal> {
-    state.visible_organization(context, organization)?;
+    state.reader(*context).visible_organization(organization)?;
     match state.admin_grant(context, organization) {
         Some(_) => Ok(()),
         None => Err(Refusal::Forbidden(Forbidden::NotOrganizationAdmin)),

@@ -53,7 +53,7 @@ impl Command for UpdateProject {
     const OPERATION: &str = "update_project";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<Project>, Refusal> {
-        let old = state.visible_project(context, self.project)?;
+        let old = state.reader(*context).visible_project(self.project)?;
         state.authorize(context, Permission::ProjectUpdate, self.project)?;
         check_name(state, old.space, &self.name, Some(self.project))?;
         if old.name == self.name {
@@ -82,7 +82,7 @@ impl Command for DeleteProject {
     const OPERATION: &str = "delete_project";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
-        state.visible_project(context, self.project)?;
+        state.reader(*context).visible_project(self.project)?;
         state.authorize(context, Permission::ProjectDelete, self.project)?;
         let mut changes = Vec::new();
         cascade::project(state, self.project, &mut changes);

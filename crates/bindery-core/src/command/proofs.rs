@@ -143,7 +143,8 @@ fn could_all_give(
 
 /// Whether a user could give this, as of now.
 fn could_give(state: &State, giver: UserId, gift: Gift, now: Timestamp) -> bool {
-    let is_admin_over = |resource: Resource| admin_over(state, giver, resource, now).is_some();
+    let facts = state.at(now);
+    let is_admin_over = |resource: Resource| admin_over(&facts, giver, resource).is_some();
     match gift {
         _ if is_admin_over(Resource::Account) => true,
         Gift::Account(..) => {
@@ -224,7 +225,8 @@ pub(super) fn may_be_known(state: &State, key: &ApiKey, now: Timestamp) -> bool 
             None => break,
         }
     }
-    let is_admin = |user| admin_over(state, user, Resource::Account, now).is_some();
+    let facts = state.at(now);
+    let is_admin = |user| admin_over(&facts, user, Resource::Account).is_some();
     match state.credential(maker).map(|one| &one.known_to) {
         Some(KnownTo::Users(users)) => !users.iter().all(|user| is_admin(*user)),
         Some(KnownTo::Anyone) => true,
@@ -240,7 +242,8 @@ pub(super) fn known_after_welcome(
     credential: Option<&Credential>,
     now: Timestamp,
 ) -> KnownTo {
-    let is_admin = |user| admin_over(state, user, Resource::Account, now).is_some();
+    let facts = state.at(now);
+    let is_admin = |user| admin_over(&facts, user, Resource::Account).is_some();
     match credential.map_or(KnownTo::Owner, |one| one.known_to.clone()) {
         KnownTo::Users(users) if users.iter().all(|user| is_admin(*user)) => KnownTo::Owner,
         KnownTo::Unrecorded if is_role_by_admins(user.account_role) => KnownTo::Owner,

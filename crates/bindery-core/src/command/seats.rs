@@ -4,7 +4,6 @@
 //! may take something away, and the end of a seat may give something. Either needs the right to do that too.
 
 use super::Context;
-use crate::decision::Facts as _;
 use crate::id::{RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::refusal::{Forbidden, Refusal};

@@ -36,7 +36,9 @@ impl Command for CreateSpace {
     const OPERATION: &str = "create_space";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<Space>, Refusal> {
-        state.visible_organization(context, self.organization)?;
+        state
+            .reader(*context)
+            .visible_organization(self.organization)?;
         state.authorize(context, Permission::SpaceCreate, self.organization)?;
         check_name(state, self.organization, &self.name, None)?;
         let mut numbers = state.numbers();
@@ -141,7 +143,7 @@ impl Command for UpdateSpace {
     const OPERATION: &str = "update_space";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<Space>, Refusal> {
-        let old = state.visible_space(context, self.space)?;
+        let old = state.reader(*context).visible_space(self.space)?;
         state.authorize(context, Permission::SpaceUpdate, self.space)?;
         let space = self.on(old);
         check_name(state, space.organization, &space.name, Some(self.space))?;
@@ -167,7 +169,7 @@ impl Command for DeleteSpace {
     const OPERATION: &str = "delete_space";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
-        state.visible_space(context, self.space)?;
+        state.reader(*context).visible_space(self.space)?;
         state.authorize(context, Permission::SpaceDelete, self.space)?;
         let mut changes = Vec::new();
         cascade::space(state, self.space, &mut changes);
@@ -208,7 +210,7 @@ impl Command for AddSpaceUser {
     const OPERATION: &str = "add_space_user";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<SpaceSeat>, Refusal> {
-        let space = state.visible_space(context, self.space)?;
+        let space = state.reader(*context).visible_space(self.space)?;
         match self.role {
             Assignment::Predefined(_) => {
                 state
@@ -336,7 +338,7 @@ impl Command for RemoveSpaceUser {
     const OPERATION: &str = "remove_space_user";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
-        state.visible_space(context, self.space)?;
+        state.reader(*context).visible_space(self.space)?;
         let is_admin = state.admin_grant(context, self.space).is_some();
         if !is_admin && !state.allows(context, Permission::RoleBindingDelete, self.space) {
             return Err(Refusal::Forbidden(Forbidden::NotSpaceAdmin));

@@ -226,7 +226,7 @@ impl Command for UpdateUser {
     const OPERATION: &str = "update_user";
 
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<User>, Refusal> {
-        let old = state.visible_user(context, self.user)?;
+        let old = state.reader(*context).visible_user(self.user)?;
         if self.name.is_some() {
             state.authorize(context, Permission::UserUpdate, Resource::Account)?;
         }
@@ -291,7 +291,7 @@ impl Command for DeleteUser {
     fn execute(&self, state: &State, context: &Context) -> Result<Decided<()>, Refusal> {
         // Whoever may not delete users gets no difference between gone and never there.
         if !state.allows(context, Permission::UserDelete, Resource::Account) {
-            state.visible_user(context, self.user)?;
+            state.reader(*context).visible_user(self.user)?;
             state.authorize(context, Permission::UserDelete, Resource::Account)?;
         }
         let user = state

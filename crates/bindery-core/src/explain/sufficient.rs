@@ -9,7 +9,7 @@ use crate::id::{OrganizationId, RoleBindingId, RoleId, SpaceId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::{Bindable, Level, Resource};
 use crate::role::{AccountRole, OrganizationRole, PredefinedRole, SpaceRole};
-use crate::state::State;
+use crate::state::{State, StateAt};
 use crate::time::Timestamp;
 
 /// What would make a no a yes.
@@ -114,14 +114,15 @@ impl State {
 
     fn sufficient_binding(&self, question: &Question, on: Bindable, now: Timestamp) -> Sufficient {
         let user = question.principal;
-        let before = allowed(self, question, now);
+        let facts = self.at(now);
+        let before = allowed(&facts, question);
         // A role that nothing has grants nothing, and is a role of one's own all the same.
         let bare = Supposed {
-            state: self,
+            facts,
             user,
             held: SupposedHeld::Bound(on, RoleId::new(u32::MAX)),
         };
-        let bare = allowed(&bare, question, now);
+        let bare = allowed(&bare, question);
         let reach = PermissionSet::at_or_below(question.resource.level());
         let predefined = PredefinedRole::all().filter(|(_, role)| role.listed);
         let predefined = predefined.map(|(id, role)| (id, role.permissions));
@@ -166,15 +167,16 @@ impl State {
         let fitting = OrganizationRole::ALL
             .into_iter()
             .filter(|role| is_annotator == (*role == OrganizationRole::Annotator));
+        let facts = self.at(now);
         let after = fitting.map(|role| {
             let supposed = Supposed {
-                state: self,
+                facts,
                 user,
                 held: SupposedHeld::Joined(organization, role),
             };
-            (role, allowed(&supposed, question, now))
+            (role, allowed(&supposed, question))
         });
-        let before = allowed(self, question, now);
+        let before = allowed(&facts, question);
         smallest(after, before, question.permission, |role| {
             SufficientChange::Join { organization, role }
         })
@@ -210,20 +212,20 @@ fn smallest<R: Copy>(
 }
 
 /// Everything that the principal of the question may do on its resource.
-fn allowed(facts: &impl Facts, question: &Question, now: Timestamp) -> PermissionSet {
+fn allowed(facts: &impl Facts, question: &Question) -> PermissionSet {
     let may = |permission: &Permission| {
         let question = Question {
             permission: *permission,
             ..*question
         };
-        decide(facts, &question, now).is_allowed()
+        decide(facts, &question).is_allowed()
     };
     Permission::ALL.into_iter().filter(may).collect()
 }
 
 /// The facts as they would be if one user held one thing more.
 struct Supposed<'a> {
-    state: &'a State,
+    facts: StateAt<'a>,
     user: UserId,
     held: SupposedHeld,
 }
@@ -235,12 +237,16 @@ enum SupposedHeld {
 }
 
 impl Facts for Supposed<'_> {
+    fn moment(&self) -> Timestamp {
+        self.facts.moment()
+    }
+
     fn principal(&self, user: UserId) -> Option<Principal> {
-        self.state.principal(user)
+        self.facts.principal(user)
     }
 
     fn place(&self, resource: Resource) -> Option<Place> {
-        self.state.place(resource)
+        self.facts.place(resource)
     }
 
     fn organization_role(&self, user: UserId, on: OrganizationId) -> Option<OrganizationRole> {
@@ -249,13 +255,13 @@ impl Facts for Supposed<'_> {
                 Some(role)
             }
             SupposedHeld::Joined(..) | SupposedHeld::Bound(..) => {
-                self.state.organization_role(user, on)
+                self.facts.organization_role(user, on)
             }
         }
     }
 
     fn space_role(&self, user: UserId, on: SpaceId) -> Option<SpaceRole> {
-        self.state.space_role(user, on)
+        self.facts.space_role(user, on)
     }
 
     fn bound_role(&self, user: UserId, on: Bindable) -> Option<RoleId> {
@@ -263,11 +269,11 @@ impl Facts for Supposed<'_> {
             SupposedHeld::Bound(supposed, role) if (user, on) == (self.user, supposed) => {
                 Some(role)
             }
-            SupposedHeld::Bound(..) | SupposedHeld::Joined(..) => self.state.bound_role(user, on),
+            SupposedHeld::Bound(..) | SupposedHeld::Joined(..) => self.facts.bound_role(user, on),
         }
     }
 
     fn permissions(&self, role: RoleId) -> PermissionSet {
-        self.state.permissions(role)
+        self.facts.permissions(role)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::is_about_oneself;
 use crate::command::Context;
-use crate::decision::{Facts as _, Question};
+use crate::decision::Question;
 use crate::id::{ApiKeyId, UserId};
 use crate::permission::Permission;
 use crate::resource::{Level, Resource};

@@ -1,7 +1,7 @@
 //! What a caller's roles reach: the places among which lists look for what they may see.
 
 use crate::command::Context;
-use crate::decision::{Facts as _, Grant};
+use crate::decision::Grant;
 use crate::id::{Id as _, OrganizationId, SpaceId};
 use crate::listing::{Privacy, under};
 use crate::permission::Permission;

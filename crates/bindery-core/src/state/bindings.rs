@@ -195,6 +195,10 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
     ) -> Option<RoleBinding> {
         let id = binding.id;
         let old = self.records.insert(Record::new(binding, on));
+        debug_assert!(
+            old.is_none_or(|old| (old.user, old.on) == (binding.user, on)),
+            "a binding keeps its user and resource"
+        );
         if old.is_none() {
             self.by_user.insert(Filed {
                 key: (binding.user, on),
@@ -215,7 +219,8 @@ impl<R: Id + Into<Bindable>> Bindings<R> {
         organization_of: impl FnOnce(R) -> Option<OrganizationId>,
     ) -> Option<RoleBinding> {
         let old = self.records.remove(&id)?;
-        self.by_user.remove(&(old.user, old.on));
+        let filed = self.by_user.remove(&(old.user, old.on));
+        debug_assert!(filed.is_some(), "each binding is found by its user");
         self.by_resource.remove(&(old.on, id));
         if let Some(organization) = organization_of(old.on) {
             self.by_organization.remove(&(organization, id));

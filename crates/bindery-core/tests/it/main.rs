@@ -1,5 +1,6 @@
 //! The promises of the core, at its boundary.
 
+mod codes;
 mod decisions;
 mod deletion;
 mod entries;
@@ -7,6 +8,7 @@ mod example;
 mod explanations;
 mod fuzzing;
 mod one_revision;
+mod past;
 mod persons;
 mod searches;
 mod time_repair;

@@ -193,7 +193,9 @@ fn check(asked: &Asked, index: &AccessIndex) -> Option<(Revision, bool)> {
 
 fn batch(asked: &Asked, index: &AccessIndex) -> Option<(Revision, bool)> {
     let mut decisions = Vec::new();
-    let at = index.decide_many(&asked.questions, NOW, &mut decisions)?;
+    let at = index
+        .decide_many(&asked.questions, NOW, &mut decisions)?
+        .revision;
     Some((at, decisions == asked.at(at).decisions))
 }
 

@@ -38,7 +38,7 @@ use bindery_core::access::AccessWriter;
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::change::Change;
 use bindery_core::command::{Caller, Command, Context};
-use bindery_core::decision::{CutGrant, Decision, Facts as _, Grant, Lack, Question, admin_over};
+use bindery_core::decision::{CutGrant, Decision, Grant, Lack, Question, admin_over};
 use bindery_core::explain::Words;
 use bindery_core::given::{GivenAt, Giver};
 use bindery_core::id::{
@@ -503,7 +503,7 @@ impl World {
     /// Whether, and by which grant, `who` is an admin `where`.
     pub(crate) fn admin(&self, who_where: &str) -> String {
         let (user, resource) = self.who_where(who_where);
-        let grant = admin_over(&self.state, user, resource, START);
+        let grant = admin_over(&self.state.at(START), user, resource);
         grant.map_or_else(|| "no".to_owned(), |grant| self.grant(grant, user))
     }
 
@@ -514,13 +514,15 @@ impl World {
             .unwrap_or_else(|| panic!("`{who_what}` is not `who what`"));
         let context = self.context(who);
         if let Some(user) = self.users.get(what) {
-            return self.state.visible_user(&context, *user).is_ok();
+            return self.state.reader(context).visible_user(*user).is_ok();
         }
         match self.place(what) {
             Resource::Account => panic!("the account is not seen or unseen"),
-            Resource::Organization(id) => self.state.visible_organization(&context, id).is_ok(),
-            Resource::Space(id) => self.state.visible_space(&context, id).is_ok(),
-            Resource::Project(id) => self.state.visible_project(&context, id).is_ok(),
+            Resource::Organization(id) => {
+                self.state.reader(context).visible_organization(id).is_ok()
+            }
+            Resource::Space(id) => self.state.reader(context).visible_space(id).is_ok(),
+            Resource::Project(id) => self.state.reader(context).visible_project(id).is_ok(),
         }
     }
 
@@ -537,7 +539,11 @@ impl World {
             after: None,
             limit: 100,
         };
-        match self.state.projects(&self.context(who), &filter, slice) {
+        match self
+            .state
+            .reader(self.context(who))
+            .projects(&filter, slice)
+        {
             Ok(page) => {
                 let names: Vec<&str> = page.items.iter().map(|one| one.name.as_str()).collect();
                 names.join(" ")
@@ -555,7 +561,7 @@ impl World {
         Ok(())
     }
 
-    fn context(&self, who: &str) -> Context {
+    pub(crate) fn context(&self, who: &str) -> Context {
         Context {
             caller: Caller::Key {
                 user: self.user(who),

@@ -14,7 +14,8 @@ const READERS: usize = 3;
 const TURNS: u64 = 100;
 /// So many have a role on the first project at every second revision, and on the second at the others.
 const MOVERS: u32 = 500;
-const ROLE: u32 = 64;
+const CODE: u32 = 64;
+const OTHER: u32 = 65;
 
 /// Whether what a view shows belongs together.
 type Look = fn(View<'_>) -> bool;
@@ -27,7 +28,7 @@ fn holds(view: View<'_>, user: u32, project: u32) -> bool {
         space: project,
         project,
     };
-    view.role(view.held(view.user(user), on).on_project) == ROLE
+    view.held(view.user(user), on).on_project == CODE
 }
 
 fn check(view: View<'_>) -> bool {
@@ -48,10 +49,10 @@ fn list(view: View<'_>) -> bool {
     view.each_on_project(2, |_, _, _| on_second += 1);
     let mut held = BTreeMap::new();
     view.each_held(1, |_, project, code| {
-        held.insert(project, view.role(code));
+        held.insert(project, code);
     });
-    let is_first = held.get(&1) == Some(&ROLE);
-    let is_second = held.get(&2) == Some(&ROLE);
+    let is_first = held.get(&1) == Some(&CODE);
+    let is_second = held.get(&2) == Some(&CODE);
     matches!(
         (on_first, on_second, is_first, is_second),
         (MOVERS, 0, true, false) | (0, MOVERS, false, true)
@@ -103,15 +104,20 @@ impl Seen {
 fn turn(changes: &mut Changes, revision: u64, seen: &Seen) {
     let (from, to) = if revision % 2 == 1 { (1, 2) } else { (2, 1) };
     for user in 1..=MOVERS {
-        changes.set_held(user, Kind::OnProject, from, None);
+        changes.set_held(user, Kind::OnProject, from, 0);
         // Tables grow, shrink and move as well.
         let other = 3 + u32::try_from(revision % 61).unwrap();
         let is_there = (revision / 61).is_multiple_of(2);
-        changes.set_held(user, Kind::OnProject, other, is_there.then_some(65));
+        changes.set_held(
+            user,
+            Kind::OnProject,
+            other,
+            if is_there { OTHER } else { 0 },
+        );
     }
     seen.wait();
     for user in 1..=MOVERS {
-        changes.set_held(user, Kind::OnProject, to, Some(ROLE));
+        changes.set_held(user, Kind::OnProject, to, CODE);
     }
 }
 
@@ -119,8 +125,9 @@ fn turn(changes: &mut Changes, revision: u64, seen: &Seen) {
 fn race(turns: u64, read: impl Fn(&Index) -> Option<bool> + Sync) -> (u64, u64) {
     let mut plain = Plain::default();
     for user in 1..=MOVERS {
-        plain.held.insert((user, Kind::OnProject, 1), ROLE);
+        plain.held.insert((user, Kind::OnProject, 1), CODE);
     }
+    plain.codes.insert(OTHER, [0; 3]);
     for project in 1..=64 {
         let of = Project {
             space: project,
@@ -166,7 +173,7 @@ fn a_check_a_batch_and_a_list_each_see_one_revision() {
 fn a_read_that_a_section_came_into_is_made_again() {
     for sections in [1, 2, 3] {
         let mut plain = Plain::default();
-        plain.held.insert((1, Kind::OnProject, 1), ROLE);
+        plain.held.insert((1, Kind::OnProject, 1), CODE);
         let mut writer = Writer::build(&plain, 0);
         let index = Arc::clone(writer.index());
         let mut tries = 0;
@@ -176,8 +183,8 @@ fn a_read_that_a_section_came_into_is_made_again() {
             if tries <= sections {
                 let (from, to) = if tries % 2 == 1 { (1, 2) } else { (2, 1) };
                 writer.write(tries, |changes| {
-                    changes.set_held(1, Kind::OnProject, from, None);
-                    changes.set_held(1, Kind::OnProject, to, Some(ROLE));
+                    changes.set_held(1, Kind::OnProject, from, 0);
+                    changes.set_held(1, Kind::OnProject, to, CODE);
                 });
             }
             on_first != holds(view, 1, 2)

@@ -113,7 +113,7 @@ impl Model {
     }
 
     /// The first half of step 1: whether the principal may do anything at all.
-    pub(super) fn acts(&self, u: UserId, now: Timestamp) -> bool {
+    pub fn acts(&self, u: UserId, now: Timestamp) -> bool {
         let Some(user) = self.user(u) else {
             return false;
         };

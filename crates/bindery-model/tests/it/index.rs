@@ -1,13 +1,15 @@
 //! The access index agrees with the entities: after every change, when bulk-built, on many questions, and in
 //! searches.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use bindery_core::access::{AccessIndex, AccessWriter, Touched};
-use bindery_core::decision::Question;
+use bindery_core::access::{AccessIndex, AccessWriter, Answered, Touched};
+use bindery_core::decision::{Decision, Place, Question};
+use bindery_core::id::Id as _;
 use bindery_core::permission::Permission;
-use bindery_core::resource::Level;
+use bindery_core::resource::{Level, Resource};
+use bindery_core::role::CUSTOM_FIRST;
 use bindery_core::state::{Loading, State};
 use bindery_core::time::Timestamp;
 use bindery_model::history::History;
@@ -198,11 +200,15 @@ fn compare(
 ) -> TestCaseResult {
     let mut decisions = Vec::new();
     let at = index.decide_many(questions, now, &mut decisions);
-    prop_assert_eq!(at, Some(state.revision()));
+    let all_at = Answered {
+        revision: state.revision(),
+        ask_state: Vec::new(),
+    };
+    prop_assert_eq!(at.as_ref(), Some(&all_at));
     prop_assert_eq!(decisions.len(), questions.len());
     let mut answers = Vec::new();
     let at = index.allows_many(questions, now, &mut answers);
-    prop_assert_eq!(at, Some(state.revision()));
+    prop_assert_eq!(at, Some(all_at));
     let expected: Vec<bool> = decisions.iter().map(|one| one.is_allowed()).collect();
     prop_assert_eq!(answers, expected);
     for (question, decision) in questions.iter().zip(&decisions) {
@@ -220,4 +226,92 @@ fn compare(
         prop_assert_eq!(without_reason, Some(expected), "{:?}", question);
     }
     Ok(())
+}
+
+/// An index with codes for too few custom roles asks the state about users who hold the others, and about no others.
+#[test]
+fn an_index_that_lacks_codes_asks_the_state_for_the_questions_that_need_them_alone() {
+    let (asked, answered_beside) = (Cell::new(0_u64), Cell::new(0_u64));
+    let has_seen_both = || asked.get() > 1_000 && answered_beside.get() > 1_000;
+    check_until(has_seen_both, 64, 1..200, |history| {
+        for custom_roles in [0, 1] {
+            let mut state = State::new(history.account());
+            let mut access = AccessWriter::with_custom_roles(&state, custom_roles);
+            let play = Play::of(history);
+            for entry in &play.entries {
+                let mut touched = Vec::new();
+                state.advance_noting(entry, &mut touched);
+                access.advance(&state, &touched, || {});
+            }
+            let questions: Vec<Question> = every_question(&play.model, &ASKED).collect();
+            let built = AccessWriter::with_custom_roles(&state, custom_roles);
+            prop_assert_eq!(access.index().disagreement(&state), None);
+            prop_assert_eq!(built.index().disagreement(&state), None);
+            for index in [access.index(), built.index()] {
+                let asks = compare_known(&index, &state, &questions, play.now)?;
+                asked.set(asked.get() + asks);
+                if asks > 0 {
+                    answered_beside.set(answered_beside.get() + questions.len() as u64 - asks);
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// What the index knows is right, alone and in a batch, and what it doesn't is left to the state; how many questions that are.
+fn compare_known(
+    index: &AccessIndex,
+    state: &State,
+    questions: &[Question],
+    now: Timestamp,
+) -> Result<u64, TestCaseError> {
+    let (mut decisions, mut answers) = (Vec::new(), Vec::new());
+    let decided = index
+        .decide_many(questions, now, &mut decisions)
+        .expect("it is open");
+    let allowed = index
+        .allows_many(questions, now, &mut answers)
+        .expect("it is open");
+    prop_assert_eq!(&decided, &allowed);
+    prop_assert_eq!(decided.revision, state.revision());
+    let held = |user, on| {
+        state
+            .bound_role(user, on)
+            .is_some_and(|role| role.number() >= CUSTOM_FIRST)
+    };
+    for (place, question) in questions.iter().enumerate() {
+        let asks = decided.ask_state.contains(&place);
+        let expected = state.decide(question, now);
+        let alone = index.decide(question, now).map(|(decision, _)| decision);
+        let without_reason = index
+            .allows(question, now)
+            .map(|(is_allowed, _)| is_allowed);
+        let known = (!asks).then_some(expected);
+        prop_assert_eq!(alone, known, "{:?}", question);
+        prop_assert_eq!(
+            without_reason,
+            known.map(Decision::is_allowed),
+            "{:?}",
+            question
+        );
+        if asks {
+            let space = state.place(question.resource).and_then(Place::space);
+            let user = question.principal;
+            let is_on_space = space.is_some_and(|space| held(user, space.space.into()));
+            let is_on_project = match question.resource {
+                Resource::Project(project) => held(user, project.into()),
+                _ => false,
+            };
+            prop_assert!(
+                is_on_space || is_on_project,
+                "{:?} needs no custom role",
+                question
+            );
+        } else {
+            prop_assert_eq!(decisions[place], expected, "{:?}", question);
+            prop_assert_eq!(answers[place], expected.is_allowed(), "{:?}", question);
+        }
+    }
+    Ok(decided.ask_state.len() as u64)
 }

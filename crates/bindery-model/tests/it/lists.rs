@@ -21,6 +21,7 @@ use list::List;
 use walk::{Pager, Progress, Walk, page};
 
 mod list;
+mod past;
 mod walk;
 
 const PAGE_SIZES: [usize; 5] = [1, 2, 3, 7, 100];
@@ -164,7 +165,7 @@ impl Draw {
 fn a_planted_cursor_that_repeats_the_last_is_caught() {
     assert_pager_caught(&|walk, state, context| {
         let after = walk.after().map(|number| number - 1);
-        walk.list.page(state, context, after, walk.limit)
+        walk.list.page(&state.reader(*context), after, walk.limit)
     });
 }
 
@@ -172,7 +173,7 @@ fn a_planted_cursor_that_repeats_the_last_is_caught() {
 fn a_planted_cursor_that_skips_one_is_caught() {
     assert_pager_caught(&|walk, state, context| {
         let after = walk.after().map(|number| number + 1);
-        walk.list.page(state, context, after, walk.limit)
+        walk.list.page(&state.reader(*context), after, walk.limit)
     });
 }
 
@@ -180,7 +181,7 @@ fn a_planted_cursor_that_skips_one_is_caught() {
 #[test]
 fn a_planted_cursor_that_counts_what_was_read_is_caught() {
     assert_pager_caught(&|walk, state, context| {
-        let whole = walk.list.page(state, context, None, usize::MAX)?;
+        let whole = walk.list.page(&state.reader(*context), None, usize::MAX)?;
         let mut items = whole.items;
         items.drain(..walk.seen.len().min(items.len()));
         let has_more = items.len() > walk.limit;
@@ -199,10 +200,13 @@ fn a_planted_page_that_is_filtered_after_it_was_cut_is_caught() {
             },
             ..*context
         };
-        let visible = walk.list.page(state, context, None, usize::MAX)?.items;
+        let visible = walk
+            .list
+            .page(&state.reader(*context), None, usize::MAX)?
+            .items;
         let mut page = walk
             .list
-            .page(state, &by_founder, walk.after(), walk.limit)?;
+            .page(&state.reader(by_founder), walk.after(), walk.limit)?;
         page.items.retain(|number| visible.contains(number));
         Ok(page)
     });

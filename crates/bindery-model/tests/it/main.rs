@@ -2,6 +2,7 @@
 
 mod agreement;
 mod determinism;
+mod effect;
 mod explanations;
 mod index;
 mod inquiry;

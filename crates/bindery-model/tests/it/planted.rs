@@ -16,6 +16,7 @@ use bindery_core::permission::{Permission, PermissionSet};
 use bindery_core::resource::{Bindable, Resource};
 use bindery_core::role::{OrganizationRole, SpaceRole};
 use bindery_core::state::State;
+use bindery_core::time::Timestamp;
 use bindery_model::history::History;
 use proptest::prelude::prop_assert;
 use proptest::test_runner::TestCaseResult;
@@ -110,10 +111,11 @@ fn check_decisions(history: &History, mistake: Mistake) -> TestCaseResult {
     let play = Play::of(history);
     let facts = Mistaken {
         state: &play.state,
+        moment: play.now,
         mistake,
     };
     for question in every_question(&play.model, &ASKED) {
-        let by_mistake = decide(&facts, &question, play.now).is_allowed();
+        let by_mistake = decide(&facts, &question).is_allowed();
         let by_model = play.model.may(&question, play.now);
         prop_assert!(
             by_mistake == by_model,
@@ -127,10 +129,15 @@ fn check_decisions(history: &History, mistake: Mistake) -> TestCaseResult {
 /// The facts of a state, one of them wrong.
 struct Mistaken<'a> {
     state: &'a State,
+    moment: Timestamp,
     mistake: Mistake,
 }
 
 impl Facts for Mistaken<'_> {
+    fn moment(&self) -> Timestamp {
+        self.moment
+    }
+
     fn principal(&self, user: UserId) -> Option<Principal> {
         let principal = self.state.principal(user)?;
         let is_human = match self.mistake {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use bindery_core::api_key::{ApiKey, KeyOwner, Secret, SecretHash};
 use bindery_core::change::{Change, Entry, OneOperation};
 use bindery_core::decision::{Decision, Grant, Lack, Question};
-use bindery_core::id::{ApiKeyId, Revision, RoleId, UserId};
+use bindery_core::id::{ApiKeyId, OrganizationId, Revision, UserId};
 use bindery_core::permission::Permission;
+use bindery_core::place::Organization;
 use bindery_core::resource::Resource;
-use bindery_core::role::{AccountRole, Role};
-use bindery_core::text::{Description, KeyName, Name, RoleName};
+use bindery_core::role::AccountRole;
+use bindery_core::text::{Description, KeyName, Name};
 use bindery_core::time::Timestamp;
 use bindery_core::user::{Identity, Standing, User};
 use bindery_node::{Account, Clock, Node};
@@ -24,8 +25,8 @@ use crate::decisions::Scene;
 use crate::faulty::FaultyStore;
 use crate::promises::{ACCOUNT, World, world};
 
-/// One more than an index has codes for.
-const ROLES: u32 = (1 << 16) - 64 + 1;
+/// The first number that an index has no place for.
+const TOO_FAR: u32 = 1 << 30;
 const BOT: UserId = UserId::new(1_000);
 const BOT_ENDS: Timestamp = Timestamp::from_millis(5_000);
 
@@ -123,24 +124,17 @@ fn revision(account: &Account) -> Revision {
     account.snapshot().revision()
 }
 
-/// Another node makes more roles than an index can hold, half of them at each of two revisions. The account
-/// catches up.
+/// Another node makes two organizations, at a revision each, and the account hears of it. The index has no place for the second.
 async fn outgrow(world: &World) {
-    let permissions = [Permission::ProjectRead].into_iter().collect();
-    let roles = (0..ROLES).map(|number| {
-        Change::PutRole(Role {
-            id: RoleId::new(10_000 + number),
-            name: RoleName::parse(&format!("role {number}")).unwrap(),
-            description: Description::default(),
-            permissions,
-            created_at: Timestamp::from_millis(1_000),
-            updated_at: Timestamp::from_millis(1_000),
-        })
-    });
     let latest = world.account.snapshot().latest();
-    let roles: Vec<Change> = roles.collect();
-    for half in roles.chunks(roles.len().div_ceil(2)) {
-        append(world, latest, half.to_vec()).await;
+    for number in [1_000, TOO_FAR] {
+        let organization = Change::PutOrganization(Organization {
+            id: OrganizationId::new(number),
+            name: Name::parse(&format!("organization {number}")).unwrap(),
+            description: Description::default(),
+            created_at: Timestamp::from_millis(1_000),
+        });
+        append(world, latest, vec![organization]).await;
     }
 }
 

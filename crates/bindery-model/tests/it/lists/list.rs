@@ -2,10 +2,11 @@
 
 use bindery_core::command::Context;
 use bindery_core::id::{Id, OrganizationId, SpaceId, UserId};
-use bindery_core::query::{KeyFilter, KeyKind, Page, ProjectFilter, Slice, Substring, UserFilter};
+use bindery_core::query::{
+    KeyFilter, KeyKind, Page, ProjectFilter, Reader, Slice, Substring, UserFilter,
+};
 use bindery_core::refusal::Refusal;
 use bindery_core::resource::BindableKind;
-use bindery_core::state::State;
 use bindery_core::user::UserStatus;
 use bindery_model::model::Model;
 
@@ -86,22 +87,21 @@ impl List {
     /// A page, as numbers.
     pub(super) fn page(
         &self,
-        state: &State,
-        context: &Context,
+        reader: &Reader<'_>,
         after: Option<u32>,
         limit: usize,
     ) -> Result<Page<u32>, Refusal> {
         Ok(match self {
             Self::RoleBindings(kind, of) => {
-                let page = state.role_bindings(context, *kind, *of, slice(after, limit))?;
+                let page = reader.role_bindings(*kind, *of, slice(after, limit))?;
                 numbers(&page, |binding| binding.id)
             }
             Self::Roles(is_predefined) => {
-                let page = state.roles(context, *is_predefined, slice(after, limit))?;
+                let page = reader.roles(*is_predefined, slice(after, limit))?;
                 numbers(&page, |role| role.id())
             }
             Self::Restrictions => {
-                let page = state.restrictions(context, slice(after, limit));
+                let page = reader.restrictions(slice(after, limit));
                 numbers(&page, |restriction| restriction.project)
             }
             Self::Users { email, statuses } => {
@@ -109,16 +109,16 @@ impl List {
                     email: Substring::new(email),
                     statuses: statuses.to_vec(),
                 };
-                let page = state.users(context, &filter, slice(after, limit))?;
+                let page = reader.users(&filter, slice(after, limit))?;
                 numbers(&page, |user| user.id)
             }
             Self::Organizations { name } => {
-                let page = state.organizations(context, &Substring::new(name), slice(after, limit));
+                let page = reader.organizations(&Substring::new(name), slice(after, limit));
                 numbers(&page, |organization| organization.id)
             }
             Self::Spaces { of, name } => {
                 let name = Substring::new(name);
-                let page = state.spaces(context, *of, &name, slice(after, limit))?;
+                let page = reader.spaces(*of, &name, slice(after, limit))?;
                 numbers(&page, |space| space.id)
             }
             Self::Projects {
@@ -131,15 +131,15 @@ impl List {
                     space_name: Substring::new(space_name),
                     name: Substring::new(name),
                 };
-                let page = state.projects(context, &filter, slice(after, limit))?;
+                let page = reader.projects(&filter, slice(after, limit))?;
                 numbers(&page, |project| project.id)
             }
             Self::Keys(filter) => {
-                let page = state.keys(context, filter, slice(after, limit))?;
+                let page = reader.keys(filter, slice(after, limit))?;
                 numbers(&page, |key| key.id)
             }
             Self::EnforcementPoints => {
-                let page = state.enforcement_points(context, slice(after, limit))?;
+                let page = reader.enforcement_points(slice(after, limit))?;
                 numbers(&page, |key| key.id)
             }
         })

@@ -44,7 +44,8 @@ pub(super) type Pager = dyn Fn(&Walk, &State, &Context) -> Result<Page<u32>, Ref
 
 /// As the engine does.
 pub(super) fn page(walk: &Walk, state: &State, context: &Context) -> Result<Page<u32>, Refusal> {
-    walk.list.page(state, context, walk.after(), walk.limit)
+    walk.list
+        .page(&state.reader(*context), walk.after(), walk.limit)
 }
 
 impl Walk {
