@@ -124,8 +124,10 @@ impl Rows {
     /// How many rows are shown.
     pub const SHOWN_MAX: usize = 100;
 
-    /// Sorts all rows, most pairs first, and takes those to show. `sum_up` makes one of the others, of which there is at least
-    /// one.
+    /// Sorts all rows, most pairs first, and takes those to show. `sum_up` makes one of the others, if there are any.
+    ///
+    /// # Panics
+    /// If a row has no pairs, or if the one that `sum_up` makes has not as many as the others.
     pub fn new(mut rows: Vec<Row>, sum_up: impl FnOnce(&[Row]) -> Rest) -> Self {
         rows.sort_unstable_by_key(|row| {
             let most_first = std::cmp::Reverse(row.size.pairs);

@@ -212,7 +212,7 @@ fn a_reader_is_shown_what_they_may_ask_about_and_whether_that_is_all() {
 }
 
 /// An organization with a public space of two projects; the founder, who is account admin, and a member of the organization.
-const FURNISHING: fn() -> Vec<Wish> = || {
+fn furnishing() -> Vec<Wish> {
     let project = Wish::CreateProject {
         name: NamePick::Fresh,
         space: Pick(0),
@@ -240,7 +240,8 @@ const FURNISHING: fn() -> Vec<Wish> = || {
         project.clone(),
         project,
     ]
-};
+}
+
 const FOUNDER: UserId = UserId::new(1);
 const MEMBER: UserId = UserId::new(2);
 const SPACE: SpaceId = SpaceId::new(1);
@@ -266,7 +267,7 @@ fn sides_of(wish: Wish) -> Sides {
         assert!(all_done.is_ok(), "{all_done:?}");
         (play.state, play.now)
     };
-    let mut wishes = FURNISHING();
+    let mut wishes = furnishing();
     let before = play(wishes.clone());
     wishes.push(wish);
     Sides {
