@@ -64,12 +64,10 @@ fn explain_one(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Eval
     let Some(question) = permitted(call, context, asked)? else {
         return Ok(Evaluated::explained(false, Reasons::unknown_action()));
     };
-    let explanation = call.state.explain_to(context, &question);
+    let explanation = call.asking().explain(&question);
     let teller = Teller::new(&call.state, question, context);
     let reasons = Reasons::new(&explanation, &teller);
-    let is_allowed = explanation.is_allowed();
-    call.services.counts.decided(1, is_allowed.into());
-    Ok(Evaluated::explained(is_allowed, reasons))
+    Ok(Evaluated::explained(explanation.is_allowed(), reasons))
 }
 
 /// `POST /bindery/v1/explain`.
@@ -81,10 +79,8 @@ pub(crate) fn explain(call: &Call) -> Result<Answer, Problem> {
     let explained = match permitted(call, &context, &asked)? {
         None => Explained::unknown_action(),
         Some(question) => {
-            let explanation = call.state.explain_to(&context, &question);
+            let explanation = call.asking().explain(&question);
             let teller = Teller::new(&call.state, question, &context);
-            let is_allowed = explanation.is_allowed();
-            call.services.counts.decided(1, is_allowed.into());
             Explained::new(&explanation, &teller)
         }
     };
@@ -96,9 +92,7 @@ fn evaluate(call: &Call, context: &Context, asked: &Asked<'_>) -> Result<Evaluat
     let Some(question) = permitted(call, context, asked)? else {
         return Ok(Evaluated::plain(false));
     };
-    let is_allowed = call.account.allows(&call.state, &question, call.now);
-    call.services.counts.decided(1, is_allowed.into());
-    Ok(Evaluated::plain(is_allowed))
+    Ok(Evaluated::plain(call.asking().allows(&question)))
 }
 
 /// The question, if the caller may ask it; nothing for an unknown permission.
@@ -189,12 +183,7 @@ fn decide_all(
     semantic: Semantic,
 ) -> Vec<Evaluated> {
     let questions: Vec<Question> = items.iter().flatten().copied().flatten().collect();
-    let mut answers = Vec::with_capacity(questions.len());
-    call.account
-        .allows_many(&call.state, &questions, call.now, &mut answers);
-    let allowed = answers.iter().filter(|is_allowed| **is_allowed).count();
-    call.services.counts.decided(answers.len(), allowed);
-    let mut answers = answers.into_iter();
+    let mut answers = call.asking().allows_many(&questions).into_iter();
     let evaluated = items.into_iter().map(|item| match item {
         Ok(Some(_)) => Evaluated::plain(answers.next().unwrap_or_default()),
         Ok(None) => Evaluated::plain(false),

@@ -180,17 +180,10 @@ impl Call {
 
     /// Uses the hot path if it can, else the handler.
     fn answer_large(self) -> Answering {
-        if let (Some(hot_path), None) = (self.operation.hot_path, self.query.pairs().next()) {
-            let asking = Asking {
-                account: &self.account,
-                state: &self.state,
-                aliases: &self.services.aliases,
-                counts: &self.services.counts,
-                context: self.context(),
-            };
-            if let Some(answer) = hot_path(&asking, &self.body) {
-                return Box::pin(std::future::ready(Ok(answer)));
-            }
+        if let (Some(hot_path), None) = (self.operation.hot_path, self.query.pairs().next())
+            && let Some(answer) = hot_path(&self.asking(), &self.body)
+        {
+            return Box::pin(std::future::ready(Ok(answer)));
         }
         match self.operation.handler {
             Handler::WithKey(handler) => handler(self),

@@ -12,6 +12,7 @@ mod change;
 mod client_address;
 mod connection_table;
 mod counts;
+mod decisions;
 mod enforcement_points;
 mod framing;
 mod freshness;

@@ -106,11 +106,11 @@ pub(crate) fn evaluation(asking: &Asking<'_>, body: &[u8]) -> Option<Answer> {
     if !is_askable {
         return None;
     }
-    let is_allowed = asking
-        .account
-        .allows(asking.state, &question, asking.context.now);
-    asking.counts.decided(1, is_allowed.into());
-    let json = if is_allowed { ALLOWED } else { DENIED };
+    let json = if asking.allows(&question) {
+        ALLOWED
+    } else {
+        DENIED
+    };
     let revision = asking.state.revision();
     Some(Answer::written::<Evaluated>(json.to_vec(), revision))
 }
@@ -135,13 +135,7 @@ pub(crate) fn evaluations(asking: &Asking<'_>, body: &[u8]) -> Option<Answer> {
         }
         questions.push(question);
     }
-    let mut answers = Vec::with_capacity(questions.len());
-    let now = asking.context.now;
-    asking
-        .account
-        .allows_many(asking.state, &questions, now, &mut answers);
-    let allowed = answers.iter().filter(|is_allowed| **is_allowed).count();
-    asking.counts.decided(answers.len(), allowed);
+    let answers = asking.allows_many(&questions);
     let revision = asking.state.revision();
     Some(Answer::written::<EvaluationsAnswer>(
         written(&answers),

@@ -1,4 +1,4 @@
-//! RoleCodes: what the index holds instead of roles.
+//! The codes that the index holds instead of roles.
 //!
 //! A predefined role has its number for a code. A custom role gets a code while somebody holds it, and the code is given again
 //! afterwards. When all codes are given, and wherever a code can't say what is held, it is [`ASK`]: the state answers that question.
@@ -27,7 +27,7 @@ impl RoleCodes {
     /// So many codes are left for custom roles.
     pub(super) const CUSTOM_MAX: usize = custom_max();
 
-    /// RoleCodes for the roles that are held in the state, for `custom_max` custom ones at the most.
+    /// Codes for the roles that users have in the state, for `custom_max` custom ones at the most.
     pub(super) fn of(state: &State, custom_max: usize) -> Self {
         let mut codes = Self {
             by_role: BTreeMap::new(),
@@ -166,11 +166,7 @@ fn code_at(place: usize) -> u32 {
     code
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::arithmetic_side_effects,
-    reason = "of constants, in a const fn"
-)]
+#[expect(clippy::as_conversions, reason = "of constants, in a const fn")]
 const fn custom_max() -> usize {
     (CODE_MAX - CUSTOM_FIRST + 1) as usize
 }

@@ -106,12 +106,12 @@ fn of_a_batch_only_the_questions_without_a_code_are_for_the_state() {
 fn a_search_that_meets_a_role_without_a_code_is_for_the_state() {
     let (world, writer) = follow(1, &["ada has One on acme/red", "bob has Two on acme/red"]);
     let (index, red) = (writer.index(), world.place("acme/red"));
-    let read = Permission::SpaceRead;
+    let permission = Permission::SpaceRead;
     let (mut users, mut resources) = (Vec::new(), Vec::new());
-    assert_eq!(index.users_of(red, read, NOW, &mut users), None);
+    assert_eq!(index.users_of(red, permission, NOW, &mut users), None);
     let mut spaces_of = |who| {
         let user = world.user(who);
-        index.resources_of(user, read, Level::Space, NOW, &mut resources)
+        index.resources_of(user, permission, Level::Space, NOW, &mut resources)
     };
     assert_eq!(spaces_of("ada"), Some(world.state.revision()));
     assert_eq!(spaces_of("bob"), None);

@@ -166,9 +166,7 @@ impl Checked {
     fn take(&mut self, part: &Part, row: &CopiedRow<'_>) -> Result<(), Failure> {
         if part.account != self.id {
             let other = part.account.0;
-            return wrong(format!(
-                "what belongs to account {other} is in its place"
-            ));
+            return wrong(format!("what belongs to account {other} is in its place"));
         }
         match part.table.code {
             ACCOUNT => wrong("it is there twice"),

@@ -46,7 +46,7 @@ impl Facts for Small {
             Resource::Organization(ORGANIZATION) => Some(Place::Organization(ORGANIZATION)),
             Resource::Space(SPACE) => Some(Place::Space(space)),
             Resource::Project(PROJECT) => Some(Place::Project(PROJECT, space, self.is_restricted)),
-            _ => None,
+            Resource::Organization(_) | Resource::Space(_) | Resource::Project(_) => None,
         }
     }
 
