@@ -17,8 +17,8 @@ use bindery_core::time::Timestamp;
 use bindery_core::user::Standing;
 use bindery_model::effect::{Affected, Comparison, Side};
 use bindery_model::history::{
-    CallerPick, EmailPick, Expiry, History, InvitationPick, KeyPlace, NamePick, Pick, RolePick,
-    SpaceChange, Step, Wish,
+    CallerPick, Draft, EmailPick, Expiry, History, InvitationPick, KeyPlace, NamePick, Pick,
+    RolePick, SpaceChange, Step,
 };
 use proptest::prelude::{prop_assert, prop_assert_eq};
 use proptest::test_runner::TestCaseResult;
@@ -212,27 +212,27 @@ fn a_reader_is_shown_what_they_may_ask_about_and_whether_that_is_all() {
 }
 
 /// An organization with a public space of two projects; the founder, who is account admin, and a member of the organization.
-fn furnishing() -> Vec<Wish> {
-    let project = Wish::CreateProject {
+fn furnishing() -> Vec<Draft> {
+    let project = Draft::CreateProject {
         name: NamePick::Fresh,
         space: Pick(0),
     };
     vec![
-        Wish::CreateUser {
+        Draft::CreateUser {
             email: EmailPick::Fresh,
             role: Some(AccountRole::Member),
             invitation: InvitationPick::None,
             is_developer: None,
         },
-        Wish::CreateOrganization {
+        Draft::CreateOrganization {
             name: NamePick::Fresh,
         },
-        Wish::AddOrganizationUser {
+        Draft::AddOrganizationUser {
             organization: Pick(0),
             user: Pick(1),
             role: RolePick::Fitting(1),
         },
-        Wish::CreateSpace {
+        Draft::CreateSpace {
             name: NamePick::Fresh,
             organization: Pick(0),
             is_private: false,
@@ -247,13 +247,13 @@ const MEMBER: UserId = UserId::new(2);
 const SPACE: SpaceId = SpaceId::new(1);
 const PROJECTS: [ProjectId; 2] = [ProjectId::new(1), ProjectId::new(2)];
 
-/// The small account before and after the founder's wish.
-fn sides_of(wish: Wish) -> Sides {
-    let play = |wishes: Vec<Wish>| {
-        let steps = wishes.into_iter().map(|wish| Step {
+/// The small account before and after the founder's draft.
+fn sides_of(draft: Draft) -> Sides {
+    let play = |wishes: Vec<Draft>| {
+        let steps = wishes.into_iter().map(|draft| Step {
             caller: CallerPick(0),
             wait_ms: 1,
-            wish,
+            draft,
         });
         let history = History {
             settings: AccountSettings::default(),
@@ -269,20 +269,20 @@ fn sides_of(wish: Wish) -> Sides {
     };
     let mut wishes = furnishing();
     let before = play(wishes.clone());
-    wishes.push(wish);
+    wishes.push(draft);
     Sides {
         before,
         after: play(wishes),
     }
 }
 
-fn effect_of(wish: Wish) -> Effect {
-    sides_of(wish).comparison().affected().effect()
+fn effect_of(draft: Draft) -> Effect {
+    sides_of(draft).comparison().affected().effect()
 }
 
 #[test]
 fn a_restriction_takes_from_the_member_what_the_space_gave_them_on_the_project() {
-    let effect = effect_of(Wish::CreateResourceRestriction { project: Pick(0) });
+    let effect = effect_of(Draft::CreateResourceRestriction { project: Pick(0) });
     let [row] = effect.rows.shown() else {
         unreachable!("{effect:?}")
     };
@@ -295,7 +295,7 @@ fn a_restriction_takes_from_the_member_what_the_space_gave_them_on_the_project()
 
 #[test]
 fn a_space_that_becomes_private_opens_into_its_projects() {
-    let sides = sides_of(Wish::UpdateSpace {
+    let sides = sides_of(Draft::UpdateSpace {
         space: Pick(0),
         name: None,
         change: SpaceChange::Privacy(true),
@@ -333,7 +333,7 @@ fn a_space_that_becomes_private_opens_into_its_projects() {
 
 #[test]
 fn a_deleted_space_is_counted_by_thing_and_not_in_the_total() {
-    let effect = effect_of(Wish::DeleteSpace { space: Pick(0) });
+    let effect = effect_of(Draft::DeleteSpace { space: Pick(0) });
     assert_eq!(effect.total(), 0);
     let place = |place: Resource| Passing {
         thing: Thing::Place(place),
@@ -347,7 +347,7 @@ fn a_deleted_space_is_counted_by_thing_and_not_in_the_total() {
 
 #[test]
 fn a_deleted_user_is_counted_by_thing_and_not_in_the_total() {
-    let effect = effect_of(Wish::DeleteUser { user: Pick(1) });
+    let effect = effect_of(Draft::DeleteUser { user: Pick(1) });
     assert_eq!(effect.total(), 0);
     let gone = Passing {
         thing: Thing::User(MEMBER),
@@ -360,7 +360,7 @@ fn a_deleted_user_is_counted_by_thing_and_not_in_the_total() {
 
 #[test]
 fn a_key_that_expires_between_two_moments_loses_what_it_had() {
-    let sides = sides_of(Wish::CreateServiceKey {
+    let sides = sides_of(Draft::CreateServiceKey {
         account_role: Some(AccountRole::Member),
         places: vec![KeyPlace {
             organization: Pick(0),
@@ -391,7 +391,7 @@ fn a_key_that_expires_between_two_moments_loses_what_it_had() {
 
 #[test]
 fn a_member_is_shown_their_own_loss_and_that_there_is_more() {
-    let sides = sides_of(Wish::DeleteOrganization {
+    let sides = sides_of(Draft::DeleteOrganization {
         organization: Pick(0),
     });
     let comparison = sides.comparison();
@@ -413,7 +413,7 @@ fn a_member_is_shown_their_own_loss_and_that_there_is_more() {
 
 #[test]
 fn a_state_differs_in_nothing_from_itself_at_the_same_moment() {
-    let sides = sides_of(Wish::DeleteUser { user: Pick(1) });
+    let sides = sides_of(Draft::DeleteUser { user: Pick(1) });
     let after = side(&sides.after);
     let same = Comparison {
         before: after,

@@ -133,11 +133,11 @@ fn expected(past: &Past, today: &Model, context: &Context) -> Vec<(List, Vec<u32
     vec![
         (
             List::Organizations { name: "" },
-            sorted(organizations.map(|id| id.number())),
+            sorted(organizations.map(Id::number)),
         ),
         (
             List::Spaces { of: None, name: "" },
-            sorted(spaces.map(|id| id.number())),
+            sorted(spaces.map(Id::number)),
         ),
         (
             List::Projects {
@@ -145,11 +145,11 @@ fn expected(past: &Past, today: &Model, context: &Context) -> Vec<(List, Vec<u32
                 space_name: "",
                 name: "",
             },
-            sorted(projects.map(|id| id.number())),
+            sorted(projects.map(Id::number)),
         ),
         (
             List::Restrictions,
-            sorted(restrictions.map(|id| id.number())),
+            sorted(restrictions.map(Id::number)),
         ),
         (
             List::RoleBindings(BindableKind::Space, None),
