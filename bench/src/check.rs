@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
-use bindery_core::access::IndexFacts;
+use bindery_core::access::Frozen;
 use bindery_core::decision::Question;
 
 use crate::changes::NOW;
@@ -38,10 +38,10 @@ fn against_frozen(setting: &Setting) -> Result<Row> {
                 wrong = count_wrong(asked, |question| is_allowed(setting, question));
             }),
             1 => each(WINDOW, || {
-                let read = |facts: IndexFacts<'_>| {
-                    count_wrong(asked, |question| facts.allows(question, NOW))
+                let read = |facts: Frozen<'_>| {
+                    count_wrong(asked, |question| facts.allows(question) == Some(true))
                 };
-                wrong = index.read(read).map_or(WINDOW, |(wrong, _)| wrong);
+                wrong = index.read(NOW, read).map_or(WINDOW, |(wrong, _)| wrong);
             }),
             _ => each(WINDOW, || {
                 wrong = count_wrong(asked, |question| {

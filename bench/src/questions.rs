@@ -1,7 +1,7 @@
 //! What is asked: by the busy fifth of users in four of five cases, allowed in one of two, and half of the denials near
 //! misses. The state decides which is which; the index and every peer must answer the same.
 
-use bindery_core::decision::{Decision, Lack, Question, decide};
+use bindery_core::decision::{Decision, Lack, Question};
 use bindery_core::id::{ProjectId, SpaceId, UserId};
 use bindery_core::permission::Permission;
 use bindery_core::resource::Resource;
@@ -67,7 +67,7 @@ fn find(
             permission: permission(resource, random),
             resource,
         };
-        let decision = decide(state, &question, NOW);
+        let decision = state.decide(&question, NOW);
         let is_wanted = match wanted {
             Wanted::Allowed => decision.is_allowed(),
             Wanted::NearMiss => matches!(

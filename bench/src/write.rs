@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use bindery_core::access::{AccessIndex, AccessWriter, Touched};
 use bindery_core::change::OneOperation;
 use bindery_core::change::{Change, Entry};
-use bindery_core::decision::decide;
 use bindery_core::id::{Id as _, ProjectId, RoleBindingId, RoleId, UserId};
 use bindery_core::resource::Bindable;
 use bindery_core::role::CUSTOM_FIRST;
@@ -171,7 +170,7 @@ impl Account {
         let index = self.access.index();
         for asked in questions {
             let by_index = index.decide(&asked.question, NOW);
-            let by_state = decide(&self.state, &asked.question, NOW);
+            let by_state = self.state.decide(&asked.question, NOW);
             ensure!(
                 by_index == Some((by_state, self.state.revision())),
                 "the index says {by_index:?} to {asked:?}, the state {by_state:?}"

@@ -127,9 +127,35 @@ impl AccessIndex {
         answered
     }
 
+    /// Runs the closure on the index as it is at one revision. It may run more than once, and on facts that never were: that result is
+    /// discarded. For benchmarks, which compare reads of their own with it.
+    #[doc(hidden)]
+    pub fn read<T>(
+        &self,
+        now: Timestamp,
+        mut with: impl FnMut(Frozen<'_>) -> T,
+    ) -> Option<(T, Revision)> {
+        let made = self.0.read(|view| with(Frozen(IndexFacts::new(view, now))));
+        made.map(|(made, revision)| (made, Revision(revision)))
+    }
+
     /// What it takes.
     pub fn bytes(&self) -> Bytes {
         self.0.bytes()
+    }
+}
+
+/// The index at one revision, while [`AccessIndex::read`] runs.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "a view of memory")]
+pub struct Frozen<'a>(IndexFacts<'a>);
+
+impl Frozen<'_> {
+    /// Whether it is allowed; `None` if only the state knows.
+    #[inline]
+    pub fn allows(self, question: &Question) -> Option<bool> {
+        self.0.allows(question).ok()
     }
 }
 

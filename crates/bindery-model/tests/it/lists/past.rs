@@ -147,10 +147,7 @@ fn expected(past: &Past, today: &Model, context: &Context) -> Vec<(List, Vec<u32
             },
             sorted(projects.map(Id::number)),
         ),
-        (
-            List::Restrictions,
-            sorted(restrictions.map(Id::number)),
-        ),
+        (List::Restrictions, sorted(restrictions.map(Id::number))),
         (
             List::RoleBindings(BindableKind::Space, None),
             all(BindableKind::Space),
