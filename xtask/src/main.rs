@@ -16,6 +16,7 @@ mod figures;
 mod flood;
 mod fuzz;
 mod instructions;
+mod mutants;
 mod postgres;
 mod repeat;
 mod run;
@@ -119,6 +120,8 @@ enum Task {
     /// Run every fuzz target for some minutes, and name the failing input; needs cargo-fuzz and a nightly
     /// toolchain.
     Fuzz(fuzz::Arguments),
+    /// Change the rules of the core in small ways, and name each change that no test notices; needs cargo-mutants.
+    Mutants(mutants::Arguments),
     /// Print lengths of files and functions, circles of imports in the API, and private words left in
     /// comments.
     Figures,
@@ -162,6 +165,7 @@ fn run_task(task: Task) -> Result<()> {
             only,
         } => flood::run_all(root, connections, seconds, only.as_deref()),
         Task::Fuzz(arguments) => fuzz::run_all(root, &arguments),
+        Task::Mutants(arguments) => mutants::run_all(root, &arguments),
         Task::Figures => figures::print(root),
         Task::Codegen { check } => codegen::run(root, check),
     }
