@@ -194,7 +194,10 @@ impl Affected<'_> {
         let is_in_row = |pair: &&AffectedPair| {
             self.sides.passing(pair).is_none()
                 && pair.signature == row.signature
-                && self.sides.path(pair.place).contains(&row.scope.place())
+                && match row.scope {
+                    Scope::On(place) => pair.place == place,
+                    Scope::Within(place) => self.sides.path(pair.place).contains(&place),
+                }
         };
         let pairs = self.pairs.iter().filter(is_in_row).copied();
         let place = match row.scope {
