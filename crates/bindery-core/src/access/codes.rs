@@ -66,10 +66,12 @@ impl RoleCodes {
 
     /// The code of a role, if it has one.
     pub(super) fn known(&self, role: RoleId) -> Option<u32> {
-        if role.number() < CUSTOM_FIRST {
-            return Some(role.number());
+        match role.number() {
+            // No role has it, and in the index it says that nothing is there. Only damage produces it.
+            0 => Some(ASK),
+            number if number < CUSTOM_FIRST => Some(number),
+            _ => self.by_role.get(&role).copied(),
         }
-        self.by_role.get(&role).copied()
     }
 
     /// The custom role of a code.
