@@ -3,14 +3,14 @@
 
 use std::future::Future;
 
-use bindery_core::command::Command;
+use bindery_core::command::{AnyCommand, Command};
 
 use crate::answer::{Answer, Answering};
 use crate::call::Call;
 use crate::problem::Problem;
 
 /// The command of an operation.
-pub(crate) trait Change: Command<Outcome: Send> + Send + Sized + 'static {
+pub(crate) trait Change: Command<Outcome: Send> + Into<AnyCommand> + Send + 'static {
     /// Parses the request.
     fn parse(call: &Call) -> Result<Self, Problem>;
 
@@ -22,7 +22,9 @@ pub(crate) trait Change: Command<Outcome: Send> + Send + Sized + 'static {
 
 /// The same for a command with a secret: a key, a link or a password. The store keeps its hash, and the
 /// client sees it once.
-pub(crate) trait ChangeWithSecret: Command<Outcome: Send> + Send + Sized + 'static {
+pub(crate) trait ChangeWithSecret:
+    Command<Outcome: Send> + Into<AnyCommand> + Send + 'static
+{
     /// What is shown or sent.
     type Secret: Send + Sync;
 

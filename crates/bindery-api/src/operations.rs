@@ -4,7 +4,9 @@
 use hyper::Method;
 
 use bindery_core::command::Command;
-use bindery_core::command::api_keys::{RefreshApiKey, RevokeApiKey};
+use bindery_core::command::api_keys::{
+    CreateServiceKey, CreateUserKey, RefreshApiKey, RevokeApiKey,
+};
 use bindery_core::command::credentials::{RenewTemporaryPassword, ResendInvitation, ResetPassword};
 use bindery_core::command::enforcement_points::{MarkEnforcementPoint, UnmarkEnforcementPoint};
 use bindery_core::command::organizations::{
@@ -32,7 +34,6 @@ use crate::v2::{
     api_keys, audit_logs, organizations, projects, resource_restrictions, role_bindings, roles,
     spaces, users,
 };
-use crate::wire::api_keys::NewKey;
 use crate::{authzen, enforcement_points, quotas, sign_in};
 
 /// Columns that many rows share. A row overrides those that differ.
@@ -99,6 +100,12 @@ const fn is_of<C: Command>(id: &str) -> bool {
     }
     place == one.len() && place == other.len()
 }
+
+// The one operation of two commands.
+const _: () = assert!(
+    is_of::<CreateUserKey>("create_api_key") && is_of::<CreateServiceKey>("create_api_key"),
+    "the log has another name for it"
+);
 
 macro_rules! handler {
     // A command that is rendered by `Change`.
@@ -199,7 +206,7 @@ pub(crate) static OPERATIONS: [Operation; 60] = [
     operation!(PATCH "/v2/projects/{project_id}" update_project: CHANGE, changes UpdateProject, 200, query [], body Json),
     operation!(DELETE "/v2/projects/{project_id}" delete_project: CHANGE, changes DeleteProject, 204, query [], body Empty),
     operation!(GET "/v2/api-keys" list_api_keys: LIST, reads api_keys::list, 200, query ["key_type", "status", "space_id", "user_id", "limit", "cursor"], body Empty),
-    operation!(POST "/v2/api-keys" create_api_key: CHANGE_MANY, issues NewKey, 201, query [], body Json),
+    operation!(POST "/v2/api-keys" create_api_key: CHANGE_MANY, waits api_keys::create, 201, query [], body Json),
     operation!(POST "/v2/api-keys/{api_key_id}/refresh" refresh_api_key: CHANGE, issues RefreshApiKey, 200, query [], body Optional),
     operation!(PUT "/v2/api-keys/{api_key_id}/revoke" revoke_api_key: CHANGE, changes RevokeApiKey, 204, query [], body Empty),
     operation!(GET "/v2/audit-logs" list_audit_logs: READ, waits audit_logs::list, 200, query ["start_time", "end_time", "user_id", "operation_name", "operation_type", "limit", "cursor"], body Empty),

@@ -1,14 +1,8 @@
 //! `/v2/api-keys`.
 
 use bindery_core::api_key::ApiKey;
-use bindery_core::command::api_keys::{
-    CreateUserKey, KeyOrganization, RefreshApiKey, RevokeApiKey,
-};
-use bindery_core::command::{Command, Context, Counts, Decided};
+use bindery_core::command::api_keys::{RefreshApiKey, RevokeApiKey};
 use bindery_core::query::{KeyFilter, KeyKind};
-use bindery_core::refusal::Refusal;
-use bindery_core::state::State;
-use bindery_core::user::User;
 
 use crate::answer::Answer;
 use crate::call::Call;
@@ -51,66 +45,24 @@ pub(crate) fn list(call: &Call) -> Result<Answer, Problem> {
     })
 }
 
-/// The outcome of a new key: the key, and for a service key its bot and the bot's memberships.
-#[derive(Debug)]
-pub(crate) struct NewKeyMade {
-    pub(crate) key: ApiKey,
-    pub(crate) bot: Option<(User, Vec<KeyOrganization>)>,
-}
-
-/// Two commands of the core, one operation.
-impl Command for NewKey {
-    type Outcome = NewKeyMade;
-    const OPERATION: &str = CreateUserKey::OPERATION;
-    const COUNTS: Counts = CreateUserKey::COUNTS;
-
-    fn admit(&self, state: &State, context: &Context) -> Result<(), Refusal> {
-        match self {
-            Self::User(command) => command.admit(state, context),
-            Self::Service(command) => command.admit(state, context),
-        }
-    }
-
-    fn execute(&self, state: &State, context: &Context) -> Result<Decided<NewKeyMade>, Refusal> {
-        match self {
-            Self::User(command) => {
-                let Decided { changes, outcome } = command.execute(state, context)?;
-                let outcome = NewKeyMade {
-                    key: outcome,
-                    bot: None,
-                };
-                Ok(Decided { changes, outcome })
-            }
-            Self::Service(command) => {
-                let Decided { changes, outcome } = command.execute(state, context)?;
-                let (key, bot) = outcome;
-                let outcome = NewKeyMade {
-                    key,
-                    bot: Some((bot, command.organizations.clone())),
-                };
-                Ok(Decided { changes, outcome })
-            }
-        }
-    }
-}
-
-impl ChangeWithSecret for NewKey {
-    type Secret = KeyText;
-
-    async fn parse(call: &Call) -> Result<(Self, KeyText), Problem> {
-        let body = call.read_body(ApiKeyCreate::read)?;
-        let text = KeyText::new()?;
-        Ok((body.parse(text.secret(), call.ids())?, text))
-    }
-
-    fn render(call: &Call, created: &Self::Outcome, text: &KeyText) -> Result<Answer, Problem> {
-        let NewKeyMade { key, bot } = created;
-        let bot = bot.as_ref().map(|(bot, places)| {
+/// A key of either kind: two commands, one operation.
+pub(crate) async fn create(call: Call) -> Result<Answer, Problem> {
+    let text = KeyText::new()?;
+    let new = call
+        .read_body(ApiKeyCreate::read)?
+        .parse(text.secret(), call.ids())?;
+    let (key, bot) = match new {
+        NewKey::User(command) => (call.execute(command).await?, None),
+        NewKey::Service(command) => {
+            let places = command.organizations.clone();
+            let (key, bot) = call.execute(command).await?;
             let state = call.account.snapshot();
-            BotUser::new(bot.id, bot.name.as_str(), bot.account_role, places, &state)
-        });
-        Answer::json(&ApiKeyCreated::new(key, text, bot, call.ids()))
-    }
+            let (name, role) = (bot.name.as_str(), bot.account_role);
+            let bot = BotUser::new(bot.id, name, role, &places, &state);
+            (key, Some(bot))
+        }
+    };
+    Answer::json(&ApiKeyCreated::new(&key, &text, bot, call.ids()))
 }
 
 impl ChangeWithSecret for RefreshApiKey {

@@ -50,6 +50,12 @@ macro_rules! commands {
             $($name($name),)*
         }
 
+        $(impl From<$name> for AnyCommand {
+            fn from(command: $name) -> Self {
+                Self::$name(command)
+            }
+        })*
+
         impl AnyCommand {
             /// Decides it on this state: what changes, or why nothing does.
             pub fn run_on(&self, state: &State, context: &Context) -> Result<Vec<Change>, Refusal> {
