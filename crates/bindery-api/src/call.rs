@@ -119,6 +119,16 @@ pub(crate) struct Asking<'a> {
     pub(crate) context: Context,
 }
 
+/// Runs a handler in a task of its own, so that it completes even if its client hangs up.
+pub(crate) async fn to_its_end(
+    work: impl Future<Output = Result<Answer, Problem>> + Send + 'static,
+) -> Result<Answer, Problem> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a handler did not finish");
+        Err(Problem::internal())
+    })
+}
+
 /// Larger bodies are parsed on a worker, not on the thread of the connection.
 const INLINE_BODY_MAX: usize = 8 * 1024;
 
@@ -143,10 +153,7 @@ impl Call {
                         handler(self).await
                     }
                 };
-                tokio::spawn(changing).await.map_err(|error| {
-                    tracing::error!(%error, "a handler did not finish");
-                    Problem::internal()
-                })??
+                to_its_end(changing).await?
             }
         };
         operation.check_answer(&answer);

@@ -47,7 +47,7 @@ pub(crate) enum Handler {
     ForAnyone(fn(&PublicCall) -> Result<Answer, Problem>),
 }
 
-/// Where the handler of a call with a key runs.
+/// Where a handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runs {
     /// On the thread of the connection, since it reads little. With a large body it runs on a worker.

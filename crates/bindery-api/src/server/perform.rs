@@ -23,13 +23,13 @@ use super::Server;
 use super::authentication::{Known, presented};
 use crate::answer::{Answer, Answering, Noted};
 use crate::audited::{audited_text, audited_variables, noted};
-use crate::call::{Asking, Call, OpenCall};
+use crate::call::{Asking, Call, OpenCall, to_its_end};
 use crate::client_address;
 use crate::connection_table::Connection;
 use crate::freshness::Frame;
 use crate::memory_budget::Owner;
 use crate::openapi::pages;
-use crate::operation::{Audited, Handler, HotPath, Operation};
+use crate::operation::{Audited, Handler, HotPath, Operation, Runs};
 use crate::operations::Route;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -133,7 +133,7 @@ impl Server {
         let body = self.read_body(&asked, head, body).await?;
         let operation = asked.operation;
         let answered_at = Arc::new(OnceLock::new());
-        let answer = handler(OpenCall {
+        let answering = handler(OpenCall {
             operation,
             services: Arc::clone(&self.services),
             now: asked.now,
@@ -144,8 +144,12 @@ impl Server {
             path,
             body,
             answered_at: Arc::clone(&answered_at),
-        })
-        .await;
+        });
+        let answer = match operation.runs {
+            Runs::ToItsEnd => to_its_end(answering).await,
+            // Without a key there is no lane to take turns in: a handler that needs a worker asks for it.
+            Runs::OnConnection | Runs::OnWorker => answering.await,
+        };
         if let Some(revision) = answered_at.get() {
             asked.frame.answer_at(*revision);
         }

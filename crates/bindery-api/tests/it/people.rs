@@ -1,6 +1,9 @@
 //! Links and passwords: how long each works, how often, and what ends with it.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bindery_api::KeyText;
 use bindery_core::api_key::SecretHash;
@@ -80,6 +83,32 @@ fn key_of(answer: &(u16, Value)) -> String {
 
 fn status_with(builder: &Builder, key: &str) -> u16 {
     builder.served.send(Some(key), "GET", "/v2/roles", None).0
+}
+
+#[test]
+fn a_sign_in_completes_though_its_client_hangs_up() {
+    let builder = Builder::new();
+    let user = invite(&builder, "ada", "TEMPORARY_PASSWORD");
+    let body = json!({
+        "email": "ada@example.com", "password": user["temporary_password"], "new_password": CHOSEN,
+    });
+    let body = body.to_string();
+    let address = builder.served.address.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /bindery/v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .unwrap();
+    drop(stream);
+    let path = format!("/v2/users/{}", user["id"].as_str().unwrap());
+    let deadline = Instant::now() + Duration::from_mins(2);
+    let is_active = || builder.ask("GET", &path, &Value::Null)["status"] == "ACTIVE";
+    while !is_active() {
+        assert!(Instant::now() < deadline, "it was dropped");
+    }
 }
 
 #[test]

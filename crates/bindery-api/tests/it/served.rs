@@ -27,7 +27,7 @@ pub(crate) struct Served {
     pub(crate) runtime: Runtime,
     pub(crate) directory: tempfile::TempDir,
     clock_ms: Arc<AtomicI64>,
-    address: String,
+    pub(crate) address: String,
     stop: Option<oneshot::Sender<()>>,
     stopped: Option<tokio::task::JoinHandle<()>>,
     agent: ureq::Agent,
