@@ -293,7 +293,7 @@ impl Problem {
     /// 503: the data in memory is too old.
     pub(crate) fn too_stale(seconds: u64) -> Self {
         let detail = format!(
-            "this server can't reach its store since {seconds} s, longer than it may answer from memory; \
+            "this server has not reached its store for {seconds} s, longer than it may answer from memory; \
             ask another server, or try again"
         );
         Self {

@@ -286,7 +286,7 @@ fn a_loss_of_audit_entries_alone_says_how_many() {
     .unwrap();
     let said = SqliteStore::open(older.path()).unwrap_err().to_string();
     assert!(said.contains("at audit entry 0"), "{said}");
-    assert!(said.contains("at audit entry 7 already"), "{said}");
+    assert!(said.contains("at audit entry 7 before"), "{said}");
 }
 
 /// Keeps the row of the account, runs something, and restores the row.

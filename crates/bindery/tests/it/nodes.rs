@@ -352,7 +352,7 @@ fn a_partitioned_server_goes_on_deciding_says_so_refuses_changes_and_recovers() 
     assert_eq!(client.get("/readyz/reads")["status"], "ok");
     let strict_client = strict.client();
     until(&strict_client, &path, |status, body| {
-        status == 503 && text(body, "detail").contains("cut off")
+        status == 503 && text(body, "detail").contains("has not reached its store")
     });
     until(&strict_client, "/readyz/reads", |status, _| status == 503);
     proxy.mend();

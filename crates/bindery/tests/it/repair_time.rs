@@ -315,7 +315,10 @@ fn a_latest_instant_that_can_not_be_meant_is_refused() {
     let refused = with("2999-01-01T00:00:00Z");
     assert!(refused.contains("--latest is in the future"), "{refused}");
     let refused = with("2001-01-01T00:00:00Z");
-    assert!(refused.contains("before the account was made"), "{refused}");
+    assert!(
+        refused.contains("before the account was created"),
+        "{refused}"
+    );
     let missing = fails(&[
         "account",
         "repair-time",
