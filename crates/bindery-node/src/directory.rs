@@ -51,10 +51,21 @@ impl Directory {
 
 /// Collects the secrets of the keys in new log entries, for [`Directory::learn`].
 pub(crate) fn note_secrets(entries: &[Entry], secrets: &mut Vec<SecretHash>) {
-    for change in entries.iter().flat_map(|entry| &entry.changes) {
-        if let Change::PutApiKey(key) = change {
-            secrets.push(key.secret.hash);
-            secrets.extend(key.previous.map(|previous| previous.hash));
-        }
+    let changes = entries.iter().flat_map(|entry| &entry.changes);
+    let keys = changes.filter_map(|change| match change {
+        Change::PutApiKey(key) => Some(key),
+        _ => None,
+    });
+    note_keys(keys, secrets);
+}
+
+/// Collects the secrets of these keys, for [`Directory::learn`].
+pub(crate) fn note_keys<'a>(
+    keys: impl IntoIterator<Item = &'a ApiKey>,
+    secrets: &mut Vec<SecretHash>,
+) {
+    for key in keys {
+        secrets.push(key.secret.hash);
+        secrets.extend(key.previous.map(|previous| previous.hash));
     }
 }

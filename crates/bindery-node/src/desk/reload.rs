@@ -6,7 +6,7 @@ use bindery_store::{AppendError, StoreError};
 
 use super::{Desk, Mode};
 use crate::account::{Errand, ExecuteError};
-use crate::directory::note_secrets;
+use crate::directory::{note_keys, note_secrets};
 use crate::meters::StoreCall;
 
 /// How many entries of the log are read at once.
@@ -94,6 +94,8 @@ impl Desk {
                     }
                 }
                 self.writer.reload(state);
+                // `publish` adds them to the directory, before anyone who waits for the revision goes on.
+                note_keys(self.writer.committed().api_keys(), &mut self.heard);
                 if matches!(gap, Gap::Diverged) {
                     self.turn_away();
                     self.forget_uses();
@@ -103,9 +105,6 @@ impl Desk {
                     // After the publish: results from the old state must not be taken for results from the new one.
                     self.published.divergences.fetch_add(1, Ordering::AcqRel);
                 }
-                // After readers can see them, as in `publish`.
-                self.directory
-                    .add(self.id, self.writer.committed().api_keys());
                 true
             }
             Err(error) => {
