@@ -20,8 +20,8 @@ pub(crate) trait Change: Command<Outcome: Send> + Into<AnyCommand> + Send + 'sta
     }
 }
 
-/// The same for a command with a secret: a key, a link or a password. The store keeps its hash, and the
-/// client sees it once.
+/// The same for a command with a secret: a key, a link or a password. The store keeps its hash. A key
+/// or password is in the response once; a link is in the e-mail only.
 pub(crate) trait ChangeWithSecret:
     Command<Outcome: Send> + Into<AnyCommand> + Send + 'static
 {

@@ -1,4 +1,4 @@
-//! The access index of an account at work: the facts of its decisions, arranged for asking while one writer goes on.
+//! The access index of a loaded account: the facts of its decisions, arranged so that readers need not wait for the writer.
 //!
 //! `bindery-index` keeps them as dense integers and knows no rule; what they mean, and the one decision procedure over them, is
 //! here and in [`crate::decision`]. A [`State`] answers the same from its entities, more slowly, whenever the index can't.
@@ -30,7 +30,7 @@ mod search;
 
 use codes::{FoundCodes, Given, RoleCodes};
 
-/// So many questions of a batch are on their way through the memory at once.
+/// Number of batch questions prefetched together.
 const GROUP: usize = 128;
 
 /// The readers' side. A clone is the same index.

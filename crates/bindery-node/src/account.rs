@@ -162,7 +162,7 @@ impl Account {
         (account, desk)
     }
 
-    /// Sets the thread that works at the desk. Dropping the account joins it.
+    /// Sets the thread that runs the desk. Dropping the account joins it.
     pub(crate) fn set_thread(&mut self, thread: Option<JoinHandle<()>>) {
         self.thread = thread;
     }

@@ -2,7 +2,7 @@
 //!
 //! It looks at every way to the resource at once and takes the first that is open, instead of trying one after the other:
 //! branches that wait for a fact cost more than the facts do. [`decide`](super::decide) is the rule. The tests below compare the
-//! two over every combination of roles and marks, and `bindery-model` over generated histories.
+//! two over combinations of roles and marks for each kind of resource, and `bindery-model` over generated histories.
 
 use super::{CutGrant, Decision, Grant, Lack, Place, Question, SpacePlace};
 use crate::id::{Id as _, OrganizationId, ProjectId, RoleId, SpaceId, UserId};

@@ -4,7 +4,8 @@
 //! shows nothing of the past either. This works because no space ever changes its organization, and no project its space: what lies
 //! above a thing today lay above it then.
 //!
-//! What was deleted since has no rights today. Only account admins and enforcement points see it.
+//! No one has rights today on a place or user that was deleted since. Only account admins and enforcement points see it. A binding, role or
+//! restriction that was deleted since is visible to a reader with rights on its place.
 
 use super::Data;
 use crate::command::Context;
